@@ -1,0 +1,140 @@
+"""Transformer layers of CLIP, with the parameter names of OpenAI's weight files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from clip_impl.config import Activation
+
+LAYER_NORM_EPS = 1e-5
+
+
+def quick_gelu(x: Tensor) -> Tensor:
+    """x * sigmoid(1.702 x), the activation of OpenAI's models; other trainings of CLIP use the exact GELU."""
+    return x * torch.sigmoid(1.702 * x)
+
+
+ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {"quick_gelu": quick_gelu, "gelu": F.gelu}
+
+
+class LayerNorm(nn.LayerNorm):
+    """LayerNorm that also takes an input of another dtype than its weights: computed in fp32, returned in the input's."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.dtype == self.weight.dtype:
+            return super().forward(x)
+        normed = F.layer_norm(x.float(), self.normalized_shape, self.weight.float(), self.bias.float(), self.eps)
+        return normed.to(x.dtype)
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention over `in_proj_weight`, `in_proj_bias` and `out_proj`, as nn.MultiheadAttention names them."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width))
+        self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
+        self.out_proj = nn.Linear(width, width)
+
+    def forward(
+        self, x: Tensor, mask: Tensor | None = None, *, causal: bool = False, need_weights: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
+        """Attend.
+
+        Args:
+            x: [B, T, W].
+            mask: boolean [T, T], True where the row may attend to the column; None for everywhere.
+            causal: only to itself and earlier positions (not together with a mask).
+            need_weights: also return the attention weights [B, heads, T, T]; slower, same output to rounding.
+        """
+        batch, length, width = x.shape
+        projected = F.linear(x, self.in_proj_weight, self.in_proj_bias)
+        # [B, T, 3W] -> 3 x [B, heads, T, W / heads]
+        query, key, value = projected.view(batch, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        weights = None
+        if need_weights:
+            scores = query @ key.mT * (width // self.heads) ** -0.5
+            if causal:
+                mask = torch.ones(length, length, dtype=torch.bool, device=x.device).tril()
+            if mask is not None:
+                scores = scores.masked_fill(~mask, -torch.inf)
+            weights = scores.softmax(dim=-1)
+            attended = weights.to(value.dtype) @ value
+        else:
+            attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=causal)
+        return self.out_proj(attended.transpose(1, 2).reshape(batch, length, width)), weights
+
+
+class MLP(nn.Module):
+    """The two linear layers of a block, four times as wide inside."""
+
+    def __init__(self, width: int, activation: Activation) -> None:
+        super().__init__()
+        self.c_fc = nn.Linear(width, 4 * width)
+        self.activation = ACTIVATIONS[activation]
+        self.c_proj = nn.Linear(4 * width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.c_proj(self.activation(self.c_fc(x)))
+
+
+class ResidualAttentionBlock(nn.Module):
+    """Pre-norm block: x + attention(ln_1(x)), then x + mlp(ln_2(x))."""
+
+    def __init__(self, width: int, heads: int, activation: Activation) -> None:
+        super().__init__()
+        self.attn = Attention(width, heads)
+        self.ln_1 = LayerNorm(width, eps=LAYER_NORM_EPS)
+        self.mlp = MLP(width, activation)
+        self.ln_2 = LayerNorm(width, eps=LAYER_NORM_EPS)
+
+    def forward(
+        self, x: Tensor, mask: Tensor | None = None, causal: bool = False, need_weights: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
+        attended, weights = self.attn(self.ln_1(x), mask, causal=causal, need_weights=need_weights)
+        x = x + attended
+        return x + self.mlp(self.ln_2(x)), weights
+
+
+class Transformer(nn.Module):
+    """A stack of blocks; set `gradient_checkpointing` to recompute each block in the backward pass and save memory."""
+
+    def __init__(self, width: int, layers: int, heads: int, activation: Activation) -> None:
+        super().__init__()
+        self.width = width
+        self.layers = layers
+        self.gradient_checkpointing = False
+        self.resblocks = nn.ModuleList(ResidualAttentionBlock(width, heads, activation) for _ in range(layers))
+
+    def forward(
+        self, x: Tensor, mask: Tensor | None = None, *, causal: bool = False, attention_layers: int = 0
+    ) -> tuple[Tensor, list[Tensor]]:
+        """[B, T, W] -> the same shape, and the attention weights [B, heads, T, T] of the last `attention_layers` layers."""
+        collected: list[Tensor] = []
+        for index, block in enumerate(self.resblocks):
+            need_weights = index >= self.layers - attention_layers
+            if self.gradient_checkpointing and self.training and torch.is_grad_enabled():
+                x, weights = checkpoint(block, x, mask, causal, need_weights, use_reentrant=False)
+            else:
+                x, weights = block(x, mask, causal, need_weights)
+            if weights is not None:
+                collected.append(weights)
+        return x, collected
+
+    def initialize_parameters(self) -> None:
+        """OpenAI's initial values: residual projections shrink with depth."""
+        projection_std = self.width**-0.5 * (2 * self.layers) ** -0.5
+        for block in self.resblocks:
+            assert isinstance(block, ResidualAttentionBlock)
+            nn.init.normal_(block.attn.in_proj_weight, std=self.width**-0.5)
+            nn.init.normal_(block.attn.out_proj.weight, std=projection_std)
+            nn.init.normal_(block.mlp.c_fc.weight, std=(2 * self.width) ** -0.5)
+            nn.init.normal_(block.mlp.c_proj.weight, std=projection_std)
+            for bias in (block.attn.in_proj_bias, block.attn.out_proj.bias, block.mlp.c_fc.bias, block.mlp.c_proj.bias):
+                nn.init.zeros_(bias)

@@ -1,0 +1,124 @@
+"""CLIP's visual tower: a Vision Transformer that takes any image size, extra tokens and an attention mask."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from clip_impl.config import Activation, VisionConfig, check_image_size
+from clip_impl.layers import LAYER_NORM_EPS, LayerNorm, Transformer
+
+
+def resample_positional_embedding(embedding: Tensor, source: tuple[int, int], target: tuple[int, int]) -> Tensor:
+    """Resample the patch rows of a positional embedding to another grid; the class token's row is kept.
+
+    Bicubic with antialiasing, as open_clip and timm do it (Hugging Face has none, which differs where a side shrinks).
+
+    Args:
+        embedding: [1 + rows * columns, W] for the `source` grid (rows, columns), in raster order.
+        target: wanted grid (rows, columns).
+
+    Returns:
+        [1 + target rows * target columns, W], computed in fp32, in the dtype of `embedding`.
+    """
+    if source == target:
+        return embedding
+    class_row, patch_rows = embedding[:1], embedding[1:]
+    image = patch_rows.float().reshape(1, *source, -1).permute(0, 3, 1, 2)
+    with torch.autocast(embedding.device.type, enabled=False):
+        image = F.interpolate(image, size=target, mode="bicubic", align_corners=False, antialias=True)
+    resampled = image.permute(0, 2, 3, 1).reshape(target[0] * target[1], -1).to(embedding.dtype)
+    return torch.cat([class_row, resampled])
+
+
+@dataclass(frozen=True)
+class VisionTokens:
+    """What the tower knows of an image, before `ln_post` and the projection.
+
+    Attributes:
+        prefix: [B, P, W], the extra tokens (P = 0 without).
+        class_token: [B, W].
+        patches: [B, S, W] in raster order.
+        grid: rows and columns of patches.
+        attention: weights [B, heads, T, T] of the last layers asked for; T counts prefix, class token, patches.
+    """
+
+    prefix: Tensor
+    class_token: Tensor
+    patches: Tensor
+    grid: tuple[int, int]
+    attention: list[Tensor] = field(default_factory=list)
+
+
+class VisionTransformer(nn.Module):
+    """Images [B, 3, H, W] (normalised) -> class-token features [B, E]; H and W are any multiples of the patch size."""
+
+    def __init__(self, config: VisionConfig, embed_dim: int, activation: Activation) -> None:
+        super().__init__()
+        self.config = config
+        width, (rows, columns) = config.width, config.grid
+        self.conv1 = nn.Conv2d(3, width, kernel_size=config.patch_size, stride=config.patch_size, bias=False)
+        self.class_embedding = nn.Parameter(torch.empty(width))
+        self.positional_embedding = nn.Parameter(torch.empty(1 + rows * columns, width))
+        self.ln_pre = LayerNorm(width, eps=LAYER_NORM_EPS)
+        self.transformer = Transformer(width, config.layers, config.heads, activation)
+        self.ln_post = LayerNorm(width, eps=LAYER_NORM_EPS)
+        self.proj = nn.Parameter(torch.empty(width, embed_dim))
+        self.initialize_parameters()
+
+    def initialize_parameters(self) -> None:
+        scale = self.config.width**-0.5
+        for parameter in (self.class_embedding, self.positional_embedding, self.proj):
+            nn.init.normal_(parameter, std=scale)
+        self.transformer.initialize_parameters()
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.project(self.forward_tokens(images).class_token)
+
+    def forward_tokens(
+        self,
+        images: Tensor,
+        prefix_tokens: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        *,
+        attention_layers: int = 0,
+    ) -> VisionTokens:
+        """Run the tower and return all tokens.
+
+        Args:
+            images: [B, 3, H, W].
+            prefix_tokens: [P, W], put before the class token, after the positional embedding and before `ln_pre`.
+            attention_mask: boolean [T, T] with T = P + 1 + S, True where the row may attend to the column.
+            attention_layers: of how many last layers to keep the attention weights.
+
+        Raises:
+            ValueError: H or W is no multiple of the patch size.
+        """
+        check_image_size((images.shape[-2], images.shape[-1]), self.config.patch_size)
+        patches = self.conv1(images.to(self.conv1.weight.dtype))
+        batch, width, rows, columns = patches.shape
+        patches = patches.flatten(2).mT  # [B, S, W]
+        tokens = torch.cat([self.class_embedding.to(patches.dtype).expand(batch, 1, width), patches], dim=1)
+        position = resample_positional_embedding(self.positional_embedding, self.config.grid, (rows, columns))
+        tokens = tokens + position.to(tokens.dtype)
+        prefix_length = 0
+        if prefix_tokens is not None:
+            prefix_length = prefix_tokens.shape[0]
+            tokens = torch.cat([prefix_tokens.to(tokens.dtype).expand(batch, -1, -1), tokens], dim=1)
+        tokens, attention = self.transformer(
+            self.ln_pre(tokens), attention_mask, attention_layers=attention_layers
+        )
+        return VisionTokens(
+            prefix=tokens[:, :prefix_length],
+            class_token=tokens[:, prefix_length],
+            patches=tokens[:, prefix_length + 1 :],
+            grid=(rows, columns),
+            attention=attention,
+        )
+
+    def project(self, tokens: Tensor) -> Tensor:
+        """[..., W] tokens of the tower -> [..., E] in the joint space: `ln_post`, then the projection."""
+        return self.ln_post(tokens) @ self.proj

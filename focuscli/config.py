@@ -1,0 +1,310 @@
+"""The whole configuration of a run: one tree of frozen values, checked when built, saved with every run."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from focuscli.errors import InputError, UsageError
+
+ABLATIONS = ("rlp", "mgmt", "avfe", "racl", "lsim")
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class DataConfig(_Section):
+    """What is trained on."""
+
+    dataset: str = ""
+    train_split: Literal["train", "trainval"] = "train"
+    val_fraction: Annotated[float, Field(gt=0, lt=0.5)] = 0.1
+    """Share of train held out (identity-disjoint) as val where the dataset has no val split."""
+    regions: Literal["coarse", "fine"] = "coarse"
+    """Grouping behind the block matrix (Eq. 6): six regions, or `whole` split into age, gender, view, body, role, action."""
+    complements: bool = True
+    """Whether the complement phrases of groups ("none of these") are training texts."""
+    uncertain: Literal["mask", "negative"] = "mask"
+    """Labels of value 2: left out of losses and per-attribute metrics, or counted as 0."""
+    cache: Literal["auto", "memory", "none"] = "auto"
+    """Whether resized images stay in memory; auto: where they need less than `cache_limit_mb`."""
+    cache_limit_mb: Annotated[int, Field(ge=0)] = 4096
+    workers: Annotated[int, Field(ge=0)] = 2
+
+
+class AugmentConfig(_Section):
+    """Training-time augmentation; POAR's values (spec section 8), in pixels and factors."""
+
+    margin: Annotated[int, Field(ge=0)] = 8
+    """Images are resized this much larger than the input on both sides, then cropped at random."""
+    flip: Annotated[float, Field(ge=0, le=1)] = 0.5
+    brightness: Annotated[float, Field(ge=0, le=1)] = 0.8
+    contrast: Annotated[float, Field(ge=0, le=1)] = 0.8
+    saturation: Annotated[float, Field(ge=0, le=1)] = 0.8
+    erase: Annotated[float, Field(ge=0, le=1)] = 0.5
+    erase_area: tuple[float, float] = (0.03, 0.08)
+    erase_ratio: tuple[float, float] = (0.3, 3.3)
+
+
+class ModelConfig(_Section):
+    """The shape of the model and the ablation switches of Table III."""
+
+    preset: Literal["vit-b16", "tiny"] = "vit-b16"
+    image_size: tuple[int, int] = (224, 224)
+    """Input height and width; any multiples of the patch size."""
+    global_tokens: Annotated[int, Field(ge=0)] = 8
+    local_tokens: Annotated[int, Field(ge=0)] = 4
+    partitions: Annotated[int, Field(ge=1)] = 4
+    """r: number of equal, contiguous patch subsets for the local Mix Tokens."""
+    prompt_length: Annotated[int, Field(ge=1, le=32)] = 4
+    """m: learnable context vectors per attribute."""
+    attention_heads: Annotated[int, Field(ge=1)] = 8
+    avfe_init: Literal["identity", "random"] = "identity"
+    mix_init_noise: Annotated[float, Field(ge=0)] = 0.02
+    rlp: bool = True
+    mgmt: bool = True
+    avfe: bool = True
+
+    @model_validator(mode="after")
+    def _check(self) -> ModelConfig:
+        if self.global_tokens + self.local_tokens < 1:
+            raise ValueError("model needs at least one Mix Token: global_tokens + local_tokens is 0")
+        if self.local_tokens % self.partitions:
+            valid = ", ".join(str(self.partitions * factor) for factor in range(4))
+            raise ValueError(
+                f"model.local_tokens={self.local_tokens} does not divide over {self.partitions} patch subsets. "
+                f"Valid: {valid}, ..."
+            )
+        patch, (height, width) = self.patch_size, self.image_size
+        if min(height, width) < patch or height % patch or width % patch:
+            raise ValueError(f"model.image_size={height},{width} is no multiple of the patch size {patch}")
+        patches = (height // patch) * (width // patch)
+        if self.local_tokens and patches % self.partitions:
+            valid = [r for r in range(1, 17) if patches % r == 0 and self.local_tokens % r == 0]
+            raise ValueError(
+                f"model.partitions={self.partitions} does not divide the {patches} patches of a {height} x {width} "
+                f"input. Valid: {', '.join(map(str, valid))}"
+            )
+        return self
+
+    @property
+    def patch_size(self) -> int:
+        return {"vit-b16": 16, "tiny": 8}[self.preset]
+
+
+class LossConfig(_Section):
+    """Weights of the four losses (Eq. 8) and how the two cosines reach (0, 1)."""
+
+    v2t: Annotated[float, Field(ge=0)] = 1.0
+    t2v: Annotated[float, Field(ge=0)] = 1.0
+    lsim: Annotated[float, Field(ge=0)] = 1.0
+    racl: Annotated[float, Field(ge=0)] = 1.0
+    racl_ramp: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Share of the run over which the weight of RACL rises linearly from 0; 0 means constant."""
+    eps: Annotated[float, Field(gt=0, lt=0.5)] = 1e-4
+    """Cosines are clamped to [eps, 1 - eps] before the logarithms of Eq. 4 and 7."""
+
+
+class TrainConfig(_Section):
+    """Optimisation; defaults follow POAR (spec section 8)."""
+
+    weights: str = ""
+    """CLIP weights to start from: a file, empty for the installed ones, or `none` for training from scratch."""
+    epochs: Annotated[int, Field(ge=1)] = 100
+    batch_size: Annotated[int, Field(ge=2)] = 128
+    accumulate: Annotated[int, Field(ge=1)] = 1
+    """Micro-batches per optimiser step; the text-to-visual loss contrasts within each."""
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-4
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    warmup_steps: Annotated[int, Field(ge=0)] = 100
+    clip_gradient: Annotated[float, Field(ge=0)] = 0.0
+    """Largest norm of the gradient; 0 does not clip."""
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Decay of the moving average of the weights that is evaluated and saved as best; 0 keeps none."""
+    patience: Annotated[int, Field(ge=0)] = 0
+    """Stop after this many evaluations without a better one; 0 never stops early."""
+    eval_every: Annotated[int, Field(ge=1)] = 1
+    save_every_steps: Annotated[int, Field(ge=0)] = 0
+    """Also save `last` after so many steps within an epoch; 0 saves at the end of epochs only."""
+    gradient_checkpointing: bool = False
+    device: str = "auto"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    threads: Annotated[int, Field(ge=0)] = 0
+    """CPU threads; 0 leaves torch's own choice. A resumed run is bit-identical for the same number."""
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+class EvalConfig(_Section):
+    """Decision thresholds and the choice of the best epoch, both on val."""
+
+    criterion: Literal["mA", "F1", "Acc"] = "mA"
+    """What a threshold maximises, per attribute: balanced accuracy, F1, or intersection over union of the positives."""
+    select: Literal["mA", "Acc", "F1", "AUC"] = "mA"
+    """By which val figure the best epoch is chosen."""
+    batch_size: Annotated[int, Field(ge=1)] = 128
+
+
+class RunConfig(_Section):
+    """Everything that determines a run."""
+
+    data: DataConfig = DataConfig()
+    augment: AugmentConfig = AugmentConfig()
+    model: ModelConfig = ModelConfig()
+    loss: LossConfig = LossConfig()
+    train: TrainConfig = TrainConfig()
+    eval: EvalConfig = EvalConfig()
+
+    @property
+    def effective_loss(self) -> LossConfig:
+        """The weights that apply: without Mix Tokens there is no L_sim, without attention over them no RACL."""
+        lsim = self.loss.lsim if self.model.mgmt else 0.0
+        racl = self.loss.racl if self.model.mgmt and self.model.avfe else 0.0
+        return self.loss.model_copy(update={"lsim": lsim, "racl": racl})
+
+
+Origins = dict[str, str]
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "vit-b16": {"model": {"preset": "vit-b16"}},
+    "tiny": {
+        "model": {"preset": "tiny", "image_size": [128, 64]},
+        "augment": {"margin": 8, "brightness": 0.3, "contrast": 0.3, "saturation": 0.3},
+        "train": {"learning_rate": 1e-3, "weight_decay": 0.05, "epochs": 30, "ema": 0.99, "clip_gradient": 1.0},
+    },
+}
+"""What `--model NAME` changes against the defaults; flags, files and --set come after it."""
+
+
+def build_config(layers: Iterable[tuple[str, Mapping[str, Any]]]) -> tuple[RunConfig, Origins]:
+    """Merge nested mappings, later ones winning, into a checked configuration.
+
+    Args:
+        layers: (origin, values) pairs, e.g. ("preset tiny", {...}), ("--lr", {"train": {"learning_rate": 1e-4}}).
+
+    Returns:
+        The configuration, and for every key that a layer set ("train.learning_rate") the origin of its value.
+
+    Raises:
+        UsageError: an unknown key (with the nearest known one) or a wrong value, by name.
+    """
+    merged: dict[str, dict[str, Any]] = {}
+    origins: Origins = {}
+    for origin, values in layers:
+        for section, fields in values.items():
+            if section not in RunConfig.model_fields:
+                raise _unknown_key(section, list(RunConfig.model_fields), origin)
+            if not isinstance(fields, Mapping):
+                raise UsageError(f"{section} is a section, not a value ({origin}).", f"Write {section}.KEY=VALUE.")
+            known = _section_type(section).model_fields
+            for key, value in fields.items():
+                if key not in known:
+                    raise _unknown_key(f"{section}.{key}", [f"{section}.{name}" for name in known], origin)
+                merged.setdefault(section, {})[key] = value
+                origins[f"{section}.{key}"] = origin
+    try:
+        return RunConfig.model_validate(merged), origins
+    except ValidationError as error:
+        raise UsageError(*_describe(error, origins)) from error
+
+
+def parse_override(text: str) -> dict[str, dict[str, Any]]:
+    """`section.key=value` as a nested mapping; the value is read as TOML, else taken as a string.
+
+    Raises:
+        UsageError: there is no `=` or no section.
+    """
+    path, equals, raw = text.partition("=")
+    section, dot, key = path.strip().partition(".")
+    if not equals or not dot or not key:
+        raise UsageError(f'--set wants section.key=value; got "{text}".', "Example: --set train.learning_rate=3e-4")
+    raw = raw.strip()
+    try:
+        value = tomllib.loads(f"value = {raw}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = [_number(part) for part in raw.split(",")] if "," in raw else raw
+    return {section: {key: value}}
+
+
+def read_config_file(path: Path) -> dict[str, Any]:
+    """A TOML file with the sections of `RunConfig`.
+
+    Raises:
+        InputError: not there, or no TOML.
+    """
+    try:
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(f"No such configuration file: {path}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise InputError(f"{path} is no readable TOML file: {error}.") from error
+
+
+def dump_config(config: RunConfig) -> str:
+    """The configuration as TOML that `read_config_file` reads back to an equal one."""
+    import tomlkit
+
+    document = tomlkit.document()
+    for section, values in json.loads(config.model_dump_json()).items():
+        table = tomlkit.table()
+        for key, value in values.items():
+            table.add(key, value)
+        document.add(section, table)
+    return tomlkit.dumps(document)
+
+
+def without(parts: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """The settings that switch parts of the method off: rlp, mgmt, avfe (model), racl, lsim (loss weight 0).
+
+    Raises:
+        UsageError: an unknown part.
+    """
+    values: dict[str, dict[str, Any]] = {}
+    for part in parts:
+        if part not in ABLATIONS:
+            raise UsageError(f'--without knows no part "{part}".', f"Known: {', '.join(ABLATIONS)}.")
+        if part in ModelConfig.model_fields:
+            values.setdefault("model", {})[part] = False
+        else:
+            values.setdefault("loss", {})[part] = 0.0
+    return values
+
+
+def _section_type(section: str) -> type[BaseModel]:
+    annotation = RunConfig.model_fields[section].annotation
+    assert isinstance(annotation, type) and issubclass(annotation, BaseModel)
+    return annotation
+
+
+def _unknown_key(key: str, known: list[str], origin: str) -> UsageError:
+    close = difflib.get_close_matches(key, known, n=1)
+    if not close:
+        return UsageError(f"Unknown key {key} ({origin}).", f"Known: {', '.join(known)}.")
+    section, _, name = close[0].partition(".")
+    default = getattr(getattr(RunConfig(), section), name, None) if name else None
+    now = "" if default is None else f" (default {default})"
+    return UsageError(f"Unknown key {key} ({origin}).", f"Did you mean {close[0]}{now}?")
+
+
+def _describe(error: ValidationError, origins: Origins) -> tuple[str, str | None]:
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"][:2])
+    if first["type"] == "value_error":
+        return str(first["ctx"]["error"]), None
+    where = f" ({origins[key]})" if key in origins else ""
+    return f"{key}={first['input']!r}{where}: {first['msg']}.", None
+
+
+def _number(text: str) -> int | float | str:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text.strip()

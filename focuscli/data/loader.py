@@ -1,0 +1,98 @@
+"""Crops as uint8 tensors: decoded and resized in threads (Pillow releases the interpreter lock), normalised later."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from clip_impl.preprocess import MEAN, STD
+from focuscli.data.images import load_image
+
+PREFETCH = 3
+Progress = Callable[[int, int], None]
+
+
+def read_crop(path: Path, size: tuple[int, int]) -> Tensor:
+    """One image file as uint8 [H, W, 3], squashed to `size` = (H, W) with Pillow's bicubic filter (no cropping).
+
+    Raises:
+        InputError: not there or not readable as an image.
+    """
+    return resize_crop(load_image(path), size)
+
+
+def resize_crop(image: Image.Image, size: tuple[int, int]) -> Tensor:
+    """A PIL image as uint8 [H, W, 3], squashed to `size` = (H, W)."""
+    resized = image.convert("RGB").resize((size[1], size[0]), Image.Resampling.BICUBIC)
+    return torch.from_numpy(np.array(resized))
+
+
+def read_batches(
+    paths: Sequence[Path], size: tuple[int, int], batches: Iterable[Sequence[int]], *, workers: int
+) -> Iterator[Tensor]:
+    """Yield uint8 [B, H, W, 3] for each list of positions in `paths`, a few batches ahead of the consumer."""
+    with ThreadPoolExecutor(max(1, workers)) as pool:
+        pending: deque[list[Future[Tensor]]] = deque()
+        try:
+            for batch in batches:
+                pending.append([pool.submit(read_crop, paths[index], size) for index in batch])
+                if len(pending) > PREFETCH:
+                    yield torch.stack([future.result() for future in pending.popleft()])
+            while pending:
+                yield torch.stack([future.result() for future in pending.popleft()])
+        finally:
+            for futures in pending:
+                for future in futures:
+                    future.cancel()
+
+
+class CropStore:
+    """The crops of a training set at one size, from memory where they fit, else from their files."""
+
+    def __init__(
+        self, paths: Sequence[Path], size: tuple[int, int], *, workers: int, in_memory: bool, progress: Progress | None
+    ) -> None:
+        self.paths = paths
+        self.size = size
+        self.workers = workers
+        self._cache: Tensor | None = None
+        if in_memory:
+            self._cache = torch.empty(len(paths), *size, 3, dtype=torch.uint8)
+            done = 0
+            for crops in read_batches(paths, size, evenly(len(paths), 64), workers=workers):
+                self._cache[done : done + len(crops)] = crops
+                done += len(crops)
+                if progress is not None:
+                    progress(done, len(paths))
+
+    def batches(self, batches: Iterable[Sequence[int]]) -> Iterator[Tensor]:
+        """Yield uint8 [B, H, W, 3] for each list of positions."""
+        if self._cache is None:
+            yield from read_batches(self.paths, self.size, batches, workers=self.workers)
+            return
+        for batch in batches:
+            yield self._cache[torch.as_tensor(batch)]
+
+
+def evenly(count: int, batch_size: int) -> list[range]:
+    """Positions 0 to count - 1 in consecutive ranges of at most `batch_size`."""
+    return [range(start, min(start + batch_size, count)) for start in range(0, count, batch_size)]
+
+
+def to_unit(crops: Tensor, device: torch.device) -> Tensor:
+    """uint8 [B, H, W, 3] -> float [B, 3, H, W] in [0, 1] on the device."""
+    return crops.to(device, non_blocking=True).permute(0, 3, 1, 2).float().div(255)
+
+
+def normalise(images: Tensor) -> Tensor:
+    """[B, 3, H, W] in [0, 1] -> CLIP's normalisation: minus mean, over standard deviation, per channel."""
+    mean = images.new_tensor(MEAN)[:, None, None]
+    std = images.new_tensor(STD)[:, None, None]
+    return (images - mean) / std

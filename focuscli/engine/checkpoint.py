@@ -1,0 +1,130 @@
+"""Checkpoints: safetensors for tensors, JSON for the rest, replaced atomically.
+
+A checkpoint is a folder. Its `state.json` names the tensor files that belong to it, and replacing that one file is what
+commits a save: a process that dies at any moment leaves the old checkpoint or the new one, never a mixture.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from focuscli.errors import InputError
+from focuscli.files import atomic_path, write_json
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A saved state: where it lies and the content of its state.json."""
+
+    folder: Path
+    state: dict[str, Any]
+
+    def tensors(self, name: str) -> dict[str, Tensor]:
+        """The tensors saved under `name` ("model", "optimizer", "ema").
+
+        Raises:
+            InputError: the file is missing or damaged.
+        """
+        file = self.folder / self.state["files"].get(name, f"{name} (never saved)")
+        try:
+            return load_file(file)
+        except (OSError, SafetensorError) as error:
+            raise InputError(f"Checkpoint {self.folder} is damaged: cannot read {file.name}: {error}.") from error
+
+    def has(self, name: str) -> bool:
+        return name in self.state["files"]
+
+
+def save_checkpoint(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]) -> None:
+    """Write the tensor files under names of this step, then commit them by replacing state.json, then tidy up.
+
+    Args:
+        tensors: by name, e.g. {"model": {...}, "optimizer": {...}}.
+        state: JSON values; must hold "step".
+
+    Raises:
+        RequirementError: no space, or the folder cannot be written; the previous checkpoint stands.
+    """
+    files = {}
+    previous = {file.name for file in folder.glob("*.safetensors")}
+    try:
+        for name, values in tensors.items():
+            files[name] = f"{name}-{state['step']:08d}.safetensors"
+            with atomic_path(folder / files[name]) as temporary:
+                save_file({key: value.detach().cpu().contiguous() for key, value in values.items()}, temporary)
+    except SafetensorError as error:
+        # The library reports a full disk as its own error; only the operating system's words are inside.
+        raise OSError(28 if "No space" in str(error) else 5, str(error)) from error
+    write_json(folder / "state.json", {"format": FORMAT, **state, "files": files})
+    for stale in previous - set(files.values()):
+        (folder / stale).unlink(missing_ok=True)
+
+
+def read_checkpoint(folder: Path) -> Checkpoint:
+    """The checkpoint in a folder.
+
+    Raises:
+        InputError: not there, no JSON, or of an unknown format.
+    """
+    file = folder / "state.json"
+    try:
+        state = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(f"{folder} holds no checkpoint (no state.json).") from error
+    except (json.JSONDecodeError, UnicodeDecodeError, OSError) as error:
+        raise InputError(f"Checkpoint {folder} is damaged: {file.name}: {error}.") from error
+    if not isinstance(state, dict) or state.get("format") != FORMAT or not isinstance(state.get("files"), dict):
+        raise InputError(f"{file} is no checkpoint of this version of focus (want format {FORMAT}).")
+    return Checkpoint(folder, state)
+
+
+def load_strictly(model: nn.Module, tensors: Mapping[str, Tensor], origin: str) -> None:
+    """Copy tensors into a model; everything missing, unexpected or reshaped is listed in one error.
+
+    Raises:
+        InputError: anything does not fit; the model is unchanged.
+    """
+    wanted = model.state_dict()
+    problems = [f"missing {name}" for name in wanted if name not in tensors]
+    problems += [f"unexpected {name}" for name in tensors if name not in wanted]
+    problems += [
+        f"{name} has shape {[*tensors[name].shape]}, want {[*value.shape]}"
+        for name, value in wanted.items()
+        if name in tensors and tensors[name].shape != value.shape
+    ]
+    if problems:
+        shown = "; ".join(problems[:6]) + (f"; and {len(problems) - 6} more" if len(problems) > 6 else "")
+        raise InputError(f"{origin} does not fit the model: {shown}.")
+    model.load_state_dict(dict(tensors))
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer, names: Mapping[Tensor, str]) -> dict[str, Tensor]:
+    """The state of AdamW as named tensors: "exp_avg/clip.visual.proj" and so on."""
+    return {
+        f"{key}/{names[parameter]}": value if isinstance(value, Tensor) else torch.tensor(value)
+        for parameter, values in optimizer.state.items()
+        for key, value in values.items()
+    }
+
+
+def restore_optimizer(
+    optimizer: torch.optim.Optimizer, names: Mapping[Tensor, str], tensors: Mapping[str, Tensor]
+) -> None:
+    """Undo `optimizer_tensors`."""
+    parameters = {name: parameter for parameter, name in names.items()}
+    for key, value in tensors.items():
+        kind, _, name = key.partition("/")
+        parameter = parameters[name]
+        # AdamW keeps its step counters on the CPU.
+        optimizer.state[parameter][kind] = value if kind == "step" else value.to(parameter.device)

@@ -1,0 +1,55 @@
+"""Device, precision and threads from the words of the configuration."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import torch
+
+from focuscli.errors import RequirementError, UsageError
+
+
+def resolve_device(name: str) -> torch.device:
+    """`auto`, `cpu`, `cuda`, `cuda:N` or `mps` as a device that exists.
+
+    Raises:
+        RequirementError: this machine or this build of torch has no such device.
+        UsageError: no known word.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UsageError(f'Unknown device "{name}".', "Use auto, cpu, cuda, cuda:N or mps.") from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        build = "a CPU build" if torch.version.cuda is None else f"a build for CUDA {torch.version.cuda}"
+        raise RequirementError(
+            f"No CUDA device for --device {name}: this torch ({torch.__version__}) is {build} "
+            f"and sees {torch.cuda.device_count()} of them.",
+            "Use --device cpu, or install a build for your driver; focus doctor shows more.",
+        )
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise RequirementError("No Apple GPU (mps) on this machine.", "Use --device cpu.")
+    return device
+
+
+def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[object]:
+    """Mixed precision: bf16 where asked for, and by `auto` on GPUs; parameters stay fp32."""
+    enabled = precision == "bf16" or (precision == "auto" and device.type == "cuda")
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
+
+
+def effective_precision(device: torch.device, precision: str) -> str:
+    """`fp32` or `bf16`, for the record."""
+    return "bf16" if precision == "bf16" or (precision == "auto" and device.type == "cuda") else "fp32"
+
+
+@contextlib.contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Torch's generators seeded inside, and as they were before outside."""
+    devices = list(range(torch.cuda.device_count()))
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        yield

@@ -1,0 +1,179 @@
+"""A run folder: configuration, environment, metrics, TensorBoard events and the two checkpoints."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import sys
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from focuscli import __version__
+from focuscli.config import RunConfig, build_config, dump_config, read_config_file
+from focuscli.data.folder import DatasetFolder, read_folder
+from focuscli.engine.checkpoint import Checkpoint, read_checkpoint, save_checkpoint
+from focuscli.engine.device import effective_precision, resolve_device
+from focuscli.engine.setup import build_model, prepare_training_data
+from focuscli.engine.train import EpochEvent, Event, SaveEvent, Trainer
+from focuscli.errors import InputError
+from focuscli.files import write_json, write_text
+
+
+def new_run_folder(runs: Path, dataset: str, now: datetime) -> Path:
+    """A name that sorts by time and tells what it is: 2026-11-23_1012_peta, with a number where it is taken."""
+    stem = f"{now:%Y-%m-%d_%H%M}_{re.sub(r'[^A-Za-z0-9.-]+', '-', dataset).strip('-') or 'run'}"
+    names = [stem, *(f"{stem}-{number}" for number in range(2, 1000))]
+    return next(runs / name for name in names if not (runs / name).exists())
+
+
+def saved_config(run: Path) -> RunConfig | None:
+    """The configuration that a run was started with, or None where none was written."""
+    file = run / "config.toml"
+    return build_config([(str(file), read_config_file(file))])[0] if file.is_file() else None
+
+
+def last_checkpoint(run: Path) -> Checkpoint | None:
+    """The `last` checkpoint of a run, or None where none was saved yet."""
+    folder = run / "checkpoints" / "last"
+    return read_checkpoint(folder) if (folder / "state.json").is_file() else None
+
+
+class Run:
+    """A training run bound to its folder. `train()` yields the trainer's events and saves in between."""
+
+    def __init__(
+        self,
+        folder: Path,
+        config: RunConfig,
+        dataset: Path,
+        weights: Path | None,
+        *,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> None:
+        """Open the run; goes on from its `last` checkpoint where there is one.
+
+        Raises:
+            InputError: the dataset is unusable, or has changed since the run was started.
+        """
+        self.folder = folder
+        self.config = config
+        self.device = resolve_device(config.train.device)
+        if config.train.threads:
+            torch.set_num_threads(config.train.threads)
+        self.dataset: DatasetFolder = read_folder(dataset)
+        self.data = prepare_training_data(self.dataset, config.data, config.train.seed)
+        model, self.origin = build_model(config, self.data.texts, weights)
+        checkpoint = last_checkpoint(folder)
+        if checkpoint is not None:
+            saved = checkpoint.state["data"]["fingerprint"]
+            if saved != self.dataset.fingerprint:
+                raise InputError(
+                    f"Dataset {dataset} has changed since run {folder} was started "
+                    f"(fingerprint {saved[:12]}, now {self.dataset.fingerprint[:12]}).",
+                    "Restore the data, or start a new run without --resume.",
+                )
+            self.origin = checkpoint.state["weights"]
+        self.trainer = Trainer(model, self.data, config, self.device, progress=progress)
+        self.resumed_from = 0
+        if checkpoint is not None:
+            self.trainer.restore(checkpoint)
+            self.resumed_from = self.trainer.step
+
+    def train(self, stop: Callable[[], bool] = lambda: False) -> Iterator[Event]:
+        """Train to the end, or until `stop` says so; see `Trainer.run`."""
+        write_text(self.folder / "config.toml", dump_config(self.config))
+        write_json(self.folder / "env.json", self._environment())
+        self._write_history()
+        from torch.utils.tensorboard import SummaryWriter
+
+        with SummaryWriter(str(self.folder), purge_step=self.trainer.step) as board:
+            for event in self.trainer.run(stop):
+                if isinstance(event, SaveEvent):
+                    self._save(best=event.best)
+                elif isinstance(event, EpochEvent):
+                    self._write_history()
+                    for name, value in _flat(event.record).items():
+                        board.add_scalar(name, value, event.record["step"])
+                    board.flush()
+                yield event
+
+    @property
+    def best(self) -> Path:
+        return self.folder / "checkpoints" / "best"
+
+    def _save(self, *, best: bool) -> None:
+        trainer = self.trainer
+        state = {
+            **trainer.state(),
+            "focus": __version__,
+            "weights": self.origin,
+            "config": self.config.model_dump(mode="json"),
+            "clip": _clip_shape(trainer.model.clip.config),
+            "schema": self.dataset.schema.model_dump(mode="json"),
+            "metrics": trainer.history[-1].get("val") if trainer.history else None,
+            "threshold_source": f"{self.data.val_note}, criterion {self.config.eval.criterion}",
+            "data": {
+                "name": self.dataset.schema.name,
+                "folder": str(self.dataset.path.resolve()),
+                "fingerprint": self.dataset.fingerprint,
+                "train_images": len(self.data.train),
+                "train_split": self.config.data.train_split,
+                "val_images": len(self.data.val),
+            },
+        }
+        if best:
+            tensors = {"model": trainer.evaluated_model.state_dict()}
+            save_checkpoint(self.best, tensors, {**state, "history": state["history"][-1:]})
+        else:
+            save_checkpoint(self.folder / "checkpoints" / "last", trainer.tensors(), state)
+
+    def _write_history(self) -> None:
+        """metrics.jsonl, one line per epoch; written whole, so that a resumed run never repeats or loses a line."""
+        lines = [json.dumps(record) + "\n" for record in self.trainer.history]
+        write_text(self.folder / "metrics.jsonl", "".join(lines))
+
+    def _environment(self) -> dict[str, Any]:
+        packages = ("torch", "timm", "numpy", "pillow", "ftfy", "regex", "safetensors")
+        return {
+            "focus": __version__,
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+            "packages": {name: _version(name) for name in packages},
+            "device": str(self.device),
+            "device_name": torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else platform.machine(),
+            "precision": effective_precision(self.device, self.config.train.precision),
+            "threads": torch.get_num_threads(),
+            "cpus": os.cpu_count(),
+            "command": sys.argv,
+            "weights": self.origin,
+        }
+
+
+def _clip_shape(config: Any) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return asdict(config)
+
+
+def _flat(record: dict[str, Any], prefix: str = "train/") -> dict[str, float]:
+    flat: dict[str, float] = {}
+    for key, value in record.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{key}/")
+        else:
+            flat[prefix + key] = float(value)
+    return flat
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,50 @@
+"""Scores of many image files against texts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from focuscli.data.loader import evenly, normalise, read_batches, to_unit
+from focuscli.engine.device import autocast
+from focuscli.model.focus import FocusModel
+
+Progress = Callable[[int, int], None]
+
+
+@torch.inference_mode()
+def score_files(
+    model: FocusModel,
+    paths: Sequence[Path],
+    text_features: Tensor,
+    *,
+    batch_size: int = 128,
+    workers: int = 2,
+    precision: str = "auto",
+    progress: Progress | None = None,
+) -> NDArray[np.float32]:
+    """Scores [N, Z] = exp(logit_scale) * cos(V, T) of image files against text features T [Z, D].
+
+    Raises:
+        InputError: a file is missing or unreadable.
+    """
+    device = text_features.device
+    was_training = model.training
+    model.eval()
+    scores = np.empty((len(paths), len(text_features)), dtype=np.float32)
+    done = 0
+    for crops in read_batches(paths, model.config.image_size, evenly(len(paths), batch_size), workers=workers):
+        with autocast(device, precision):
+            mix = model.encode_image(normalise(to_unit(crops, device))).mix
+            scored = model.score(mix, text_features).scores
+        scores[done : done + len(crops)] = scored.float().cpu().numpy()
+        done += len(crops)
+        if progress is not None:
+            progress(done, len(paths))
+    model.train(was_training)
+    return scores

@@ -1,0 +1,127 @@
+"""From a dataset folder and a configuration to everything that a training loop needs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from clip_impl import CLIP
+from focuscli.config import DataConfig, RunConfig
+from focuscli.data.folder import DatasetFolder
+from focuscli.data.schema import Text, region_block_matrix, text_targets
+from focuscli.data.splits import identity_holdout
+from focuscli.engine.device import seeded
+from focuscli.errors import InputError
+from focuscli.model.focus import FocusModel, clip_config
+
+SCRATCH = "from scratch"
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Images and targets of a run.
+
+    Attributes:
+        texts: attributes in schema order, then complements; Z of them.
+        train, val: positions in the folder's list of images.
+        val_note: how val came about, for every output that shows a val figure or a threshold from it.
+        targets: [N, Z] of all images in the folder; known: the same shape, False where uncertain.
+        groups: [Z, Q] bool. blocks: [Z, Z] (Eq. 6).
+    """
+
+    folder: DatasetFolder
+    texts: tuple[Text, ...]
+    train: NDArray[np.int64]
+    val: NDArray[np.int64]
+    val_note: str
+    targets: Tensor
+    known: Tensor
+    groups: Tensor
+    blocks: Tensor
+
+    def paths(self, indices: NDArray[np.int64]) -> list[Path]:
+        return [self.folder.image_path(int(index)) for index in indices]
+
+    def labels(self, indices: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Targets and known flags [N, A] of the evaluated attributes alone."""
+        attributes = len(self.folder.schema.evaluated)
+        rows = torch.from_numpy(indices)
+        return self.targets[rows, :attributes].numpy(), self.known[rows, :attributes].numpy()
+
+
+def prepare_training_data(folder: DatasetFolder, config: DataConfig, seed: int) -> TrainingData:
+    """Split, targets, groups and blocks.
+
+    Raises:
+        InputError: the dataset has no train split, no evaluated attribute, or too few images.
+    """
+    schema = folder.schema
+    texts = schema.texts(complements=config.complements)
+    if not schema.evaluated:
+        raise InputError(f"{folder.path / 'schema.toml'} declares no evaluated attribute; nothing to train on.")
+    splits = {str(name) for name in np.unique(folder.splits)}
+    chosen = "trainval" if config.train_split == "trainval" and "val" in splits else "train"
+    train = folder.select(chosen)
+    if chosen == "trainval":
+        val, note = folder.select("val"), "val, which was trained on"
+    elif "val" in splits:
+        val, note = folder.select("val"), "val"
+    else:
+        train, val = identity_holdout(folder.persons, train, config.val_fraction, seed)
+        note = f"val: {len(val):,} images held out of train"
+    if len(train) < 2 or len(val) < 1:
+        raise InputError(f"{folder.path} has {len(train)} training and {len(val)} val images; too few to train.")
+    labels = folder.labels
+    if config.uncertain == "negative":
+        labels = np.where(labels == 2, 0, labels).astype(labels.dtype)
+    targets, known = text_targets(labels, schema, texts)
+    names = sorted({text.group for text in texts})
+    groups = torch.tensor([[text.group == name for name in names] for text in texts])
+    blocks = torch.from_numpy(region_block_matrix(texts, config.regions)).float()
+    return TrainingData(
+        folder, texts, train, val, note, torch.from_numpy(targets), torch.from_numpy(known), groups, blocks
+    )
+
+
+def build_model(config: RunConfig, texts: Sequence[Text], weights: Path | None) -> tuple[FocusModel, str]:
+    """The model with its initial values, on the CPU, and the origin of its weights in words.
+
+    Args:
+        weights: a CLIP weight file, or None for training from scratch; then the text tower trains too, because a frozen
+            random one says nothing.
+
+    Raises:
+        InputError: the weights' patch size does not fit the configuration.
+    """
+    with seeded(config.train.seed):
+        if weights is None:
+            clip, origin = CLIP(clip_config(config.model)), SCRATCH
+        else:
+            clip, origin = load_clip(weights)
+            patch = clip.config.vision.patch_size
+            if patch != config.model.patch_size:
+                raise InputError(
+                    f"{weights} has patches of {patch} pixels, but --model {config.model.preset} wants "
+                    f"{config.model.patch_size}.",
+                    "Use CLIP ViT-B/16 weights, or train from scratch with --weights none.",
+                )
+        model = FocusModel(clip, config.model, texts)
+    model.freeze(text_tower=weights is not None)
+    model.clip.visual.transformer.gradient_checkpointing = config.train.gradient_checkpointing
+    model.clip.transformer.gradient_checkpointing = config.train.gradient_checkpointing
+    return model, origin
+
+
+def load_clip(weights: Path) -> tuple[CLIP, str]:
+    """CLIP from a weight file, in fp32, and its origin: file name and the head of its sha256."""
+    import clip_impl
+    from focuscli.files import file_sha256
+
+    clip, _ = clip_impl.load(weights, dtype=torch.float32)
+    return clip, f"{Path(weights).name} (sha256 {file_sha256(weights)[:12]})"

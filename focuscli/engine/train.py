@@ -1,0 +1,302 @@
+"""The training loop: yields events, prints nothing, and can be killed at any moment and resumed exactly.
+
+Everything random in it is a function of (seed, epoch) or (seed, step), so that there is no generator state to save.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from focuscli.config import RunConfig
+from focuscli.data.augment import augment, random_erase
+from focuscli.data.loader import CropStore, normalise
+from focuscli.engine.checkpoint import Checkpoint, load_strictly, optimizer_tensors, restore_optimizer
+from focuscli.engine.device import autocast
+from focuscli.engine.optim import build_ema, build_optimizer, build_scheduler, trained_parameters
+from focuscli.engine.scoring import score_files
+from focuscli.engine.setup import TrainingData
+from focuscli.engine.thresholds import best_global_threshold, best_thresholds
+from focuscli.errors import CheckFailed
+from focuscli.losses import grouped_many_to_many_loss, mix_diversity_loss, region_contrastive_loss
+from focuscli.metrics import area_under_roc, pedestrian_metrics
+from focuscli.model.focus import FocusModel
+
+LOSSES = ("v2t", "t2v", "lsim", "racl")
+
+
+@dataclass(frozen=True)
+class StepEvent:
+    """After an optimiser step: means over the epoch so far, and how fast."""
+
+    epoch: int
+    step: int
+    steps: int
+    losses: dict[str, float]
+    learning_rate: float
+    gradient_norm: float
+    images_per_second: float
+
+
+@dataclass(frozen=True)
+class EpochEvent:
+    """After an epoch: its losses, and the val figures where it was evaluated."""
+
+    record: dict[str, Any]
+    best: bool
+
+
+@dataclass(frozen=True)
+class SaveEvent:
+    """The consumer is to save the trainer's state now; `best` says under which name."""
+
+    best: bool
+
+
+Event = StepEvent | EpochEvent | SaveEvent
+
+
+class Trainer:
+    """One run. Build it, `restore` it where there is a checkpoint, then consume `run()`."""
+
+    def __init__(
+        self,
+        model: FocusModel,
+        data: TrainingData,
+        config: RunConfig,
+        device: torch.device,
+        *,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> None:
+        self.config = config
+        self.data = data
+        self.device = device
+        self.model = model.to(device).train()
+        self.store = self._open_store(progress)
+        train = config.train
+        images_per_step = train.batch_size * train.accumulate
+        self.steps_per_epoch = max(1, len(data.train) // images_per_step)
+        self.total_steps = self.steps_per_epoch * train.epochs
+        self.names = trained_parameters(model)
+        self.optimizer = build_optimizer(model, train)
+        self.scheduler = build_scheduler(self.optimizer, train, self.total_steps)
+        self.ema = build_ema(model, train)
+        self.step = 0
+        self.sums = dict.fromkeys((*LOSSES, "loss"), 0.0)
+        self.history: list[dict[str, Any]] = []
+        self.thresholds: dict[str, float] = {}
+        self.global_threshold = 0.0
+        self.best_value = -math.inf
+        self.best_epoch = 0
+
+    @property
+    def evaluated_model(self) -> FocusModel:
+        """The moving average where there is one, else the trained weights."""
+        return self.model if self.ema is None else self.ema.module
+
+    def run(self, stop: Callable[[], bool] = lambda: False) -> Iterator[Event]:
+        """Train from the current step to the last. `stop` is asked after each step; when true, the loop saves and ends.
+
+        Raises:
+            CheckFailed: a loss is not finite; the checkpoints stay as they were.
+        """
+        train = self.config.train
+        while self.step < self.total_steps and not self._out_of_patience():
+            epoch, begin = divmod(self.step, self.steps_per_epoch)
+            started, first = time.perf_counter(), begin
+            order = self._order(epoch)
+            micro = [
+                order[position * train.batch_size : (position + 1) * train.batch_size]
+                for position in range(begin * train.accumulate, self.steps_per_epoch * train.accumulate)
+            ]
+            crops = self.store.batches(micro)
+            for number in range(begin, self.steps_per_epoch):
+                offset = (number - begin) * train.accumulate
+                norm = self._step(micro[offset : offset + train.accumulate], crops)
+                seconds = time.perf_counter() - started
+                yield StepEvent(
+                    epoch + 1,
+                    number + 1,
+                    self.steps_per_epoch,
+                    {name: value / (number + 1) for name, value in self.sums.items()},
+                    self.optimizer.param_groups[0]["lr"],
+                    norm,
+                    (number + 1 - first) * train.batch_size * train.accumulate / seconds,
+                )
+                last = number + 1 == self.steps_per_epoch
+                if stop() and not last:
+                    yield SaveEvent(best=False)
+                    return
+                if train.save_every_steps and self.step % train.save_every_steps == 0 and not last:
+                    yield SaveEvent(best=False)
+            best = self._finish_epoch(epoch + 1, time.perf_counter() - started)
+            if best:
+                yield SaveEvent(best=True)
+            yield SaveEvent(best=False)
+            yield EpochEvent(self.history[-1], best)
+            if stop():
+                return
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint needs beside tensors to go on exactly."""
+        return {
+            "step": self.step,
+            "epoch": self.step / self.steps_per_epoch,
+            "epoch_sums": self.sums,
+            "history": self.history,
+            "thresholds": self.thresholds,
+            "global_threshold": self.global_threshold,
+            "best": {"epoch": self.best_epoch, "value": self.best_value if self.best_epoch else None},
+        }
+
+    def tensors(self) -> dict[str, dict[str, Tensor]]:
+        """Model, optimiser and moving average by name."""
+        tensors = {"model": self.model.state_dict(), "optimizer": optimizer_tensors(self.optimizer, self.names)}
+        if self.ema is not None:
+            tensors["ema"] = self.ema.module.state_dict()
+        return tensors
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go back to a saved state.
+
+        Raises:
+            InputError: the checkpoint is damaged or fits another model.
+        """
+        state = checkpoint.state
+        load_strictly(self.model, checkpoint.tensors("model"), f"checkpoint {checkpoint.folder}")
+        restore_optimizer(self.optimizer, self.names, checkpoint.tensors("optimizer"))
+        if self.ema is not None:
+            load_strictly(self.ema.module, checkpoint.tensors("ema"), f"checkpoint {checkpoint.folder}")
+        self.step = state["step"]
+        self.sums = state["epoch_sums"]
+        self.history = state["history"]
+        self.thresholds = state["thresholds"]
+        self.global_threshold = state["global_threshold"]
+        self.best_epoch = state["best"]["epoch"]
+        self.best_value = -math.inf if state["best"]["value"] is None else state["best"]["value"]
+
+    def _open_store(self, progress: Callable[[int, int], None] | None) -> CropStore:
+        data, size = self.config.data, self.config.model.image_size
+        margin = self.config.augment.margin
+        size = (size[0] + margin, size[1] + margin)
+        needed = len(self.data.train) * size[0] * size[1] * 3 / 2**20
+        in_memory = data.cache == "memory" or (data.cache == "auto" and needed <= data.cache_limit_mb)
+        paths = self.data.paths(self.data.train)
+        return CropStore(paths, size, workers=data.workers, in_memory=in_memory, progress=progress)
+
+    def _order(self, epoch: int) -> list[int]:
+        """Positions in the training set for an epoch, shuffled by (seed, epoch); repeated where there are too few."""
+        generator = torch.Generator().manual_seed(self._seed(epoch, stream=1))
+        count = len(self.data.train)
+        wanted = self.steps_per_epoch * self.config.train.batch_size * self.config.train.accumulate
+        order: list[int] = []
+        while len(order) < wanted:
+            order += torch.randperm(count, generator=generator).tolist()
+        return order[:wanted]
+
+    def _seed(self, number: int, *, stream: int) -> int:
+        return int(np.random.SeedSequence([self.config.train.seed, stream, number]).generate_state(1, np.uint64)[0] >> 1)
+
+    def _step(self, micro: list[list[int]], crops: Iterator[Tensor]) -> float:
+        """One optimiser step over some micro-batches; returns the norm of the gradient."""
+        train = self.config.train
+        self.scheduler.step_update(self.step)
+        generator = torch.Generator().manual_seed(self._seed(self.step, stream=2))
+        for positions in micro:
+            indices = torch.from_numpy(self.data.train[positions])
+            losses = self._losses(next(crops), indices, generator)
+            (losses["loss"] / len(micro)).backward()
+            for name, value in losses.items():
+                self.sums[name] += value.item() / len(micro)
+        limit = train.clip_gradient or math.inf
+        norm = float(nn.utils.clip_grad_norm_([*self.names], limit))
+        if not math.isfinite(norm) or not all(map(math.isfinite, self.sums.values())):
+            raise self._not_finite(losses)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.ema is not None:
+            self.ema.update(self.model, step=self.step)
+        self.step += 1
+        return norm
+
+    def _losses(self, crops: Tensor, indices: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        config, weights = self.config, self.config.effective_loss
+        images = augment(crops.to(self.device), config.model.image_size, config.augment, generator)
+        images = random_erase(normalise(images), config.augment, generator)
+        with autocast(self.device, config.train.precision):
+            features, output = self.model(images)
+        targets, known = self.data.targets[indices].to(self.device), self.data.known[indices].to(self.device)
+        v2t, t2v = grouped_many_to_many_loss(output.scores, targets, self.data.groups.to(self.device), known)
+        losses = {"v2t": v2t, "t2v": t2v, "lsim": v2t.new_zeros(()), "racl": v2t.new_zeros(())}
+        if weights.lsim:
+            losses["lsim"] = mix_diversity_loss(features.mix, eps=weights.eps)
+        if weights.racl:
+            blocks = self.data.blocks.to(self.device)
+            losses["racl"] = region_contrastive_loss(output.attention_maps, blocks, eps=weights.eps)
+        ramp = min(1.0, self.step / (weights.racl_ramp * self.total_steps)) if weights.racl_ramp else 1.0
+        total = weights.v2t * v2t + weights.t2v * t2v
+        total = total + weights.lsim * losses["lsim"] + ramp * weights.racl * losses["racl"]
+        return {**losses, "loss": total}
+
+    def _finish_epoch(self, epoch: int, seconds: float) -> bool:
+        """Record the epoch, evaluate where it is due, and say whether it is the best so far."""
+        train = self.config.train
+        record: dict[str, Any] = {"epoch": epoch, "step": self.step, "seconds": round(seconds, 3)}
+        record |= {name: value / self.steps_per_epoch for name, value in self.sums.items()}
+        record["learning_rate"] = self.optimizer.param_groups[0]["lr"]
+        self.sums = dict.fromkeys(self.sums, 0.0)
+        best = False
+        if epoch % train.eval_every == 0 or epoch == train.epochs:
+            record["val"] = self._evaluate()
+            value = record["val"][self.config.eval.select]
+            # NaN (no attribute is defined on val) never beats anything but having no best at all.
+            best = value > self.best_value or not self.best_epoch
+            if best:
+                self.best_value, self.best_epoch = (value if math.isfinite(value) else -math.inf), epoch
+        self.history.append(record)
+        return best
+
+    def _evaluate(self) -> dict[str, float]:
+        model = self.evaluated_model
+        attributes = len(self.data.folder.schema.evaluated)
+        with torch.inference_mode(), autocast(self.device, self.config.train.precision):
+            text_features = model.encode_texts()[:attributes]
+        scores = score_files(
+            model,
+            self.data.paths(self.data.val),
+            text_features,
+            batch_size=self.config.eval.batch_size,
+            workers=self.config.data.workers,
+            precision=self.config.train.precision,
+        )
+        targets, known = self.data.labels(self.data.val)
+        criterion = self.config.eval.criterion
+        thresholds = best_thresholds(targets, scores, known, criterion=criterion)
+        self.global_threshold = best_global_threshold(targets, scores, known, criterion=criterion)
+        names = [attribute.name for attribute in self.data.folder.schema.evaluated]
+        self.thresholds = dict(zip(names, thresholds.tolist(), strict=True))
+        figures = pedestrian_metrics(targets > 0.5, scores > thresholds, known)
+        areas = area_under_roc(targets, scores, known)
+        return {**figures, "AUC": float(areas[np.isfinite(areas)].mean()) if np.isfinite(areas).any() else math.nan}
+
+    def _out_of_patience(self) -> bool:
+        patience = self.config.train.patience
+        evaluated = [record["epoch"] for record in self.history if "val" in record]
+        return bool(patience) and sum(epoch > self.best_epoch for epoch in evaluated) >= patience
+
+    def _not_finite(self, losses: dict[str, Tensor]) -> CheckFailed:
+        epoch, number = divmod(self.step, self.steps_per_epoch)
+        shown = ", ".join(f"{name} {value.item():.3g}" for name, value in losses.items())
+        return CheckFailed(
+            f"Training diverged in epoch {epoch + 1}, step {number + 1}: a loss or gradient is not finite ({shown}). "
+            "The checkpoints of earlier epochs stand.",
+            f"Try a smaller --lr (now {self.config.train.learning_rate:g}), --set train.clip_gradient=1, "
+            "or --set train.precision=fp32.",
+        )

@@ -1,0 +1,106 @@
+"""Region-specific learnable prompts: from the schema's texts to text features (spec section 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from clip_impl import CLIP, tokenize
+from focuscli.data.schema import Text
+from focuscli.errors import UsageError
+
+CONTEXT_STD = 0.02
+
+
+class PromptLearner(nn.Module):
+    """Context vectors [Z, m, W] of the seen texts, one set of m per text; for an unseen text the mean of its region.
+
+    With `enabled=False` (ablation RLP off) a text is its plain phrase and there are no context vectors.
+    """
+
+    def __init__(self, texts: Sequence[Text], width: int, *, length: int, enabled: bool) -> None:
+        super().__init__()
+        self.texts = tuple(texts)
+        self.enabled = enabled
+        self.length = length if enabled else 0
+        self._seen = {normalise_phrase(text.phrase): index for index, text in enumerate(self.texts)}
+        count = len(self.texts) if enabled else 0
+        self.context = nn.Parameter(CONTEXT_STD * torch.randn(count, self.length, width))
+
+    def seen_index(self, phrase: str) -> int | None:
+        """Position of a seen text with this phrase (letter case and spacing do not count), or None."""
+        return self._seen.get(normalise_phrase(phrase))
+
+    def context_for(self, texts: Sequence[Text]) -> Tensor:
+        """Context vectors [Z, m, W]: a seen text's own; else the mean over seen attributes of the same region; else of
+        all seen attributes [choice]."""
+        if [*texts] == [*self.texts]:
+            return self.context
+        return torch.stack([self._context_of(text) for text in texts])
+
+    def _context_of(self, text: Text) -> Tensor:
+        index = self.seen_index(text.phrase)
+        if index is not None:
+            return self.context[index]
+        return self.context[self.donors(text.region)].mean(dim=0)
+
+    def donors(self, region: str) -> list[int]:
+        """The seen attributes whose context vectors an unseen text of this region averages."""
+        attributes = [index for index, seen in enumerate(self.texts) if seen.attribute is not None]
+        same_region = [index for index in attributes if self.texts[index].region == region]
+        return same_region or attributes
+
+    def sentence(self, text: Text) -> str:
+        """What the text tower reads after the context vectors."""
+        return text.description if self.enabled else text.phrase
+
+
+def encode_texts(clip: CLIP, prompts: PromptLearner, texts: Sequence[Text], ids: Tensor | None = None) -> Tensor:
+    """Text features T [Z, D]: [SOT] [V]_1..[V]_m description [EOT], read at EOT and projected.
+
+    The text tower runs on the longest real length of these texts, not on the full context (exact: it is causal).
+
+    Args:
+        ids: `text_ids(...)` of the same texts, where the caller keeps them.
+
+    Raises:
+        UsageError: a text has too many tokens.
+    """
+    if ids is None:
+        ids = text_ids(prompts, texts, clip.context_length)
+    ids = ids.to(clip.token_embedding.weight.device)
+    eot_index = (ids != 0).sum(dim=1) - 1 + prompts.length
+    words = clip.token_embedding(ids)  # [Z, L, W]
+    if prompts.length:
+        context = prompts.context_for(texts).to(words.dtype)
+        words = torch.cat([words[:, :1], context, words[:, 1:]], dim=1)
+    return clip.encode_text_embeddings(words, eot_index)
+
+
+def text_ids(prompts: PromptLearner, texts: Sequence[Text], context_length: int) -> Tensor:
+    """Token ids [Z, L] of the sentences, zero-padded to the longest of them only.
+
+    Raises:
+        UsageError: a text is empty, or with the learned context it is longer than the text tower reads.
+    """
+    rows = []
+    for number, text in enumerate(texts, start=1):
+        if not text.phrase.strip():
+            raise UsageError(f"Text {number} is empty.", "Give each text at least one word.")
+        row = tokenize([prompts.sentence(text)], context_length=4 * context_length, truncate=True)[0]
+        length = int((row != 0).sum()) + prompts.length
+        if length > context_length:
+            learned = f" ({prompts.length} are taken by the learned prompt)" if prompts.length else ""
+            raise UsageError(
+                f"Text {number} has {length} tokens; CLIP reads {context_length}{learned}.",
+                f'Shorten: "{text.phrase[:40]}..."',
+            )
+        rows.append(row[row != 0])
+    return nn.utils.rnn.pad_sequence(rows, batch_first=True)
+
+
+def normalise_phrase(phrase: str) -> str:
+    """Phrases are the same where they differ in letter case and spacing only."""
+    return " ".join(phrase.lower().split())

@@ -1,0 +1,117 @@
+"""Where things lie, and how the names that a user types resolve to folders. Reads the environment, writes nothing."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from pathlib import Path
+
+import platformdirs
+
+from focuscli.errors import InputError, RequirementError
+
+KNOWN_DATASETS = ("peta", "pa100k", "rapv1", "synthetic")
+
+
+def home() -> Path:
+    """`FOCUS_HOME`, else the platform's folder for user data (Linux: ~/.local/share/focus)."""
+    return Path(os.environ.get("FOCUS_HOME") or platformdirs.user_data_dir("focus")).expanduser()
+
+
+def datasets_dir() -> Path:
+    return home() / "datasets"
+
+
+def weights_dir() -> Path:
+    return home() / "weights"
+
+
+def runs_dir() -> Path:
+    """`FOCUS_RUNS`, else `./runs`."""
+    return Path(os.environ.get("FOCUS_RUNS") or "runs").expanduser()
+
+
+def offline() -> bool:
+    """Whether `FOCUS_OFFLINE` forbids every download."""
+    return os.environ.get("FOCUS_OFFLINE", "").lower() not in ("", "0", "false", "no")
+
+
+def resolve_dataset(name: str) -> Path:
+    """The folder of a dataset given as a folder, a prepared name or a known name.
+
+    Raises:
+        InputError: nothing of that name; the message says what is known and prepared.
+    """
+    folder = Path(name).expanduser()
+    if (folder / "schema.toml").is_file():
+        return folder
+    prepared = datasets_dir() / name
+    if (prepared / "schema.toml").is_file():
+        return prepared
+    if folder.is_dir():
+        raise InputError(
+            f"{folder} is no dataset folder: it has no schema.toml.",
+            "Make one with: focus prepare csv LABELS.csv --out FOLDER   (README, 'Your own data')",
+        )
+    if name in KNOWN_DATASETS:
+        source = "" if name == "synthetic" else " FOLDER"
+        raise InputError(
+            f"Dataset {name} is not prepared (looked in {prepared}).",
+            f"Prepare it with: focus prepare {name}{source}",
+        )
+    known = sorted(set(KNOWN_DATASETS) | _folders(datasets_dir(), "schema.toml"))
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f"Did you mean {close[0]}?" if close else "A folder works too: it holds schema.toml and labels.csv."
+    raise InputError(f'Unknown dataset "{name}". Known: {", ".join(known)}, or a prepared folder.', hint)
+
+
+def resolve_checkpoint(name: str | None) -> Path:
+    """The checkpoint folder (the one that holds state.json) for a run name, run folder, checkpoint folder or `latest`.
+
+    A run resolves to its `best` checkpoint, or to `last` where there is no `best` yet.
+
+    Raises:
+        RequirementError: no run exists at all.
+        InputError: the name fits nothing, or the folder holds no checkpoint.
+    """
+    if name is None or name == "latest":
+        run = _latest_run()
+        if run is None:
+            raise RequirementError(
+                f"No trained model in {runs_dir()}.",
+                "Train one (focus train --dataset NAME), or name one with --checkpoint FOLDER.",
+            )
+        return _checkpoint_in(run)
+    for candidate in (Path(name).expanduser(), runs_dir() / name):
+        if candidate.is_file() and candidate.name == "state.json":
+            return candidate.parent
+        if candidate.is_dir():
+            return _checkpoint_in(candidate)
+    runs = sorted(path.name for path in runs_dir().glob("*") if (path / "checkpoints").is_dir())
+    close = difflib.get_close_matches(name, runs, n=1)
+    hint = f"Did you mean {close[0]}?" if close else f"Runs in {runs_dir()}: {', '.join(runs[-5:]) or 'none'}."
+    raise InputError(f'No checkpoint "{name}".', hint)
+
+
+def _checkpoint_in(folder: Path) -> Path:
+    for candidate in (folder, folder / "checkpoints" / "best", folder / "checkpoints" / "last"):
+        if (candidate / "state.json").is_file():
+            return candidate
+    raise InputError(
+        f"{folder} holds no checkpoint (no state.json in it, in checkpoints/best or in checkpoints/last).",
+        "Name a run folder that focus train wrote, or leave --checkpoint out for the latest run.",
+    )
+
+
+def _latest_run() -> Path | None:
+    runs = [path for path in runs_dir().glob("*") if path.is_dir() and not path.is_symlink()]
+    saved = [
+        (max(state.stat().st_mtime_ns for state in states), run)
+        for run in runs
+        if (states := list(run.glob("checkpoints/*/state.json")))
+    ]
+    return max(saved)[1] if saved else None
+
+
+def _folders(parent: Path, marker: str) -> set[str]:
+    return {path.parent.name for path in parent.glob(f"*/{marker}")}

@@ -1,0 +1,243 @@
+"""A trained model in use: scores and attention maps for any images and texts. The public Python API."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from clip_impl import CLIP, CLIPConfig, TextConfig, VisionConfig
+from focuscli.config import RunConfig
+from focuscli.data.images import load_image
+from focuscli.data.loader import normalise, resize_crop, to_unit
+from focuscli.data.regions import guess_region
+from focuscli.data.schema import AttributeSchema, Text
+from focuscli.engine.checkpoint import Checkpoint, load_strictly, read_checkpoint
+from focuscli.engine.device import autocast, resolve_device
+from focuscli.engine.scoring import score_files
+from focuscli.errors import InputError, UsageError
+from focuscli.model.focus import FocusModel
+from focuscli.model.prompts import normalise_phrase
+from focuscli.paths import resolve_checkpoint
+
+ImageLike = Image.Image | str | Path
+
+
+@dataclass(frozen=True)
+class Attention:
+    """Where the model looked (spec section 9).
+
+    Attributes:
+        scores: [N, Z].
+        heat: [N, Z, rows, columns] over patches: sum over Mix Tokens k of G[z, k] * A_k.
+        token_weights: G [N, Z, K], mean over heads, rows sum to 1.
+        token_maps: A [N, K, rows, columns], each Mix Token's attention over patches.
+    """
+
+    scores: NDArray[np.float32]
+    heat: NDArray[np.float32]
+    token_weights: NDArray[np.float32]
+    token_maps: NDArray[np.float32]
+
+
+class Recognizer:
+    """Seen attributes and free texts on pedestrian crops.
+
+    Example:
+        recognizer = Recognizer.from_checkpoint("runs/2026-11-23_1012_peta")
+        recognizer.scores(["crop.jpg"], ["backpack", "red scarf"])
+    """
+
+    def __init__(self, model: FocusModel, checkpoint: Checkpoint, device: torch.device, precision: str) -> None:
+        state = checkpoint.state
+        self.model = model.to(device).eval().requires_grad_(False)
+        self.device = device
+        self.precision = precision
+        self.folder = checkpoint.folder
+        self.config = RunConfig.model_validate(state["config"])
+        self.schema = AttributeSchema.model_validate(state["schema"])
+        self.thresholds: dict[str, float] = state["thresholds"]
+        self.global_threshold: float = state["global_threshold"]
+        self.threshold_source: str = state["threshold_source"]
+        self.weights: str = state["weights"]
+        self.data_fingerprint: str = state["data"]["fingerprint"]
+        self.trained_on = "{name} ({train_images:,} images, {train_split})".format(**state["data"])
+
+    @classmethod
+    def from_checkpoint(
+        cls, run: str | Path | None = None, *, device: str = "auto", precision: str = "auto"
+    ) -> Recognizer:
+        """Load a checkpoint.
+
+        Args:
+            run: a run folder or name, a checkpoint folder, or None for the latest run.
+            device: "auto", "cpu", "cuda", "cuda:N" or "mps". precision: "auto", "fp32" or "bf16".
+
+        Raises:
+            RequirementError: there is no run at all, or no such device.
+            InputError: no such checkpoint, or it is damaged.
+        """
+        checkpoint = read_checkpoint(resolve_checkpoint(None if run is None else str(run)))
+        target = resolve_device(device)
+        try:
+            config = RunConfig.model_validate(checkpoint.state["config"])
+            schema = AttributeSchema.model_validate(checkpoint.state["schema"])
+            clip = CLIP(_clip_config(checkpoint.state["clip"]))
+            texts = schema.texts(complements=config.data.complements)
+            model = FocusModel(clip, config.model, texts)
+            load_strictly(model, checkpoint.tensors("model"), f"checkpoint {checkpoint.folder}")
+            return cls(model, checkpoint, target, precision)
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"Checkpoint {checkpoint.folder} is damaged: state.json: {error!r}.") from error
+
+    @property
+    def attributes(self) -> tuple[Text, ...]:
+        """The attributes seen in training, in the schema's order."""
+        return self.schema.texts(complements=False)
+
+    def text(self, words: str, *, region: str | None = None) -> Text:
+        """A text from words: a seen one where they are an attribute's name or phrase, or a complement's phrase; else an
+        unseen one, whose region is `region`, or guessed from the words (see `focuscli.data.regions`).
+
+        Raises:
+            UsageError: no word, or an unknown region.
+        """
+        if not words.strip():
+            raise UsageError("A text is empty.", "Give each text at least one word.")
+        wanted = normalise_phrase(words)
+        for seen in self.model.texts:
+            if wanted in (normalise_phrase(seen.phrase), (seen.attribute or "").lower()):
+                return seen
+        for attribute in self.schema.texts(complements=False, evaluated_only=False):
+            if wanted in (normalise_phrase(attribute.phrase), (attribute.attribute or "").lower()) and region is None:
+                return attribute
+        if region is not None and region not in self.schema.regions:
+            raise UsageError(f'Unknown region "{region}".', f"Known: {', '.join(self.schema.regions)}.")
+        region = region or guess_region(words)
+        categories = [text.category for text in self.attributes if text.region == region]
+        category = max(set(categories), key=lambda name: (categories.count(name), name)) if categories else "person"
+        return Text(phrase=" ".join(words.split()), region=region, category=category, group="")
+
+    def is_seen(self, text: Text) -> bool:
+        """Whether a text of this phrase was trained."""
+        return self.model.prompts.seen_index(text.phrase) is not None
+
+    def threshold(self, text: Text) -> tuple[float, str]:
+        """The threshold of a text and where it comes from: its own on val, or for texts without one the mean over seen
+        attributes of its region (of all, where the region has none)."""
+        for seen in self.attributes:
+            if seen.attribute in self.thresholds and normalise_phrase(seen.phrase) == normalise_phrase(text.phrase):
+                return self.thresholds[str(seen.attribute)], "val"
+        region = [self.thresholds[str(seen.attribute)] for seen in self.attributes if seen.region == text.region]
+        values = region or [*self.thresholds.values()]
+        return float(np.mean(values)), f"mean of {text.region}" if region else "mean of all"
+
+    @torch.inference_mode()
+    def encode_texts(self, texts: Sequence[Text]) -> Tensor:
+        """Text features T [Z, D].
+
+        Raises:
+            UsageError: a text is empty or too long.
+        """
+        with autocast(self.device, self.precision):
+            return self.model.encode_texts(texts)
+
+    def scores(
+        self, images: Iterable[ImageLike], texts: Sequence[str | Text] | None = None, *, batch_size: int = 32
+    ) -> NDArray[np.float32]:
+        """Scores [N, Z] = exp(logit_scale) * cos(V_z, T_z) of images against texts.
+
+        Args:
+            images: PIL images or paths of image files.
+            texts: words or `Text`s; None: the seen attributes in the schema's order.
+
+        Raises:
+            InputError: an image cannot be read. UsageError: a text is empty or too long.
+        """
+        features = self.encode_texts(self._texts(texts))
+        rows = [self._score(batch, features, 0).scores for batch in _batched(images, batch_size)]
+        return np.concatenate(rows) if rows else np.zeros((0, len(features)), dtype=np.float32)
+
+    def attention(
+        self, images: Iterable[ImageLike], texts: Sequence[str | Text] | None = None, *, layers: int = 1
+    ) -> Attention:
+        """Scores and attention maps of images against texts; `layers` averages the last so many layers.
+
+        Raises:
+            InputError: an image cannot be read. UsageError: a text is empty or too long, or too few layers.
+        """
+        depth = self.model.clip.config.vision.layers
+        if not 1 <= layers <= depth:
+            raise UsageError(f"The visual tower has {depth} layers; cannot average the last {layers}.")
+        features = self.encode_texts(self._texts(texts))
+        parts = [self._score(batch, features, layers) for batch in _batched(images, 8)]
+        if not parts:
+            raise UsageError("No image given.")
+        fields = ("scores", "heat", "token_weights", "token_maps")
+        return Attention(*(np.concatenate([getattr(part, name) for part in parts]) for name in fields))
+
+    def score_files(
+        self,
+        paths: Sequence[Path],
+        texts: Sequence[Text],
+        *,
+        batch_size: int = 128,
+        workers: int = 2,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> NDArray[np.float32]:
+        """Scores [N, Z] of many files, decoded in threads ahead of the model."""
+        return score_files(
+            self.model,
+            paths,
+            self.encode_texts(texts),
+            batch_size=batch_size,
+            workers=workers,
+            precision=self.precision,
+            progress=progress,
+        )
+
+    def _texts(self, texts: Sequence[str | Text] | None) -> list[Text]:
+        if texts is None:
+            return [*self.attributes]
+        if isinstance(texts, str):
+            texts = [texts]
+        return [text if isinstance(text, Text) else self.text(text) for text in texts]
+
+    @torch.inference_mode()
+    def _score(self, images: Sequence[ImageLike], text_features: Tensor, layers: int) -> Attention:
+        size = self.config.model.image_size
+        opened = [image if isinstance(image, Image.Image) else load_image(Path(image)) for image in images]
+        crops = torch.stack([resize_crop(image, size) for image in opened])
+        with autocast(self.device, self.precision):
+            features = self.model.encode_image(normalise(to_unit(crops, self.device)), attention_layers=layers)
+            output = self.model.score(features.mix, text_features)
+        weights = output.attention_maps.float()
+        maps = features.patch_attention
+        maps = weights.new_zeros(len(crops), weights.shape[2], 1, 1) if maps is None else maps.float()
+        heat = torch.einsum("bzk,bkhw->bzhw", weights, maps)
+        return Attention(*(value.float().cpu().numpy() for value in (output.scores, heat, weights, maps)))
+
+
+def _batched(images: Iterable[ImageLike], size: int) -> Iterable[list[ImageLike]]:
+    if isinstance(images, (str, Path, Image.Image)):
+        images = [images]
+    batch: list[ImageLike] = []
+    for image in images:
+        batch.append(image)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _clip_config(shape: dict[str, Any]) -> CLIPConfig:
+    vision = {**shape["vision"], "image_size": tuple(shape["vision"]["image_size"])}
+    return CLIPConfig(VisionConfig(**vision), TextConfig(**shape["text"]), shape["embed_dim"], shape["activation"])

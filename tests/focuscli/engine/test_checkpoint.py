@@ -1,0 +1,97 @@
+"""Checkpoints: what is saved comes back, and a failed save leaves the previous one."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from focuscli.engine import checkpoint as module
+from focuscli.engine.checkpoint import (
+    load_strictly,
+    optimizer_tensors,
+    read_checkpoint,
+    restore_optimizer,
+    save_checkpoint,
+)
+from focuscli.errors import InputError, RequirementError
+
+
+def test_round_trip(tmp_path):
+    tensors = {"model": {"a": torch.randn(3, 4), "b": torch.arange(5)}}
+    save_checkpoint(tmp_path / "last", tensors, {"step": 7, "note": "x"})
+    loaded = read_checkpoint(tmp_path / "last")
+    assert loaded.state["note"] == "x"
+    for name, value in tensors["model"].items():
+        assert torch.equal(loaded.tensors("model")[name], value)
+    assert not loaded.has("ema")
+
+
+def test_a_save_replaces_the_previous_files(tmp_path):
+    for step in (1, 2):
+        save_checkpoint(tmp_path, {"model": {"a": torch.full((2,), step)}}, {"step": step})
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["model-00000002.safetensors", "state.json"]
+    assert read_checkpoint(tmp_path).tensors("model")["a"].tolist() == [2, 2]
+
+
+@pytest.mark.parametrize("failing", ["save_file", "write_json"])
+def test_a_full_disk_keeps_the_previous_checkpoint(tmp_path, monkeypatch, failing):
+    save_checkpoint(tmp_path, {"model": {"a": torch.zeros(2)}}, {"step": 1})
+
+    def full(*_args, **_kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module, failing, full)
+    expected = RequirementError if failing == "save_file" else OSError
+    with pytest.raises(expected):
+        save_checkpoint(tmp_path, {"model": {"a": torch.ones(2)}}, {"step": 2})
+    assert read_checkpoint(tmp_path).tensors("model")["a"].tolist() == [0, 0]
+    assert not list(tmp_path.glob("*.tmp"))
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"format": 99, "files": {}}', b"\xff\xfe"])
+def test_a_damaged_state_is_refused(tmp_path, content):
+    (tmp_path / "state.json").write_bytes(content)
+    with pytest.raises(InputError, match=r"damaged|no checkpoint"):
+        read_checkpoint(tmp_path)
+
+
+def test_damaged_tensors_are_refused(tmp_path):
+    save_checkpoint(tmp_path, {"model": {"a": torch.zeros(200)}}, {"step": 1})
+    file = next(tmp_path.glob("model-*"))
+    file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(InputError, match="damaged"):
+        read_checkpoint(tmp_path).tensors("model")
+    file.unlink()
+    with pytest.raises(InputError, match="damaged"):
+        read_checkpoint(tmp_path).tensors("model")
+
+
+def test_everything_that_does_not_fit_is_listed_at_once():
+    model = torch.nn.Linear(3, 2)
+    before = model.weight.clone()
+    with pytest.raises(InputError) as caught:
+        load_strictly(model, {"weight": torch.zeros(2, 4), "extra": torch.zeros(1)}, "file x")
+    for word in ("missing bias", "unexpected extra", "weight has shape [2, 4], want [2, 3]", "file x"):
+        assert word in str(caught.value)
+    assert torch.equal(model.weight, before)
+
+
+def test_optimizer_state_round_trip():
+    def trained(steps, restored=None):
+        torch.manual_seed(0)
+        model = torch.nn.Linear(3, 2)
+        names = {parameter: name for name, parameter in model.named_parameters()}
+        optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
+        if restored is not None:
+            model.load_state_dict(restored[0])
+            restore_optimizer(optimizer, names, restored[1])
+        for step in steps:
+            optimizer.zero_grad()
+            model(torch.full((4, 3), float(step))).pow(2).sum().backward()
+            optimizer.step()
+        return model.state_dict(), optimizer_tensors(optimizer, names)
+
+    whole, _ = trained([1, 2, 3, 4])
+    first = trained([1, 2])
+    rest, _ = trained([3, 4], restored=first)
+    assert all(torch.equal(whole[name], rest[name]) for name in whole)
