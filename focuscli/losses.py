@@ -106,8 +106,7 @@ def mix_diversity_loss(mix_features: Tensor, *, eps: float = EPSILON) -> Tensor:
     """
     unit = F.normalize(mix_features.float(), dim=-1)
     similarity = unit @ unit.mT
-    target = torch.eye(similarity.shape[-1], device=similarity.device).expand_as(similarity)
-    return F.binary_cross_entropy(similarity.clamp(eps, 1 - eps), target)
+    return _binary_cross_entropy(similarity, torch.eye(similarity.shape[-1], device=similarity.device), eps)
 
 
 def region_contrastive_loss(attention_maps: Tensor, blocks: Tensor, *, eps: float = EPSILON) -> Tensor:
@@ -128,5 +127,10 @@ def region_contrastive_loss(attention_maps: Tensor, blocks: Tensor, *, eps: floa
         raise ValueError(f"want a block matrix [{texts}, {texts}] for {texts} attention maps; got {[*blocks.shape]}")
     unit = F.normalize(attention_maps.float(), dim=-1)
     similarity = unit @ unit.mT
-    target = blocks.to(similarity).expand_as(similarity)
-    return F.binary_cross_entropy(similarity.clamp(eps, 1 - eps), target)
+    return _binary_cross_entropy(similarity, blocks.to(similarity), eps)
+
+
+def _binary_cross_entropy(similarity: Tensor, target: Tensor, eps: float) -> Tensor:
+    """Mean of -(t log s + (1 - t) log(1 - s)), s clamped; unlike torch's own it lets NaN through, for the caller to see."""
+    clamped = similarity.clamp(eps, 1 - eps)
+    return -(target * clamped.log() + (1 - target) * (1 - clamped).log()).mean()

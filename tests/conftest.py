@@ -27,3 +27,66 @@ def isolated_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.
     monkeypatch.setenv("FOCUS_HOME", str(base))
     monkeypatch.setenv("FOCUS_RUNS", str(base / "runs"))
     monkeypatch.delenv("FOCUS_OFFLINE", raising=False)
+
+
+@pytest.fixture(scope="session")
+def coloured_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset folder of 72 noisy crops whose top is red or not, whose bottom is bright or not: learnable in seconds."""
+    import numpy as np
+    from PIL import Image
+
+    from focuscli.data.folder import write_folder
+    from focuscli.data.schema import Attribute, AttributeSchema, Group
+
+    folder = tmp_path_factory.mktemp("data") / "coloured"
+    images = folder.parent / "images"
+    images.mkdir()
+    schema = AttributeSchema(
+        name="coloured",
+        image_root=str(images),
+        groups=(Group(name="hat", complements=("bare head",)), Group(name="lower"), Group(name="extra")),
+        attributes=(
+            Attribute(name="RedHat", phrase="red hat", region="head", category="accessory", group="hat"),
+            Attribute(name="Bright", phrase="bright trousers", region="lower", category="clothes", group="lower"),
+            Attribute(name="Dark", phrase="dark trousers", region="lower", category="clothes", group="lower"),
+            Attribute(
+                name="Blue", phrase="blue shirt", region="upper", category="clothes", group="extra", evaluated=False
+            ),
+        ),
+    )
+    generator = np.random.default_rng(0)
+    names, labels = [], []
+    for number in range(72):
+        red, bright, blue = generator.random(3) < 0.5
+        pixels = generator.integers(60, 120, (40, 20, 3))
+        if red:
+            pixels[:10, :, 0] = 250
+        pixels[28:] = 220 if bright else 20
+        if blue:
+            pixels[12:24, :, 2] = 250
+        names.append(f"{number:03}.png")
+        Image.fromarray(pixels.astype(np.uint8)).save(images / names[-1])
+        labels.append([red, bright, not bright, blue])
+    splits = ["train"] * 40 + ["val"] * 16 + ["test"] * 16
+    persons = [str(number // 2) for number in range(72)]
+    write_folder(folder, schema, names, splits, persons, np.array(labels, dtype=np.int8), overwrite=False)
+    return folder
+
+
+@pytest.fixture
+def micro_config():
+    """A function that builds the smallest configuration that trains, with changes by dotted key."""
+    from focuscli.config import PRESETS, build_config
+
+    def build(**changes: object):
+        settings: dict[str, dict[str, object]] = {
+            "model": {"image_size": [32, 16], "global_tokens": 2},
+            "augment": {"margin": 2, "erase": 0.0},
+            "train": {"epochs": 2, "batch_size": 8, "warmup_steps": 2, "threads": 1, "ema": 0.9, "device": "cpu"},
+        }
+        for key, value in changes.items():
+            section, _, name = key.partition("__")
+            settings.setdefault(section, {})[name] = value
+        return build_config([("preset", PRESETS["tiny"]), ("test", settings)])[0]
+
+    return build

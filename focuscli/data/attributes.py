@@ -123,10 +123,11 @@ class AttributeSchema(_Declaration):
             _check_place(f'group "{group.name}"', group, self.regions)
             if group.complements and group.name not in evaluated:
                 raise ValueError(f'group "{group.name}" has complements but no evaluated attribute to be none of')
-        _refuse_twice("description", (_heard(a.text) for a in self.attributes))
-        # A complement may repeat an attribute that is not evaluated ("female" beside an unevaluated personalFemale),
-        # because the two never stand in one list of training texts.
-        _refuse_twice("description", (_heard(text) for text in self.texts(complements=True)))
+        # A text's learned vectors are found by its phrase, so region and category do not make a phrase unique. But a
+        # complement may repeat an attribute that is not evaluated ("female" beside an unevaluated personalFemale):
+        # the two never stand in one list of training texts.
+        _refuse_twice("phrase", (_heard(attribute.phrase) for attribute in self.attributes))
+        _refuse_twice("phrase", (_heard(text.phrase) for text in self.texts(complements=True)))
         return self
 
     @property
@@ -149,7 +150,7 @@ class AttributeSchema(_Declaration):
     def texts(self, *, complements: bool, evaluated_only: bool = True) -> tuple[Text, ...]:
         """Attributes in schema order, then, where wanted, the complements group by group.
 
-        With `evaluated_only` false a complement may have the same description as an attribute outside the evaluation.
+        With `evaluated_only` false a complement may have the same phrase as an attribute outside the evaluation.
         """
         chosen = self.evaluated if evaluated_only else self.attributes
         texts = [attribute.text for attribute in chosen]
@@ -169,7 +170,8 @@ class AttributeSchema(_Declaration):
     def fingerprint(self) -> str:
         """SHA-256 (hex) over what the labels mean; not over title, source, columns and the place of the images."""
         meaning = self.model_dump(
-            mode="json", exclude={"title": True, "source": True, "image_root": True, "attributes": {"__all__": {"column"}}}
+            mode="json",
+            exclude={"title": True, "source": True, "image_root": True, "attributes": {"__all__": {"column"}}},
         )
         return hashlib.sha256(json.dumps(meaning, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
 
@@ -179,9 +181,9 @@ def column_of(attribute: Attribute) -> str:
     return attribute.column or attribute.name
 
 
-def _heard(text: Text) -> str:
-    """A description as CLIP's tokenizer takes it: lower case, white space collapsed."""
-    return " ".join(text.description.lower().split())
+def _heard(phrase: str) -> str:
+    """A phrase as CLIP's tokenizer takes it: lower case, white space collapsed."""
+    return " ".join(phrase.lower().split())
 
 
 def _check_place(what: str, place: Attribute | Group, regions: tuple[str, ...]) -> None:

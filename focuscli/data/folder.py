@@ -1,0 +1,211 @@
+"""A dataset is a folder: schema.toml, labels.csv, prepare.json, and images there or where `image_root` points."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from focuscli.data.labels_csv import SPLITS, Labels, check_image_names, format_labels, read_labels
+from focuscli.data.schema import AttributeSchema, dump_schema, load_schema
+from focuscli.errors import InputError
+from focuscli.files import atomic_folder, write_json, write_text
+
+SCHEMA_FILE, LABELS_FILE, INFO_FILE = "schema.toml", "labels.csv", "prepare.json"
+
+
+@dataclass(frozen=True, eq=False)
+class DatasetFolder:
+    """A dataset in memory, without its pixels.
+
+    Attributes:
+        path: the folder.
+        images: N paths relative to the image root.
+        splits: [N] of "train", "val", "test" or "unused". persons: [N], "" = unknown.
+        labels: [N, A] int8 of all attributes in schema order; 0, 1 or 2 (uncertain).
+        fingerprint: SHA-256 (hex) over the schema's meaning and every line of labels.csv; pixels do not count.
+        info: what prepare.json says; empty for a folder made by hand.
+    """
+
+    path: Path
+    schema: AttributeSchema
+    images: tuple[str, ...]
+    splits: NDArray[np.str_]
+    persons: NDArray[np.str_]
+    labels: NDArray[np.int8]
+    fingerprint: str
+    info: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def root(self) -> Path:
+        """The folder that image paths are relative to."""
+        return self.path / Path(self.schema.image_root or "").expanduser()
+
+    def image_path(self, index: int) -> Path:
+        return self.root / self.images[index]
+
+    def select(self, split: str) -> NDArray[np.int64]:
+        """Positions of a split's images, ascending.
+
+        Args:
+            split: "train", "val", "test", "unused", "trainval" (both) or "all" (every image, unused ones too).
+
+        Raises:
+            InputError: no image is in it; the message names the splits there are.
+        """
+        if split == "all":
+            return np.arange(len(self.images), dtype=np.int64)
+        chosen = ("train", "val") if split == "trainval" else (split,)
+        found = np.flatnonzero(np.isin(self.splits, chosen)).astype(np.int64)
+        if not len(found):
+            there = ", ".join(f"{name} ({count:,} images)" for name, count in self.counts.items())
+            raise InputError(f'{self.path} has no split "{split}".', f"It has: {there}.")
+        return found
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Images per split, in the order train, val, test, unused; splits without an image are left out."""
+        return split_counts(self.splits)
+
+
+def split_counts(splits: NDArray[np.str_]) -> dict[str, int]:
+    """Images per split that has any."""
+    counted = Counter(splits.tolist())
+    return {name: counted[name] for name in SPLITS if counted[name]}
+
+
+def read_folder(path: Path) -> DatasetFolder:
+    """Read a dataset folder. Images are not looked at; a missing one shows when it is loaded.
+
+    Raises:
+        InputError: a file is missing, unreadable or contradicts another; the message names file, line and column.
+    """
+    path = Path(path)
+    schema = load_schema(path / SCHEMA_FILE)
+    labels = read_labels(path / LABELS_FILE, schema)
+    return _assemble(path, schema, labels, _read_info(path / INFO_FILE))
+
+
+def write_folder(
+    target: Path,
+    schema: AttributeSchema,
+    images: Sequence[str],
+    splits: Sequence[str] | NDArray[np.str_],
+    persons: Sequence[str] | NDArray[np.str_],
+    labels: NDArray[np.integer[Any]],
+    *,
+    overwrite: bool,
+    extra_files: Mapping[str, bytes | str] | None = None,
+    info: Mapping[str, Any] | None = None,
+    schema_comment: str = "",
+) -> DatasetFolder:
+    """Write a dataset folder, all of it or nothing.
+
+    Args:
+        labels: [N, A] in schema order; 0, 1 or 2.
+        overwrite: replace a folder that was written by this function before; never another one.
+        extra_files: relative path -> content, e.g. {"images/0001.png": ...}.
+        info: goes to prepare.json, with the fingerprint added.
+        schema_comment: for the head of schema.toml.
+
+    Raises:
+        InputError: the target exists and may not be replaced, or the content is not a valid dataset.
+        RequirementError: it cannot be written.
+    """
+    target = Path(target)
+    refuse_foreign(target)
+    content = Labels(
+        tuple(images), np.asarray(splits, np.str_), np.asarray(persons, np.str_), np.asarray(labels).astype(np.int8)
+    )
+    _check(schema, content, np.asarray(labels))
+    folder = _assemble(target, schema, content, dict(info or {}))
+    folder.info["fingerprint"] = folder.fingerprint
+    with atomic_folder(target, overwrite=overwrite) as temporary:
+        for name, data in (extra_files or {}).items():
+            file = temporary / _inside(name)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(data.encode() if isinstance(data, str) else data)
+        write_text(temporary / SCHEMA_FILE, dump_schema(schema, schema_comment))
+        write_text(temporary / LABELS_FILE, format_labels(schema, content))
+        write_json(temporary / INFO_FILE, folder.info)
+    return folder
+
+
+def refuse_foreign(target: Path) -> None:
+    """Refuse to replace what is not a prepared dataset, so that --force never deletes somebody's images.
+
+    Raises:
+        InputError: `target` is a file, or a folder with content but without prepare.json.
+    """
+    if target.is_dir() and ((target / INFO_FILE).is_file() or not any(target.iterdir())):
+        return
+    if target.exists():
+        raise InputError(
+            f"{target} exists and is no prepared dataset (it has no {INFO_FILE}); nothing was changed.",
+            "Choose another folder with --out.",
+        )
+
+
+def refuse_overlap(target: Path, sources: Sequence[Path]) -> None:
+    """Refuse a target that holds one of the sources, which replacing it would delete.
+
+    Raises:
+        InputError: names the source.
+    """
+    for source in sources:
+        if source.resolve().is_relative_to(target.resolve()):
+            raise InputError(
+                f"{target} holds the source {source}; nothing was changed.", "Choose another folder with --out."
+            )
+
+
+def _assemble(path: Path, schema: AttributeSchema, labels: Labels, info: dict[str, Any]) -> DatasetFolder:
+    digest = hashlib.sha256(schema.fingerprint().encode())
+    for part in (labels.images, labels.splits.tolist(), labels.persons.tolist()):
+        digest.update(json.dumps(part).encode())
+    digest.update(np.ascontiguousarray(labels.cells).tobytes())
+    return DatasetFolder(
+        path, schema, labels.images, labels.splits, labels.persons, labels.cells, digest.hexdigest(), info
+    )
+
+
+def _check(schema: AttributeSchema, labels: Labels, given: NDArray[np.integer[Any]]) -> None:
+    count = len(labels.images)
+    expected = (count, len(schema.attributes))
+    if not count or labels.cells.shape != expected or len(labels.splits) != count or len(labels.persons) != count:
+        raise InputError(
+            f"Dataset {schema.name}: {count} images, {len(labels.splits)} splits, {len(labels.persons)} persons and "
+            f"labels of shape {labels.cells.shape}, where {expected} is right."
+        )
+    if not np.isin(given, (0, 1, 2)).all():
+        raise InputError(f"Dataset {schema.name}: labels other than 0, 1 and 2.")
+    unknown = sorted(set(labels.splits.tolist()) - set(SPLITS))
+    if unknown:
+        raise InputError(f'Dataset {schema.name}: split "{unknown[0]}" is none of {", ".join(SPLITS)}.')
+    check_image_names(labels.images, [f"image {number}" for number in range(1, count + 1)])
+
+
+def _inside(name: str) -> PurePosixPath:
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts:
+        raise InputError(f'"{name}" leads out of the dataset folder.')
+    return path
+
+
+def _read_info(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        info = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path} is damaged: {error}.", "It can be deleted; it only tells how the folder came about."
+        ) from error
+    return info if isinstance(info, dict) else {}

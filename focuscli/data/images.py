@@ -1,0 +1,167 @@
+"""Image files: decoding to RGB without surprises, and checking a whole dataset's files before anything is trained."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from focuscli.errors import InputError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+# Crops of pedestrians have some 0.01 to 1 million pixels; a file that claims far more is an accident or an attack.
+MAX_PIXELS = 64 * 1024 * 1024
+SUFFIXES = (".bmp", ".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".gif", ".ppm")
+# Only formats that Pillow decodes in its own process (EPS, for one, would start Ghostscript).
+FORMATS = ("BMP", "JPEG", "PNG", "WEBP", "TIFF", "GIF", "PPM")
+
+
+@dataclass(frozen=True)
+class BadImage:
+    """An image that cannot be used: its position in the given list, its path and why."""
+
+    index: int
+    path: Path
+    reason: str
+
+
+def load_image(path: Path, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """An image file as RGB, upright.
+
+    The camera's orientation mark (EXIF) is applied; transparent parts lie on white; 16-bit grey is scaled to 8 bit; of
+    an animation the first frame is taken.
+
+    Raises:
+        InputError: not there, no image, damaged, or more than `max_pixels`; the message says which.
+    """
+    path = Path(path)
+    try:
+        return _upright(_decode(path, max_pixels))
+    except FileNotFoundError as error:
+        raise InputError(f"No such image: {path}.", _beside(path)) from error
+    except Exception as error:
+        raise InputError(
+            f"Cannot read image {path}: {_reason(path, error)}.", "Replace or remove that file."
+        ) from error
+
+
+def image_problem(path: Path, *, max_pixels: int = MAX_PIXELS) -> str | None:
+    """Why a file is no usable image, in a few words; None where it decodes to its last row."""
+    try:
+        _upright(_decode(path, max_pixels))
+    except Exception as error:
+        return _reason(path, error)
+    return None
+
+
+def check_images(
+    paths: Sequence[Path],
+    *,
+    max_pixels: int = MAX_PIXELS,
+    workers: int = 2,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[BadImage]:
+    """Decode every file in full and list those that cannot be used, in the order given.
+
+    Args:
+        progress: called with (done, total) now and then, from the calling thread.
+    """
+    bad: list[BadImage] = []
+    with ThreadPoolExecutor(max(1, workers)) as pool:
+        results = pool.map(lambda path: image_problem(path, max_pixels=max_pixels), paths)
+        for index, reason in enumerate(results):
+            if reason is not None:
+                bad.append(BadImage(index, paths[index], reason))
+            if progress is not None and (index % 100 == 99 or index + 1 == len(paths)):
+                progress(index + 1, len(paths))
+    return bad
+
+
+def _decode(path: Path, max_pixels: int) -> Image.Image:
+    from PIL import Image
+
+    with Image.open(path, formats=FORMATS) as image:
+        width, height = image.size
+        if width * height > max_pixels:
+            raise _TooLarge(f"{width:,} x {height:,} pixels; at most {max_pixels / 1e6:.0f} million are read")
+        image.load()
+        return image.copy() if getattr(image, "is_animated", False) else image
+
+
+class _TooLarge(ValueError):
+    pass
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    from PIL import ImageOps
+
+    with contextlib.suppress(Exception):  # where only the note about the orientation is damaged, the pixels are fine
+        image = ImageOps.exif_transpose(image)
+    return _to_rgb(image)
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image
+    if image.mode.startswith("I") or image.mode == "F":
+        return _deep_grey(image).convert("RGB")
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        from PIL import Image
+
+        layer = image.convert("RGBA")
+        ground = Image.new("RGBA", layer.size, "white")
+        return Image.alpha_composite(ground, layer).convert("RGB")
+    return image.convert("RGB")
+
+
+def _deep_grey(image: Image.Image) -> Image.Image:
+    """16- and 32-bit grey as 8 bit. Pillow's own conversion cuts off at 255, which turns such images white."""
+    import numpy as np
+    from PIL import Image
+
+    values = np.nan_to_num(np.asarray(image).astype(np.float64))
+    highest = float(values.max(initial=0.0))
+    if image.mode.startswith("I;16") or (image.mode == "I" and highest > 255):
+        values = values / 257
+    elif image.mode == "F" and highest <= 1:
+        values = values * 255
+    return Image.fromarray(np.clip(np.rint(values), 0, 255).astype(np.uint8))
+
+
+def _reason(path: Path, error: Exception) -> str:
+    """The error in words that a user can act on; Pillow's own name the file again or speak of internals."""
+    from PIL import Image, UnidentifiedImageError
+
+    if isinstance(error, _TooLarge):
+        return str(error)
+    if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
+        return f"more pixels than the {MAX_PIXELS / 1e6:.0f} million that are read"
+    if isinstance(error, FileNotFoundError):
+        return "not there"
+    if path.is_dir():
+        return "a folder, not a file"
+    if isinstance(error, PermissionError):
+        return "no permission to read it"
+    size = path.stat().st_size if path.is_file() else 0
+    if size == 0:
+        return "the file is empty"
+    if isinstance(error, UnidentifiedImageError):
+        return "not an image file in a known format (" + ", ".join(FORMATS) + ")"
+    if "truncated" in str(error).lower():
+        return f"truncated after {size:,} bytes"
+    return f"damaged ({str(error) or type(error).__name__})".replace("\n", " ")
+
+
+def _beside(path: Path) -> str:
+    if not path.parent.is_dir():
+        return f"The folder {path.parent} is not there either; is the disk attached, is image_root right?"
+    names = os.listdir(path.parent)
+    close = difflib.get_close_matches(path.name, names, n=1) if len(names) <= 10_000 else []
+    return f"Did you mean {path.parent / close[0]}?" if close else f"Looked in {path.parent}."

@@ -1,0 +1,195 @@
+"""`focus prepare peta` and `focus prepare csv`: from a download or a table to a dataset folder."""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from focuscli.data.csv_source import SCHEMA_COMMENT, read_csv_source
+from focuscli.data.folder import DatasetFolder, refuse_foreign, refuse_overlap, split_counts, write_folder
+from focuscli.data.images import BadImage, check_images
+from focuscli.data.peta import parse_split, peta_splits, peta_warnings, read_peta
+from focuscli.data.report import PrepareReport
+from focuscli.data.schema import builtin_schema
+from focuscli.errors import InputError
+
+Progress = Callable[[int, int], None]
+OnBadImage = Literal["error", "skip"]
+SKIPPED_FILE = "skipped.csv"
+
+
+def prepare_peta(
+    source: Path,
+    out: Path,
+    *,
+    split: str = "official:0",
+    overwrite: bool = False,
+    on_bad_image: OnBadImage = "error",
+    progress: Progress | None = None,
+) -> PrepareReport:
+    """Make a dataset folder of PETA. Images are not copied: schema.toml's image_root points at them.
+
+    Args:
+        source: the folder with the ten subsets (or the one around it), or with images/00001.png and PETA.mat.
+        split: "official:0" to "official:4", "identity" or "paper", see `peta_splits`.
+        on_bad_image: "error" refuses a source with an unusable image; "skip" leaves it out and lists it in skipped.csv.
+        progress: called with (images checked, images).
+
+    Raises:
+        UsageError: no such split.
+        InputError: not PETA, incomplete, unusable images, or `out` exists.
+    """
+    started = time.monotonic()
+    parse_split(split)
+    _refuse_existing(out, overwrite)
+    schema = builtin_schema("peta")
+    peta = read_peta(source, schema)
+    refuse_overlap(out, [peta.files.root])
+    splits, published = peta_splits(peta, split)
+    warnings = peta_warnings(peta, splits, split, schema)
+    schema = schema.model_copy(update={"image_root": str(peta.files.root)})
+    info = {
+        "dataset": "peta",
+        "source": str(Path(source).expanduser().resolve()),
+        "layout": peta.files.layout,
+        "labels_from": "PETA.mat" if peta.mat is not None else "Label.txt",
+        "split": split,
+        "published": published,
+        "warnings": warnings,
+        "notes": peta.notes,
+    }
+    bad = _check(peta.files.root, peta.files.images, on_bad_image, progress)
+    keep = _kept(len(peta.files.images), bad)
+    folder = write_folder(
+        out,
+        schema,
+        [peta.files.images[position] for position in keep],
+        splits[keep],
+        peta.persons[keep],
+        peta.labels[keep],
+        overwrite=overwrite,
+        extra_files=_skipped_list(peta.files.images, bad),
+        info={**info, "counts": split_counts(splits[keep]), "skipped": len(bad)},
+        schema_comment="Made by focus prepare peta. image_root is where the images lie; nothing was copied.",
+    )
+    return _report(folder, published, warnings, peta.notes, bad, started)
+
+
+def prepare_csv(
+    labels_csv: Path,
+    out: Path,
+    *,
+    images: Path | None = None,
+    schema: Path | None = None,
+    overwrite: bool = False,
+    true: str = "1",
+    false: str = "0",
+    on_bad_image: OnBadImage = "error",
+    progress: Progress | None = None,
+) -> PrepareReport:
+    """Make a dataset folder of a user's own table of labels. Images are not copied.
+
+    Args:
+        labels_csv: one line per image: the column `image`, optionally `split` and `person`, and a column per attribute.
+        images: the folder that the column `image` is relative to; by default `images` beside the table, or its folder.
+        schema: a schema.toml; by default one is guessed from the columns' names, with a comment that says so.
+        true, false: what stands for 1 and 0 in the table.
+        on_bad_image, progress: see `prepare_peta`.
+
+    Raises:
+        InputError: the table or an image is unusable, or `out` exists.
+    """
+    started = time.monotonic()
+    _refuse_existing(out, overwrite)
+    content = read_csv_source(Path(labels_csv), out.name, images=images, schema=schema, true=true, false=false)
+    refuse_overlap(out, [Path(labels_csv), content.root, *([Path(schema)] if schema else [])])
+    bad = _check(content.root, content.labels.images, on_bad_image, progress)
+    keep = _kept(len(content.labels.images), bad)
+    splits = content.labels.splits[keep]
+    folder = write_folder(
+        out,
+        content.schema,
+        [content.labels.images[position] for position in keep],
+        splits,
+        content.labels.persons[keep],
+        content.labels.cells[keep],
+        overwrite=overwrite,
+        extra_files=_skipped_list(content.labels.images, bad),
+        info={
+            "dataset": content.schema.name,
+            "source": str(Path(labels_csv).resolve()),
+            "split": content.split,
+            "counts": split_counts(splits),
+            "warnings": content.warnings,
+            "notes": content.notes,
+            "skipped": len(bad),
+        },
+        schema_comment="" if schema else SCHEMA_COMMENT,
+    )
+    return _report(folder, None, content.warnings, content.notes, bad, started)
+
+
+def _refuse_existing(out: Path, overwrite: bool) -> None:
+    """The same refusals as when writing, but before minutes of work."""
+    refuse_foreign(out)
+    if out.exists() and not overwrite:
+        raise InputError(f"{out} exists already; nothing was changed.", "Add --force to replace it.")
+
+
+def _check(root: Path, images: Sequence[str], on_bad_image: OnBadImage, progress: Progress | None) -> list[BadImage]:
+    bad = check_images([root / image for image in images], progress=progress)
+    if len(bad) == len(images) or (bad and on_bad_image == "error"):
+        first = "; ".join(f"{images[entry.index]}: {entry.reason}" for entry in bad[:3])
+        more = f"; and {len(bad) - 3:,} more" if len(bad) > 3 else ""
+        raise InputError(
+            f"{len(bad):,} of {len(images):,} images in {root} cannot be used ({first}{more}).",
+            "Replace them, or leave them out with --on-bad-image skip.",
+        )
+    return bad
+
+
+def _kept(count: int, bad: Sequence[BadImage]) -> NDArray[np.int64]:
+    return np.setdiff1d(np.arange(count, dtype=np.int64), [entry.index for entry in bad])
+
+
+def _skipped_list(images: Sequence[str], bad: Sequence[BadImage]) -> dict[str, bytes | str]:
+    if not bad:
+        return {}
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["image", "reason"])
+    writer.writerows([images[entry.index], entry.reason] for entry in bad)
+    return {SKIPPED_FILE: text.getvalue()}
+
+
+def _report(
+    folder: DatasetFolder,
+    published: dict[str, int] | None,
+    warnings: list[str],
+    notes: list[str],
+    bad: Sequence[BadImage],
+    started: float,
+) -> PrepareReport:
+    skipped = []
+    if bad:
+        first = f"{bad[0].path.name}: {bad[0].reason}"
+        skipped = [f"Skipped {len(bad):,} unreadable images (first: {first}). Listed in {SKIPPED_FILE}."]
+    return PrepareReport(
+        path=folder.path,
+        name=folder.schema.name,
+        images=len(folder.images),
+        attributes=len(folder.schema.attributes),
+        evaluated=len(folder.schema.evaluated),
+        counts=folder.counts,
+        published=published,
+        warnings=[*skipped, *warnings],
+        notes=list(notes),
+        seconds=time.monotonic() - started,
+    )

@@ -1,0 +1,107 @@
+"""Attributes of many image files: scores, decisions and where the thresholds come from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from focuscli.data.images import load_image
+from focuscli.data.loader import evenly
+from focuscli.data.schema import Text
+from focuscli.errors import InputError
+from focuscli.recognizer import Recognizer
+
+
+@dataclass(frozen=True)
+class TextDecision:
+    """A text, its threshold, and how that came about."""
+
+    text: Text
+    seen: bool
+    threshold: float
+    threshold_source: str
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One image's scores, in the order of the texts."""
+
+    image: Path
+    scores: list[float]
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """An image that could not be read, and why."""
+
+    image: Path
+    reason: str
+
+
+def decide(recognizer: Recognizer, texts: Sequence[Text]) -> list[TextDecision]:
+    """Thresholds for texts: a seen attribute's own, else the mean of its region."""
+    return [TextDecision(text, recognizer.is_seen(text), *recognizer.threshold(text)) for text in texts]
+
+
+def probability(score: float, threshold: float) -> float:
+    """A score as a number in (0, 1) that is 0.5 at the threshold: the logistic function of their distance. It orders and
+    draws; it is not calibrated."""
+    return 1 / (1 + math.exp(-max(-60.0, min(60.0, score - threshold))))
+
+
+def predict(
+    recognizer: Recognizer,
+    paths: Sequence[Path],
+    texts: Sequence[Text],
+    *,
+    batch_size: int = 32,
+    workers: int = 2,
+    strict: bool = False,
+) -> Iterator[Prediction | Skipped]:
+    """Yield one item per path, in order.
+
+    Raises:
+        InputError: with `strict`, the first image that cannot be read.
+    """
+    recognizer.encode_texts(texts)  # Too long or empty a text must fail before the first image is read.
+    with ThreadPoolExecutor(max(1, workers)) as pool:
+        for batch in evenly(len(paths), batch_size):
+            opened = [*pool.map(_open, [paths[index] for index in batch])]
+            if strict:
+                for item in opened:
+                    if isinstance(item, InputError):
+                        raise item
+            images = [item for item in opened if not isinstance(item, InputError)]
+            scores = iter(recognizer.scores(images, texts, batch_size=batch_size).tolist())
+            for index, item in zip(batch, opened, strict=True):
+                if isinstance(item, InputError):
+                    yield Skipped(paths[index], item.problem)
+                else:
+                    yield Prediction(paths[index], next(scores))
+
+
+def record(prediction: Prediction, decisions: Sequence[TextDecision], recognizer: Recognizer) -> dict[str, Any]:
+    """One JSON line: image, scores, what is present, the thresholds and their sources, which texts are unseen."""
+    phrases = [decision.text.phrase for decision in decisions]
+    pairs = [*zip(decisions, prediction.scores, strict=True)]
+    return {
+        "image": str(prediction.image),
+        "scores": {phrase: round(score, 4) for phrase, score in zip(phrases, prediction.scores, strict=True)},
+        "present": [decision.text.phrase for decision, score in pairs if score > decision.threshold],
+        "thresholds": {decision.text.phrase: round(decision.threshold, 4) for decision in decisions},
+        "threshold_source": {decision.text.phrase: decision.threshold_source for decision in decisions},
+        "unseen": [decision.text.phrase for decision in decisions if not decision.seen],
+        "model": str(recognizer.folder),
+        "weights": recognizer.weights,
+    }
+
+
+def _open(path: Path) -> Any:
+    try:
+        return load_image(path)
+    except InputError as error:
+        return error

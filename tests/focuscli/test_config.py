@@ -1,0 +1,126 @@
+"""The configuration tree: layers, errors by name, and the file that is saved with a run."""
+
+from __future__ import annotations
+
+import pytest
+
+from focuscli.config import (
+    PRESETS,
+    RunConfig,
+    build_config,
+    dump_config,
+    parse_override,
+    read_config_file,
+    without,
+)
+from focuscli.errors import InputError, UsageError
+
+
+def test_later_layers_win_and_origins_are_known():
+    config, origins = build_config(
+        [("preset tiny", PRESETS["tiny"]), ("--lr", {"train": {"learning_rate": 5e-4}}), ("file", {"train": {"seed": 3}})]
+    )
+    assert config.train.learning_rate == 5e-4
+    assert config.train.seed == 3
+    assert config.model.image_size == (128, 64)
+    assert origins["train.learning_rate"] == "--lr"
+    assert origins["model.preset"] == "preset tiny"
+    assert "train.epochs" in origins
+    assert "loss.racl" not in origins
+
+
+@pytest.mark.parametrize("preset", sorted(PRESETS))
+def test_a_saved_configuration_reads_back_equal(tmp_path, preset):
+    config, _ = build_config([("preset", PRESETS[preset]), ("x", {"loss": {"racl_ramp": 0.5}, "data": {"dataset": 'a"b\\c'}})])
+    file = tmp_path / "config.toml"
+    file.write_text(dump_config(config))
+    assert build_config([("file", read_config_file(file))])[0] == config
+
+
+def test_defaults_are_the_papers_and_poars():
+    config = RunConfig()
+    assert (config.model.global_tokens, config.model.local_tokens, config.model.partitions) == (8, 4, 4)
+    assert (config.model.prompt_length, config.model.attention_heads) == (4, 8)
+    loss, train = config.loss, config.train
+    assert (loss.v2t, loss.t2v, loss.lsim, loss.racl, loss.eps) == (1, 1, 1, 1, 1e-4)
+    assert (train.learning_rate, train.weight_decay, train.batch_size, train.epochs) == (1e-4, 1e-4, 128, 100)
+    assert train.warmup_steps == 100
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("train.learning_rate=3e-4", {"train": {"learning_rate": 3e-4}}),
+        ("train.gradient_checkpointing=true", {"train": {"gradient_checkpointing": True}}),
+        ("data.regions=fine", {"data": {"regions": "fine"}}),
+        ("model.image_size=256,128", {"model": {"image_size": [256, 128]}}),
+        ("model.image_size=[256, 128]", {"model": {"image_size": [256, 128]}}),
+        (" train.epochs = 3 ", {"train": {"epochs": 3}}),
+    ],
+)
+def test_overrides(text, expected):
+    assert parse_override(text) == expected
+    build_config([("--set", parse_override(text))])
+
+
+@pytest.mark.parametrize("text", ["train.epochs", "epochs=3", "train.=3", ""])
+def test_a_malformed_override_says_how_to_write_it(text):
+    with pytest.raises(UsageError, match=r"section\.key=value"):
+        parse_override(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem", "hint"),
+    [
+        ("train.leanring_rate=1", "Unknown key train.leanring_rate", "train.learning_rate (default 0.0001)"),
+        ("trian.epochs=1", "Unknown key trian", "train"),
+        ("train.epochs=many", "train.epochs='many'", None),
+        ("train.epochs=0", "train.epochs=0", None),
+        ("model.local_tokens=5", "does not divide over 4 patch subsets. Valid: 0, 4, 8, 12", None),
+        ("model.image_size=225,224", "no multiple of the patch size 16", None),
+        ("loss.eps=0.7", "loss.eps=0.7", None),
+        ("train=3", "section.key=value", None),
+    ],
+)
+def test_wrong_values_are_refused_by_name(text, problem, hint):
+    with pytest.raises(UsageError) as caught:
+        build_config([("--set", parse_override(text))])
+    assert problem in caught.value.problem
+    if hint:
+        assert hint in (caught.value.hint or "")
+
+
+def test_partitions_that_do_not_divide_the_patches_name_those_that_do():
+    with pytest.raises(UsageError, match=r"does not divide the 225 patches.*Valid: 1"):
+        build_config([("x", {"model": {"image_size": [240, 240]}})])
+
+
+def test_ablation_switches():
+    config, _ = build_config([("--without", without(["rlp", "avfe", "racl", "lsim"]))])
+    assert (config.model.rlp, config.model.mgmt, config.model.avfe) == (False, True, False)
+    assert (config.loss.racl, config.loss.lsim) == (0, 0)
+    with pytest.raises(UsageError, match="foo"):
+        without(["foo"])
+
+
+def test_losses_that_cannot_apply_are_off():
+    config, _ = build_config([("--without", without(["mgmt"]))])
+    assert config.loss.lsim == 1
+    assert config.effective_loss.lsim == 0
+    assert config.effective_loss.racl == 0
+    config, _ = build_config([("--without", without(["avfe"]))])
+    assert config.effective_loss.lsim == 1
+    assert config.effective_loss.racl == 0
+
+
+def test_values_are_frozen():
+    with pytest.raises(ValueError, match="frozen"):
+        RunConfig().train.epochs = 3  # type: ignore[misc]
+
+
+def test_files_that_cannot_be_read(tmp_path):
+    with pytest.raises(InputError, match="No such"):
+        read_config_file(tmp_path / "none.toml")
+    (tmp_path / "bad.toml").write_text("= 3")
+    with pytest.raises(InputError, match="TOML"):
+        read_config_file(tmp_path / "bad.toml")
