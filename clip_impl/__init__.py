@@ -1,0 +1,36 @@
+"""CLIP, self-contained: both towers, the tokenizer, preprocessing, and every usual weight format.
+
+    model, preprocess = clip_impl.load("ViT-B-16.pt")
+    image = preprocess(Image.open("crop.jpg"))[None]
+    logits_per_image, logits_per_text = model(image, clip_impl.tokenize(["a hat", "a backpack"]))
+
+Names follow OpenAI's package: parameters, `load`, `tokenize`, `encode_image`, `encode_text`.
+"""
+
+from clip_impl.config import TINY, VIT_B_16, CLIPConfig, TextConfig, VisionConfig
+from clip_impl.model import CLIP
+from clip_impl.preprocess import Preprocess, openai_transform
+from clip_impl.tokenizer import tokenize
+
+__all__ = [
+    "CLIP",
+    "TINY",
+    "VIT_B_16",
+    "CLIPConfig",
+    "Preprocess",
+    "TextConfig",
+    "VisionConfig",
+    "load",
+    "openai_transform",
+    "read_state_dict",
+    "tokenize",
+]
+
+
+def __getattr__(name: str) -> object:
+    """Reading weight files is loaded on first use: predicting from a checkpoint needs none of it."""
+    if name in ("load", "read_state_dict", "infer_config"):
+        from clip_impl import weights
+
+        return getattr(weights, name)
+    raise AttributeError(f"module clip_impl has no attribute {name!r}")

@@ -1,1 +1,26 @@
+"""FOCUS: open-domain pedestrian attribute recognition.
+
+    from focuscli import Recognizer
+
+    recognizer = Recognizer.from_checkpoint("runs/latest-run")
+    recognizer.scores(["crop.jpg"], ["backpack", "red scarf"])
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from focuscli.recognizer import Recognizer
+
 __version__ = "0.1.0"
+__all__ = ["Recognizer", "__version__"]
+
+
+def __getattr__(name: str) -> object:
+    """`Recognizer` brings torch with it and is loaded on first use."""
+    if name == "Recognizer":
+        from focuscli.recognizer import Recognizer
+
+        return Recognizer
+    raise AttributeError(f"module focuscli has no attribute {name!r}")

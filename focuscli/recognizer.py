@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,15 +12,16 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from clip_impl import CLIP, CLIPConfig, TextConfig, VisionConfig
+from clip_impl import CLIP
 from focuscli.config import RunConfig
+from focuscli.data.guess import guess_place
 from focuscli.data.images import load_image
 from focuscli.data.loader import normalise, resize_crop, to_unit
-from focuscli.data.regions import guess_region
 from focuscli.data.schema import AttributeSchema, Text
 from focuscli.engine.checkpoint import Checkpoint, load_strictly, read_checkpoint
 from focuscli.engine.device import autocast, resolve_device
 from focuscli.engine.scoring import score_files
+from focuscli.engine.setup import clip_shape_from_json
 from focuscli.errors import InputError, UsageError
 from focuscli.model.focus import FocusModel
 from focuscli.model.prompts import normalise_phrase
@@ -89,7 +89,7 @@ class Recognizer:
         try:
             config = RunConfig.model_validate(checkpoint.state["config"])
             schema = AttributeSchema.model_validate(checkpoint.state["schema"])
-            clip = CLIP(_clip_config(checkpoint.state["clip"]))
+            clip = CLIP(clip_shape_from_json(checkpoint.state["clip"]))
             texts = schema.texts(complements=config.data.complements)
             model = FocusModel(clip, config.model, texts)
             load_strictly(model, checkpoint.tensors("model"), f"checkpoint {checkpoint.folder}")
@@ -104,7 +104,7 @@ class Recognizer:
 
     def text(self, words: str, *, region: str | None = None) -> Text:
         """A text from words: a seen one where they are an attribute's name or phrase, or a complement's phrase; else an
-        unseen one, whose region is `region`, or guessed from the words (see `focuscli.data.regions`).
+        unseen one, whose region is `region`, or guessed from the words (see `focuscli.data.guess`).
 
         Raises:
             UsageError: no word, or an unknown region.
@@ -120,7 +120,7 @@ class Recognizer:
                 return attribute
         if region is not None and region not in self.schema.regions:
             raise UsageError(f'Unknown region "{region}".', f"Known: {', '.join(self.schema.regions)}.")
-        region = region or guess_region(words)
+        region = region or guess_place(words)[0]
         categories = [text.category for text in self.attributes if text.region == region]
         category = max(set(categories), key=lambda name: (categories.count(name), name)) if categories else "person"
         return Text(phrase=" ".join(words.split()), region=region, category=category, group="")
@@ -236,8 +236,3 @@ def _batched(images: Iterable[ImageLike], size: int) -> Iterable[list[ImageLike]
             batch = []
     if batch:
         yield batch
-
-
-def _clip_config(shape: dict[str, Any]) -> CLIPConfig:
-    vision = {**shape["vision"], "image_size": tuple(shape["vision"]["image_size"])}
-    return CLIPConfig(VisionConfig(**vision), TextConfig(**shape["text"]), shape["embed_dim"], shape["activation"])

@@ -22,6 +22,14 @@ Granularity = Literal["coarse", "fine"]
 Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")]
 
 
+class Contradiction(ValueError):
+    """Two parts of a schema do not go together; `hint` says what may have been meant."""
+
+    def __init__(self, problem: str, hint: str | None = None) -> None:
+        super().__init__(problem)
+        self.hint = hint
+
+
 @dataclass(frozen=True)
 class Text:
     """A text that the model compares with images.
@@ -109,7 +117,7 @@ class AttributeSchema(_Declaration):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if not self.attributes:
-            raise ValueError("no [[attribute]] is declared")
+            raise Contradiction("no [[attribute]] is declared")
         _refuse_twice("region", self.regions)
         _refuse_twice("attribute", (attribute.name for attribute in self.attributes))
         _refuse_twice("column", (column_of(attribute) for attribute in self.attributes))
@@ -122,7 +130,7 @@ class AttributeSchema(_Declaration):
         for group in self.groups:
             _check_place(f'group "{group.name}"', group, self.regions)
             if group.complements and group.name not in evaluated:
-                raise ValueError(f'group "{group.name}" has complements but no evaluated attribute to be none of')
+                raise Contradiction(f'group "{group.name}" has complements but no evaluated attribute to be none of')
         # A text's learned vectors are found by its phrase, so region and category do not make a phrase unique. But a
         # complement may repeat an attribute that is not evaluated ("female" beside an unevaluated personalFemale):
         # the two never stand in one list of training texts.
@@ -192,18 +200,18 @@ def _check_place(what: str, place: Attribute | Group, regions: tuple[str, ...]) 
     if place.subregion is not None:
         _refuse_unknown(what, "subregion", place.subregion, SUBREGIONS)
         if place.region not in (None, "whole"):
-            raise ValueError(f'{what}: subregion is for region "whole" only, not for "{place.region}"')
+            raise Contradiction(f'{what}: subregion is for region "whole" only, not for "{place.region}"')
 
 
 def _refuse_unknown(what: str, key: str, value: str, known: Iterable[str]) -> None:
     names = list(known)
     if value not in names:
         close = difflib.get_close_matches(value, names, n=1)
-        suggestion = f"; did you mean {close[0]}?" if close else ""
-        raise ValueError(f'{what}: unknown {key} "{value}" (known: {", ".join(names)}){suggestion}')
+        hint = f"Did you mean {close[0]}?" if close else None
+        raise Contradiction(f'{what}: unknown {key} "{value}" (known: {", ".join(names)})', hint)
 
 
 def _refuse_twice(what: str, values: Iterable[str]) -> None:
     for value, count in Counter(values).items():
         if count > 1:
-            raise ValueError(f'{what} "{value}" is declared {count} times')
+            raise Contradiction(f'{what} "{value}" is declared {count} times')

@@ -99,7 +99,7 @@ def read_labels(path: Path, schema: AttributeSchema) -> Labels:
             raise InputError(f'{path} has no column "{name}".', hint)
     for attribute in schema.attributes:
         if column_of(attribute) not in header:
-            _refuse_missing(path, attribute, header)
+            refuse_missing(path, attribute, header, path.parent / "schema.toml")
     if not rows:
         raise InputError(f"{path} has a header but no images.")
     columns = [header.index(column_of(attribute)) for attribute in schema.attributes]
@@ -155,9 +155,9 @@ def _read_cells(
     joined = [",".join(pick(row)) for row in rows]
     if all(len(line) == width for line in joined):
         flat = "".join(joined).encode("ascii", "replace")
-        block = np.frombuffer(flat, np.uint8).reshape(len(rows), width)
-        values = block[:, ::2] - ord("0")
-        if (values <= 2).all() and (block[:, 1::2] == ord(",")).all():
+        # A row of this width with a digit at each even place can have its commas nowhere but at the odd ones.
+        values = np.frombuffer(flat, np.uint8).reshape(len(rows), width)[:, ::2] - ord("0")
+        if (values <= 2).all():
             return values.astype(np.int8)
     result = np.zeros((len(rows), len(columns)), np.int8)
     bad: list[tuple[int, str, str]] = []
@@ -186,8 +186,12 @@ def _refuse_cells(path: Path, bad: list[tuple[int, str, str]]) -> NoReturn:
     )
 
 
-def _refuse_missing(path: Path, attribute: Attribute, header: list[str]) -> NoReturn:
-    place = path.parent / "schema.toml"
+def refuse_missing(path: Path, attribute: Attribute, header: list[str], place: Path) -> NoReturn:
+    """Say that an attribute of the schema in `place` has no column in the table `path`, and which come near.
+
+    Raises:
+        InputError: always.
+    """
     wanted = column_of(attribute)
     free = [name for name in header if name not in FIXED_COLUMNS]
     lowered = {name.lower(): name for name in free}

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from focuscli.data.labels_csv import SPLITS
 from focuscli.data.peta_files import LEFT_OUT, SUBSETS, LabelTexts, PetaFiles, find_peta, read_label_texts
 from focuscli.data.peta_mat import PARTS, PetaMat, read_mat
 from focuscli.data.schema import AttributeSchema
@@ -81,7 +82,8 @@ def parse_split(split: str) -> tuple[str, int]:
     match = re.fullmatch(r"official(?::([0-4]))?", split)
     if match is None:
         raise UsageError(
-            f'Unknown split "{split}".', "There are: official:0 to official:4 (the default is official:0), identity, paper."
+            f'Unknown split "{split}".',
+            "There are: official:0 to official:4 (the default is official:0), identity, paper.",
         )
     return "official", int(match[1] or 0)
 
@@ -111,7 +113,7 @@ def peta_splits(peta: Peta, split: str) -> tuple[NDArray[np.str_], dict[str, int
     for part, positions in peta.mat.partitions[number].items():
         splits[positions] = names[part]
     published = {names[part]: count for part, count in PUBLISHED_PARTS.items()}
-    return splits.astype(np.str_), dict(sorted(published.items(), key=lambda pair: ("train val test unused").find(pair[0])))
+    return splits.astype(np.str_), {name: published[name] for name in SPLITS if name in published}
 
 
 def peta_warnings(peta: Peta, splits: NDArray[np.str_], split: str, schema: AttributeSchema) -> list[str]:
@@ -141,7 +143,7 @@ def peta_warnings(peta: Peta, splits: NDArray[np.str_], split: str, schema: Attr
     if peta.files.layout == "subsets" and peta.mat is not None and kind != "identity":
         warnings.append(
             "In all subsets but CUHK and MIT labels are per person, so the order of one person's frames is inferred "
-            "(sorted file names). Were it another, frames of a person would change places between splits; no label would."
+            "(sorted file names). Were it another, frames of one person would change splits; labels would stay."
         )
     evaluated = [position for position, attribute in enumerate(schema.attributes) if attribute.evaluated]
     shares = peta.labels[np.flatnonzero(splits == "train")][:, evaluated].mean(axis=0)
@@ -151,7 +153,9 @@ def peta_warnings(peta: Peta, splits: NDArray[np.str_], split: str, schema: Attr
         if share < _RARE
     ]
     if rare:
-        warnings.append(f"Rare in train (under {_RARE:.0%}), so their figures vary much from run to run: {', '.join(rare)}.")
+        warnings.append(
+            f"Rare in train (under {_RARE:.0%}), so their figures vary much from run to run: {', '.join(rare)}."
+        )
     bare = np.flatnonzero(~peta.labels[:, evaluated].any(axis=1))
     if len(bare):
         warnings.append(
@@ -223,7 +227,7 @@ def _compare(files: PetaFiles, texts: LabelTexts, mat: PetaMat) -> str:
 def _about_label_texts(texts: LabelTexts) -> list[str]:
     notes = []
     if texts.without_image:
-        notes.append(f"{texts.without_image} lines of Label.txt fit no image (the original has two in CUHK)")
+        notes.append(f"{texts.without_image} lines of Label.txt are about files or persons without an image")
     if texts.unknown:
         words = ", ".join(f"{word} ({count})" for word, count in texts.unknown.most_common(5))
         notes.append(f"words in Label.txt that are no attribute of PETA, left alone: {words}")

@@ -75,7 +75,7 @@ class LabelTexts:
 
 
 def find_peta(source: Path) -> PetaFiles:
-    """Find the images below `source`: the folder itself or one right inside it.
+    """Find the images below `source`: the folder itself or one at most two levels down.
 
     Raises:
         InputError: not there, neither layout, or subsets or images are missing, which are named.
@@ -87,9 +87,14 @@ def find_peta(source: Path) -> PetaFiles:
         unpack = f"{source} is a file; unpack it and give the folder." if source.is_file() else _HINT
         raise InputError(f"No folder {source}.", unpack)
     source = source.resolve()
-    candidates = [source, *sorted(path for path in _entries(source) if path.is_dir())]
-    found = [(candidate, _subset_folders(candidate)) for candidate in candidates]
-    root, folders = max(found, key=lambda pair: len(pair[1]))
+    level, root = [source], source
+    folders: dict[str, Path] = {}
+    for _ in range(3):
+        found = [(candidate, _subset_folders(candidate)) for candidate in level]
+        root, folders = max(found, key=lambda pair: len(pair[1]), default=(source, {}))
+        if folders:
+            break
+        level = [path for parent in level for path in sorted(_entries(parent)) if path.is_dir()]
     if folders:
         missing = [name for name in SUBSETS if name not in folders]
         if missing:

@@ -47,6 +47,7 @@ def prepare_peta(
         InputError: not PETA, incomplete, unusable images, or `out` exists.
     """
     started = time.monotonic()
+    out = Path(out)
     parse_split(split)
     _refuse_existing(out, overwrite)
     schema = builtin_schema("peta")
@@ -107,8 +108,11 @@ def prepare_csv(
         InputError: the table or an image is unusable, or `out` exists.
     """
     started = time.monotonic()
+    out = Path(out)
     _refuse_existing(out, overwrite)
-    content = read_csv_source(Path(labels_csv), out.name, images=images, schema=schema, true=true, false=false)
+    content = read_csv_source(
+        Path(labels_csv), out.resolve().name, images=images, schema=schema, true=true, false=false
+    )
     refuse_overlap(out, [Path(labels_csv), content.root, *([Path(schema)] if schema else [])])
     bad = _check(content.root, content.labels.images, on_bad_image, progress)
     keep = _kept(len(content.labels.images), bad)

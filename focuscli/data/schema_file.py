@@ -130,7 +130,8 @@ def _readable(error: ValidationError, raw: Mapping[str, Any], where: str) -> Inp
         case "string_pattern_mismatch":
             return InputError(f"{place}: {key} holds a line break or another control character.{more}", None)
         case "value_error":
-            return InputError(f"{place}: {first['ctx']['error']}.{more}", None)
+            reason = first["ctx"]["error"]
+            return InputError(f"{place}: {reason}.{more}", getattr(reason, "hint", None))
     return InputError(f"{place}: {key}: {first['msg']}.{more}", None)
 
 

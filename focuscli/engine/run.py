@@ -20,7 +20,7 @@ from focuscli.config import RunConfig, build_config, dump_config, read_config_fi
 from focuscli.data.folder import DatasetFolder, read_folder
 from focuscli.engine.checkpoint import Checkpoint, read_checkpoint, save_checkpoint
 from focuscli.engine.device import effective_precision, resolve_device
-from focuscli.engine.setup import build_model, prepare_training_data
+from focuscli.engine.setup import build_model, clip_shape_to_json, prepare_training_data
 from focuscli.engine.train import EpochEvent, Event, SaveEvent, Trainer
 from focuscli.errors import InputError
 from focuscli.files import write_json, write_text
@@ -69,7 +69,6 @@ class Run:
             torch.set_num_threads(config.train.threads)
         self.dataset: DatasetFolder = read_folder(dataset)
         self.data = prepare_training_data(self.dataset, config.data, config.train.seed)
-        model, self.origin = build_model(config, self.data.texts, weights)
         checkpoint = last_checkpoint(folder)
         if checkpoint is not None:
             saved = checkpoint.state["data"]["fingerprint"]
@@ -79,7 +78,8 @@ class Run:
                     f"(fingerprint {saved[:12]}, now {self.dataset.fingerprint[:12]}).",
                     "Restore the data, or start a new run without --resume.",
                 )
-            self.origin = checkpoint.state["weights"]
+        state = None if checkpoint is None else checkpoint.state
+        model, self.origin = build_model(config, self.data.texts, weights, state)
         self.trainer = Trainer(model, self.data, config, self.device, progress=progress)
         self.resumed_from = 0
         if checkpoint is not None:
@@ -115,7 +115,7 @@ class Run:
             "focus": __version__,
             "weights": self.origin,
             "config": self.config.model_dump(mode="json"),
-            "clip": _clip_shape(trainer.model.clip.config),
+            "clip": clip_shape_to_json(trainer.model.clip.config),
             "schema": self.dataset.schema.model_dump(mode="json"),
             "metrics": trainer.history[-1].get("val") if trainer.history else None,
             "threshold_source": f"{self.data.val_note}, criterion {self.config.eval.criterion}",
@@ -154,12 +154,6 @@ class Run:
             "command": sys.argv,
             "weights": self.origin,
         }
-
-
-def _clip_shape(config: Any) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    return asdict(config)
 
 
 def _flat(record: dict[str, Any], prefix: str = "train/") -> dict[str, float]:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from clip_impl import CLIP
+from clip_impl import CLIP, CLIPConfig, TextConfig, VisionConfig
 from focuscli.config import DataConfig, RunConfig
 from focuscli.data.folder import DatasetFolder
 from focuscli.data.schema import Text, region_block_matrix, text_targets
@@ -89,18 +90,23 @@ def prepare_training_data(folder: DatasetFolder, config: DataConfig, seed: int) 
     )
 
 
-def build_model(config: RunConfig, texts: Sequence[Text], weights: Path | None) -> tuple[FocusModel, str]:
+def build_model(
+    config: RunConfig, texts: Sequence[Text], weights: Path | None, saved: Mapping[str, Any] | None = None
+) -> tuple[FocusModel, str]:
     """The model with its initial values, on the CPU, and the origin of its weights in words.
 
     Args:
         weights: a CLIP weight file, or None for training from scratch; then the text tower trains too, because a frozen
             random one says nothing.
+        saved: the state of a checkpoint whose tensors will replace the initial values; then `weights` is not read.
 
     Raises:
         InputError: the weights' patch size does not fit the configuration.
     """
     with seeded(config.train.seed):
-        if weights is None:
+        if saved is not None:
+            clip, origin = CLIP(clip_shape_from_json(saved["clip"])), str(saved["weights"])
+        elif weights is None:
             clip, origin = CLIP(clip_config(config.model)), SCRATCH
         else:
             clip, origin = load_clip(weights)
@@ -112,10 +118,21 @@ def build_model(config: RunConfig, texts: Sequence[Text], weights: Path | None) 
                     "Use CLIP ViT-B/16 weights, or train from scratch with --weights none.",
                 )
         model = FocusModel(clip, config.model, texts)
-    model.freeze(text_tower=weights is not None)
+    model.freeze(text_tower=origin != SCRATCH)
     model.clip.visual.transformer.gradient_checkpointing = config.train.gradient_checkpointing
     model.clip.transformer.gradient_checkpointing = config.train.gradient_checkpointing
     return model, origin
+
+
+def clip_shape_to_json(config: CLIPConfig) -> dict[str, Any]:
+    """CLIP's shape as JSON values."""
+    return asdict(config)
+
+
+def clip_shape_from_json(shape: Mapping[str, Any]) -> CLIPConfig:
+    """Undo `clip_shape_to_json`."""
+    vision = {**shape["vision"], "image_size": tuple(shape["vision"]["image_size"])}
+    return CLIPConfig(VisionConfig(**vision), TextConfig(**shape["text"]), shape["embed_dim"], shape["activation"])
 
 
 def load_clip(weights: Path) -> tuple[CLIP, str]:

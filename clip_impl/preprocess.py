@@ -1,0 +1,67 @@
+"""From a picture to CLIP's input."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+MEAN = (0.48145466, 0.4578275, 0.40821073)
+STD = (0.26862954, 0.26130258, 0.27577711)
+ResizeMode = Literal["squash", "shortest", "longest"]
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """A picture resized to `size` (height, width) with Pillow's bicubic filter, scaled and normalised.
+
+    `squash` changes the aspect ratio and loses nothing: the default for crops of upright persons, of which a centre crop
+    keeps only 38% of the height. `shortest` is OpenAI's own transform: shortest side to size, then centre crop.
+    `longest` fits the whole picture in and pads with the mean colour.
+    """
+
+    size: tuple[int, int] = (224, 224)
+    resize_mode: ResizeMode = "squash"
+    mean: tuple[float, float, float] = MEAN
+    std: tuple[float, float, float] = STD
+
+    def __call__(self, image: Image.Image) -> Tensor:
+        """A PIL image of any mode -> float [3, H, W]."""
+        pixels = self.to_uint8(image).float().div(255)
+        return (pixels - pixels.new_tensor(self.mean)[:, None, None]) / pixels.new_tensor(self.std)[:, None, None]
+
+    def to_uint8(self, image: Image.Image) -> Tensor:
+        """The same without scaling and normalisation: uint8 [3, H, W]."""
+        return torch.from_numpy(np.array(self._resize(image).convert("RGB"))).permute(2, 0, 1)
+
+    def _resize(self, image: Image.Image) -> Image.Image:
+        height, width = self.size
+        bicubic = Image.Resampling.BICUBIC
+        if self.resize_mode == "squash":
+            return image.convert("RGB").resize((width, height), bicubic)
+        if self.resize_mode == "longest":
+            scale = min(width / image.width, height / image.height)
+            fitted = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+            red, green, blue = (round(255 * value) for value in self.mean)
+            canvas = Image.new("RGB", (width, height), (red, green, blue))
+            canvas.paste(
+                image.convert("RGB").resize(fitted, bicubic), ((width - fitted[0]) // 2, (height - fitted[1]) // 2)
+            )
+            return canvas
+        # OpenAI resizes in the picture's own mode and converts afterwards; the long side is rounded down.
+        short = max(height, width)
+        if image.width <= image.height:
+            resized = image.resize((short, int(short * image.height / image.width)), bicubic)
+        else:
+            resized = image.resize((int(short * image.width / image.height), short), bicubic)
+        left, top = round((resized.width - width) / 2), round((resized.height - height) / 2)
+        return resized.crop((left, top, left + width, top + height))
+
+
+def openai_transform(size: int = 224) -> Preprocess:
+    """OpenAI's own transform for square inputs."""
+    return Preprocess(size=(size, size), resize_mode="shortest")

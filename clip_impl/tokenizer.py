@@ -1,0 +1,144 @@
+"""CLIP's byte-pair tokenizer: the same ids as OpenAI's, for any Unicode text."""
+
+from __future__ import annotations
+
+import functools
+import gzip
+import hashlib
+import html
+from collections.abc import Iterator, Sequence
+from importlib.resources import files
+
+import ftfy
+import regex
+import torch
+from torch import Tensor
+
+MERGES_FILE = "bpe_simple_vocab_16e6.txt.gz"
+MERGES_SHA256 = "924691ac288e54409236115652ad4aa250f48203de50a9e4722a6ecd48d6804a"
+VOCABULARY_SIZE = 49408
+SOT_TOKEN, EOT_TOKEN = "<|startoftext|>", "<|endoftext|>"
+SOT_ID, EOT_ID = VOCABULARY_SIZE - 2, VOCABULARY_SIZE - 1
+END_OF_WORD = "</w>"
+
+# Special tokens, English contractions, runs of letters, single digits, runs of anything else.
+_PIECES = regex.compile(
+    regex.escape(SOT_TOKEN) + "|" + regex.escape(EOT_TOKEN) + r"|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+",
+    regex.IGNORECASE,
+)
+
+
+class Tokenizer:
+    """Byte-pair encoding over CLIP's merges table; build it once (0.1 s), see `default_tokenizer`."""
+
+    def __init__(self, merges: Sequence[tuple[str, str]]) -> None:
+        self._byte_symbols = byte_symbols()
+        symbols = [*self._byte_symbols.values()]
+        vocabulary = symbols + [symbol + END_OF_WORD for symbol in symbols]
+        vocabulary += ["".join(pair) for pair in merges] + [SOT_TOKEN, EOT_TOKEN]
+        self._ids = {symbol: number for number, symbol in enumerate(vocabulary)}
+        self._symbols = vocabulary
+        self._ranks = {pair: rank for rank, pair in enumerate(merges)}
+        self._bytes = {symbol: byte for byte, symbol in self._byte_symbols.items()}
+        self._piece_ids = functools.lru_cache(maxsize=65536)(self._encode_piece)
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of a text's pieces, without start and end; repaired, unescaped, lower case and single-spaced first."""
+        return [number for piece in _PIECES.findall(clean(text)) for number in self._piece_ids(piece)]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text that ids stand for; what is no valid UTF-8 shows as replacement characters."""
+        joined = "".join(self._symbols[number] for number in ids)
+        raw = bytearray()
+        for part in regex.split(r"(<\|startoftext\|>|<\|endoftext\|>|</w>)", joined):
+            if part == END_OF_WORD:
+                raw += b" "
+            elif part in (SOT_TOKEN, EOT_TOKEN):
+                raw += part.encode()
+            else:
+                raw += bytes(self._bytes[symbol] for symbol in part)
+        return raw.decode("utf-8", errors="replace")
+
+    def _encode_piece(self, piece: str) -> tuple[int, ...]:
+        if piece in (SOT_TOKEN, EOT_TOKEN):
+            return (self._ids[piece],)
+        symbols = [self._byte_symbols[byte] for byte in piece.encode("utf-8")]
+        symbols[-1] += END_OF_WORD
+        while len(symbols) > 1:
+            best = min(zip(symbols, symbols[1:], strict=False), key=lambda pair: self._ranks.get(pair, len(self._ranks)))
+            if best not in self._ranks:
+                break
+            symbols = [*_merge(symbols, best)]
+        return tuple(self._ids[symbol] for symbol in symbols)
+
+
+def tokenize(texts: str | Sequence[str], context_length: int = 77, truncate: bool = False) -> Tensor:
+    """Texts as ids: start token, words, end token, zeros.
+
+    Args:
+        texts: one text or several.
+        context_length: columns of the result.
+        truncate: cut what is too long and end it with the end token, instead of raising.
+
+    Returns:
+        LongTensor [N, context_length].
+
+    Raises:
+        RuntimeError: a text is too long; quotes it with its length.
+        TypeError: something else than a string.
+    """
+    texts = [texts] if isinstance(texts, str) else [*texts]
+    result = torch.zeros(len(texts), context_length, dtype=torch.long)
+    for row, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise TypeError(f"text {row + 1} is no string but {type(text).__name__}")
+        ids = [SOT_ID, *default_tokenizer().encode(text), EOT_ID]
+        if len(ids) > context_length:
+            if not truncate:
+                shown = text if len(text) <= 60 else text[:60] + "..."
+                raise RuntimeError(f'Input "{shown}" has {len(ids)} tokens, too long for context length {context_length}')
+            ids = [*ids[: context_length - 1], EOT_ID]
+        result[row, : len(ids)] = torch.tensor(ids)
+    return result
+
+
+@functools.cache
+def default_tokenizer() -> Tokenizer:
+    """The tokenizer with the merges table of this package.
+
+    Raises:
+        RuntimeError: the table is not the known one.
+    """
+    packed = (files("clip_impl") / "data" / MERGES_FILE).read_bytes()
+    if hashlib.sha256(packed).hexdigest() != MERGES_SHA256:
+        raise RuntimeError(f"clip_impl/data/{MERGES_FILE} is damaged; install the package again")
+    lines = gzip.decompress(packed).decode("utf-8").split("\n")
+    # The first line is a header, and CLIP uses only as many merges as fit its vocabulary beside bytes and special tokens.
+    merges = lines[1 : VOCABULARY_SIZE - 2 * 256 - 2 + 1]
+    return Tokenizer([(left, right) for left, right in (line.split() for line in merges)])
+
+
+def clean(text: str) -> str:
+    """Mojibake repaired, HTML entities unescaped (twice, as OpenAI does), white space folded, lower case."""
+    text = html.unescape(html.unescape(ftfy.fix_text(text))).strip()
+    return regex.sub(r"\s+", " ", text).strip().lower()
+
+
+def byte_symbols() -> dict[int, str]:
+    """One printable character for each byte, in the order of the vocabulary: printable Latin-1 bytes stand for
+    themselves, the others for characters from U+0100 on."""
+    printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    others = [byte for byte in range(256) if byte not in printable]
+    return {byte: chr(byte) for byte in printable} | {byte: chr(256 + rank) for rank, byte in enumerate(others)}
+
+
+def _merge(symbols: Sequence[str], pair: tuple[str, str]) -> Iterator[str]:
+    """Join every occurrence of a pair, from left to right."""
+    position = 0
+    while position < len(symbols):
+        if position + 1 < len(symbols) and (symbols[position], symbols[position + 1]) == pair:
+            yield "".join(pair)
+            position += 2
+        else:
+            yield symbols[position]
+            position += 1

@@ -1,0 +1,154 @@
+"""The command `focus`: global options, and the one place where errors become messages and exit codes."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from focuscli import __version__
+from focuscli.cli import render
+from focuscli.errors import FocusError
+
+EXIT_CODES = {
+    0: "done",
+    1: "internal error: a bug in focus",
+    2: "wrong usage: an option, a setting or its value",
+    3: "an input is not found or not valid: image, dataset, schema, checkpoint, weights",
+    4: "something is missing: weights, a package, a device, memory, disk space",
+    5: "the command ran, and a check failed",
+    130: "interrupted; what could be saved is saved",
+}
+GLOBAL_FLAGS = ("--json", "-q", "--quiet", "-v", "--verbose")
+GLOBAL_VALUES = ("--home",)
+
+
+class FocusGroup(TyperGroup):
+    """Takes global options anywhere on the line, and turns every exception into one message and an exit code."""
+
+    def main(self, args: Sequence[str] | None = None, *rest: Any, standalone_mode: bool = True, **extra: Any) -> Any:
+        given = hoist_globals([*(sys.argv[1:] if args is None else args)])
+        render.configure(render.Settings(json="--json" in given[: _leading_globals(given)]))
+        code = 0
+        try:
+            outcome = super().main(given, *rest, standalone_mode=False, **extra)
+            code = outcome if isinstance(outcome, int) else 0
+        except BaseException as failure:
+            code = report(failure)
+        if standalone_mode:
+            sys.exit(code)
+        return code
+
+
+app = typer.Typer(
+    cls=FocusGroup,
+    add_completion=True,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Open-domain pedestrian attribute recognition: name an attribute in words, see whether and where a crop shows it.",
+)
+
+
+@app.callback(invoke_without_command=True)
+def focus(
+    context: typer.Context,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout, also for errors.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Tracebacks of errors.")] = False,
+    home: Annotated[Path | None, typer.Option(help="Folder of datasets and weights; default: FOCUS_HOME.")] = None,
+    version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
+) -> None:
+    render.configure(render.Settings(json, quiet, verbose))
+    if home is not None:
+        os.environ["FOCUS_HOME"] = str(home)
+    if version:
+        print(f"focus {__version__}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+@app.command("help")
+def help_command(
+    topic: Annotated[str | None, typer.Argument(help="exit-codes; for a command: focus COMMAND --help.")] = None,
+) -> None:
+    """Help on a topic: exit-codes."""
+    if topic not in (None, "exit-codes"):
+        raise typer.BadParameter(f'no help on "{topic}"; topics: exit-codes. For a command: focus {topic} --help')
+    render.result(
+        {str(code): meaning for code, meaning in EXIT_CODES.items()},
+        lines=[f"{code:>4}  {meaning}" for code, meaning in EXIT_CODES.items()],
+    )
+
+
+def hoist_globals(arguments: Sequence[str]) -> list[str]:
+    """Move global options to the front, up to a `--`, so that they work before and after the command."""
+    globals_, others = [], []
+    waiting = iter(arguments)
+    for argument in waiting:
+        if argument == "--":
+            others += [argument, *waiting]
+        elif argument in GLOBAL_FLAGS or argument.startswith(tuple(f"{name}=" for name in GLOBAL_VALUES)):
+            globals_.append(argument)
+        elif argument in GLOBAL_VALUES:
+            globals_ += [argument, *(value for value in [next(waiting, None)] if value is not None)]
+        else:
+            others.append(argument)
+    return globals_ + others
+
+
+def report(failure: BaseException) -> int:
+    """Show one message for an exception and return the exit code that it means."""
+    code, problem, hint = describe(failure)
+    if problem:
+        render.error(code, problem, hint, failure)
+    return code
+
+
+def describe(failure: BaseException) -> tuple[int, str, str | None]:
+    """Exit code, message and hint of an exception; an empty message where nothing is to be said."""
+    if isinstance(failure, FocusError):
+        return failure.exit_code, failure.problem, failure.hint
+    if isinstance(failure, SystemExit):
+        return (failure.code if isinstance(failure.code, int) else 1), "", None
+    if isinstance(failure, typer.Exit):
+        return failure.exit_code, "", None
+    if isinstance(failure, (KeyboardInterrupt, typer.Abort)):
+        return 130, "Interrupted.", None
+    if isinstance(failure, BrokenPipeError):
+        # The reader of a pipe has gone (focus predict ... | head): nothing is wrong, and nobody listens.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0, "", None
+    if hasattr(failure, "format_message") and hasattr(failure, "exit_code"):  # the parser's own errors
+        context = getattr(failure, "ctx", None)
+        command = context.command_path if context is not None else "focus"
+        return failure.exit_code, failure.format_message(), f"See: {command} --help"
+    if type(failure).__name__ == "WeightsError":
+        return 3, getattr(failure, "problem", str(failure)), getattr(failure, "hint", None)
+    if isinstance(failure, MemoryError) or type(failure).__name__ == "OutOfMemoryError":
+        return 4, f"Out of memory: {str(failure).splitlines()[0] if str(failure) else 'no more to be had'}.", (
+            "Try a smaller --batch-size with --accumulate, or --gradient-checkpointing."
+        )
+    if isinstance(failure, OSError) and failure.errno in (errno.ENOSPC, errno.EDQUOT):
+        return 4, f"No space left on the disk ({failure.filename or 'while writing'}).", "Free some space and try again."
+    return 1, f"internal error: {type(failure).__name__}: {failure}", "This is a bug in focus. Run it again with -v to see where."
+
+
+def _leading_globals(arguments: Sequence[str]) -> int:
+    for position, argument in enumerate(arguments):
+        if argument not in (*GLOBAL_FLAGS, *GLOBAL_VALUES) and not argument.startswith("--home="):
+            return position
+    return len(arguments)
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    from focuscli.cli import commands  # noqa: F401  (registers the commands)
+
+    app()

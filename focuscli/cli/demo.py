@@ -1,0 +1,64 @@
+"""`focus demo`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from focuscli.cli import render, views
+from focuscli.cli.app import app
+
+
+@app.command("demo")
+def demo_command(
+    out: Annotated[Path, typer.Option("--out", help="Folder for everything that the demo writes.")] = Path("demo"),
+    images: Annotated[int, typer.Option(min=80, help="Drawings of the first camera style.")] = 1600,
+    seed: Annotated[int, typer.Option(help="Seed of the drawings.")] = 0,
+) -> None:
+    """The whole workflow on drawn pedestrians: draw, train, evaluate, predict, explain."""
+    import shutil
+
+    from focuscli.demo import HOME_STYLE, OTHER_STYLE, Demo
+    from focuscli.errors import InputError
+
+    marker = out / ".focus-demo"
+    if out.exists() and any(out.iterdir()) and not marker.exists():
+        raise InputError(f"{out} holds something else than an earlier demo; nothing was changed.", "Give --out FOLDER.")
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True, exist_ok=True)
+    marker.touch()
+    render.note("drawn pedestrians, a tiny model from scratch, no CLIP weights: shows the workflow, not the accuracy")
+    demo = Demo(out, images=images, seed=seed)
+    for style in (HOME_STYLE, OTHER_STYLE):
+        with render.progress(f"drawing {style}") as progress:
+            views.prepared(demo.draw(style, progress), next_command=None)
+    run = demo.open_run()
+    views.run_header(run)
+    views.training(run, demo.train(run))
+    reports = []
+    for style in (HOME_STYLE, OTHER_STYLE):
+        render.note(f"evaluating on held-out drawings, camera style {style}")
+        reports.append(demo.evaluate(style))
+        render.note(views.figures_line(reports[-1]))
+    result = demo.show(*reports)
+    render.result(
+        {
+            "mA": result.home.metrics["mA"],
+            "mA_other_style": result.other.metrics["mA"],
+            "threshold_source": result.home.threshold_source,
+            "weights": result.home.weights,
+            "attention": str(result.attention),
+            "tokens": str(result.tokens),
+            "run": str(out / "run"),
+            "seconds": round(result.seconds, 1),
+            "predictions": result.predictions,
+        },
+        lines=[
+            *(f"{Path(item['image']).name}: {', '.join(item['present']) or '-'}" for item in result.predictions),
+            f"attention of the model: {result.attention}   its Mix Tokens: {result.tokens}",
+            f"took {result.seconds:.0f} s; shows the workflow, not the accuracy",
+            f'next: focus viz {result.predictions[0]["image"]} "red scarf" --checkpoint {out / "run"}',
+        ],
+    )

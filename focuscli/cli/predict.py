@@ -1,0 +1,110 @@
+"""`focus predict`."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from focuscli import paths
+from focuscli.cli import render, views
+from focuscli.cli.app import app
+from focuscli.cli.options import CheckpointOpt, DeviceOpt, PrecisionOpt, RegionOpt
+from focuscli.data.inputs import expand_images
+from focuscli.errors import UsageError
+
+if TYPE_CHECKING:
+    from focuscli.predict import Prediction, Skipped, TextDecision
+    from focuscli.recognizer import Recognizer
+
+FORMATS = ("table", "jsonl", "csv")
+
+
+@app.command("predict")
+def predict_command(
+    inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Images, folders, globs, or - for paths on stdin.")],
+    attribute: Annotated[
+        list[str] | None,
+        typer.Option("--attribute", "-a", help="A text to look for, seen or not; repeatable. Default: all trained ones."),
+    ] = None,
+    checkpoint: CheckpointOpt = None,
+    region: RegionOpt = None,
+    format_: Annotated[str | None, typer.Option("--format", help="table, jsonl or csv.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write there instead of to stdout.")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first unreadable image.")] = False,
+    batch: Annotated[int, typer.Option(min=1, help="Images per batch.")] = 32,
+    workers: Annotated[int, typer.Option(min=1, help="Threads that decode images.")] = 2,
+    device: DeviceOpt = None,
+    precision: PrecisionOpt = None,
+) -> None:
+    """Which attributes crops show: trained ones, or any text with --attribute."""
+    chosen = format_ or ("jsonl" if render.as_json() else "table")
+    if chosen not in FORMATS:
+        raise UsageError(f'Unknown format "{chosen}".', f"Known: {', '.join(FORMATS)}.")
+    for number, words in enumerate(attribute or [], start=1):
+        if not words.strip():
+            raise UsageError(f"Text {number} is empty.", "Give each text at least one word.")
+    images = expand_images(inputs, sys.stdin)
+    folder = paths.resolve_checkpoint(checkpoint)
+
+    from focuscli.predict import decide, predict
+    from focuscli.recognizer import Recognizer
+
+    recognizer = Recognizer.from_checkpoint(folder, device=device or "auto", precision=precision or "auto")
+    if attribute:
+        texts = [recognizer.text(words, region=region) for words in attribute]
+    else:
+        texts = [*recognizer.attributes]
+    decisions = decide(recognizer, texts)
+    views.assumptions(recognizer, decisions)
+    results = predict(recognizer, images, texts, batch_size=batch, workers=workers, strict=strict)
+    skipped: list[Skipped] = []
+    good = _without_skipped(results, skipped)
+    if output is None:
+        _write(chosen, good, decisions, recognizer, sys.stdout)
+    else:
+        from focuscli.files import write_text
+
+        buffer = io.StringIO()
+        _write(chosen, good, decisions, recognizer, buffer)
+        write_text(output, buffer.getvalue())
+        render.note(f"wrote {output}")
+    views.skipped([(str(item.image), item.reason) for item in skipped], total=len(images))
+
+
+def _without_skipped(results: Iterator[Any], skipped: list[Any]) -> Iterator[Prediction]:
+    from focuscli.predict import Skipped
+
+    for item in results:
+        if isinstance(item, Skipped):
+            skipped.append(item)
+        else:
+            yield item
+
+
+def _write(
+    chosen: str,
+    predictions: Iterator[Prediction],
+    decisions: Sequence[TextDecision],
+    recognizer: Recognizer,
+    stream: Any,
+) -> None:
+    if chosen == "jsonl":
+        from focuscli.predict import record
+
+        for item in predictions:
+            stream.write(json.dumps(record(item, decisions, recognizer), ensure_ascii=False) + "\n")
+            stream.flush()
+    elif chosen == "csv":
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(["image", *(decision.text.phrase for decision in decisions)])
+        for item in predictions:
+            writer.writerow([item.image, *(f"{score:.4f}" for score in item.scores)])
+    else:
+        views.predictions(predictions, decisions, stream)

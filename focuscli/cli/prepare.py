@@ -1,0 +1,146 @@
+"""`focus prepare`: official downloads, own data, drawings and weights into the forms that focus reads."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from focuscli import paths
+from focuscli.cli import render, views
+from focuscli.cli.app import app
+from focuscli.cli.options import ForceOpt
+
+prepare = typer.Typer(
+    help="Bring datasets and weights into the form that focus reads.", no_args_is_help=False, rich_markup_mode=None
+)
+app.add_typer(prepare, name="prepare")
+
+OutOpt = Annotated[Path | None, typer.Option("--out", help="Dataset folder to write; default: by name under FOCUS_HOME.")]
+
+
+
+class OnBadImage(StrEnum):
+    """What happens to an unreadable image."""
+
+    error = "error"
+    skip = "skip"
+
+
+OnBadImageOpt = Annotated[OnBadImage, typer.Option("--on-bad-image", help="Stop, or leave the image out and list it.")]
+
+
+def _out(out: Path | None, name: str) -> Path:
+    return out if out is not None else paths.datasets_dir() / name
+
+
+@prepare.command("peta")
+def peta_command(
+    source: Annotated[Path, typer.Argument(help="PETA as downloaded: ten subsets, or images/ with PETA.mat.")],
+    out: OutOpt = None,
+    split: Annotated[str, typer.Option(help="official:0 to official:4, identity, or paper.")] = "official:0",
+    force: ForceOpt = False,
+    on_bad_image: OnBadImageOpt = OnBadImage.error,
+) -> None:
+    """PETA (19,000 images, 105 attributes, 35 evaluated)."""
+    from focuscli.data.prepare import prepare_peta
+
+    target = _out(out, "peta")
+    with render.progress("checking images") as progress:
+        report = prepare_peta(
+            source,
+            target,
+            split=split,
+            overwrite=force,
+            on_bad_image=on_bad_image.value,
+            progress=progress,
+        )
+    _done(report)
+
+
+@prepare.command("csv")
+def csv_command(
+    labels: Annotated[Path, typer.Argument(help="CSV: a column with image names, one 0/1 column per attribute.")],
+    out: Annotated[Path, typer.Option("--out", help="Dataset folder to write.")],
+    images: Annotated[Path | None, typer.Option("--images", help="Folder of the images; default: beside the CSV.")] = None,
+    schema: Annotated[Path | None, typer.Option("--schema", help="A schema.toml that fits; default: guessed, to be edited.")] = None,
+    true: Annotated[str, typer.Option("--true", help="The word that means present.")] = "1",
+    false: Annotated[str, typer.Option("--false", help="The word that means absent.")] = "0",
+    force: ForceOpt = False,
+    on_bad_image: OnBadImageOpt = OnBadImage.error,
+) -> None:
+    """Your own labels: writes schema.toml (guessed, for you to edit) and labels.csv."""
+    from focuscli.data.prepare import prepare_csv
+
+    with render.progress("checking images") as progress:
+        report = prepare_csv(
+            labels,
+            out,
+            images=images,
+            schema=schema,
+            true=true,
+            false=false,
+            overwrite=force,
+            on_bad_image=on_bad_image.value,
+            progress=progress,
+        )
+    _done(report)
+
+
+@prepare.command("synthetic")
+def synthetic_command(
+    out: OutOpt = None,
+    images: Annotated[int, typer.Option(min=20, help="How many drawings.")] = 1600,
+    seed: Annotated[int, typer.Option(help="The same seed draws the same.")] = 0,
+    style: Annotated[str, typer.Option(help="Camera style: street, night or indoor.")] = "street",
+    force: ForceOpt = False,
+) -> None:
+    """Drawn pedestrians with exact boxes: for trying out, tests and pictures."""
+    from focuscli.synthetic import prepare_synthetic
+
+    with render.progress("drawing") as progress:
+        report = prepare_synthetic(
+            _out(out, "synthetic"), images=images, seed=seed, style=style, overwrite=force, progress=progress
+        )
+    _done(report)
+
+
+@prepare.command("weights")
+def weights_command(
+    source: Annotated[str | None, typer.Argument(metavar="[PATH|URL]", help="Default: OpenAI's ViT-B/16, downloaded.")] = None,
+    force: ForceOpt = False,
+) -> None:
+    """Install CLIP weights: OpenAI's ViT-B/16 by download, or a file in any usual format."""
+    from focuscli.weights import install_weights
+
+    with render.progress("weights") as progress:
+        installed = install_weights(source, force=force, progress=lambda done, total: progress(done, total or 0))
+    render.result(
+        {
+            "path": str(installed.path),
+            "sha256": installed.sha256,
+            "format": installed.format,
+            "tensors": installed.tensors,
+            "activation": installed.activation,
+        },
+        lines=[
+            f"{installed.format}, {installed.tensors} tensors, activation {installed.activation}",
+            f"sha256 {installed.sha256}",
+            f"wrote {installed.path}",
+        ],
+    )
+
+
+def _done(report: object) -> None:
+    from focuscli.data.report import PrepareReport
+
+    assert isinstance(report, PrepareReport)
+    if render.as_json():
+        values = {**report.__dict__, "path": str(report.path)}
+        render.result(values, lines=[])
+        return
+    known = report.path == paths.datasets_dir() / report.path.name
+    name = report.path.name if known else str(report.path)
+    views.prepared(report, next_command=f"focus train --dataset {name}")

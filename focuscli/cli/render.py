@@ -1,0 +1,116 @@
+"""What the terminal shows: data on stdout, everything else on stderr; the only importer of rich beside `views`."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+LINE_EVERY_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The options that hold for every command."""
+
+    json: bool = False
+    quiet: bool = False
+    verbose: bool = False
+
+
+_settings: ContextVar[Settings] = ContextVar("settings", default=Settings())
+
+
+def configure(settings: Settings) -> None:
+    """Set the global options for this invocation."""
+    _settings.set(settings)
+
+
+def as_json() -> bool:
+    return _settings.get().json
+
+
+def console(*, error: bool = True) -> Console:
+    """A console on stderr, or on stdout for data; built anew so that it writes to the stream of the moment."""
+    return Console(stderr=error, highlight=False, markup=False, emoji=False, soft_wrap=True)
+
+
+def note(text: str) -> None:
+    """A line for the person at the terminal."""
+    if not _settings.get().quiet:
+        console().print(text)
+
+
+def warn(text: str) -> None:
+    """A line that a reader of the results must see, also with --quiet."""
+    console().print(f"! {text}", style="yellow")
+
+
+def result(data: Any, *, lines: Sequence[str]) -> None:
+    """The outcome of a command: one JSON object on stdout with --json, else lines on stdout."""
+    if as_json():
+        print(json.dumps(data, ensure_ascii=False))
+    else:
+        for line in lines:
+            print(line)
+
+
+def error(code: int, problem: str, hint: str | None, failure: BaseException | None = None) -> None:
+    """One clear message; with --verbose the traceback too."""
+    if as_json():
+        print(json.dumps({"error": {"code": code, "message": problem, "hint": hint}}, ensure_ascii=False))
+    else:
+        out = console()
+        out.print(f"error: {problem}", style="bold red" if out.is_terminal else None)
+        if hint:
+            out.print(f"hint:  {hint}")
+    if failure is not None and _settings.get().verbose:
+        traceback.print_exception(failure)
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: Sequence[int] = ()) -> None:
+    """A plain table on stdout; columns whose positions are in `numbers` are right-aligned."""
+    grid = Table(box=None, pad_edge=False, header_style="bold")
+    for position, name in enumerate(columns):
+        grid.add_column(name, justify="right" if position in numbers else "left", overflow="fold")
+    for row in rows:
+        # rich would read square brackets in a user's own words as markup
+        grid.add_row(*(cell.replace("[", "\\[") for cell in row))
+    out = Console(highlight=False, markup=True, emoji=False)
+    if not out.is_terminal:
+        out = Console(highlight=False, markup=True, emoji=False, width=max(out.width, 160))
+    out.print(grid)
+
+
+@contextlib.contextmanager
+def progress(label: str) -> Iterator[Callable[[int, int], None]]:
+    """Yield a function to be called with (done, total): a bar on a terminal, else a line every ten seconds."""
+    if _settings.get().quiet:
+        yield lambda done, total: None
+        return
+    out = console()
+    if out.is_terminal:
+        columns = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=out, transient=True) as bars:
+            task = bars.add_task(label, total=None)
+            yield lambda done, total: bars.update(task, completed=done, total=total)
+        return
+    last = time.monotonic()
+
+    def line(done: int, total: int) -> None:
+        nonlocal last
+        if time.monotonic() - last >= LINE_EVERY_SECONDS:
+            last = time.monotonic()
+            print(f"  {label} {done:,}/{total:,}", file=sys.stderr, flush=True)
+
+    yield line

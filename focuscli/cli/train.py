@@ -1,0 +1,238 @@
+"""`focus train`."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from focuscli import config as configuration
+from focuscli import paths
+from focuscli.cli import render, views
+from focuscli.cli.app import app
+from focuscli.cli.options import DatasetOpt, DeviceOpt, DryRunOpt, PrecisionOpt
+from focuscli.errors import InputError, Interrupted, UsageError
+
+if TYPE_CHECKING:
+    from focuscli.engine.run import Run
+
+Layers = list[tuple[str, Mapping[str, Any]]]
+
+FLAGS = {
+    "model": ("--model", "model", "preset"),
+    "weights": ("--weights", "train", "weights"),
+    "epochs": ("--epochs", "train", "epochs"),
+    "batch_size": ("--batch-size", "train", "batch_size"),
+    "lr": ("--lr", "train", "learning_rate"),
+    "accumulate": ("--accumulate", "train", "accumulate"),
+    "ema": ("--ema", "train", "ema"),
+    "patience": ("--patience", "train", "patience"),
+    "gradient_checkpointing": ("--gradient-checkpointing", "train", "gradient_checkpointing"),
+    "threads": ("--threads", "train", "threads"),
+    "seed": ("--seed", "train", "seed"),
+    "device": ("--device", "train", "device"),
+    "precision": ("--precision", "train", "precision"),
+    "train_split": ("--train-split", "data", "train_split"),
+}
+"""Flag -> the configuration key that it sets."""
+
+
+@app.command("train")
+def train_command(
+    dataset: DatasetOpt = None,
+    model: Annotated[str | None, typer.Option(help="Preset: vit-b16 (default) or tiny.")] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="CLIP weight file; 'none' trains from scratch; default: the installed ones.")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
+    batch_size: Annotated[int | None, typer.Option("--batch-size", "--batch", help="Images per micro-batch.")] = None,
+    lr: Annotated[float | None, typer.Option("--lr", help="Base learning rate.")] = None,
+    train_split: Annotated[str | None, typer.Option(help="train, or trainval as published rows do.")] = None,
+    without: Annotated[str | None, typer.Option(help="Ablation: parts to leave out: rlp,mgmt,avfe,racl,lsim.")] = None,
+    accumulate: Annotated[int | None, typer.Option(help="Micro-batches per optimiser step.")] = None,
+    ema: Annotated[float | None, typer.Option(help="Decay of the moving average of the weights; 0 for none.")] = None,
+    patience: Annotated[int | None, typer.Option(help="Stop after this many evaluations without a better one.")] = None,
+    gradient_checkpointing: Annotated[
+        bool | None, typer.Option("--gradient-checkpointing", help="Less memory, more time.")
+    ] = None,
+    threads: Annotated[int | None, typer.Option(help="CPU threads; 0 leaves it to torch.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
+    device: DeviceOpt = None,
+    precision: PrecisionOpt = None,
+    config: Annotated[Path | None, typer.Option("--config", help="TOML file with settings.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="One setting: section.key=value; repeatable.")] = None,
+    run: Annotated[Path | None, typer.Option("--run", help="Run folder; default: a new one under FOCUS_RUNS.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with --run, or with the latest run.")] = False,
+    print_config: Annotated[bool, typer.Option(help="Show every setting and its origin, then stop.")] = False,
+    dry_run: DryRunOpt = False,
+) -> None:
+    """Train FOCUS on a prepared dataset; stop with Ctrl-C, go on with --resume."""
+    values = {name: value for name, value in locals().items() if name in FLAGS and value is not None}
+    layers = _flag_layers(values, without, set_ or [])
+    if resume:
+        folder, settings, origins = _resumed(run, dataset, layers, config)
+    else:
+        folder, settings, origins = _fresh(run, dataset, layers, config)
+    if print_config:
+        views.configuration(settings.model_dump(mode="json"), origins)
+        return
+    if not settings.data.dataset:
+        raise UsageError("focus train needs a dataset.", "Name one: focus train --dataset NAME   (focus doctor lists them)")
+    dataset_folder = paths.resolve_dataset(settings.data.dataset)
+    weights_file = _weights(settings, resuming=(folder / "checkpoints" / "last" / "state.json").is_file())
+    run_train(folder, settings, dataset_folder, weights_file, dry_run=dry_run)
+
+
+def run_train(
+    folder: Path, settings: configuration.RunConfig, dataset: Path, weights: Path | None, *, dry_run: bool = False
+) -> None:
+    """Open the run, train it, and show what happens.
+
+    Raises:
+        Interrupted: SIGINT or SIGTERM came; `last` is saved.
+    """
+    from focuscli.engine.run import Run
+
+    with render.progress("reading crops") as progress:
+        run = Run(folder, settings, dataset, weights, progress=progress)
+    views.run_header(run)
+    if dry_run:
+        render.note(f"dry run: nothing was written; {run.trainer.total_steps} steps would follow")
+        return
+    with _stop_on_signal() as stopped:
+        views.training(run, run.train(stopped))
+        if stopped() and run.trainer.step < run.trainer.total_steps:
+            raise Interrupted(
+                f"Stopped at step {run.trainer.step} of {run.trainer.total_steps}; saved in {folder}.",
+                f"Go on with: focus train --resume --run {folder}",
+            )
+    _finished(run)
+
+
+def _finished(run: Run) -> None:
+    best = run.trainer.history[run.trainer.best_epoch - 1]["val"] if run.trainer.best_epoch else {}
+    render.result(
+        {
+            "run": str(run.folder),
+            "weights": run.origin,
+            "best_epoch": run.trainer.best_epoch,
+            "val": best,
+            "val_source": run.data.val_note,
+        },
+        lines=[
+            f"best epoch {run.trainer.best_epoch} by {run.config.eval.select} on {run.data.val_note}"
+            f" · weights: {run.origin}",
+            f"wrote {run.folder}",
+            f"next: focus eval --checkpoint {run.folder}",
+        ],
+    )
+
+
+def _flag_layers(values: Mapping[str, Any], without: str | None, sets: list[str]) -> Layers:
+    layers: Layers = [(FLAGS[name][0], {FLAGS[name][1]: {FLAGS[name][2]: value}}) for name, value in values.items()]
+    if without:
+        layers.append(("--without", configuration.without([part.strip() for part in without.split(",") if part.strip()])))
+    return layers + [(f"--set {text}", configuration.parse_override(text)) for text in sets]
+
+
+def _fresh(
+    run: Path | None, dataset: str | None, flags: Layers, file: Path | None, *, leftovers: bool = False
+) -> tuple[Path, configuration.RunConfig, configuration.Origins]:
+    """A new run: preset, file, flags, in this order; a folder that is not there yet."""
+    layers: Layers = [(str(file), configuration.read_config_file(file))] if file else []
+    layers += flags
+    preset = "vit-b16"
+    for _, values in layers:
+        section = values.get("model")
+        if isinstance(section, Mapping):
+            preset = section.get("preset", preset)
+    if preset not in configuration.PRESETS:
+        raise UsageError(f'Unknown model "{preset}".', f"Known: {', '.join(configuration.PRESETS)}.")
+    layers = [(f"preset {preset}", configuration.PRESETS[preset]), *layers]
+    if dataset:
+        resolved = paths.resolve_dataset(dataset)
+        layers.append(("--dataset", {"data": {"dataset": str(resolved.resolve())}}))
+    settings, origins = configuration.build_config(layers)
+    if run is None:
+        from focuscli.engine.run import new_run_folder
+
+        run = new_run_folder(paths.runs_dir(), Path(settings.data.dataset).name, datetime.now())
+    elif (run / "config.toml").exists():
+        raise InputError(
+            f"{run} holds a run already; nothing was changed.",
+            f"Go on with it (focus train --resume --run {run}), or choose another folder.",
+        )
+    elif run.exists() and not leftovers and (not run.is_dir() or any(run.iterdir())):
+        raise InputError(f"{run} exists and is no empty folder; nothing was changed.", "Choose another folder.")
+    return run, settings, origins
+
+
+def _resumed(
+    run: Path | None, dataset: str | None, flags: Layers, file: Path | None
+) -> tuple[Path, configuration.RunConfig, configuration.Origins]:
+    """An earlier run with its own configuration; a run killed before it wrote one starts from the beginning."""
+    from focuscli.engine.run import saved_config
+
+    if run is None:
+        run = paths.resolve_checkpoint("latest").parent.parent
+    elif not run.exists() and (paths.runs_dir() / run).is_dir():
+        run = paths.runs_dir() / run
+    settings = saved_config(run)
+    if settings is None:
+        if dataset is None and file is None:
+            raise InputError(
+                f"No run to go on with in {run} (no config.toml).", "Start one: focus train --dataset NAME --run FOLDER"
+            )
+        return _fresh(run, dataset, flags, file, leftovers=True)
+    saved = settings.model_dump(mode="json")
+    given, _ = configuration.build_config([("saved", saved), *flags])
+    wanted = given.model_dump(mode="json")
+    changed = [
+        f"{section}.{key} is {saved[section][key]!r}, not {value!r}"
+        for section, fields in wanted.items()
+        for key, value in fields.items()
+        if saved[section][key] != value
+    ]
+    if dataset and str(paths.resolve_dataset(dataset).resolve()) != settings.data.dataset:
+        changed.append(f"data.dataset is {settings.data.dataset}")
+    if changed:
+        raise UsageError(
+            f"A resumed run keeps its configuration, and {run} was started with another one: {'; '.join(changed)}.",
+            "Leave those options out, or start a new run.",
+        )
+    return run, settings, {f"{section}.{key}": "saved run" for section in saved for key in saved[section]}
+
+
+def _weights(settings: configuration.RunConfig, *, resuming: bool) -> Path | None:
+    spec = settings.train.weights
+    if spec == "none" or resuming:
+        return None
+    if settings.model.preset == "tiny" and not spec:
+        raise UsageError("No pretrained weights exist for --model tiny.", "Train it from scratch: add --weights none")
+    from focuscli.weights import resolve_weights
+
+    return resolve_weights(spec or None)
+
+
+@contextlib.contextmanager
+def _stop_on_signal() -> Iterator[Callable[[], bool]]:
+    """Turn the first SIGINT or SIGTERM into a question that the loop asks after each step; a second one interrupts."""
+    received: list[int] = []
+
+    def note(number: int, _frame: object) -> None:
+        if received:
+            raise KeyboardInterrupt
+        received.append(number)
+        render.note("stopping after this step, then saving; once more to stop at once")
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(received)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,229 @@
+"""How reports, training and predictions look in a terminal."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from focuscli.cli import render
+
+if TYPE_CHECKING:
+    from focuscli.data.report import PrepareReport
+    from focuscli.engine.evaluate import EvaluationReport
+    from focuscli.engine.run import Run
+    from focuscli.engine.train import Event, StepEvent
+    from focuscli.predict import Prediction, TextDecision
+    from focuscli.recognizer import Recognizer
+
+FIGURES = ("mA", "Acc", "Prec", "Recall", "F1", "F1h")
+
+
+def percent(value: float | None) -> str:
+    """A fraction as percent with two digits; a dash where undefined."""
+    return "-" if value is None or value != value else f"{100 * value:.2f}"
+
+
+def configuration(values: Mapping[str, Mapping[str, Any]], origins: Mapping[str, str]) -> None:
+    """Every setting with its value and where it came from."""
+    if render.as_json():
+        print(json.dumps({"config": values, "origins": dict(origins)}))
+        return
+    rows = [
+        (f"{section}.{key}", json.dumps(value), origins.get(f"{section}.{key}", "default"))
+        for section, fields in values.items()
+        for key, value in fields.items()
+    ]
+    render.table(("setting", "value", "from"), rows)
+
+
+def prepared(report: PrepareReport, *, next_command: str | None) -> None:
+    """What `focus prepare` found and wrote."""
+    others = report.attributes - report.evaluated
+    render.note(
+        f"  {report.name}  {report.images:,} images · {report.attributes} attributes, {report.evaluated} evaluated"
+        + (f", {others} more kept" if others else "")
+    )
+    counts = " · ".join(f"{name} {count:,}" for name, count in report.counts.items())
+    if report.published:
+        expected = " / ".join(f"{count:,}" for count in report.published.values())
+        agree = all(report.counts.get(name) == count for name, count in report.published.items())
+        counts += f"      published {expected}  {'✓' if agree else '✗ differs'}"
+    render.note(f"  {counts}")
+    for line in report.notes:
+        render.note(f"  {line}")
+    for line in report.warnings:
+        render.warn(line)
+    render.note(f"  wrote {report.path}       {report.seconds:.1f} s")
+    if next_command:
+        render.note(f"  next: {next_command}")
+
+
+def run_header(run: Run) -> None:
+    """One line on what is about to train."""
+    trainer = run.trainer
+    every = sum(parameter.numel() for parameter in trainer.model.parameters())
+    trained = sum(parameter.numel() for parameter in trainer.names)
+    start = f" · resumed at step {run.resumed_from}" if run.resumed_from else ""
+    render.note(
+        f"run {run.folder} · {run.device} · {every / 1e6:.1f} M parameters, {trained / 1e6:.1f} M trained · "
+        f"weights: {run.origin}{start}"
+    )
+    render.note(
+        f"{len(run.data.train):,} training images, {trainer.steps_per_epoch} steps an epoch, {run.config.train.epochs} epochs · "
+        f"{len(run.data.texts)} texts · best by {run.config.eval.select} on {run.data.val_note}"
+    )
+
+
+def training(run: Run, events: Iterable[Event]) -> None:
+    """Consume a run: a moving line on a terminal, else one every ten seconds, and a val line per epoch."""
+    from focuscli.engine.train import EpochEvent, StepEvent
+
+    with render.progress("training") as progress:
+        last = time.monotonic()
+        for event in events:
+            if isinstance(event, StepEvent):
+                done = (event.epoch - 1) * event.steps + event.step
+                progress(done, run.trainer.total_steps)
+                if time.monotonic() - last >= render.LINE_EVERY_SECONDS:
+                    last = time.monotonic()
+                    render.note(_step_line(event, run))
+            elif isinstance(event, EpochEvent):
+                render.note(_epoch_line(event.record, best=event.best, weights=run.origin))
+
+
+def _step_line(event: StepEvent, run: Run) -> str:
+    parts = " + ".join(f"{name} {event.losses[name]:.3f}" for name in ("v2t", "t2v", "lsim", "racl"))
+    left = (run.trainer.total_steps - run.trainer.step) * run.config.train.batch_size * run.config.train.accumulate
+    seconds = left / max(event.images_per_second, 1e-9)
+    return (
+        f"  epoch {event.epoch} {event.step}/{event.steps}  loss {event.losses['loss']:.3f} = {parts}  "
+        f"lr {event.learning_rate:.1e}  grad {event.gradient_norm:.2f}  {event.images_per_second:,.0f} img/s  "
+        f"about {seconds / 60:.0f} min left"
+    )
+
+
+def _epoch_line(record: Mapping[str, Any], *, best: bool, weights: str) -> str:
+    line = f"epoch {record['epoch']:>3}  loss {record['loss']:.3f}  {record['seconds']:.0f} s"
+    val = record.get("val")
+    if val:
+        line += "  val " + "  ".join(f"{name} {percent(val[name])}" for name in (*FIGURES, "AUC"))
+    return line + f"  ({weights})" + ("  * best" if best else "")
+
+
+def figures_line(report: EvaluationReport) -> str:
+    """The figures of an evaluation, with the threshold's source and the weights' origin, in one line."""
+    figures = "  ".join(f"{name} {percent(report.metrics[name])}" for name in FIGURES)
+    return f"  {report.dataset} {report.split}: {figures}  (thresholds {report.threshold_source}; weights: {report.weights})"
+
+
+def evaluation(report: EvaluationReport, *, per_attribute: bool, written: Path) -> None:
+    """The figures of a split as a table, or the whole report as one JSON object."""
+    if render.as_json():
+        print(json.dumps(report.to_json(), ensure_ascii=False))
+        return
+    names = (*FIGURES, "mAP", "AUC")
+    rows = [(f"{report.dataset} {report.split}", f"{report.images:,}", *(percent(report.metrics[n]) for n in names))]
+    if report.unseen_persons:
+        unseen = report.unseen_persons
+        rows.append(("  persons unseen in training", f"{unseen['images']:,.0f}", *(percent(unseen[n]) for n in names)))
+    render.table(("percent", "images", *names), rows, numbers=range(1, 10))
+    print(f"thresholds  {report.threshold_source}")
+    print(f"weights     {report.weights}, trained on {report.trained_on}")
+    print("F1 is the mean of per-image F1, F1h the harmonic mean of Prec and Recall")
+    if per_attribute:
+        print()
+        render.table(
+            ("attribute", "region", "positives", "mA", "recall", "spec.", "prec.", "F1", "AP", "AUC", "threshold"),
+            [
+                (
+                    row.name,
+                    row.region,
+                    f"{row.positives:,}",
+                    *(percent(v) for v in (row.mA, row.recall, row.specificity, row.precision, row.f1, row.AP, row.AUC)),
+                    f"{row.threshold:.3f}",
+                )
+                for row in report.attributes
+            ],
+            numbers=range(2, 11),
+        )
+    for line in report.notes:
+        render.warn(line)
+    render.note(f"wrote {written}")
+
+
+def assumptions(recognizer: Recognizer, decisions: Sequence[TextDecision]) -> None:
+    """What was assumed about unseen texts, and that scores of a model from scratch are no measure of CLIP's."""
+    from focuscli.engine.setup import SCRATCH
+
+    for decision in decisions:
+        if not decision.seen:
+            render.note(
+                f'  "{decision.text.phrase}" was not trained: read as "{decision.text.description}", '
+                f"threshold {decision.threshold_source}"
+            )
+    if recognizer.weights == SCRATCH:
+        render.note("  model trained from scratch, without CLIP's weights: unseen texts mean little to it")
+
+
+def skipped(items: Sequence[tuple[str, str]], *, total: int) -> None:
+    """The images that could not be read."""
+    if items:
+        render.warn(f"skipped {len(items)} unreadable of {total} images:")
+        for _, reason in items[:20]:
+            render.warn(f"  {reason}")
+        if len(items) > 20:
+            render.warn(f"  and {len(items) - 20} more")
+
+
+def predictions(items: Iterator[Prediction], decisions: Sequence[TextDecision], stream: TextIO) -> None:
+    """One block per image: what is present by descending distance from its threshold, then what is not, if asked for
+    few texts only."""
+    from focuscli.predict import probability
+
+    few = len(decisions) <= 8
+    for item in items:
+        print(item.image, file=stream)
+        scored = sorted(zip(decisions, item.scores, strict=True), key=lambda pair: pair[0].threshold - pair[1])
+        shown = [pair for pair in scored if few or pair[1] > pair[0].threshold]
+        for decision, score in shown:
+            sign, word = (">", "yes") if score > decision.threshold else ("<=", "no")
+            filled = round(20 * probability(score, decision.threshold))
+            mark = "" if decision.seen else "  unseen"
+            print(
+                f"  {decision.text.phrase:<34} {decision.text.region:<6} {score:7.2f} {sign:>2} {decision.threshold:6.2f}"
+                f"  {word:<3} {'█' * filled}{'░' * (20 - filled)}  threshold {decision.threshold_source}{mark}",
+                file=stream,
+            )
+        if not shown:
+            print("  no attribute is above its threshold", file=stream)
+
+
+def looks(
+    images: Sequence[str], scores: Sequence[Sequence[float]], decisions: Sequence[TextDecision], *, written: Path
+) -> None:
+    """Scores beside a written attention grid."""
+    data = {
+        "picture": str(written),
+        "images": [
+            {
+                "image": image,
+                "scores": {d.text.phrase: round(score, 4) for d, score in zip(decisions, row, strict=True)},
+            }
+            for image, row in zip(images, scores, strict=True)
+        ],
+        "thresholds": {d.text.phrase: round(d.threshold, 4) for d in decisions},
+        "threshold_source": {d.text.phrase: d.threshold_source for d in decisions},
+        "unseen": [d.text.phrase for d in decisions if not d.seen],
+    }
+    lines = []
+    for image, row in zip(images, scores, strict=True):
+        lines.append(image)
+        lines += [
+            f"  {d.text.phrase:<34} {'seen' if d.seen else 'unseen':<7} {d.text.region:<6} {score:7.2f} "
+            f"{'>' if score > d.threshold else '<=':>2} {d.threshold:6.2f}  {'yes' if score > d.threshold else 'no'}"
+            for d, score in zip(decisions, row, strict=True)
+        ]
+    render.result(data, lines=[*lines, f"wrote {written}"])

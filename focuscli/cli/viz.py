@@ -1,0 +1,98 @@
+"""`focus viz`."""
+
+from __future__ import annotations
+
+import difflib
+import glob
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from focuscli import paths
+from focuscli.cli import render, views
+from focuscli.cli.app import app
+from focuscli.cli.options import CheckpointOpt, DeviceOpt, ForceOpt, RegionOpt
+from focuscli.data.inputs import expand_images, looks_like_image
+from focuscli.errors import InputError, UsageError
+
+MOST_CELLS = 400
+
+
+@app.command("viz")
+def viz_command(
+    arguments: Annotated[
+        list[str], typer.Argument(metavar="IMAGE... TEXT...", help="Image files (or globs), then texts.")
+    ],
+    attribute: Annotated[
+        list[str] | None, typer.Option("--attribute", "-a", help="A text, where one looks like a file; repeatable.")
+    ] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="PNG; default: IMAGE.focus.png here.")] = None,
+    checkpoint: CheckpointOpt = None,
+    region: RegionOpt = None,
+    layers: Annotated[int, typer.Option(min=1, help="Average the attention of the last so many layers.")] = 1,
+    tokens: Annotated[bool, typer.Option("--tokens", help="Each Mix Token's own map, of one image.")] = False,
+    alpha: Annotated[float, typer.Option(min=0, max=1, help="Strength of the heat over the image.")] = 0.5,
+    force: ForceOpt = False,
+    device: DeviceOpt = None,
+) -> None:
+    """Draw where the model looked for each text, with score and threshold."""
+    images, texts = split_arguments(arguments, attribute or [])
+    target = output or Path(f"{images[0].stem}.focus.png")
+    if target.suffix.lower() != ".png":
+        raise UsageError(f"--output wants a .png file; got {target}.")
+    if target.exists() and not force:
+        raise InputError(f"{target} exists already; nothing was changed.", "Add --force to replace it, or give -o PNG.")
+    if tokens and len(images) > 1:
+        raise UsageError(f"--tokens draws one image; got {len(images)}.", f"Example: focus viz {images[0]} hat --tokens")
+    folder = paths.resolve_checkpoint(checkpoint)
+
+    from focuscli.explain import explain, explain_tokens
+    from focuscli.files import atomic_path
+    from focuscli.recognizer import Recognizer
+
+    recognizer = Recognizer.from_checkpoint(folder, device=device or "auto")
+    if texts:
+        wanted = [recognizer.text(words, region=region) for words in texts]
+    else:
+        wanted = [*recognizer.attributes]
+    if len(images) * len(wanted) > MOST_CELLS:
+        raise UsageError(
+            f"{len(images)} images x {len(wanted)} texts are too many for one picture (at most {MOST_CELLS} cells).",
+            "Give fewer images, or name the texts.",
+        )
+    picture, attention, decisions = explain(recognizer, images, wanted, layers=layers, alpha=alpha)
+    if tokens:
+        picture = explain_tokens(recognizer, images[0], wanted, layers=layers)
+    with atomic_path(target) as temporary:
+        picture.save(temporary, format="PNG")
+    views.assumptions(recognizer, decisions)
+    views.looks([str(image) for image in images], attention.scores.tolist(), decisions, written=target)
+
+
+def split_arguments(arguments: list[str], texts: list[str]) -> tuple[list[Path], list[str]]:
+    """Tell images from texts: what exists as a file or matches a glob is an image, the rest are texts.
+
+    Raises:
+        InputError: a name with an image suffix that does not exist. UsageError: no image, or an empty text.
+    """
+    images: list[Path] = []
+    words: list[str] = []
+    for argument in arguments:
+        if Path(argument).exists() or (glob.has_magic(argument) and glob.glob(argument)):
+            images += expand_images([argument])
+        elif looks_like_image(argument):
+            parent = Path(argument).parent
+            siblings = [file.name for file in parent.iterdir()] if parent.is_dir() else []
+            close = difflib.get_close_matches(Path(argument).name, siblings, n=1)
+            meant = f"Did you mean {parent / close[0]}? " if close else ""
+            raise InputError(f"No such image: {argument}.", f"{meant}To use it as a text: focus viz IMAGE -a {argument}")
+        else:
+            words.append(argument)
+    words += texts
+    for number, text in enumerate(words, start=1):
+        if not text.strip():
+            raise UsageError(f"Text {number} is empty.", "Give each text at least one word.")
+    if not images:
+        raise UsageError("focus viz needs an image file before the texts.", 'Example: focus viz crop.jpg "long sleeve"')
+    return [*dict.fromkeys(images)], words

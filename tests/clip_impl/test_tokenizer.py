@@ -1,0 +1,115 @@
+"""The tokenizer against OpenAI's ids: stored cases, and random Unicode against open_clip's."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import random
+import warnings
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from clip_impl import tokenize
+from clip_impl.tokenizer import EOT_ID, MERGES_FILE, SOT_ID, VOCABULARY_SIZE, Tokenizer, clean, default_tokenizer
+
+GOLDEN = json.loads((Path(__file__).parent / "golden_tokens.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("case", GOLDEN, ids=range(len(GOLDEN)))
+def test_golden(case):
+    assert default_tokenizer().encode(case["text"]) == case["ids"]
+
+
+def test_there_are_65_golden_cases():
+    assert len(GOLDEN) == 65
+
+
+def random_text(generator):
+    """A string that mixes words, digits, punctuation, entities and code points of any script."""
+    pools = (
+        lambda: generator.choice(["hat", "T-shirt", "don't", "I'LL", "&amp;", "&lt;", "we’ve", "100", "schÃ¶n", "ﬁ", "İ"]),
+        lambda: chr(generator.randrange(32, 127)),
+        lambda: chr(generator.randrange(0xA0, 0x250)),
+        lambda: chr(generator.randrange(0x370, 0x2000)),
+        lambda: chr(generator.randrange(0x2000, 0xD800)),
+        lambda: chr(generator.randrange(0x1F300, 0x1FB00)),
+        lambda: generator.choice(" \t\n  "),
+    )
+    return "".join(generator.choice(pools)() for _ in range(generator.randrange(1, 24)))
+
+
+def test_ten_thousand_random_strings_equal_open_clips():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        module = pytest.importorskip("open_clip.tokenizer")
+    theirs = module.SimpleTokenizer()
+    generator = random.Random(0)
+    different = []
+    for _ in range(10_000):
+        text = random_text(generator)
+        if "<" in text and "|" in text:  # open_clip spells the special tokens in another way
+            continue
+        if default_tokenizer().encode(text) != theirs.encode(text):
+            different.append(text)
+    assert not different
+
+
+@given(st.text())
+@settings(max_examples=300, deadline=None)
+def test_any_string_gives_ids_of_the_vocabulary(text):
+    ids = default_tokenizer().encode(text)
+    assert all(0 <= number < VOCABULARY_SIZE for number in ids)
+    assert (not ids) == (not clean(text))
+
+
+@given(st.lists(st.sampled_from(["red", "hat", "t", "shirt", "4", "!", "straße", "日本"]), min_size=1, max_size=8))
+def test_decoding_gives_the_words_back(words):
+    text = " ".join(words)
+    assert default_tokenizer().decode(default_tokenizer().encode(text)).split() == text.split()
+
+
+def test_one_text_or_several():
+    assert torch.equal(tokenize("a hat"), tokenize(["a hat"]))
+    assert tokenize([]).shape == (0, 77)
+    batch = tokenize(["a hat", "two words more"])
+    assert batch.shape == (2, 77)
+    assert batch.dtype == torch.int64
+    assert batch[0, 0] == SOT_ID
+    assert batch[0, 3] == EOT_ID
+    assert (batch[0, 4:] == 0).all()
+
+
+@pytest.mark.parametrize(("words", "fits"), [(74, True), (75, True), (76, False)])
+def test_the_context_length(words, fits):
+    text = " ".join(["hat"] * words)
+    if fits:
+        assert int((tokenize(text) != 0).sum()) == words + 2
+        return
+    with pytest.raises(RuntimeError, match=r"hat hat .* has 78 tokens, too long for context length 77"):
+        tokenize(text)
+    cut = tokenize(text, truncate=True)[0]
+    assert cut[-1] == EOT_ID
+    assert torch.equal(cut[:-1], tokenize(" ".join(["hat"] * 75))[0, :-1])
+
+
+@pytest.mark.parametrize("value", [b"hat", None, 3])
+def test_only_strings(value):
+    with pytest.raises(TypeError, match="no string"):
+        tokenize([value])
+
+
+def test_a_lone_surrogate_is_repaired():
+    assert default_tokenizer().encode("bad \ud83d surrogate") == [2103, 39802, 47499, 3302]
+
+
+def test_the_merges_table_is_used_to_its_48894th_line_only():
+    lines = gzip.decompress((files("clip_impl") / "data" / MERGES_FILE).read_bytes()).decode().split("\n")
+    merges = [tuple(line.split()) for line in lines[1:48895]]
+    shorter = Tokenizer(merges[:-1])  # type: ignore[arg-type]
+    assert len(default_tokenizer()._symbols) == VOCABULARY_SIZE
+    assert len(shorter._symbols) == VOCABULARY_SIZE - 1

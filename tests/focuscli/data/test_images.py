@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from focuscli.data.images import check_images, image_problem, load_image
+from focuscli.errors import InputError
+
+MakeImage = Callable[..., None]
+
+
+def png_bomb(width: int, height: int) -> bytes:
+    """A PNG whose header claims a size that its few bytes do not hold."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    content = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 100)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + content
+
+
+def one_pixel(path: Path) -> tuple[int, ...]:
+    image = load_image(path)
+    assert image.mode == "RGB"
+    return image.getpixel((0, 0))  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("suffix", ["png", "bmp", "webp", "tif", "ppm"])
+def test_rgb_comes_back_as_it_is(tmp_path: Path, suffix: str) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 3, 3), dtype=np.uint8)
+    path = tmp_path / f"a.{suffix}"
+    Image.fromarray(pixels).save(path, **({"lossless": True} if suffix == "webp" else {}))
+    assert np.array_equal(np.asarray(load_image(path)), pixels)
+
+
+@pytest.mark.parametrize(
+    ("mode", "value", "expected"),
+    [
+        ("L", 90, (90, 90, 90)),
+        ("1", 255, (255, 255, 255)),
+        ("LA", (90, 255), (90, 90, 90)),
+        ("LA", (90, 0), (255, 255, 255)),
+        ("RGBA", (10, 20, 30, 255), (10, 20, 30)),
+        ("RGBA", (10, 20, 30, 0), (255, 255, 255)),
+        ("I;16", 200 * 257, (200, 200, 200)),
+        ("I;16", 65535, (255, 255, 255)),
+    ],
+)
+def test_every_mode_becomes_rgb(tmp_path: Path, mode: str, value: object, expected: tuple[int, ...]) -> None:
+    Image.new(mode, (2, 2), value).save(tmp_path / "a.png")  # type: ignore[arg-type]
+    assert one_pixel(tmp_path / "a.png") == expected
+
+
+def test_palettes_with_and_without_transparency(tmp_path: Path) -> None:
+    image = Image.new("P", (2, 2), 1)
+    image.putpalette([0, 0, 0, 200, 100, 50])
+    image.save(tmp_path / "a.png")
+    assert one_pixel(tmp_path / "a.png") == (200, 100, 50)
+    image.save(tmp_path / "b.png", transparency=1)
+    assert one_pixel(tmp_path / "b.png") == (255, 255, 255)
+
+
+def test_cmyk_and_float(tmp_path: Path) -> None:
+    Image.new("CMYK", (8, 8), (0, 0, 0, 0)).save(tmp_path / "a.jpg")
+    assert one_pixel(tmp_path / "a.jpg") == (255, 255, 255)
+    Image.fromarray(np.full((2, 2), 0.5, np.float32)).save(tmp_path / "a.tif")
+    assert one_pixel(tmp_path / "a.tif") == (128, 128, 128)
+
+
+def test_the_cameras_orientation_is_applied(tmp_path: Path) -> None:
+    image = Image.new("RGB", (4, 2))
+    image.putpixel((0, 0), (255, 0, 0))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the top of the scene is at the right: turn clockwise
+    image.save(tmp_path / "a.png", exif=exif)
+    turned = load_image(tmp_path / "a.png")
+    assert turned.size == (2, 4)
+    assert turned.getpixel((1, 0)) == (255, 0, 0)
+
+
+def test_a_damaged_exif_block_does_not_cost_the_image(tmp_path: Path) -> None:
+    Image.new("RGB", (4, 2), (255, 0, 0)).save(tmp_path / "a.png", exif=b"Exif\0\0MM\0*\xff\xff\xff\xff")
+    assert load_image(tmp_path / "a.png").size == (4, 2)
+
+
+def test_the_first_frame_of_an_animation(tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (4, 2), colour) for colour in ((255, 0, 0), (0, 255, 0))]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
+    assert one_pixel(tmp_path / "a.gif") == (255, 0, 0)
+
+
+def bad_files(folder: Path) -> dict[str, str]:
+    """Files that are no usable images, and what to say of each."""
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8))
+    jpeg, png = io.BytesIO(), io.BytesIO()
+    noise.save(jpeg, "JPEG")
+    noise.save(png, "PNG")
+    (folder / "short.jpg").write_bytes(jpeg.getvalue()[:500])
+    (folder / "short.png").write_bytes(png.getvalue()[:500])
+    damaged = bytearray(png.getvalue())
+    damaged[200:240] = bytes(40)
+    (folder / "damaged.png").write_bytes(damaged)
+    (folder / "empty.jpg").write_bytes(b"")
+    (folder / "text.jpg").write_text("not an image")
+    (folder / "figure.eps").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
+    (folder / "bomb.png").write_bytes(png_bomb(9_000, 9_000))
+    (folder / "large.png").write_bytes(png_bomb(10_000, 10_000))  # Pillow warns of this one
+    (folder / "huge.png").write_bytes(png_bomb(200_000, 200_000))  # and refuses this one
+    (folder / "folder.jpg").mkdir()
+    return {
+        "short.jpg": "truncated after 500 bytes",
+        "short.png": "truncated",
+        "damaged.png": "damaged",
+        "empty.jpg": "the file is empty",
+        "text.jpg": "not an image file",
+        "figure.eps": "not an image file",
+        "bomb.png": "9,000 x 9,000 pixels",
+        "large.png": "more pixels than",
+        "huge.png": "more pixels than",
+        "folder.jpg": "a folder",
+        "gone.jpg": "not there",
+    }
+
+
+def test_bad_files_are_listed_with_their_reasons(tmp_path: Path, make_image: MakeImage) -> None:
+    expected = bad_files(tmp_path)
+    make_image(tmp_path / "good.png")
+    names = ["good.png", *expected, "good.png"]
+    calls: list[tuple[int, int]] = []
+    bad = check_images([tmp_path / name for name in names], progress=lambda done, total: calls.append((done, total)))
+    assert [entry.index for entry in bad] == list(range(1, len(expected) + 1))
+    for entry in bad:
+        assert expected[entry.path.name] in entry.reason, entry.path.name
+        assert str(tmp_path) not in entry.reason
+    assert calls == [(len(names), len(names))]
+
+
+def test_loading_a_bad_file_is_an_input_error(tmp_path: Path) -> None:
+    for name, reason in bad_files(tmp_path).items():
+        with pytest.raises(InputError) as caught:
+            load_image(tmp_path / name)
+        if name != "gone.jpg":
+            assert reason in caught.value.problem
+        assert name in caught.value.problem
+
+
+def test_a_missing_image_suggests_its_neighbour(tmp_path: Path, make_image: MakeImage) -> None:
+    make_image(tmp_path / "image.png")
+    with pytest.raises(InputError, match="No such image") as caught:
+        load_image(tmp_path / "imge.png")
+    assert "image.png" in (caught.value.hint or "")
+    with pytest.raises(InputError) as caught:
+        load_image(tmp_path / "nowhere/image.png")
+    assert "disk" in (caught.value.hint or "")
+
+
+def test_the_limit_of_pixels_can_be_set(tmp_path: Path, make_image: MakeImage) -> None:
+    make_image(tmp_path / "a.png", size=(10, 10))
+    assert image_problem(tmp_path / "a.png", max_pixels=100) is None
+    assert "10 x 10 pixels" in (image_problem(tmp_path / "a.png", max_pixels=99) or "")

@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from focuscli.data.labels_csv import SPLITS, Labels, format_labels, read_labels
+from focuscli.data.schema import AttributeSchema
+from focuscli.errors import InputError
+
+HEADER = "image,split,person,Male,Backpack,Female,Hat,spectacles\n"
+ROWS = "a.png,train,p1,1,0,0,1,2\nb/c.png,test,,0,1,1,0,0\n"
+
+
+def write(folder: Path, content: str | bytes) -> Path:
+    path = folder / "labels.csv"
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+def test_reads_splits_persons_and_cells_in_schema_order(tmp_path: Path, small_schema: AttributeSchema) -> None:
+    header = "person,spectacles,camera,image,Hat,Female,Backpack,Male,split\n"
+    path = write(tmp_path, header + "p1,2,left,a.png,1,0,0,1,train\n,0,right,b/c.png,0,1,1,0,test\n")
+    labels = read_labels(path, small_schema)
+    assert labels.images == ("a.png", "b/c.png")
+    assert labels.splits.tolist() == ["train", "test"]
+    assert labels.persons.tolist() == ["p1", ""]
+    assert labels.cells.dtype == np.int8
+    assert labels.cells.tolist() == [[1, 0, 0, 1, 2], [0, 1, 1, 0, 0]]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: b"\xef\xbb\xbf" + text.encode(),
+        lambda text: text.replace("\n", "\r\n").encode(),
+        lambda text: text.replace("\n", "\n\n").encode(),
+        lambda text: text.rstrip("\n").encode(),
+        lambda text: text.replace(",", " , ").encode(),
+        lambda text: text.replace("a.png", '"a.png"').encode(),
+    ],
+    ids=["byte order mark", "CRLF", "blank lines", "no last line end", "spaces", "quotes"],
+)
+def test_harmless_variants_read_the_same(tmp_path: Path, small_schema: AttributeSchema, change: object) -> None:
+    plain = read_labels(write(tmp_path, HEADER + ROWS), small_schema)
+    other = read_labels(write(tmp_path, change(HEADER + ROWS)), small_schema)  # type: ignore[operator]
+    assert other.images == plain.images
+    assert other.cells.tolist() == plain.cells.tolist()
+    assert other.persons.tolist() == plain.persons.tolist()
+
+
+@pytest.mark.parametrize(
+    ("content", "problem", "hint"),
+    [
+        (
+            HEADER + ROWS.replace("1,0,0,1,2", "1,yes,0,no,2"),
+            'labels.csv line 2, column "Backpack": "yes"',
+            "--true yes",
+        ),
+        (HEADER + ROWS.replace("1,0,0,1,2", "1,yes,0,no,2"), "(1 more like it.)", "focus prepare csv"),
+        (HEADER + ROWS.replace("0,1,1,0,0", "0,1,1,0,nan"), 'line 3, column "spectacles": "nan"', ""),
+        (HEADER + ROWS.replace("0,1,1,0,0", "0,1,,0,0"), 'line 3, column "Female": the cell is empty', "Fill it in"),
+        (HEADER + ROWS.replace("0,1,1,0,0", "0,1,,0,10"), "(1 more like it.)", ""),
+        (HEADER + ROWS.replace("0,1,1,0,0", "0,3,1,0,0"), '"3" is not 0 or 1', ""),
+        (HEADER + ROWS.replace("0,1,1,0,0", "0,-1,1,0,0"), '"-1" is not 0 or 1', ""),
+        (HEADER + ROWS.replace("0,1,1,0,0", "0,\u0661,1,0,0"), "is not 0 or 1", ""),
+        (HEADER + ROWS.replace(",0,1,1,0,0", ",0,1,1,0"), "line 3: 7 cells, but the header has 8", ""),
+        (HEADER + ROWS.replace("test", "tset"), 'line 3: split "tset" is none of', "test"),
+        (HEADER + ROWS.replace("b/c.png", "a.png"), 'line 3: image "a.png" stands there a second time', ""),
+        (HEADER + ROWS.replace("b/c.png", "../c.png"), 'line 3: "../c.png" leads out', "image_root"),
+        (HEADER + ROWS.replace("b/c.png", "x/../../c.png"), "leads out", ""),
+        (HEADER + ROWS.replace("b/c.png", "..\\\\c.png"), "leads out", ""),
+        (HEADER + ROWS.replace("b/c.png", "/etc/passwd"), "leads out", ""),
+        (HEADER + ROWS.replace("b/c.png", "C:\\\\c.png"), "leads out", ""),
+        (HEADER + ROWS.replace("b/c.png", ""), "line 3: '' is no file name", ""),
+        (HEADER + ROWS.replace("b/c.png", "b\0.png"), "is no file name", ""),
+        (HEADER + ROWS.replace("b/c.png", '"b/c.png'), "line 3: unexpected end of data", ""),
+        (HEADER, "no images", ""),
+        ("", "is empty", "image,split,person"),
+        (HEADER.replace("split", "spilt") + ROWS, 'has no column "split"', "spilt"),
+        (HEADER.replace(",", ";") + ROWS.replace(",", ";"), 'has no column "image"', "';'"),
+        (HEADER.replace("Hat", "Male") + ROWS, 'column "Male" stands there 2 times', ""),
+    ],
+)
+def test_says_what_is_wrong_with_line_and_column(
+    tmp_path: Path, small_schema: AttributeSchema, content: str, problem: str, hint: str
+) -> None:
+    path = write(tmp_path, content)
+    with pytest.raises(InputError) as caught:
+        read_labels(path, small_schema)
+    assert problem in caught.value.problem
+    assert hint in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize("header", ["hats", "HAT", "hat "])
+def test_an_attribute_without_a_column_names_the_closest(
+    tmp_path: Path, small_schema: AttributeSchema, header: str
+) -> None:
+    path = write(tmp_path, HEADER.replace("Hat", header) + ROWS)
+    with pytest.raises(InputError) as caught:
+        read_labels(path, small_schema)
+    assert 'schema.toml: attribute "Hat" has no column in labels.csv' in caught.value.problem
+    assert f'"{header.strip()}"' in caught.value.problem
+    assert f'column = "{header.strip()}"' in (caught.value.hint or "")
+
+
+def test_a_renamed_column_that_is_missing_is_named(tmp_path: Path, small_schema: AttributeSchema) -> None:
+    path = write(tmp_path, HEADER.replace("spectacles", "lenses") + ROWS)
+    with pytest.raises(InputError, match=r'attribute "Glasses" \(column = "spectacles"\) has no column'):
+        read_labels(path, small_schema)
+
+
+def test_what_is_not_utf8_is_named_with_its_line(tmp_path: Path, small_schema: AttributeSchema) -> None:
+    path = write(tmp_path, (HEADER + ROWS).replace("b/c", "caf\xe9").encode("latin-1"))
+    with pytest.raises(InputError, match=r"line 3 is not UTF-8 \(byte 0xe9\)"):
+        read_labels(path, small_schema)
+
+
+def test_a_missing_file_is_an_input_error(tmp_path: Path, small_schema: AttributeSchema) -> None:
+    with pytest.raises(InputError, match="Cannot read"):
+        read_labels(tmp_path / "labels.csv", small_schema)
+
+
+file_name = (
+    st.text(st.characters(exclude_categories=("Cc", "Cs"), exclude_characters="\\:/."), min_size=1, max_size=8)
+    .map(str.strip)
+    .filter(bool)
+)
+
+
+@settings(deadline=None, max_examples=80)
+@given(data=st.data())
+def test_what_is_written_reads_back_the_same(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    count = data.draw(st.integers(1, 5))
+    width = data.draw(st.integers(1, 4))
+    columns = data.draw(
+        st.lists(
+            file_name.filter(lambda name: name not in ("image", "split", "person")),
+            min_size=width,
+            max_size=width,
+            unique=True,
+        )
+    )
+    place = {"region": "head", "category": "c", "group": "g"}
+    schema = AttributeSchema.model_validate(
+        {
+            "name": "x",
+            "groups": [{"name": "g"}],
+            "attributes": [{"name": name, "phrase": f"p{row}", **place} for row, name in enumerate(columns)],
+        }
+    )
+    images = data.draw(st.lists(file_name, min_size=count, max_size=count, unique=True))
+    persons = data.draw(st.lists(file_name | st.just(""), min_size=count, max_size=count))
+    splits = data.draw(st.lists(st.sampled_from(SPLITS), min_size=count, max_size=count))
+    cells = data.draw(
+        st.lists(st.lists(st.sampled_from([0, 1, 2]), min_size=width, max_size=width), min_size=count, max_size=count)
+    )
+    labels = Labels(tuple(images), np.array(splits), np.array(persons), np.array(cells, np.int8))
+    path = write(tmp_path_factory.mktemp("csv"), format_labels(schema, labels))
+    again = read_labels(path, schema)
+    assert again.images == labels.images
+    assert again.splits.tolist() == splits
+    assert again.persons.tolist() == persons
+    assert again.cells.tolist() == cells

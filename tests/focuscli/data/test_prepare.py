@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from focuscli.data.folder import read_folder
+from focuscli.data.images import load_image
+from focuscli.data.prepare import prepare_csv, prepare_peta
+from focuscli.errors import InputError, UsageError
+
+FakePeta = Callable[..., Any]
+MakeImage = Callable[..., None]
+
+
+@pytest.mark.parametrize("layout", ["subsets", "numbered"])
+def test_peta_becomes_a_folder_that_points_at_its_images(fake_peta: FakePeta, tmp_path: Path, layout: str) -> None:
+    fake = fake_peta(layout)
+    calls: list[tuple[int, int]] = []
+    out = tmp_path / "out"
+    report = prepare_peta(fake.root.parent, out, progress=lambda done, total: calls.append((done, total)))
+    count = len(fake.images)
+    folder = read_folder(out)
+    assert folder.images == tuple(fake.images)
+    assert folder.labels.tolist() == fake.labels.tolist()
+    assert folder.root == fake.root.resolve()
+    assert load_image(folder.image_path(0)).size == (12, 24)
+    assert sorted(path.name for path in out.iterdir()) == ["labels.csv", "prepare.json", "schema.toml"]
+    for split, rows in fake.partitions[0].items():
+        assert folder.select(split).tolist() == rows.tolist()
+    assert (report.path, report.name, report.images, report.attributes, report.evaluated) == (
+        out,
+        "peta",
+        count,
+        105,
+        35,
+    )
+    assert report.counts == folder.counts == folder.info["counts"]
+    assert report.published == {"train": 9500, "val": 1900, "test": 7600}
+    assert folder.info["warnings"] == report.warnings
+    assert folder.info["layout"] == layout
+    assert folder.info["labels_from"] == "PETA.mat"
+    assert report.seconds > 0
+    assert calls[-1] == (count, count)
+
+
+def test_the_same_source_gives_the_same_fingerprint_wherever_it_lies(fake_peta: FakePeta, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        prepare_peta(fake_peta(folder=f"from {name}").root, tmp_path / name)
+    assert read_folder(tmp_path / "a").fingerprint == read_folder(tmp_path / "b").fingerprint
+    prepare_peta(fake_peta(folder="from c").root, tmp_path / "c", split="identity")
+    assert read_folder(tmp_path / "c").fingerprint != read_folder(tmp_path / "a").fingerprint
+
+
+def test_unusable_images_stop_it_or_are_skipped_and_listed(fake_peta: FakePeta, tmp_path: Path) -> None:
+    fake = fake_peta()
+    (fake.root / "MIT/archive/00001_male_back.jpg").write_bytes(b"")
+    whole = fake.root / "GRID/archive/0001_1_25004_107.jpeg"
+    whole.write_bytes(whole.read_bytes()[:300])
+    with pytest.raises(InputError) as caught:
+        prepare_peta(fake.root, tmp_path / "out")
+    assert f"2 of {len(fake.images)} images" in caught.value.problem
+    assert "00001_male_back.jpg: the file is empty" in caught.value.problem
+    assert "truncated after 300 bytes" in caught.value.problem
+    assert not (tmp_path / "out").exists()
+
+    report = prepare_peta(fake.root, tmp_path / "out", on_bad_image="skip")
+    assert report.images == len(fake.images) - 2
+    assert report.warnings[0].startswith("Skipped 2 unreadable images")
+    folder = read_folder(tmp_path / "out")
+    assert folder.info["skipped"] == 2
+    kept = [row for row, image in enumerate(fake.images) if image in folder.images]
+    assert folder.labels.tolist() == fake.labels[kept].tolist()
+    listed = (tmp_path / "out/skipped.csv").read_text().splitlines()
+    assert listed[0] == "image,reason"
+    assert listed[1].startswith("GRID/archive/0001_1_25004_107.jpeg,truncated")
+    assert len(listed) == 3
+
+
+def test_it_fails_before_the_long_work(fake_peta: FakePeta, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = fake_peta()
+
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("images were checked")
+
+    monkeypatch.setattr("focuscli.data.prepare.check_images", never)
+    with pytest.raises(UsageError):
+        prepare_peta(fake.root, tmp_path / "out", split="none")
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there/prepare.json").write_text("{}")
+    with pytest.raises(InputError, match="exists already"):
+        prepare_peta(fake.root, tmp_path / "there")
+    with pytest.raises(InputError, match="no prepared dataset"):
+        prepare_peta(fake.root, fake.root, overwrite=True)
+    (fake.root.parent / "prepare.json").write_text("{}")
+    with pytest.raises(InputError, match="holds the source"):
+        prepare_peta(fake.root, fake.root.parent, overwrite=True)
+    assert (fake.root / "MIT").is_dir()
+
+
+def test_overwriting_replaces_a_prepared_folder(fake_peta: FakePeta, tmp_path: Path) -> None:
+    fake = fake_peta()
+    prepare_peta(fake.root, tmp_path / "out")
+    prepare_peta(fake.root, tmp_path / "out", split="identity", overwrite=True)
+    assert read_folder(tmp_path / "out").info["split"] == "identity"
+
+
+TABLE = """image,person,Male,hand_bag,upperBodyVNeck
+a.png,1,1,0,0
+b.png,1,0,1,0
+c.png,2,0,0,1
+d.png,3,1,1,1
+"""
+
+
+@pytest.fixture
+def table(tmp_path: Path, make_image: MakeImage) -> Path:
+    for name in "abcd":
+        make_image(tmp_path / f"mine/images/{name}.png")
+    (tmp_path / "mine/labels.csv").write_text(TABLE)
+    return tmp_path / "mine/labels.csv"
+
+
+def test_a_table_becomes_a_folder_with_a_guessed_schema(table: Path, tmp_path: Path) -> None:
+    report = prepare_csv(table, tmp_path / "shop")
+    folder = read_folder(tmp_path / "shop")
+    assert folder.schema.name == report.name == "shop"
+    assert [attribute.name for attribute in folder.schema.attributes] == ["Male", "hand_bag", "upperBodyVNeck"]
+    assert [attribute.region for attribute in folder.schema.attributes] == ["whole", "bag", "upper"]
+    assert [attribute.phrase for attribute in folder.schema.attributes] == ["male", "hand bag", "upper body V neck"]
+    assert folder.labels.tolist() == [[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 1]]
+    assert folder.persons.tolist() == ["1", "1", "2", "3"]
+    assert folder.splits[0] == folder.splits[1]
+    assert set(folder.splits) == {"train", "val", "test"}
+    assert folder.root == table.parent / "images"
+    assert load_image(folder.image_path(3)).size == (12, 24)
+    assert (tmp_path / "shop/schema.toml").read_text().startswith("# Guessed from the names of the columns")
+    assert any("guessed" in note for note in report.notes)
+
+
+def test_a_corrupt_image_in_a_table_is_named(table: Path, tmp_path: Path) -> None:
+    (table.parent / "images/b.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    (table.parent / "images/d.png").unlink()
+    with pytest.raises(InputError, match=r"2 of 4 images .*b\.png: .*d\.png: not there"):
+        prepare_csv(table, tmp_path / "shop")
+    assert prepare_csv(table, tmp_path / "shop", on_bad_image="skip").images == 2
+
+
+def test_skipping_never_leaves_an_empty_dataset(table: Path, tmp_path: Path) -> None:
+    for name in "abcd":
+        (table.parent / f"images/{name}.png").write_bytes(b"")
+    with pytest.raises(InputError, match="4 of 4 images"):
+        prepare_csv(table, tmp_path / "shop", on_bad_image="skip")
+
+
+def test_a_tables_own_folder_is_not_replaced(table: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no prepared dataset"):
+        prepare_csv(table, table.parent, overwrite=True)
+    (table.parent / "prepare.json").write_text("{}")
+    with pytest.raises(InputError, match="holds the source"):
+        prepare_csv(table, table.parent, overwrite=True)
+    assert table.is_file()
