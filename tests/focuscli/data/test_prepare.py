@@ -73,6 +73,10 @@ def test_unusable_images_stop_it_or_are_skipped_and_listed(fake_peta: FakePeta, 
     assert folder.info["skipped"] == 2
     kept = [row for row, image in enumerate(fake.images) if image in folder.images]
     assert folder.labels.tolist() == fake.labels[kept].tolist()
+    for split, rows in fake.partitions[0].items():
+        names = {fake.images[row] for row in rows}
+        assert {folder.images[row] for row in folder.select(split)} == names & set(folder.images)
+    assert folder.persons[-1] == "VIPeR/806"
     listed = (tmp_path / "out/skipped.csv").read_text().splitlines()
     assert listed[0] == "image,reason"
     assert listed[1].startswith("GRID/archive/0001_1_25004_107.jpeg,truncated")

@@ -1,0 +1,151 @@
+"""Global options, error style, exit codes, start-up."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from focuscli.cli.app import EXIT_CODES, describe, hoist_globals
+from focuscli.errors import CheckFailed, InputError, Interrupted, RequirementError, UsageError
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys\n"
+        "sys.argv = ['focus', '--help']\n"
+        "from focuscli.cli.app import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "heavy = {'torch', 'numpy', 'PIL', 'scipy', 'timm', 'matplotlib', 'ftfy', 'tensorboard'} & set(sys.modules)\n"
+        "sys.exit(f'imported: {heavy}' if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for command in ("demo", "doctor", "eval", "predict", "prepare", "train", "viz"):
+        assert f"\n  {command} " in done.stdout
+
+
+def test_version_and_module_entry():
+    done = subprocess.run([sys.executable, "-m", "focuscli", "--version"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert done.stdout.startswith("focus 0.")
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (["train", "--json", "-q"], ["--json", "-q", "train"]),
+        (["eval", "--home", "/x", "--split", "val"], ["--home", "/x", "eval", "--split", "val"]),
+        (["viz", "a.png", "--", "--json"], ["viz", "a.png", "--", "--json"]),
+        (["--home=/x", "doctor"], ["--home=/x", "doctor"]),
+        (["doctor", "--home"], ["--home", "doctor"]),
+    ],
+)
+def test_global_options_work_before_and_after_the_command(given, expected):
+    assert hoist_globals(given) == expected
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_json_errors_are_one_object_on_stdout(focus, before):
+    arguments = ["eval", "--checkpoint", "nothing"]
+    outcome = focus("--json", *arguments) if before else focus(*arguments, "--json")
+    assert outcome.code == 3
+    assert outcome.stderr == ""
+    assert outcome.json["error"]["code"] == 3
+    assert "nothing" in outcome.json["error"]["message"]
+
+
+def test_json_usage_errors_too(focus):
+    outcome = focus("trian", "--json")
+    assert outcome.code == 2
+    assert "trian" in outcome.json["error"]["message"]
+
+
+def test_an_error_is_two_lines_on_stderr_and_nothing_on_stdout(focus):
+    outcome = focus("train", "--dataset", "rapv2")
+    assert outcome.code == 3
+    assert outcome.stdout == ""
+    assert outcome.stderr.splitlines() == [
+        'error: Unknown dataset "rapv2". Known: pa100k, peta, rapv1, synthetic, or a prepared folder.',
+        "hint:  Did you mean rapv1?",
+    ]
+
+
+def test_brackets_in_user_words_are_shown_as_they_are(focus):
+    outcome = focus("predict", "[/data/peta] missing.jpg")
+    assert outcome.code == 3
+    assert "[/data/peta] missing.jpg" in outcome.stderr
+
+
+def test_exit_codes_have_a_help_page(focus):
+    outcome = focus("help", "exit-codes")
+    assert outcome.code == 0
+    for code in EXIT_CODES:
+        assert f"{code}  " in outcome.stdout
+    assert focus("help", "cooking").code == 2
+
+
+@pytest.mark.parametrize(
+    ("failure", "code"),
+    [
+        (UsageError("x"), 2),
+        (InputError("x"), 3),
+        (RequirementError("x"), 4),
+        (CheckFailed("x"), 5),
+        (Interrupted("x"), 130),
+        (KeyboardInterrupt(), 130),
+        (MemoryError(), 4),
+        (OSError(28, "No space left on device"), 4),
+        (ValueError("a bug"), 1),
+    ],
+)
+def test_every_kind_of_failure_has_its_exit_code(failure, code):
+    found, message, hint = describe(failure)
+    assert found == code
+    assert message
+    assert code in EXIT_CODES
+    if code == 1:
+        assert "internal error" in message
+        assert "-v" in hint
+
+
+def test_a_traceback_shows_only_with_verbose(focus, monkeypatch, tmp_path):
+    from focuscli import paths
+
+    def broken(_name):
+        raise ValueError("a bug")
+
+    monkeypatch.setattr(paths, "resolve_checkpoint", broken)
+    silent = focus("eval")
+    assert silent.code == 1
+    assert "internal error: ValueError: a bug" in silent.stderr
+    assert "Traceback" not in silent.stderr
+    assert "Traceback" in focus("eval", "-v").stderr
+
+
+OPTIONS = {
+    "train": "dataset model weights epochs batch-size lr train-split without accumulate ema patience gradient-checkpointing "
+    "threads seed device precision config set run resume print-config dry-run",
+    "eval": "checkpoint dataset split threshold per-attribute require device precision workers",
+    "predict": "attribute checkpoint region format output strict batch workers device precision",
+    "viz": "attribute output checkpoint region layers tokens alpha force device",
+    "demo": "out images seed",
+}
+
+
+@pytest.mark.parametrize("command", sorted(OPTIONS))
+def test_the_options_of_each_command_are_a_contract(command):
+    """An option neither appears nor vanishes by accident: scripts depend on them."""
+    import typer
+
+    from focuscli.cli import commands  # noqa: F401
+    from focuscli.cli.app import app
+
+    found = {
+        option.lstrip("-")
+        for parameter in typer.main.get_command(app).commands[command].params
+        for option in parameter.opts[:1]
+        if option.startswith("--")
+    }
+    assert found - {"help"} == set(OPTIONS[command].split())

@@ -1,0 +1,200 @@
+"""`focus train` from outside: configuration, refusals, Ctrl-C, and a real process killed at random moments."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from focuscli.engine.checkpoint import read_checkpoint
+
+
+def tensors_of(run, name):
+    """Every tensor of a checkpoint as bytes, by its name."""
+    checkpoint = read_checkpoint(run / "checkpoints" / name)
+    return {
+        (kind, key): value.numpy().tobytes()
+        for kind in checkpoint.state["files"]
+        for key, value in checkpoint.tensors(kind).items()
+    }
+
+
+def start(*arguments, **environment):
+    command = [sys.executable, "-m", "focuscli", *map(str, arguments)]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **environment}
+    )
+
+
+def test_a_run_leaves_its_folder_and_says_from_scratch(trained_run):
+    names = {path.name for path in trained_run.iterdir()}
+    assert {"config.toml", "env.json", "metrics.jsonl", "checkpoints"} <= names
+    assert {path.name for path in (trained_run / "checkpoints").iterdir()} == {"best", "last"}
+    assert read_checkpoint(trained_run / "checkpoints" / "best").state["weights"] == "from scratch"
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments_and_resumed_it_ends_with_the_same_bits(tmp_path, coloured_dataset, micro):
+    options = [*micro, "--epochs", "4", "--set", "train.save_every_steps=1", "--set", "train.ema=0.9"]
+    base = ["train", "--dataset", coloured_dataset]
+    whole = start(*base, "--run", tmp_path / "whole", *options)
+    assert whole.wait() == 0, whole.stderr.read()
+
+    run = tmp_path / "killed"
+    generator = random.Random(int.from_bytes(os.urandom(4), "little"))
+    kills = 0
+    while kills < 4:
+        process = start(*base, "--run", run, *options, "--resume")
+        state = run / "checkpoints" / "last" / "state.json"
+        before = state.stat().st_mtime_ns if state.exists() else None
+        # Wait until this process has saved something, so that the run gets on, then a moment more.
+        deadline = time.monotonic() + 60
+        while process.poll() is None and time.monotonic() < deadline:
+            if state.exists() and state.stat().st_mtime_ns != before:
+                break
+            time.sleep(0.002)
+        time.sleep(generator.random() * 0.4)
+        if process.poll() is not None:
+            break
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        kills += 1
+    assert kills, "the run ended before it could be killed"
+    last = start("train", "--resume", "--run", run)
+    assert last.wait() == 0, last.stderr.read()
+    for name in ("last", "best"):
+        assert tensors_of(tmp_path / "whole", name) == tensors_of(run, name)
+    lines = [len((folder / "metrics.jsonl").read_text().splitlines()) for folder in (tmp_path / "whole", run)]
+    assert lines == [4, 4]
+
+
+def test_ctrl_c_saves_and_exits_with_130(tmp_path, coloured_dataset, micro):
+    run = tmp_path / "run"
+    process = start(
+        "train", "--dataset", coloured_dataset, "--run", run, *micro, "--epochs", "100000", "--set", "train.eval_every=100000"
+    )
+    deadline = time.monotonic() + 90
+    while not (run / "checkpoints" / "last" / "state.json").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+        assert process.poll() is None, process.stderr.read()
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert f"focus train --resume --run {run}" in errors
+    assert "Traceback" not in errors
+    step = int(errors.split("Stopped at step ")[1].split()[0])
+    assert read_checkpoint(run / "checkpoints" / "last").state["step"] == step
+
+
+def test_print_config_shows_every_value_and_its_origin(focus, micro, coloured_dataset):
+    outcome = focus("train", "-d", coloured_dataset, "--lr", "5e-4", "--set", "loss.racl=0.1", *micro, "--print-config", "--json")
+    assert outcome.code == 0
+    shown = outcome.json
+    assert shown["config"]["train"]["learning_rate"] == 5e-4
+    assert shown["origins"]["train.learning_rate"] == "--lr"
+    assert shown["origins"]["loss.racl"] == "--set loss.racl=0.1"
+    assert "train.seed" not in shown["origins"]
+
+
+def test_a_config_file_comes_before_flags_and_after_the_preset(focus, micro, coloured_dataset, tmp_path):
+    file = tmp_path / "recipe.toml"
+    file.write_text('[model]\npreset = "tiny"\n[train]\nweights = "none"\nepochs = 7\nlearning_rate = 2e-4\n')
+    outcome = focus("train", "-d", coloured_dataset, "--config", file, "--epochs", "3", "--print-config", "--json")
+    train = outcome.json["config"]["train"]
+    assert (train["epochs"], train["learning_rate"], train["weight_decay"]) == (3, 2e-4, 0.05)
+
+
+def test_dry_run_writes_nothing(focus, micro, coloured_dataset, tmp_path):
+    outcome = focus("train", "-d", coloured_dataset, "--run", tmp_path / "run", *micro, "--dry-run")
+    assert outcome.code == 0
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["--set", "train.leanring_rate=1"], 2, ["train.leanring_rate", "Did you mean train.learning_rate"]),
+        (["--set", "model.local_tokens=5"], 2, ["does not divide over 4 patch subsets", "4, 8, 12"]),
+        (["--lr", "fast"], 2, ["fast"]),
+        (["--model", "huge"], 2, ["huge", "tiny"]),
+        (["--device", "cuda:7"], 4, ["No CUDA device", "--device cpu"]),
+        (["--config", "nowhere.toml"], 3, ["nowhere.toml"]),
+        (["--without", "everything"], 2, ["everything", "mgmt"]),
+    ],
+)
+def test_wrong_options_are_refused(focus, micro, coloured_dataset, tmp_path, arguments, code, words):
+    outcome = focus("train", "-d", coloured_dataset, "--run", tmp_path / "run", *micro, *arguments)
+    assert outcome.code == code, outcome.stderr
+    for word in words:
+        assert word in outcome.stderr
+    assert "Traceback" not in outcome.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_without_weights_the_way_to_get_them_is_shown(focus, micro, coloured_dataset, tmp_path):
+    outcome = focus("train", "-d", coloured_dataset, "--run", tmp_path / "run")
+    assert outcome.code == 4
+    assert "focus prepare weights" in outcome.stderr
+    tiny = focus("train", "-d", coloured_dataset, "--run", tmp_path / "run", "--model", "tiny")
+    assert tiny.code == 2
+    assert "--weights none" in tiny.stderr
+
+
+def test_a_dataset_that_is_not_prepared(focus, micro):
+    outcome = focus("train", "--dataset", "peta")
+    assert outcome.code == 3
+    assert "focus prepare peta" in outcome.stderr
+    assert focus("train", *micro).code == 2
+
+
+def test_two_runs_never_share_a_folder(focus, micro, trained_run, coloured_dataset):
+    before = (trained_run / "metrics.jsonl").read_bytes()
+    outcome = focus("train", "-d", coloured_dataset, "--run", trained_run, *micro)
+    assert outcome.code == 3
+    assert "--resume" in outcome.stderr
+    assert (trained_run / "metrics.jsonl").read_bytes() == before
+
+
+def test_a_resumed_run_keeps_its_configuration(focus, trained_run):
+    outcome = focus("train", "--resume", "--run", trained_run, "--lr", "1e-5")
+    assert outcome.code == 2
+    assert "train.learning_rate is 0.003" in outcome.stderr
+
+
+def test_nothing_to_resume(focus, tmp_path):
+    assert focus("train", "--resume", "--run", tmp_path / "none").code == 3
+    assert focus("train", "--resume").code == 4
+
+
+def test_resuming_a_finished_run_changes_nothing(focus, trained_run):
+    before = tensors_of(trained_run, "last")
+    outcome = focus("train", "--resume", "--run", trained_run, "--json")
+    assert outcome.code == 0
+    assert tensors_of(trained_run, "last") == before
+    assert outcome.json["weights"] == "from scratch"
+    assert json.loads((trained_run / "metrics.jsonl").read_text().splitlines()[-1])["epoch"] == 10
+
+
+def test_a_full_disk_while_saving_keeps_the_previous_checkpoint(focus, micro, tmp_path, coloured_dataset, monkeypatch):
+    from focuscli.engine import checkpoint
+
+    run, real, saves = tmp_path / "run", checkpoint.save_file, [0]
+
+    def fills_up(*arguments):
+        saves[0] += 1
+        if saves[0] > 4:
+            raise OSError(28, "No space left on device")
+        return real(*arguments)
+
+    monkeypatch.setattr(checkpoint, "save_file", fills_up)
+    outcome = focus("train", "-d", coloured_dataset, "--run", run, *micro, "--epochs", "3")
+    assert outcome.code == 4
+    assert "No space left" in outcome.stderr
+    monkeypatch.undo()
+    assert read_checkpoint(run / "checkpoints" / "last").state["step"] == 5
+    assert read_checkpoint(run / "checkpoints" / "last").tensors("model")
