@@ -38,13 +38,13 @@ def viz_command(
 ) -> None:
     """Draw where the model looked for each text, with score and threshold."""
     images, texts = split_arguments(arguments, attribute or [])
+    if tokens and len(images) > 1:
+        raise UsageError(f"--tokens draws one image; got {len(images)}.", f"Example: focus viz {images[0]} hat --tokens")
     target = output or Path(f"{images[0].stem}.focus.png")
     if target.suffix.lower() != ".png":
         raise UsageError(f"--output wants a .png file; got {target}.")
     if target.exists() and not force:
         raise InputError(f"{target} exists already; nothing was changed.", "Add --force to replace it, or give -o PNG.")
-    if tokens and len(images) > 1:
-        raise UsageError(f"--tokens draws one image; got {len(images)}.", f"Example: focus viz {images[0]} hat --tokens")
     folder = paths.resolve_checkpoint(checkpoint)
 
     from focuscli.explain import explain, explain_tokens

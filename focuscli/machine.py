@@ -1,0 +1,86 @@
+"""What this machine and its Python packages are: versions, builds, cores, container limits. Standard library only."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+CGROUP = Path("/sys/fs/cgroup")
+
+
+def try_import(name: str) -> tuple[Any, str]:
+    """The module and '', or None and why it does not load (a mismatched binary raises almost anything)."""
+    try:
+        return importlib.import_module(name), ""
+    except Exception as error:
+        return None, one_line(error)
+
+
+def installed_version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def torch_wanted_by_torchvision() -> tuple[str, str] | None:
+    """The operator and version of torch in torchvision's metadata, such as ('==', '2.4.0')."""
+    for requirement in importlib.metadata.requires("torchvision") or []:
+        if match := re.match(r"torch\s*\(?\s*(==|>=)\s*([\w.+]+)", requirement):
+            return match[1], match[2]
+    return None
+
+
+def satisfies(version: str, operator: str, bound: str) -> bool:
+    here, there = _release(version), _release(bound)
+    return here == there if operator == "==" else here >= there
+
+
+def _release(version: str) -> tuple[int, ...]:
+    """Leading numbers of a version, without zeros at the end: 2.4.0+cpu -> (2, 4)."""
+    numbers = [int(part) for part in re.findall(r"\d+", (re.match(r"\d+(\.\d+)*", version) or [""])[0])]
+    while numbers and not numbers[-1]:
+        numbers.pop()
+    return tuple(numbers)
+
+
+def build_tag(version: str) -> str:
+    """`cpu`, `cu128` and the like from a version such as 2.13.0+cpu; '' where it does not say."""
+    return version.partition("+")[2]
+
+
+def has_nvidia_driver() -> bool:
+    return Path("/proc/driver/nvidia/version").exists() or shutil.which("nvidia-smi") is not None
+
+
+def usable_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+
+
+def cpu_quota() -> float | None:
+    """Cores' worth of time that the container grants (control groups v2, then v1); None without a limit."""
+    for quota_file, period_file in (("cpu.max", None), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):
+        try:
+            words = (CGROUP / quota_file).read_text().split()
+            words += (CGROUP / period_file).read_text().split() if period_file else []
+            quota, period = float(words[0]), float(words[1])
+        except (OSError, ValueError, IndexError):  # No such file, or `max` for no limit.
+            continue
+        if quota > 0 and period > 0:
+            return quota / period
+    return None
+
+
+def load() -> float:
+    """Processes that wanted to run in the last minute, on average."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+
+
+def one_line(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__

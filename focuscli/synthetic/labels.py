@@ -1,0 +1,48 @@
+"""Which labels are true of a picture. Labels state what can be seen in it, not what the person owns."""
+
+from __future__ import annotations
+
+from focuscli.synthetic.palette import LOWER_COLOURS, UPPER_COLOURS
+from focuscli.synthetic.person import Person
+
+
+def labels_of(person: Person) -> dict[str, int]:
+    """Attribute name of synthetic.toml -> 0 or 1.
+
+    Glasses cannot be seen from behind, nor an object held in front. A logo is on chest and back; from the side it
+    cannot be seen, nor on the back under a backpack.
+    """
+    front, back = person.view == "front", person.view == "back"
+    logo = front or (back and not person.backpack)
+    true = {
+        "Female": person.female,
+        "AgeOver60": person.age == "old",
+        "Age18-60": person.age == "adult",
+        "AgeLess18": person.age == "child",
+        "Front": front,
+        "Side": person.view == "side",
+        "Back": back,
+        "Hat": bool(person.hat),
+        "Glasses": bool(person.glasses) and not back,
+        "HandBag": person.handbag,
+        "ShoulderBag": person.shoulder_bag,
+        "Backpack": person.backpack,
+        "HoldObjectsInFront": bool(person.object) and not back,
+        "ShortSleeve": not person.long_sleeve,
+        "LongSleeve": person.long_sleeve,
+        "UpperStride": person.upper_pattern == "stripes",
+        "UpperLogo": person.upper_pattern == "logo" and logo,
+        "UpperPlaid": person.upper_pattern == "plaid",
+        "UpperSplice": person.upper_pattern == "splice",
+        "LowerStripe": person.lower_pattern == "stripe",
+        "LowerPattern": person.lower_pattern == "pattern",
+        "LongCoat": person.coat,
+        "Trousers": person.lower == "trousers",
+        "Shorts": person.lower == "shorts",
+        "Skirt&Dress": person.lower in ("skirt", "dress"),
+        "boots": person.boots,
+        "LongHair": person.hair == "long",
+    }
+    true |= {f"Upper{name}": person.upper_colour == name for name in UPPER_COLOURS}
+    true |= {f"Lower{name}": person.lower_colour == name for name in LOWER_COLOURS}
+    return {name: int(value) for name, value in true.items()}

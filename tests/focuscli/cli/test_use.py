@@ -1,0 +1,230 @@
+"""`focus eval`, `predict` and `viz` on a small trained run."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from focuscli.data.folder import read_folder
+from focuscli.engine.evaluate import evaluate
+from focuscli.metrics import pedestrian_metrics
+from focuscli.recognizer import Recognizer
+
+
+@pytest.fixture(scope="module")
+def recognizer(trained_run):
+    return Recognizer.from_checkpoint(trained_run, device="cpu")
+
+
+@pytest.fixture
+def crops(coloured_dataset):
+    return read_folder(coloured_dataset).root
+
+
+def test_eval_equals_the_metrics_of_its_own_scores(focus, trained_run, coloured_dataset, recognizer):
+    outcome = focus("eval", "-c", trained_run, "--json")
+    assert outcome.code == 0, outcome.stderr
+    report = outcome.json
+    folder = read_folder(coloured_dataset)
+    test = folder.select("test")
+    scores = recognizer.scores([folder.image_path(i) for i in test])
+    thresholds = [recognizer.thresholds[name] for name in ("RedHat", "Bright", "Dark")]
+    expected = pedestrian_metrics(folder.labels[test, :3], scores > thresholds)
+    for name, value in expected.items():
+        assert report["metrics"][name] == pytest.approx(value, abs=1e-9)
+    assert report["metrics"]["mA"] > 0.85
+    assert report["weights"] == "from scratch"
+    assert report["threshold_source"].startswith("val: per attribute")
+    assert report["images"] == 16
+
+
+@pytest.mark.parametrize("threshold", ["val", "global", "oracle"])
+def test_the_source_of_the_threshold_is_in_every_output(focus, trained_run, threshold):
+    outcome = focus("eval", "-c", trained_run, "--threshold", threshold, "--per-attribute")
+    assert outcome.code == 0
+    assert f"thresholds  {threshold}" in outcome.stdout
+    assert "from scratch" in outcome.stdout
+    assert "RedHat" in outcome.stdout
+    assert ("optimistic" in outcome.stdout) is (threshold == "oracle")
+    saved = json.loads((trained_run / "eval" / f"coloured-test-{threshold}-best.json").read_text())
+    assert saved["threshold_source"].startswith(threshold)
+
+
+def test_oracle_is_never_below_val(trained_run, coloured_dataset, recognizer):
+    folder = read_folder(coloured_dataset)
+    figures = [evaluate(recognizer, folder, "test", threshold=mode).metrics["mA"] for mode in ("val", "oracle")]
+    assert figures[0] <= figures[1]
+
+
+def test_unseen_persons_are_reported_apart(recognizer, coloured_dataset, tmp_path):
+    folder = read_folder(coloured_dataset)
+    persons = folder.persons.copy()
+    persons[folder.select("test")[:6]] = persons[0]
+    shared = type(folder)(
+        folder.path, folder.schema, folder.images, folder.splits, persons, folder.labels, folder.fingerprint
+    )
+    report = evaluate(recognizer, shared, "test")
+    assert report.unseen_persons["images"] == 10
+    assert evaluate(recognizer, folder, "test").unseen_persons is None
+
+
+def test_require_fails_with_5(focus, trained_run):
+    assert focus("eval", "-c", trained_run, "--require", "mA>=10").code == 0
+    outcome = focus("eval", "-c", trained_run, "--require", "mA>=100.1")
+    assert outcome.code == 5
+    assert "not at least 100.1" in outcome.stderr
+    assert focus("eval", "-c", trained_run, "--require", "beauty>=3").code == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "word"),
+    [(["--split", "west"], 3, "west"), (["--threshold", "best"], 2, "oracle"), (["-c", "nothing"], 3, "nothing")],
+)
+def test_eval_refuses(focus, trained_run, arguments, code, word):
+    outcome = focus("eval", "-c", trained_run, *arguments)
+    assert outcome.code == code
+    assert word in outcome.stderr
+
+
+def test_a_dataset_with_other_attributes_is_refused(focus, trained_run, coloured_dataset, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(coloured_dataset, other)
+    schema = other / "schema.toml"
+    schema.write_text(schema.read_text().replace('phrase = "red hat"', 'phrase = "red cap"').replace("RedHat", "RedCap"))
+    labels = other / "labels.csv"
+    labels.write_text(labels.read_text().replace("RedHat", "RedCap"))
+    outcome = focus("eval", "-c", trained_run, "-d", other)
+    assert outcome.code == 3
+    assert "RedCap" in outcome.stderr
+    assert "closed-set" in outcome.stderr
+
+
+def test_predict_as_json_lines_skips_what_it_cannot_read(focus, trained_run, crops, tmp_path):
+    shutil.copy(crops / "000.png", tmp_path / "a.png")
+    (tmp_path / "b.jpg").write_bytes((crops / "001.png").read_bytes()[:60])
+    (tmp_path / "c.png").write_text("no picture")
+    outcome = focus("predict", tmp_path, "-c", trained_run, "-a", "red hat", "-a", "green scarf", "--format", "jsonl")
+    assert outcome.code == 0, outcome.stderr
+    lines = [json.loads(line) for line in outcome.stdout.splitlines()]
+    assert len(lines) == 1
+    (line,) = lines
+    assert set(line["scores"]) == {"red hat", "green scarf"}
+    assert line["unseen"] == ["green scarf"]
+    assert line["threshold_source"] == {"red hat": "val", "green scarf": "mean of head"}
+    assert line["weights"] == "from scratch"
+    assert ("red hat" in line["present"]) is (line["scores"]["red hat"] > line["thresholds"]["red hat"])
+    assert "skipped 2 unreadable of 3 images" in outcome.stderr
+    assert "b.jpg" in outcome.stderr
+    assert focus("predict", tmp_path, "-c", trained_run, "--strict").code == 3
+
+
+def test_predict_is_right_about_what_it_learnt(focus, trained_run, coloured_dataset, crops):
+    folder = read_folder(coloured_dataset)
+    test = folder.select("test")
+    outcome = focus("predict", *(folder.image_path(i) for i in test), "-c", trained_run, "--format", "jsonl")
+    hits = [
+        ("red hat" in json.loads(line)["present"]) == bool(folder.labels[index, 0])
+        for index, line in zip(test, outcome.stdout.splitlines(), strict=True)
+    ]
+    assert np.mean(hits) > 0.8
+
+
+def test_predict_as_csv_table_and_from_stdin(focus, trained_run, crops, tmp_path):
+    names = [str(crops / "000.png"), str(crops / "001.png")]
+    outcome = focus("predict", "-", "-c", trained_run, "--format", "csv", stdin="\n".join(names) + "\n")
+    rows = [*csv.reader(io.StringIO(outcome.stdout))]
+    assert rows[0] == ["image", "red hat", "bright trousers", "dark trousers"]
+    assert [row[0] for row in rows[1:]] == names
+    table = focus("predict", crops / "00*.png", "-c", trained_run, "-a", "red hat")
+    assert table.code == 0
+    assert table.stdout.count("red hat") == 10
+    target = tmp_path / "out.csv"
+    written = focus("predict", names[0], "-c", trained_run, "--format", "csv", "-o", target)
+    assert written.stdout == ""
+    assert target.read_text().splitlines()[0].startswith("image,red hat")
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_batching_does_not_change_scores(recognizer, crops, batch):
+    images = [crops / f"{number:03}.png" for number in range(5)]
+    assert np.abs(recognizer.scores(images, batch_size=batch) - recognizer.scores(images, batch_size=5)).max() < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "word"),
+    [
+        (["-a", " "], 2, "empty"),
+        (["-a", "a man who " + "walks " * 90], 2, "tokens; CLIP reads 77"),
+        (["-a", "scarf", "--region", "tail"], 2, "tail"),
+        (["--format", "xml"], 2, "jsonl"),
+    ],
+)
+def test_predict_refuses(focus, trained_run, crops, arguments, code, word):
+    outcome = focus("predict", crops / "000.png", "-c", trained_run, *arguments)
+    assert outcome.code == code
+    assert word in outcome.stderr
+    assert outcome.stdout == ""
+
+
+def test_viz_draws_a_grid_of_images_and_texts(focus, trained_run, crops, tmp_path):
+    target = tmp_path / "grid.png"
+    names = [crops / "000.png", crops / "001.png"]
+    outcome = focus("viz", *names, "red hat", "green scarf", "-c", trained_run, "-o", target, "--json")
+    assert outcome.code == 0, outcome.stderr
+    assert outcome.json["picture"] == str(target)
+    assert outcome.json["unseen"] == ["green scarf"]
+    with Image.open(target) as picture:
+        assert picture.format == "PNG"
+        two = picture.size
+    again = focus("viz", *names, "red hat", "-c", trained_run, "-o", target)
+    assert again.code == 3
+    assert "--force" in again.stderr
+    assert focus("viz", names[0], "red hat", "-c", trained_run, "-o", target, "--force").code == 0
+    with Image.open(target) as picture:
+        assert picture.size[0] < two[0]
+        assert picture.size[1] < two[1]
+
+
+def test_viz_tokens(focus, trained_run, crops, tmp_path):
+    target = tmp_path / "tokens.png"
+    assert focus("viz", crops / "000.png", "red hat", "--tokens", "-c", trained_run, "-o", target).code == 0
+    assert target.exists()
+    assert focus("viz", crops / "000.png", crops / "001.png", "--tokens", "-c", trained_run, "-o", target).code == 2
+
+
+def test_viz_tells_a_missing_image_from_a_text(focus, trained_run, crops):
+    outcome = focus("viz", crops / "00.png", "red hat", "-c", trained_run)
+    assert outcome.code == 3
+    assert "Did you mean" in outcome.stderr
+    assert "focus viz IMAGE -a" in outcome.stderr
+    assert focus("viz", "red hat", "-c", trained_run).code == 2
+
+
+def test_viz_refuses_more_layers_than_there_are(focus, trained_run, crops, tmp_path):
+    outcome = focus("viz", crops / "000.png", "red hat", "--layers", "9", "-c", trained_run, "-o", tmp_path / "x.png")
+    assert outcome.code == 2
+    assert "4 layers" in outcome.stderr
+    assert not (tmp_path / "x.png").exists()
+
+
+def test_no_run_at_all(focus, crops):
+    for command in (["eval"], ["predict", crops / "000.png"], ["viz", crops / "000.png", "hat"]):
+        outcome = focus(*command)
+        assert outcome.code == 4
+        assert "focus train" in outcome.stderr
+
+
+def test_a_damaged_checkpoint_is_refused(focus, trained_run, crops, tmp_path):
+    broken = tmp_path / "broken"
+    shutil.copytree(trained_run / "checkpoints" / "best", broken)
+    tensors = next(broken.glob("*.safetensors"))
+    tensors.write_bytes(tensors.read_bytes()[: 10_000])
+    outcome = focus("predict", crops / "000.png", "-c", broken)
+    assert outcome.code == 3
+    assert "damaged" in outcome.stderr
