@@ -1,19 +1,17 @@
 # `make` lists the targets. Everything is installed into .venv; PYTHON chooses the interpreter that makes it.
 PYTHON ?= python3
-PIP_FLAGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 METADATA := setup.cfg pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check golden clean
+.PHONY: help install demo test check clean
 .DELETE_ON_ERROR:
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "  PYTHON=python3.12 chooses the interpreter of .venv (3.11 or newer)."
-	@echo "  PIP_FLAGS='--extra-index-url https://download.pytorch.org/whl/cpu' is passed to pip install."
 
 install: $(VENV)/.installed ## Install FOCUS into .venv
 
@@ -28,9 +26,6 @@ check: $(VENV)/.installed-dev ## Lint, formatting and types, nothing is changed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-golden: $(VENV)/.installed-test ## Write the golden files of the tests anew; review them as a diff
-	FOCUS_GOLDEN=write $(BIN)/python -m pytest -k golden
-
 clean: ## Remove caches, build outputs and demo/; keeps .venv, runs/ and data
 	rm -rf build dist demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find clip_impl focuscli tests -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -43,13 +38,13 @@ $(BIN)/python:
 	"$(PYTHON)" -m venv $(VENV)
 
 $(VENV)/.installed: $(METADATA) | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) --editable .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
 	@touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) --editable '.[test]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
