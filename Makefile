@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 METADATA := setup.cfg pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check clean
+.PHONY: help install demo test check golden clean
 .DELETE_ON_ERROR:
 
 help: ## List the targets
@@ -25,6 +25,9 @@ check: $(VENV)/.installed-dev ## Lint, formatting and types, nothing is changed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+golden: $(VENV)/.installed-test ## Write the golden files of the tests anew; review them as a diff
+	$(BIN)/python tests/golden.py
 
 clean: ## Remove caches, build outputs and demo/; keeps .venv, runs/ and data
 	rm -rf build dist demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

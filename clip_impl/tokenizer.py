@@ -6,6 +6,7 @@ import functools
 import gzip
 import hashlib
 import html
+import itertools
 from collections.abc import Iterator, Sequence
 from importlib.resources import files
 
@@ -23,7 +24,10 @@ END_OF_WORD = "</w>"
 
 # Special tokens, English contractions, runs of letters, single digits, runs of anything else.
 _PIECES = regex.compile(
-    regex.escape(SOT_TOKEN) + "|" + regex.escape(EOT_TOKEN) + r"|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+",
+    regex.escape(SOT_TOKEN)
+    + "|"
+    + regex.escape(EOT_TOKEN)
+    + r"|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+",
     regex.IGNORECASE,
 )
 
@@ -65,7 +69,7 @@ class Tokenizer:
         symbols = [self._byte_symbols[byte] for byte in piece.encode("utf-8")]
         symbols[-1] += END_OF_WORD
         while len(symbols) > 1:
-            best = min(zip(symbols, symbols[1:], strict=False), key=lambda pair: self._ranks.get(pair, len(self._ranks)))
+            best = min(itertools.pairwise(symbols), key=lambda pair: self._ranks.get(pair, len(self._ranks)))
             if best not in self._ranks:
                 break
             symbols = [*_merge(symbols, best)]
@@ -96,7 +100,9 @@ def tokenize(texts: str | Sequence[str], context_length: int = 77, truncate: boo
         if len(ids) > context_length:
             if not truncate:
                 shown = text if len(text) <= 60 else text[:60] + "..."
-                raise RuntimeError(f'Input "{shown}" has {len(ids)} tokens, too long for context length {context_length}')
+                raise RuntimeError(
+                    f'Input "{shown}" has {len(ids)} tokens, too long for context length {context_length}'
+                )
             ids = [*ids[: context_length - 1], EOT_ID]
         result[row, : len(ids)] = torch.tensor(ids)
     return result

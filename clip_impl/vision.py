@@ -108,9 +108,7 @@ class VisionTransformer(nn.Module):
         if prefix_tokens is not None:
             prefix_length = prefix_tokens.shape[0]
             tokens = torch.cat([prefix_tokens.to(tokens.dtype).expand(batch, -1, -1), tokens], dim=1)
-        tokens, attention = self.transformer(
-            self.ln_pre(tokens), attention_mask, attention_layers=attention_layers
-        )
+        tokens, attention = self.transformer(self.ln_pre(tokens), attention_mask, attention_layers=attention_layers)
         return VisionTokens(
             prefix=tokens[:, :prefix_length],
             class_token=tokens[:, prefix_length],

@@ -1,9 +1,9 @@
 """FOCUS: open-domain pedestrian attribute recognition.
 
-    from focuscli import Recognizer
+from focuscli import Recognizer
 
-    recognizer = Recognizer.from_checkpoint("runs/latest-run")
-    recognizer.scores(["crop.jpg"], ["backpack", "red scarf"])
+recognizer = Recognizer.from_checkpoint("runs/latest-run")
+recognizer.scores(["crop.jpg"], ["backpack", "red scarf"])
 """
 
 from __future__ import annotations

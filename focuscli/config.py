@@ -77,10 +77,10 @@ class ModelConfig(_Section):
         if self.global_tokens + self.local_tokens < 1:
             raise ValueError("model needs at least one Mix Token: global_tokens + local_tokens is 0")
         if self.local_tokens % self.partitions:
-            valid = ", ".join(str(self.partitions * factor) for factor in range(4))
+            multiples = ", ".join(str(self.partitions * factor) for factor in range(4))
             raise ValueError(
                 f"model.local_tokens={self.local_tokens} does not divide over {self.partitions} patch subsets. "
-                f"Valid: {valid}, ..."
+                f"Valid: {multiples}, ..."
             )
         patch, (height, width) = self.patch_size, self.image_size
         if min(height, width) < patch or height % patch or width % patch:
@@ -278,7 +278,8 @@ def without(parts: Iterable[str]) -> dict[str, dict[str, Any]]:
 
 def _section_type(section: str) -> type[BaseModel]:
     annotation = RunConfig.model_fields[section].annotation
-    assert isinstance(annotation, type) and issubclass(annotation, BaseModel)
+    assert isinstance(annotation, type)
+    assert issubclass(annotation, BaseModel)
     return annotation
 
 

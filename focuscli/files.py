@@ -107,4 +107,6 @@ def _write_error(path: Path, error: OSError) -> RequirementError:
             f"No space left while writing {path}. What was there before is unchanged.",
             "Free some space, or choose another place: set FOCUS_HOME or give an output path.",
         )
-    return RequirementError(f"Cannot write {path}: {error.strerror or error}.", "Choose a folder that you may write to.")
+    return RequirementError(
+        f"Cannot write {path}: {error.strerror or error}.", "Choose a folder that you may write to."
+    )

@@ -64,7 +64,7 @@ def grouped_many_to_many_loss(
         positive, negative = positive & known, negative & known
     logits = logits.float()
     floor = torch.finfo(logits.dtype).min
-    batch, texts = logits.shape
+    _batch, _texts = logits.shape
     count = groups.shape[1]
 
     # L_v2t. [B, Q, Z]: negatives of an image within each group.

@@ -41,9 +41,7 @@ def label_accuracy(targets: ArrayLike, predictions: ArrayLike, known: ArrayLike 
     }
 
 
-def pedestrian_metrics(
-    targets: ArrayLike, predictions: ArrayLike, known: ArrayLike | None = None
-) -> dict[str, float]:
+def pedestrian_metrics(targets: ArrayLike, predictions: ArrayLike, known: ArrayLike | None = None) -> dict[str, float]:
     """The five metrics of the literature and the second F1.
 
     mA is the mean over attributes of (TP/P + TN/N) / 2; attributes without a positive or without a negative are left

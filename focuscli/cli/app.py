@@ -32,12 +32,14 @@ GLOBAL_VALUES = ("--home",)
 class FocusGroup(TyperGroup):
     """Takes global options anywhere on the line, and turns every exception into one message and an exit code."""
 
-    def main(self, args: Sequence[str] | None = None, *rest: Any, standalone_mode: bool = True, **extra: Any) -> Any:
+    def main(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, *, standalone_mode: bool = True, **extra: Any
+    ) -> Any:
         given = hoist_globals([*(sys.argv[1:] if args is None else args)])
         render.configure(render.Settings(json="--json" in given[: _leading_globals(given)]))
         code = 0
         try:
-            outcome = super().main(given, *rest, standalone_mode=False, **extra)
+            outcome = super().main(given, standalone_mode=False, **extra)
             code = outcome if isinstance(outcome, int) else 0
         except BaseException as failure:
             code = report(failure)
@@ -132,12 +134,22 @@ def describe(failure: BaseException) -> tuple[int, str, str | None]:
     if type(failure).__name__ == "WeightsError":
         return 3, getattr(failure, "problem", str(failure)), getattr(failure, "hint", None)
     if isinstance(failure, MemoryError) or type(failure).__name__ == "OutOfMemoryError":
-        return 4, f"Out of memory: {str(failure).splitlines()[0] if str(failure) else 'no more to be had'}.", (
-            "Try a smaller --batch-size with --accumulate, or --gradient-checkpointing."
+        return (
+            4,
+            f"Out of memory: {str(failure).splitlines()[0] if str(failure) else 'no more to be had'}.",
+            ("Try a smaller --batch-size with --accumulate, or --gradient-checkpointing."),
         )
     if isinstance(failure, OSError) and failure.errno in (errno.ENOSPC, errno.EDQUOT):
-        return 4, f"No space left on the disk ({failure.filename or 'while writing'}).", "Free some space and try again."
-    return 1, f"internal error: {type(failure).__name__}: {failure}", "This is a bug in focus. Run it again with -v to see where."
+        return (
+            4,
+            f"No space left on the disk ({failure.filename or 'while writing'}).",
+            "Free some space and try again.",
+        )
+    return (
+        1,
+        f"internal error: {type(failure).__name__}: {failure}",
+        "This is a bug in focus. Run it again with -v to see where.",
+    )
 
 
 def _leading_globals(arguments: Sequence[str]) -> int:

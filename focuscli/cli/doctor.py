@@ -24,4 +24,6 @@ def doctor_command() -> None:
     if not (failed and render.as_json()):
         render.result({"checks": [asdict(check) for check in found]}, lines=lines)
     if failed:
-        raise CheckFailed(f"{len(failed)} of {len(found)} checks failed: {', '.join(failed)}.", "Each cure stands above.")
+        raise CheckFailed(
+            f"{len(failed)} of {len(found)} checks failed: {', '.join(failed)}.", "Each cure stands above."
+        )

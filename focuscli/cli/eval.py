@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
@@ -23,11 +23,15 @@ def eval_command(
     dataset: DatasetOpt = None,
     split: Annotated[str, typer.Option(help="Which images: test, val, train, trainval, all.")] = "test",
     threshold: Annotated[
-        str, typer.Option(help="val: per attribute, from training's val; global: one value from there; oracle: on this split.")
+        str,
+        typer.Option(
+            help="val: per attribute, from training's val; global: one value from there; oracle: on this split."
+        ),
     ] = "val",
     per_attribute: Annotated[bool, typer.Option("--per-attribute", help="Also a row per attribute.")] = False,
     require: Annotated[
-        list[str] | None, typer.Option(help="Fail (exit 5) unless a figure reaches a mark in percent: 'mA>=74'; repeatable.")
+        list[str] | None,
+        typer.Option(help="Fail (exit 5) unless a figure reaches a mark in percent: 'mA>=74'; repeatable."),
     ] = None,
     device: DeviceOpt = None,
     precision: PrecisionOpt = None,
@@ -41,7 +45,7 @@ def eval_command(
     target = paths.resolve_dataset(dataset) if dataset else None
 
     from focuscli.data.folder import read_folder
-    from focuscli.engine.evaluate import evaluate
+    from focuscli.engine.evaluate import ThresholdMode, evaluate
     from focuscli.files import write_json
     from focuscli.recognizer import Recognizer
 
@@ -49,7 +53,7 @@ def eval_command(
     data = read_folder(target or paths.resolve_dataset(recognizer.config.data.dataset))
     with render.progress("scoring images") as progress:
         report = evaluate(
-            recognizer, data, split, threshold=threshold, workers=workers, progress=progress  # type: ignore[arg-type]
+            recognizer, data, split, threshold=cast(ThresholdMode, threshold), workers=workers, progress=progress
         )
     written = _report_file(recognizer.folder, report.dataset, split, threshold)
     write_json(written, report.to_json())

@@ -7,12 +7,16 @@ from typing import Annotated
 import typer
 
 DatasetOpt = Annotated[
-    str | None, typer.Option("--dataset", "-d", help="A prepared dataset's name, or a dataset folder.", metavar="NAME|FOLDER")
+    str | None,
+    typer.Option("--dataset", "-d", help="A prepared dataset's name, or a dataset folder.", metavar="NAME|FOLDER"),
 ]
 CheckpointOpt = Annotated[
     str | None,
     typer.Option(
-        "--checkpoint", "-c", help="A run's name or folder, or a checkpoint folder. Default: the latest run.", metavar="RUN"
+        "--checkpoint",
+        "-c",
+        help="A run's name or folder, or a checkpoint folder. Default: the latest run.",
+        metavar="RUN",
     ),
 ]
 DeviceOpt = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]

@@ -28,10 +28,14 @@ FORMATS = ("table", "jsonl", "csv")
 
 @app.command("predict")
 def predict_command(
-    inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Images, folders, globs, or - for paths on stdin.")],
+    inputs: Annotated[
+        list[str], typer.Argument(metavar="INPUT...", help="Images, folders, globs, or - for paths on stdin.")
+    ],
     attribute: Annotated[
         list[str] | None,
-        typer.Option("--attribute", "-a", help="A text to look for, seen or not; repeatable. Default: all trained ones."),
+        typer.Option(
+            "--attribute", "-a", help="A text to look for, seen or not; repeatable. Default: all trained ones."
+        ),
     ] = None,
     checkpoint: CheckpointOpt = None,
     region: RegionOpt = None,
@@ -57,10 +61,7 @@ def predict_command(
     from focuscli.recognizer import Recognizer
 
     recognizer = Recognizer.from_checkpoint(folder, device=device or "auto", precision=precision or "auto")
-    if attribute:
-        texts = [recognizer.text(words, region=region) for words in attribute]
-    else:
-        texts = [*recognizer.attributes]
+    texts = [recognizer.text(words, region=region) for words in attribute] if attribute else [*recognizer.attributes]
     decisions = decide(recognizer, texts)
     views.assumptions(recognizer, decisions)
     results = predict(recognizer, images, texts, batch_size=batch, workers=workers, strict=strict)

@@ -18,8 +18,9 @@ prepare = typer.Typer(
 )
 app.add_typer(prepare, name="prepare")
 
-OutOpt = Annotated[Path | None, typer.Option("--out", help="Dataset folder to write; default: by name under FOCUS_HOME.")]
-
+OutOpt = Annotated[
+    Path | None, typer.Option("--out", help="Dataset folder to write; default: by name under FOCUS_HOME.")
+]
 
 
 class OnBadImage(StrEnum):
@@ -64,8 +65,12 @@ def peta_command(
 def csv_command(
     labels: Annotated[Path, typer.Argument(help="CSV: a column with image names, one 0/1 column per attribute.")],
     out: Annotated[Path, typer.Option("--out", help="Dataset folder to write.")],
-    images: Annotated[Path | None, typer.Option("--images", help="Folder of the images; default: beside the CSV.")] = None,
-    schema: Annotated[Path | None, typer.Option("--schema", help="A schema.toml that fits; default: guessed, to be edited.")] = None,
+    images: Annotated[
+        Path | None, typer.Option("--images", help="Folder of the images; default: beside the CSV.")
+    ] = None,
+    schema: Annotated[
+        Path | None, typer.Option("--schema", help="A schema.toml that fits; default: guessed, to be edited.")
+    ] = None,
     true: Annotated[str, typer.Option("--true", help="The word that means present.")] = "1",
     false: Annotated[str, typer.Option("--false", help="The word that means absent.")] = "0",
     force: ForceOpt = False,
@@ -109,7 +114,9 @@ def synthetic_command(
 
 @prepare.command("weights")
 def weights_command(
-    source: Annotated[str | None, typer.Argument(metavar="[PATH|URL]", help="Default: OpenAI's ViT-B/16, downloaded.")] = None,
+    source: Annotated[
+        str | None, typer.Argument(metavar="[PATH|URL]", help="Default: OpenAI's ViT-B/16, downloaded.")
+    ] = None,
     force: ForceOpt = False,
 ) -> None:
     """Install CLIP weights: OpenAI's ViT-B/16 by download, or a file in any usual format."""

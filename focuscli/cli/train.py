@@ -82,7 +82,9 @@ def train_command(
         views.configuration(settings.model_dump(mode="json"), origins)
         return
     if not settings.data.dataset:
-        raise UsageError("focus train needs a dataset.", "Name one: focus train --dataset NAME   (focus doctor lists them)")
+        raise UsageError(
+            "focus train needs a dataset.", "Name one: focus train --dataset NAME   (focus doctor lists them)"
+        )
     dataset_folder = paths.resolve_dataset(settings.data.dataset)
     weights_file = _weights(settings, resuming=(folder / "checkpoints" / "last" / "state.json").is_file())
     run_train(folder, settings, dataset_folder, weights_file, dry_run=dry_run)
@@ -136,7 +138,9 @@ def _finished(run: Run) -> None:
 def _flag_layers(values: Mapping[str, Any], without: str | None, sets: list[str]) -> Layers:
     layers: Layers = [(FLAGS[name][0], {FLAGS[name][1]: {FLAGS[name][2]: value}}) for name, value in values.items()]
     if without:
-        layers.append(("--without", configuration.without([part.strip() for part in without.split(",") if part.strip()])))
+        layers.append(
+            ("--without", configuration.without([part.strip() for part in without.split(",") if part.strip()]))
+        )
     return layers + [(f"--set {text}", configuration.parse_override(text)) for text in sets]
 
 

@@ -142,7 +142,10 @@ def evaluation(report: EvaluationReport, *, per_attribute: bool, written: Path) 
                     row.name,
                     row.region,
                     f"{row.positives:,}",
-                    *(percent(v) for v in (row.mA, row.recall, row.specificity, row.precision, row.f1, row.AP, row.AUC)),
+                    *(
+                        percent(v)
+                        for v in (row.mA, row.recall, row.specificity, row.precision, row.f1, row.AP, row.AUC)
+                    ),
                     f"{row.threshold:.3f}",
                 )
                 for row in report.attributes

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from focuscli import paths
-from focuscli.cli import render, views
+from focuscli.cli import views
 from focuscli.cli.app import app
 from focuscli.cli.options import CheckpointOpt, DeviceOpt, ForceOpt, RegionOpt
 from focuscli.data.inputs import expand_images, looks_like_image
@@ -39,7 +39,9 @@ def viz_command(
     """Draw where the model looked for each text, with score and threshold."""
     images, texts = split_arguments(arguments, attribute or [])
     if tokens and len(images) > 1:
-        raise UsageError(f"--tokens draws one image; got {len(images)}.", f"Example: focus viz {images[0]} hat --tokens")
+        raise UsageError(
+            f"--tokens draws one image; got {len(images)}.", f"Example: focus viz {images[0]} hat --tokens"
+        )
     target = output or Path(f"{images[0].stem}.focus.png")
     if target.suffix.lower() != ".png":
         raise UsageError(f"--output wants a .png file; got {target}.")
@@ -52,10 +54,7 @@ def viz_command(
     from focuscli.recognizer import Recognizer
 
     recognizer = Recognizer.from_checkpoint(folder, device=device or "auto")
-    if texts:
-        wanted = [recognizer.text(words, region=region) for words in texts]
-    else:
-        wanted = [*recognizer.attributes]
+    wanted = [recognizer.text(words, region=region) for words in texts] if texts else [*recognizer.attributes]
     if len(images) * len(wanted) > MOST_CELLS:
         raise UsageError(
             f"{len(images)} images x {len(wanted)} texts are too many for one picture (at most {MOST_CELLS} cells).",
@@ -86,7 +85,9 @@ def split_arguments(arguments: list[str], texts: list[str]) -> tuple[list[Path],
             siblings = [file.name for file in parent.iterdir()] if parent.is_dir() else []
             close = difflib.get_close_matches(Path(argument).name, siblings, n=1)
             meant = f"Did you mean {parent / close[0]}? " if close else ""
-            raise InputError(f"No such image: {argument}.", f"{meant}To use it as a text: focus viz IMAGE -a {argument}")
+            raise InputError(
+                f"No such image: {argument}.", f"{meant}To use it as a text: focus viz IMAGE -a {argument}"
+            )
         else:
             words.append(argument)
     words += texts

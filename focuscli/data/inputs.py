@@ -22,7 +22,7 @@ def expand_images(arguments: Sequence[str], stdin: Iterable[str] = ()) -> list[P
     """
     found: dict[Path, None] = {}
     for argument in arguments:
-        names = [line.rstrip("\n") for line in stdin] if argument == "-" else [argument]
+        names = [line.rstrip("\r\n") for line in stdin] if argument == "-" else [argument]
         for name in names:
             if name.strip():
                 found |= dict.fromkeys(_expand(name))

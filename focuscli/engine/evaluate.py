@@ -107,14 +107,14 @@ def evaluate(
     names = [text.attribute or text.phrase for text in texts]
     rows = [
         AttributeFigures(
-            names[z],
-            texts[z].phrase,
-            texts[z].region,
-            float(thresholds[z]),
-            int(figures["positives"][z]),
-            *(_finite(figures[key][z]) for key in ("mA", "recall", "specificity", "precision", "f1")),
-            _finite(precision[z]),
-            _finite(area[z]),
+            name=names[z],
+            phrase=texts[z].phrase,
+            region=texts[z].region,
+            threshold=float(thresholds[z]),
+            positives=int(figures["positives"][z]),
+            **{key: _finite(figures[key][z]) for key in ("mA", "recall", "specificity", "precision", "f1")},
+            AP=_finite(precision[z]),
+            AUC=_finite(area[z]),
         )
         for z in range(len(texts))
     ]
@@ -169,7 +169,9 @@ def _thresholds(
         chosen = best_thresholds(truth, scores, known, criterion=criterion)
         return chosen, f"oracle: chosen on {folder.schema.name} {split} itself, criterion {criterion}; optimistic"
     if mode == "global":
-        return np.full(scores.shape[1], recognizer.global_threshold), f"global: one value, {recognizer.threshold_source}"
+        return np.full(
+            scores.shape[1], recognizer.global_threshold
+        ), f"global: one value, {recognizer.threshold_source}"
     values = [recognizer.thresholds[attribute.name] for attribute in folder.schema.evaluated]
     return np.array(values), f"val: per attribute, {recognizer.threshold_source}"
 
@@ -178,7 +180,10 @@ def _metrics(truth: NDArray, predictions: NDArray, scores: NDArray, known: NDArr
     figures: dict[str, float | None] = {
         name: _finite(value) for name, value in pedestrian_metrics(truth, predictions, known).items()
     }
-    for name, values in (("mAP", average_precision(truth, scores, known)), ("AUC", area_under_roc(truth, scores, known))):
+    for name, values in (
+        ("mAP", average_precision(truth, scores, known)),
+        ("AUC", area_under_roc(truth, scores, known)),
+    ):
         defined = values[np.isfinite(values)]
         figures[name] = float(defined.mean()) if len(defined) else None
     return figures

@@ -147,7 +147,9 @@ class Run:
             "platform": platform.platform(),
             "packages": {name: _version(name) for name in packages},
             "device": str(self.device),
-            "device_name": torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else platform.machine(),
+            "device_name": torch.cuda.get_device_name(self.device)
+            if self.device.type == "cuda"
+            else platform.machine(),
             "precision": effective_precision(self.device, self.config.train.precision),
             "threads": torch.get_num_threads(),
             "cpus": os.cpu_count(),

@@ -38,7 +38,12 @@ def best_thresholds(
 
 
 def best_global_threshold(
-    targets: NDArray, scores: NDArray, known: NDArray | None = None, *, criterion: Criterion = "mA", candidates: int = 512
+    targets: NDArray,
+    scores: NDArray,
+    known: NDArray | None = None,
+    *,
+    criterion: Criterion = "mA",
+    candidates: int = 512,
 ) -> float:
     """One threshold for all attributes that maximises the mean of the criterion over them.
 

@@ -41,7 +41,7 @@ class AttributeCrossAttention(nn.Module):
         Returns:
             Attribute features V [B, Z, D], and attention maps G [B, Z, K]: mean over heads, rows sum to 1.
         """
-        batch, count, width = mix_features.shape
+        batch, _count, width = mix_features.shape
         query = self._split(self.query(text_features))  # [heads, Z, D / heads]
         key = self._split(self.key(mix_features))  # [B, heads, K, D / heads]
         value = self._split(self.value(mix_features))

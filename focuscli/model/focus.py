@@ -68,9 +68,7 @@ class FocusModel(nn.Module):
                 start=vision.class_embedding + vision.positional_embedding[0],
                 noise=config.mix_init_noise,
             )
-        self.prompts = PromptLearner(
-            texts, clip.config.text.width, length=config.prompt_length, enabled=config.rlp
-        )
+        self.prompts = PromptLearner(texts, clip.config.text.width, length=config.prompt_length, enabled=config.rlp)
         self.avfe: AttributeCrossAttention | None = None
         if config.avfe:
             self.avfe = AttributeCrossAttention(clip.config.embed_dim, config.attention_heads, config.avfe_init)

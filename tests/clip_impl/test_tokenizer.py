@@ -32,7 +32,9 @@ def test_there_are_65_golden_cases():
 def random_text(generator):
     """A string that mixes words, digits, punctuation, entities and code points of any script."""
     pools = (
-        lambda: generator.choice(["hat", "T-shirt", "don't", "I'LL", "&amp;", "&lt;", "we’ve", "100", "schÃ¶n", "ﬁ", "İ"]),
+        lambda: generator.choice(
+            ["hat", "T-shirt", "don't", "I'LL", "&amp;", "&lt;", "we’ve", "100", "schÃ¶n", "ﬁ", "İ"]
+        ),
         lambda: chr(generator.randrange(32, 127)),
         lambda: chr(generator.randrange(0xA0, 0x250)),
         lambda: chr(generator.randrange(0x370, 0x2000)),

@@ -18,7 +18,11 @@ from focuscli.errors import InputError, UsageError
 
 def test_later_layers_win_and_origins_are_known():
     config, origins = build_config(
-        [("preset tiny", PRESETS["tiny"]), ("--lr", {"train": {"learning_rate": 5e-4}}), ("file", {"train": {"seed": 3}})]
+        [
+            ("preset tiny", PRESETS["tiny"]),
+            ("--lr", {"train": {"learning_rate": 5e-4}}),
+            ("file", {"train": {"seed": 3}}),
+        ]
     )
     assert config.train.learning_rate == 5e-4
     assert config.train.seed == 3
@@ -31,7 +35,9 @@ def test_later_layers_win_and_origins_are_known():
 
 @pytest.mark.parametrize("preset", sorted(PRESETS))
 def test_a_saved_configuration_reads_back_equal(tmp_path, preset):
-    config, _ = build_config([("preset", PRESETS[preset]), ("x", {"loss": {"racl_ramp": 0.5}, "data": {"dataset": 'a"b\\c'}})])
+    config, _ = build_config(
+        [("preset", PRESETS[preset]), ("x", {"loss": {"racl_ramp": 0.5}, "data": {"dataset": 'a"b\\c'}})]
+    )
     file = tmp_path / "config.toml"
     file.write_text(dump_config(config))
     assert build_config([("file", read_config_file(file))])[0] == config

@@ -9,10 +9,28 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-MICRO = (
-    "--model tiny --weights none --device cpu --threads 1 --batch-size 8 --set model.image_size=32,16 "
-    "--set model.global_tokens=2 --set augment.margin=2 --set augment.erase=0 --set train.warmup_steps=2"
-).split()
+MICRO = [
+    "--model",
+    "tiny",
+    "--weights",
+    "none",
+    "--device",
+    "cpu",
+    "--threads",
+    "1",
+    "--batch-size",
+    "8",
+    "--set",
+    "model.image_size=32,16",
+    "--set",
+    "model.global_tokens=2",
+    "--set",
+    "augment.margin=2",
+    "--set",
+    "augment.erase=0",
+    "--set",
+    "train.warmup_steps=2",
+]
 """Options of the smallest run that trains."""
 
 
@@ -52,7 +70,18 @@ def trained_run(tmp_path_factory, coloured_dataset) -> Path:
     from focuscli.cli.app import app
 
     folder = tmp_path_factory.mktemp("runs") / "coloured"
-    arguments = ["train", "--dataset", str(coloured_dataset), "--run", str(folder), "--epochs", "10", "--lr", "3e-3", *MICRO]
+    arguments = [
+        "train",
+        "--dataset",
+        str(coloured_dataset),
+        "--run",
+        str(folder),
+        "--epochs",
+        "10",
+        "--lr",
+        "3e-3",
+        *MICRO,
+    ]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.stderr
     return folder

@@ -11,6 +11,7 @@ import sys
 import time
 
 import pytest
+
 from focuscli.engine.checkpoint import read_checkpoint
 
 
@@ -80,7 +81,16 @@ def test_killed_at_random_moments_and_resumed_it_ends_with_the_same_bits(tmp_pat
 def test_ctrl_c_saves_and_exits_with_130(tmp_path, coloured_dataset, micro):
     run = tmp_path / "run"
     process = start(
-        "train", "--dataset", coloured_dataset, "--run", run, *micro, "--epochs", "100000", "--set", "train.eval_every=100000"
+        "train",
+        "--dataset",
+        coloured_dataset,
+        "--run",
+        run,
+        *micro,
+        "--epochs",
+        "100000",
+        "--set",
+        "train.eval_every=100000",
     )
     deadline = time.monotonic() + 90
     while not (run / "checkpoints" / "last" / "state.json").exists() and time.monotonic() < deadline:
@@ -96,7 +106,9 @@ def test_ctrl_c_saves_and_exits_with_130(tmp_path, coloured_dataset, micro):
 
 
 def test_print_config_shows_every_value_and_its_origin(focus, micro, coloured_dataset):
-    outcome = focus("train", "-d", coloured_dataset, "--lr", "5e-4", "--set", "loss.racl=0.1", *micro, "--print-config", "--json")
+    outcome = focus(
+        "train", "-d", coloured_dataset, "--lr", "5e-4", "--set", "loss.racl=0.1", *micro, "--print-config", "--json"
+    )
     assert outcome.code == 0
     shown = outcome.json
     assert shown["config"]["train"]["learning_rate"] == 5e-4

@@ -96,7 +96,9 @@ def test_a_dataset_with_other_attributes_is_refused(focus, trained_run, coloured
     other = tmp_path / "other"
     shutil.copytree(coloured_dataset, other)
     schema = other / "schema.toml"
-    schema.write_text(schema.read_text().replace('phrase = "red hat"', 'phrase = "red cap"').replace("RedHat", "RedCap"))
+    schema.write_text(
+        schema.read_text().replace('phrase = "red hat"', 'phrase = "red cap"').replace("RedHat", "RedCap")
+    )
     labels = other / "labels.csv"
     labels.write_text(labels.read_text().replace("RedHat", "RedCap"))
     outcome = focus("eval", "-c", trained_run, "-d", other)
@@ -224,7 +226,7 @@ def test_a_damaged_checkpoint_is_refused(focus, trained_run, crops, tmp_path):
     broken = tmp_path / "broken"
     shutil.copytree(trained_run / "checkpoints" / "best", broken)
     tensors = next(broken.glob("*.safetensors"))
-    tensors.write_bytes(tensors.read_bytes()[: 10_000])
+    tensors.write_bytes(tensors.read_bytes()[:10_000])
     outcome = focus("predict", crops / "000.png", "-c", broken)
     assert outcome.code == 3
     assert "damaged" in outcome.stderr

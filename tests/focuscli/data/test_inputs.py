@@ -66,7 +66,6 @@ def test_stdin_is_not_read_without_dash(folder: Path) -> None:
     assert expand("a.JPG", stdin=("b.png\n",)) == ["a.JPG"]
 
 
-@pytest.mark.xfail(strict=True, reason="a carriage return at the end of a line of stdin is taken for part of the name")
 def test_stdin_lines_may_end_like_on_windows(folder: Path) -> None:
     """Python's stdin keeps them on Linux."""
     assert expand("-", stdin=("b.png\r\n", "a.JPG\r\n")) == ["b.png", "a.JPG"]

@@ -28,11 +28,7 @@ def finish(run, stop_after=None):
 
 def tensors(folder, name="last"):
     checkpoint = read_checkpoint(folder / "checkpoints" / name)
-    return {
-        (kind, key): value
-        for kind in checkpoint.state["files"]
-        for key, value in checkpoint.tensors(kind).items()
-    }
+    return {(kind, key): value for kind in checkpoint.state["files"] for key, value in checkpoint.tensors(kind).items()}
 
 
 def assert_equal(first, second):
@@ -113,7 +109,7 @@ def test_without_a_cache_the_same_bits(tmp_path, coloured_dataset, micro_config)
 @pytest.mark.parametrize("part", ["rlp", "mgmt", "avfe"])
 def test_every_switch_trains(tmp_path, coloured_dataset, micro_config, part):
     run = Run(tmp_path, micro_config(**{f"model__{part}": False, "train__epochs": 1}), coloured_dataset, None)
-    record = [event.record for event in finish(run) if isinstance(event, EpochEvent)][0]
+    record = next(event.record for event in finish(run) if isinstance(event, EpochEvent))
     assert (record["lsim"] == 0) is (part == "mgmt")
     assert (record["racl"] == 0) is (part in ("mgmt", "avfe"))
 
@@ -144,7 +140,9 @@ def test_changed_data_is_refused_on_resume(tmp_path, coloured_dataset, micro_con
 
 def test_patience_ends_a_run_early(tmp_path, coloured_dataset, micro_config):
     config = micro_config(train__epochs=9, train__patience=2, train__learning_rate=1e-9)
-    records = [event for event in finish(Run(tmp_path, config, coloured_dataset, None)) if isinstance(event, EpochEvent)]
+    records = [
+        event for event in finish(Run(tmp_path, config, coloured_dataset, None)) if isinstance(event, EpochEvent)
+    ]
     assert len(records) < 9
 
 

@@ -45,9 +45,10 @@ def test_switches():
     plain = build(rlp=False, mgmt=False, avfe=False)
     with torch.no_grad():
         features, output = plain(images)
-        expected = plain.clip.encode_image(images, normalize=True) @ torch.nn.functional.normalize(
-            plain.encode_texts(), dim=-1
-        ).mT
+        expected = (
+            plain.clip.encode_image(images, normalize=True)
+            @ torch.nn.functional.normalize(plain.encode_texts(), dim=-1).mT
+        )
         mean = build(avfe=False)
         mixed, averaged = mean(images)
     assert features.mix.shape == (2, 1, 32)
