@@ -61,7 +61,7 @@ def canonical(content: Any) -> tuple[dict[str, Tensor], str]:
 
 
 def unwrap(content: Any) -> dict[str, Tensor]:
-    """The dict of tensors inside the dicts that trainings wrap around it, without the prefixes they add to all names."""
+    """The dict of tensors inside the dicts that trainings wrap around it, without prefixes that all names share."""
     for _ in range(8):
         if not isinstance(content, Mapping):
             break

@@ -1,7 +1,7 @@
 """How the same CLIP tensors are called elsewhere: tables of names, used in both directions by `formats`.
 
-The canonical names are those of OpenAI's files. Hugging Face splits the attention's input projection into query, key and
-value and keeps the three output projections transposed; timm has the visual tower only, its projection as a classifier.
+The canonical names are those of OpenAI's files. Hugging Face splits the attention's input projection into query, key
+and value and keeps the two output projections transposed; timm has the visual tower only, its projection as classifier.
 """
 
 from __future__ import annotations

@@ -7,13 +7,15 @@ with a handful of inert classes and builds tensors from the storages, every boun
 
 from __future__ import annotations
 
+import io
 import math
 import pickle
+import pickletools
 import zipfile
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
@@ -22,6 +24,8 @@ from clip_impl.errors import WeightsError
 
 LARGEST_ARCHIVE = 16 * 2**30
 LARGEST_PICKLE = 64 * 2**20
+LARGEST_TREE = 100_000
+DEEPEST_TREE = 64
 
 _STORAGES = {
     "FloatStorage": torch.float32,
@@ -37,6 +41,20 @@ _STORAGES = {
 }
 
 
+# What damaged or crafted content makes Python raise, beside the refusals here.
+_UNPICKLING_ERRORS = (
+    pickle.UnpicklingError,
+    EOFError,
+    AttributeError,
+    LookupError,
+    TypeError,
+    ValueError,
+    RuntimeError,
+    ArithmeticError,
+    OSError,
+)
+
+
 class _Module:
     """Stands for an object of the archive's own classes: keeps its attributes, runs nothing."""
 
@@ -48,6 +66,27 @@ class _Module:
             self.attributes = dict(state)
 
 
+class _Sealed:
+    """Holds a tensor or a function so that a pickle can pass it on but not set its state."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __setstate__(self, state: Any) -> NoReturn:
+        raise pickle.UnpicklingError("refused to change a tensor or a function")
+
+
+class _Function(_Sealed):
+    """A function that a pickle may call."""
+
+    __slots__ = ()
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self.value(*arguments)
+
+
 class _Reader(pickle.Unpickler):
     """Unpickles with an allow-list; storages come from the zip."""
 
@@ -56,34 +95,37 @@ class _Reader(pickle.Unpickler):
         self._storages = storages
 
     def find_class(self, module: str, name: str) -> Any:
-        if module.startswith("__torch__"):
+        if module == "__torch__" or module.startswith("__torch__."):
             return _Module
         if module in ("torch", "torch.storage") and name in _STORAGES:
             return _STORAGES[name]
-        known: dict[tuple[str, str], Any] = {
+        if (module, name) == ("collections", "OrderedDict"):
+            return OrderedDict
+        functions: dict[tuple[str, str], Callable[..., Any]] = {
             ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
             ("torch._utils", "_rebuild_parameter"): lambda tensor, *_: tensor,
-            ("collections", "OrderedDict"): OrderedDict,
             ("torch.jit._pickle", "restore_type_tag"): lambda value, _tag: value,
             ("torch.jit._pickle", "build_intlist"): list,
             ("torch.jit._pickle", "build_doublelist"): list,
             ("torch.jit._pickle", "build_boollist"): list,
             ("torch.jit._pickle", "build_tensorlist"): list,
         }
-        if (module, name) in known:
-            return known[module, name]
+        if (module, name) in functions:
+            return _Function(functions[module, name])
         raise pickle.UnpicklingError(f"refused global {module}.{name}")
 
-    def persistent_load(self, identifier: Any) -> Tensor:
+    def persistent_load(self, identifier: Any) -> _Sealed:
+        # The device is where the tensor was when it was saved, which means nothing here.
         kind, dtype, key, _device, count = identifier
-        if kind != "storage" or not isinstance(dtype, torch.dtype):
-            raise pickle.UnpicklingError(f"refused storage {identifier!r}")
-        return self._storages(str(key), dtype, int(count))
+        if kind != "storage" or not isinstance(dtype, torch.dtype) or not isinstance(key, str) or not _is_size(count):
+            raise pickle.UnpicklingError("refused a storage that is described in an unknown way")
+        return _Sealed(self._storages(key, dtype, count))
 
 
 def is_torchscript(names: list[str]) -> bool:
     """Whether a zip with these members is a TorchScript archive."""
-    return any(name.endswith("/constants.pkl") for name in names) and any(name.endswith("/data.pkl") for name in names)
+    roots = {name.removesuffix("data.pkl") for name in names if name.count("/") == 1 and name.endswith("/data.pkl")}
+    return any(f"{root}constants.pkl" in names for root in roots)
 
 
 def read_torchscript(path: Path) -> dict[str, Tensor]:
@@ -97,58 +139,100 @@ def read_torchscript(path: Path) -> dict[str, Tensor]:
             return _read(archive, path)
     except zipfile.BadZipFile as error:
         raise WeightsError(f"{path} is a damaged archive: {error}.", "Download it again.") from error
-    except (pickle.UnpicklingError, EOFError, AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-        if isinstance(error, WeightsError):
-            raise
+    except WeightsError:
+        raise
+    except _UNPICKLING_ERRORS as error:
         raise WeightsError(f"{path} is no readable TorchScript archive: {error}.", "Nothing in it was run.") from error
 
 
 def _read(archive: zipfile.ZipFile, path: Path) -> dict[str, Tensor]:
-    members = {member.filename: member for member in archive.infolist()}
-    root = next(name for name in members if name.endswith("/data.pkl")).removesuffix("data.pkl")
-    if sum(member.file_size for member in members.values()) > LARGEST_ARCHIVE:
-        raise WeightsError(f"{path} unpacks to more than {LARGEST_ARCHIVE >> 30} GiB; no CLIP file does.")
+    members = _checked_members(archive, path)
+    root = next(name for name in members if name.count("/") == 1 and name.endswith("/data.pkl")).removesuffix(
+        "data.pkl"
+    )
     order = members.get(f"{root}byteorder")
     if order is not None and archive.read(order).strip() != b"little":
         raise WeightsError(f"{path} was written on a big-endian machine, which is not supported.")
     if members[f"{root}data.pkl"].file_size > LARGEST_PICKLE:
         raise WeightsError(f"{path}: its description is larger than {LARGEST_PICKLE >> 20} MiB; no CLIP file's is.")
-    loaded: dict[str, Tensor] = {}
+    loaded: dict[tuple[str, torch.dtype], Tensor] = {}
 
     def storage(key: str, dtype: torch.dtype, count: int) -> Tensor:
-        if key not in loaded:
-            member = members.get(f"{root}data/{key}")
-            wanted = count * dtype.itemsize
-            if member is None or member.file_size != wanted:
-                found = "missing" if member is None else f"{member.file_size} bytes"
-                raise WeightsError(f"{path}: storage {key} is {found}, want {wanted} bytes.", "Download it again.")
-            if member.compress_type != zipfile.ZIP_STORED:
-                raise WeightsError(f"{path}: storage {key} is compressed, which torch never writes.")
+        member = members.get(f"{root}data/{key}")
+        wanted = count * dtype.itemsize
+        if member is None or member.file_size != wanted:
+            found = "missing" if member is None else f"{member.file_size} bytes"
+            raise WeightsError(f"{path}: storage {key} is {found}, want {wanted} bytes.", "Download it again.")
+        if (key, dtype) not in loaded:
             buffer = bytearray(archive.read(member))
-            loaded[key] = torch.frombuffer(buffer, dtype=dtype) if count else torch.empty(0, dtype=dtype)
-        return loaded[key]
+            loaded[key, dtype] = torch.frombuffer(buffer, dtype=dtype) if count else torch.empty(0, dtype=dtype)
+        return loaded[key, dtype]
 
-    with archive.open(f"{root}data.pkl") as description:
-        module = _Reader(description, storage).load()
-    tensors = dict(_walk(module, ""))
+    description = archive.read(f"{root}data.pkl")
+    _check_memo(description)
+    tensors = dict(_walk(_Reader(io.BytesIO(description), storage).load(), path))
     if not tensors:
         raise WeightsError(f"{path} holds no tensor.")
     return tensors
 
 
-def _rebuild_tensor(
-    storage: Tensor, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_rest: Any
-) -> Tensor:
-    if len(size) != len(stride) or offset < 0 or min((*size, *stride, 0)) < 0:
+def _checked_members(archive: zipfile.ZipFile, path: Path) -> dict[str, zipfile.ZipInfo]:
+    """Members by name: none twice, compressed or encrypted, together no larger than the file that holds them."""
+    members: dict[str, zipfile.ZipInfo] = {}
+    for member in archive.infolist():
+        if member.filename in members:
+            raise WeightsError(f"{path} is a damaged archive: {member.filename} is in it twice.", "Download it again.")
+        if member.compress_type != zipfile.ZIP_STORED or member.flag_bits & 1:
+            raise WeightsError(f"{path}: {member.filename} is compressed or encrypted, which torch never writes.")
+        members[member.filename] = member
+    total = sum(member.file_size for member in members.values())
+    if total > LARGEST_ARCHIVE:
+        raise WeightsError(f"{path} unpacks to more than {LARGEST_ARCHIVE >> 30} GiB; no CLIP file does.")
+    if total > path.stat().st_size:
+        raise WeightsError(f"{path} is a damaged archive: its members overlap.", "Download it again.")
+    return members
+
+
+def _check_memo(description: bytes) -> None:
+    """Refuse a pickle whose memo numbers would make Python reserve gigabytes; raises ValueError where it is cut off."""
+    for opcode, argument, _ in pickletools.genops(description):
+        if "PUT" in opcode.name and isinstance(argument, int) and argument > len(description):
+            raise pickle.UnpicklingError("refused memo numbers beyond reason")
+
+
+def _rebuild_tensor(sealed: Any, offset: Any, size: Any, stride: Any, *_rest: Any) -> _Sealed:
+    """A view of a storage that stays inside of it and is no larger."""
+    storage = sealed.value if type(sealed) is _Sealed else None
+    if not isinstance(storage, Tensor) or not isinstance(size, tuple) or not isinstance(stride, tuple):
+        raise pickle.UnpicklingError("refused a tensor that is described in an unknown way")
+    if len(size) != len(stride) or not all(map(_is_size, (offset, *size, *stride))):
         raise pickle.UnpicklingError(f"refused tensor of size {size} and stride {stride}")
-    last = offset + sum((extent - 1) * step for extent, step in zip(size, stride, strict=True))
-    if math.prod(size) and last >= storage.numel():
+    count = math.prod(size)
+    last = offset + sum((extent - 1) * step for extent, step in zip(size, stride, strict=True)) if count else 0
+    if count and max(count - 1, last) >= storage.numel():
         raise pickle.UnpicklingError(f"tensor of size {size} reaches beyond its storage of {storage.numel()}")
-    return torch.as_strided(storage, tuple(size), tuple(stride), offset)
+    return _Sealed(torch.as_strided(storage, size, stride, offset))
 
 
-def _walk(value: Any, name: str) -> list[tuple[str, Tensor]]:
-    if isinstance(value, Tensor):
-        return [(name, value)]
-    children = value.attributes if isinstance(value, _Module) else value if isinstance(value, Mapping) else {}
-    return [item for key, child in children.items() for item in _walk(child, f"{name}.{key}" if name else str(key))]
+def _walk(root: Any, path: Path) -> Iterator[tuple[str, Tensor]]:
+    """Every tensor with its dotted name, those of a module before those of its children, as `state_dict` has them."""
+    visited = 0
+    pending = [("", root, 0)]
+    while pending:
+        prefix, module, depth = pending.pop()
+        children = []
+        attributes = module.attributes if isinstance(module, _Module) else module if isinstance(module, Mapping) else {}
+        for name, value in attributes.items():
+            visited += 1
+            # Modules that hold each other, or one child under many names, would make endlessly many tensors.
+            if visited > LARGEST_TREE or depth > DEEPEST_TREE:
+                raise WeightsError(f"{path}: its modules are nested beyond reason.", "Nothing in it was run.")
+            if type(value) is _Sealed:
+                yield f"{prefix}{name}", value.value
+            else:
+                children.append((f"{prefix}{name}.", value, depth + 1))
+        pending += reversed(children)
+
+
+def _is_size(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 1 << 48

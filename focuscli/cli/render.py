@@ -28,7 +28,8 @@ class Settings:
     verbose: bool = False
 
 
-_settings: ContextVar[Settings] = ContextVar("settings", default=Settings())
+DEFAULTS = Settings()
+_settings: ContextVar[Settings] = ContextVar("settings", default=DEFAULTS)
 
 
 def configure(settings: Settings) -> None:
