@@ -28,8 +28,9 @@ _OPENAI_FILES = ("ViT-B-16.pt", "ViT-B-32.pt", "ViT-L-14.pt", "ViT-L-14-336px.pt
 def find_activation(path: Path, container: str, asked: str | None = None) -> tuple[Activation, str]:
     """The activation of a weight file and where that is known from.
 
-    In this order: what the caller asks for; OpenAI's TorchScript archives are quick_gelu; the `config.json` or
-    `open_clip_config.json` beside the file; words in the file's name; else quick_gelu, with a warning.
+    In this order: what the caller asks for; OpenAI's TorchScript archives are quick_gelu; a record `<file name>.json`
+    beside the file, whose "activation" was found out when the file was copied there; the `open_clip_config.json` or
+    `config.json` beside it; words in the file's name; else quick_gelu, with a warning.
 
     Raises:
         WeightsError: an activation is asked for that there is not.
@@ -38,7 +39,8 @@ def find_activation(path: Path, container: str, asked: str | None = None) -> tup
         return _activation(asked), "argument"
     if container == "torchscript":
         return "quick_gelu", "OpenAI's TorchScript"
-    for name, read in (("open_clip_config.json", _of_open_clip), ("config.json", _of_config)):
+    records = {f"{path.name}.json": _of_record, "open_clip_config.json": _of_open_clip, "config.json": _of_config}
+    for name, read in records.items():
         found = read(_json(path.parent / name))
         if found is not None:
             return found, name
@@ -54,6 +56,10 @@ def find_activation(path: Path, container: str, asked: str | None = None) -> tup
         stacklevel=4,
     )
     return "quick_gelu", "default"
+
+
+def _of_record(record: dict[str, Any]) -> Activation | None:
+    return _activation(str(record["activation"])) if "activation" in record else None
 
 
 def _of_open_clip(config: dict[str, Any]) -> Activation | None:

@@ -49,7 +49,7 @@ def _read_zip(path: Path) -> tuple[str, Any]:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, ValueError, RuntimeError, LookupError) as error:
         raise WeightsError(f"{path} is damaged or cut off: {error}.", _DOWNLOAD) from error
     if is_torchscript(names):
         return "torchscript", read_torchscript(path)

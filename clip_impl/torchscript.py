@@ -13,8 +13,9 @@ import pickle
 import pickletools
 import zipfile
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NoReturn
 
 import torch
@@ -58,8 +59,7 @@ _UNPICKLING_ERRORS = (
 class _Module:
     """Stands for an object of the archive's own classes: keeps its attributes, runs nothing."""
 
-    def __init__(self, *_arguments: Any) -> None:
-        self.attributes: dict[str, Any] = {}
+    attributes: Mapping[str, Any] = MappingProxyType({})
 
     def __setstate__(self, state: Any) -> None:
         if isinstance(state, Mapping):
@@ -124,8 +124,7 @@ class _Reader(pickle.Unpickler):
 
 def is_torchscript(names: list[str]) -> bool:
     """Whether a zip with these members is a TorchScript archive."""
-    roots = {name.removesuffix("data.pkl") for name in names if name.count("/") == 1 and name.endswith("/data.pkl")}
-    return any(f"{root}constants.pkl" in names for root in roots)
+    return _root(names) is not None
 
 
 def read_torchscript(path: Path) -> dict[str, Tensor]:
@@ -145,11 +144,18 @@ def read_torchscript(path: Path) -> dict[str, Tensor]:
         raise WeightsError(f"{path} is no readable TorchScript archive: {error}.", "Nothing in it was run.") from error
 
 
+def _root(names: Iterable[str]) -> str | None:
+    """The folder, with its slash, that holds both the description and the constants of a module."""
+    known = set(names)
+    roots = [name.removesuffix("data.pkl") for name in known if name.count("/") == 1 and name.endswith("/data.pkl")]
+    return next((root for root in sorted(roots) if f"{root}constants.pkl" in known), None)
+
+
 def _read(archive: zipfile.ZipFile, path: Path) -> dict[str, Tensor]:
-    members = _checked_members(archive, path)
-    root = next(name for name in members if name.count("/") == 1 and name.endswith("/data.pkl")).removesuffix(
-        "data.pkl"
-    )
+    root = _root(archive.namelist())
+    if root is None:
+        raise WeightsError(f"{path} is no TorchScript archive: it has no data.pkl with a constants.pkl beside it.")
+    members = _checked_members(archive, path, root)
     order = members.get(f"{root}byteorder")
     if order is not None and archive.read(order).strip() != b"little":
         raise WeightsError(f"{path} was written on a big-endian machine, which is not supported.")
@@ -176,14 +182,23 @@ def _read(archive: zipfile.ZipFile, path: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def _checked_members(archive: zipfile.ZipFile, path: Path) -> dict[str, zipfile.ZipInfo]:
-    """Members by name: none twice, compressed or encrypted, together no larger than the file that holds them."""
+def _checked_members(archive: zipfile.ZipFile, path: Path, root: str) -> dict[str, zipfile.ZipInfo]:
+    """The members that are read, by name: none twice, compressed or encrypted, together no larger than the file.
+
+    What else is in the archive (code, which torch compresses) is never opened.
+    """
     members: dict[str, zipfile.ZipInfo] = {}
     for member in archive.infolist():
+        if member.filename not in (f"{root}data.pkl", f"{root}byteorder") and not member.filename.startswith(
+            f"{root}data/"
+        ):
+            continue
         if member.filename in members:
             raise WeightsError(f"{path} is a damaged archive: {member.filename} is in it twice.", "Download it again.")
         if member.compress_type != zipfile.ZIP_STORED or member.flag_bits & 1:
-            raise WeightsError(f"{path}: {member.filename} is compressed or encrypted, which torch never writes.")
+            raise WeightsError(
+                f"{path}: {member.filename} is compressed or encrypted, which torch never does to tensors."
+            )
         members[member.filename] = member
     total = sum(member.file_size for member in members.values())
     if total > LARGEST_ARCHIVE:

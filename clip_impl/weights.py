@@ -53,7 +53,7 @@ class LoadedWeights:
 
 
 def read_state_dict(
-    path: str | os.PathLike[str], *, activation: str | None = None, verify: bool = True
+    path: str | os.PathLike[str], *, activation: str | None = None, verify: bool = True, name: str | None = None
 ) -> LoadedWeights:
     """Read a weight file, or the one in a folder as `transformers` and `open_clip` save it.
 
@@ -61,15 +61,16 @@ def read_state_dict(
         path: file or folder; its name and extension do not matter.
         activation: overrides what the file and its neighbours tell.
         verify: compute the file's sha256 and make sure that every value is finite.
+        name: the file's usual name, where it lies under another one for now.
 
     Raises:
         WeightsError: not found, not readable safely, or no CLIP with a Vision Transformer.
     """
-    file = _weight_file(Path(path).expanduser())
+    file = weight_file(Path(path).expanduser())
     container, content = read_container(file)
     try:
         tensors, layout = canonical(content)
-        used, source = find_activation(file, container, activation)
+        used, source = find_activation(file.with_name(name or file.name), container, activation)
     except WeightsError as error:
         raise WeightsError(f"{file}: {error.problem}", error.hint) from error
     digest = ""
@@ -120,19 +121,30 @@ def load(
     """
     weights = read_state_dict(path, activation=activation, verify=verify)
     size = (image_size, image_size) if isinstance(image_size, int) else image_size
-    if weights.visual_only:
-        raise WeightsError(
-            f"{path} holds only the visual tower ({weights.format}); the texts need the other one too.",
-            "Use a full CLIP file, for example OpenAI's ViT-B-16.pt.",
-        )
     try:
-        config = infer_config(weights.tensors, weights.activation, image_size=size)
-        model = build_model(config, weights.tensors, dtype=dtype)
+        config = check_model(weights, image_size=size)
     except WeightsError as error:
         raise WeightsError(f"{path}: {error.problem}", error.hint) from error
+    model = build_model(config, weights.tensors, dtype=dtype)
     size = size or config.vision.image_size
     check_image_size(size, config.vision.patch_size)
     return model.to(device).eval(), Preprocess(size=size)
+
+
+def check_model(weights: LoadedWeights, *, image_size: tuple[int, int] | None = None) -> CLIPConfig:
+    """The configuration of the weights' model (see `infer_config`), which they fill without gaps.
+
+    Raises:
+        WeightsError: no such model, only the visual tower of one, or tensors that do not fit: all are listed.
+    """
+    if weights.visual_only:
+        raise WeightsError(
+            f"It holds only the visual tower ({weights.format}); the texts need the other one too.",
+            "Use a full CLIP file, for example OpenAI's ViT-B-16.pt.",
+        )
+    config = infer_config(weights.tensors, weights.activation, image_size=image_size)
+    _check_tensors(_empty_model(config), weights.tensors)
+    return config
 
 
 def build_model(config: CLIPConfig, tensors: dict[str, Tensor], *, dtype: torch.dtype = torch.float32) -> CLIP:
@@ -141,26 +153,45 @@ def build_model(config: CLIPConfig, tensors: dict[str, Tensor], *, dtype: torch.
     Raises:
         WeightsError: lists every missing, unexpected and reshaped tensor.
     """
-    with torch.device("meta"):  # No memory, and no random initial values that would be thrown away.
-        model = CLIP(config)
-    wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    missing = [name for name in wanted if name not in tensors]
-    unexpected = [name for name in tensors if name not in wanted]
-    reshaped = [
-        f"{name} {list(tensors[name].shape)}, want {list(shape)}"
-        for name, shape in wanted.items()
-        if name in tensors and tuple(tensors[name].shape) != shape
-    ]
-    wrong = {"missing": missing, "unexpected": unexpected, "of another shape": reshaped}
+    model = _empty_model(config)
+    _check_tensors(model, tensors)
+    owned = {
+        name: tensor.to(dtype=dtype, copy=True, memory_format=torch.contiguous_format)
+        for name, tensor in tensors.items()
+    }
+    model.load_state_dict(owned, strict=True, assign=True)
+    return model
+
+
+def _empty_model(config: CLIPConfig) -> CLIP:
+    """Parameters without memory, and without random initial values that would be thrown away."""
+    with torch.device("meta"):
+        return CLIP(config)
+
+
+def _check_tensors(model: CLIP, tensors: dict[str, Tensor]) -> None:
+    wanted = {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
+    found = {name: list(tensor.shape) for name, tensor in tensors.items()}
+    wrong = {
+        "missing": [name for name in wanted if name not in found],
+        "unexpected": [name for name in found if name not in wanted],
+        "of another shape": [
+            f"{name} {found[name]}, want {shape}"
+            for name, shape in wanted.items()
+            if name in found and found[name] != shape
+        ],
+    }
     if any(wrong.values()):
         lines = [f"{len(names)} {kind}: {_list(names)}" for kind, names in wrong.items() if names]
         raise WeightsError("The tensors are not those of this model. " + "; ".join(lines) + ".")
-    owned = {name: tensors[name].to(dtype=dtype, copy=True, memory_format=torch.contiguous_format) for name in wanted}
-    model.load_state_dict(owned, strict=True, assign=True)
-    return model.requires_grad_(True)
 
 
-def _weight_file(path: Path) -> Path:
+def weight_file(path: Path) -> Path:
+    """The weight file that `path` is, or that the folder `path` holds.
+
+    Raises:
+        WeightsError: there is none.
+    """
     if path.is_dir():
         names = ("model.safetensors", "open_clip_model.safetensors", "open_clip_pytorch_model.bin", "pytorch_model.bin")
         for name in names:

@@ -1,179 +1,184 @@
-"""Where the joints of a figure are: proportions by age, sex and build, and the pose by view and walking phase."""
+"""Proportions and pose: where the joints of a person are, and how they look from the person's angle."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 
-from focuscli.synthetic.brush import Point
+import numpy as np
+
 from focuscli.synthetic.person import Person
-
-GROUND = 243.0  # y of the soles in a picture of 256 x 128
-MIDDLE = 64.0
-_HEIGHTS = {"child": 182.0, "adult": 214.0, "old": 204.0}
-_HEADS = {"child": 0.235, "adult": 0.185, "old": 0.192}
+from focuscli.synthetic.shapes import Point, Points, smooth
 
 
 @dataclass(frozen=True)
-class Leg:
-    """Joints of a leg; `toe` is the direction of the toes in x, 0 towards or away from the camera."""
+class Level:
+    """A horizontal cut through the trunk: height, half width, depth in front of and behind the body's axis."""
 
-    hip: Point
-    knee: Point
-    ankle: Point
-    toe: float
-
-
-@dataclass(frozen=True)
-class Arm:
-    """Joints of an arm."""
-
-    shoulder: Point
-    elbow: Point
-    hand: Point
+    y: float
+    width: float
+    front: float
+    back: float
 
 
 @dataclass(frozen=True)
+class Limb:
+    """Joints of an arm (shoulder, elbow, hand) or leg (hip, knee, ankle) as (side, height, forward)."""
+
+    side: int
+    joints: tuple[tuple[float, float, float], ...]
+
+
 class Body:
-    """Measures in figure units.
+    """A person's measures in figure units. `side` is +1 for the limb that is right in the picture from the front."""
 
-    Attributes:
-        size: height of the figure; other measures are shares of it.
-        head: centre of the head. head_rx, head_ry: half its width and height.
-        neck, waist, hip: y. shoulders, waist_half, hip_half: half widths of the torso.
-        lean: how much further right the neck is than the hip.
-        legs, arms: the far one, or the left one of the picture, first.
-    """
+    def __init__(self, person: Person, tilt: float) -> None:
+        self.person, self._tilt = person, tilt
+        angle = math.radians(person.yaw)
+        self.sin, self.cos = math.sin(angle), math.cos(angle)
+        child, old, tall = person.age == "child", person.age == "old", person.height
+        self.tall = tall
+        self.old, self.child = old, child
+        build = person.build * (1.0 if tall > 0.8 else 1.05)
+        self.head = tall * (0.228 if child else 0.163)
+        self.lean = 0.07 * tall if old else 0.0
+        self.crown = tall * (0.965 if old else 1.0)
+        self.chin = self.crown - self.head
+        self.shoulder = self.chin - tall * (0.012 if old else 0.018 if child else 0.03)
+        self.crotch = tall * (0.41 if child else 0.46)
+        self.waist = self.crotch + tall * 0.135
+        self.knee, self.ankle = tall * (0.225 if child else 0.26), tall * 0.038
+        wide = tall * build
+        female = person.female
+        half = (0.118 if female else 0.124) if child else (0.104 if female else 0.13)
+        self.half_shoulder = wide * (half - 0.004 * old)
+        self.half_waist = wide * (0.088 if child else (0.07 if female else 0.094) + 0.012 * old)
+        self.half_hip = wide * (0.092 if child else 0.1 if female else 0.09)
+        self.depth = wide * (0.068 if child else 0.062)
+        self.bust = wide * (0.028 if female and not child else 0.006)
+        self.leg = wide * (0.052 if female or child else 0.055)
+        self.arm = wide * (0.031 if female or child else 0.036)
 
-    size: float
-    head: Point
-    head_rx: float
-    head_ry: float
-    neck: float
-    shoulder_y: float
-    waist: float
-    hip: float
-    shoulders: float
-    waist_half: float
-    hip_half: float
-    lean: float
-    thigh: float
-    calf: float
-    arm: float
-    wrist: float
-    legs: tuple[Leg, Leg]
-    arms: tuple[Arm, Arm]
+    def at(self, side: float, y: float, forward: float) -> Point:
+        """A place in body coordinates -> (x, y) in figure units as seen from the person's angle."""
+        if y > self.crotch:
+            forward += self.lean * (y - self.crotch) / (self.shoulder - self.crotch)
+        return (
+            side * self.cos + forward * self.sin,
+            y - self._tilt * self.towards(side, forward),
+        )
+
+    def towards(self, side: float, forward: float) -> float:
+        """How near to the camera a place is."""
+        return forward * self.cos - side * self.sin
+
+    def sin_of(self, degrees: float) -> float:
+        """How far to the right a place on the head is, `degrees` away from the nose: -1 to 1."""
+        turn = math.radians(degrees)
+        return self.sin * math.cos(turn) + self.cos * math.sin(turn)
+
+    def cos_of(self, degrees: float) -> float:
+        """How much a place on the head, `degrees` away from the nose, faces the camera: -1 to 1."""
+        turn = math.radians(degrees)
+        return self.cos * math.cos(turn) - self.sin * math.sin(turn)
 
     @property
-    def neck_x(self) -> float:
-        return MIDDLE + self.lean
+    def from_front(self) -> bool:
+        return self.person.view == "front"
 
-    def across(self, y: float) -> float:
-        """x of the middle of the torso at a height."""
-        share = (self.hip - y) / (self.hip - self.neck)
-        return MIDDLE + self.lean * max(0.0, share)
+    @property
+    def from_back(self) -> bool:
+        return self.person.view == "back"
 
+    @property
+    def from_side(self) -> bool:
+        return self.person.view == "side"
 
-def build_body(person: Person) -> Body:
-    """Measures and joints of a person; a side view looks to the right."""
-    size = _HEIGHTS[person.age] * person.height
-    side = person.view == "side"
-    child = person.age == "child"
-    head_height = _HEADS[person.age] * size
-    width = person.build * (0.94 if person.female else 1.0) * (0.95 if child else 1.0)
-    swing = math.sin(person.phase)
-    stoop = 0.05 * size if person.age == "old" else 0.012 * size
-    lean = stoop if side else 0.0
-    drop = 0.012 * size if person.age == "old" else 0.0
+    @property
+    def facing(self) -> int:
+        """The direction of the face in the picture, from the side: 1 = right, -1 = left."""
+        return 1 if self.sin >= 0 else -1
 
-    top = GROUND - size + drop
-    neck = top + head_height
-    rest = GROUND - neck
-    shoulder_y, waist, hip = neck + 0.075 * rest, neck + 0.33 * rest, neck + 0.455 * rest
-    shoulders = size * width * (0.098 if person.female else 0.112) * (0.92 if child else 1.0)
-    waist_half = size * width * (0.068 if person.female else 0.084)
-    hip_half = size * width * (0.092 if person.female else 0.084)
-    if side:
-        shoulders, waist_half, hip_half = shoulders * 0.66, waist_half * 0.86, hip_half * 0.82
-    head_ry = head_height / 2
-    head_x = MIDDLE + lean * 1.25 + (0.01 * size if side else 0.0)
-    thigh, calf = 0.046 * size * width, 0.031 * size * width
-    legs = _side_legs(hip, size, swing) if side else _front_legs(hip, size, hip_half, swing)
-    arms = _arms(person, size, shoulder_y, waist, shoulders, lean, swing)
-    return Body(
-        size=size,
-        head=(head_x, top + head_ry),
-        head_rx=head_ry * (0.8 if side else 0.78),
-        head_ry=head_ry,
-        neck=neck,
-        shoulder_y=shoulder_y,
-        waist=waist,
-        hip=hip,
-        shoulders=shoulders,
-        waist_half=waist_half,
-        hip_half=hip_half,
-        lean=lean,
-        thigh=thigh,
-        calf=calf,
-        arm=0.031 * size * width,
-        wrist=0.023 * size * width,
-        legs=legs,
-        arms=arms,
-    )
+    @property
+    def near(self) -> int:
+        """The side whose limbs are nearer to the camera."""
+        return 1 if self.towards(1, 0) >= 0 else -1
 
+    def edges(self, level: Level) -> tuple[Point, Point]:
+        """Left and right end of a cut through the trunk, as seen."""
+        middle, depth = (level.front - level.back) / 2, (level.front + level.back) / 2
+        half = math.hypot(level.width * self.cos, depth * self.sin)
+        x, _ = self.at(0, level.y, middle)
+        return (x - half, level.y), (x + half, level.y)
 
-def _front_legs(hip: float, size: float, hip_half: float, swing: float) -> tuple[Leg, Leg]:
-    legs = []
-    for sign in (-1.0, 1.0):
-        lift = max(0.0, sign * swing) * 0.035 * size
-        x = MIDDLE + sign * hip_half * 0.54
-        ankle_y = GROUND - 0.028 * size - lift
-        knee = (x + sign * 0.006 * size, (hip + ankle_y) / 2 - 0.3 * lift)
-        legs.append(Leg((x, hip), knee, (x + sign * 0.01 * size, ankle_y), 0.0))
-    return legs[0], legs[1]
+    def outline(self, levels: list[Level], *, steps: int = 4) -> Points:
+        """The outline of a body given by cuts from top to bottom."""
+        ends = [self.edges(level) for level in levels]
+        return smooth([left for left, _ in ends] + [right for _, right in reversed(ends)], steps=steps)
 
+    def trunk(self, bottom: float, *, loose: float = 0.0, bottom_width: float | None = None) -> list[Level]:
+        """Cuts through the upper body from the neck down to `bottom`; `loose` is the cloth's distance from the body."""
+        shoulder, depth, bust = self.shoulder, self.depth + loose, self.bust
+        hip = self.half_hip if bottom_width is None else bottom_width
+        levels = [
+            Level(shoulder + 0.02 * self.tall, self.head * 0.24, depth * 0.5, depth * 0.55),
+            Level(shoulder + 0.004 * self.tall, self.half_shoulder * 0.72, depth * 0.62, depth * 0.8),
+            Level(shoulder - 0.03 * self.tall, self.half_shoulder + loose, depth * 0.8, depth),
+            Level(shoulder - 0.1 * self.tall, self.half_shoulder * 0.86 + loose, depth + bust, depth),
+            Level(self.waist, self.half_waist + loose, depth * (1.12 if self.old or self.child else 0.85), depth * 0.8),
+            Level(self.crotch + 0.045 * self.tall, self.half_hip + loose, depth * 0.92, depth * 1.05),
+        ]
+        return [*levels, Level(bottom, hip + loose, depth * 0.92, depth * 1.05)]
 
-def _side_legs(hip: float, size: float, swing: float) -> tuple[Leg, Leg]:
-    length = (GROUND - 0.028 * size - hip) / 2
-    stride = math.radians(9 + 15 * abs(swing))
-    legs = []
-    for sign in (-1.0, 1.0):  # the far leg is the one behind where swing > 0
-        forward = sign if swing >= 0 else -sign
-        angle = forward * stride
-        bend = math.radians(4) if forward > 0 else math.radians(14 + 12 * abs(swing))
-        knee = (MIDDLE + length * math.sin(angle), hip + length * math.cos(angle))
-        shin = angle - bend
-        ankle = (knee[0] + length * math.sin(shin), knee[1] + length * math.cos(shin))
-        legs.append((knee, ankle))
-    low = GROUND - 0.028 * size - max(ankle[1] for _, ankle in legs)
-    placed = [Leg((MIDDLE, hip), (k[0], k[1] + low), (a[0], a[1] + low), 1.0) for k, a in legs]
-    return placed[0], placed[1]
+    def legs(self) -> list[Limb]:
+        """Both legs, the farther one first."""
+        limbs = []
+        for side in (-self.near, self.near):
+            swing = side * self.person.stride * math.sin(self.person.phase) * 0.13 * self.tall
+            back = swing < -0.02
+            lift = (0.02 + 0.12 * -swing) * self.tall if back else 0.0
+            hip, foot = side * self.half_hip * 0.5, side * self.half_hip * 0.46
+            bend = 0.035 if back else 0.015
+            joints = (
+                (hip, self.crotch + 0.03 * self.tall, 0.0),
+                (hip, self.knee + lift * 0.4, swing * 0.5 + bend * self.tall),
+                (foot, self.ankle + lift, swing),
+            )
+            limbs.append(Limb(side, joints))
+        return limbs
 
+    def arms(self) -> list[Limb]:
+        """Both arms, the farther one first."""
+        return [self._arm(side) for side in (-self.near, self.near)]
 
-def _arms(
-    person: Person, size: float, shoulder_y: float, waist: float, shoulders: float, lean: float, swing: float
-) -> tuple[Arm, Arm]:
-    upper, lower = 0.165 * size, 0.15 * size
-    y = shoulder_y + 0.02 * size
-    arms = []
-    for sign in (-1.0, 1.0):
-        if person.view == "side":
-            x = MIDDLE + lean * 0.9
-            forward = -sign if swing >= 0 else sign
-            angle = math.radians(forward * (8 + 18 * abs(swing)))
-            bend = math.radians(18)
-            if person.held:
-                angle, bend = math.radians(2), math.radians(76)
-            elbow = (x + upper * math.sin(angle), y + upper * math.cos(angle))
-            hand = (elbow[0] + lower * math.sin(angle + bend), elbow[1] + lower * math.cos(angle + bend))
-            arms.append(Arm((x, y), elbow, hand))
-            continue
-        x = MIDDLE + sign * shoulders * 0.9
-        elbow = (x + sign * 0.042 * size, y + upper)
-        if person.held:
-            reach = -0.1 if person.view == "front" else -0.06
-            hand = (elbow[0] + sign * reach * size, waist + 0.004 * size)
-        else:
-            hand = (elbow[0] + sign * 0.012 * size, y + upper + lower * (0.97 + 0.05 * sign * swing))
-        arms.append(Arm((x, y), elbow, hand))
-    return arms[0], arms[1]
+    @property
+    def bag_side(self) -> int:
+        """The side of a handbag or shoulder bag: towards the camera in side views, so that it can be seen."""
+        return self.near if self.from_side else 1 if self.person.variant % 2 else -1
+
+    @property
+    def holds(self) -> bool:
+        """Whether an object is held in front and can be seen."""
+        return bool(self.person.object) and not self.from_back
+
+    def _arm(self, side: int) -> Limb:
+        person, tall = self.person, self.tall
+        top = (side * (self.half_shoulder - self.arm * 0.75), self.shoulder - 0.035 * tall, 0.0)
+        out = self.half_shoulder + self.arm * 0.1
+        if self.holds:
+            elbow = (side * (out + 0.012), self.shoulder - 0.19 * tall, 0.01)
+            hand = (side * 0.085 * tall, self.waist + 0.01 * tall, self.depth + 0.085 * tall)
+            return Limb(side, (top, elbow, hand))
+        swing = -side * person.stride * math.sin(person.phase) * 0.13 * tall
+        if person.cane and side != self.bag_side:
+            swing = 0.07 * tall
+        elif (person.handbag or person.shoulder_bag) and side == self.bag_side:
+            swing *= 0.3
+        reach = 0.3 if self.child else 0.345
+        elbow = (side * (out + 0.016 * tall), self.shoulder - 0.18 * tall, swing * 0.3 - 0.012 * tall)
+        hand = (side * (out + 0.014 * tall), self.shoulder - reach * tall + abs(swing) * 0.25, swing + 0.012 * tall)
+        return Limb(side, (top, elbow, hand))
+
+    def seen(self, limb: Limb) -> Points:
+        """A limb's joints as seen; [3, 2]."""
+        return np.array([self.at(*joint) for joint in limb.joints])

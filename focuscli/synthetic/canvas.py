@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,7 @@ from focuscli.synthetic.shapes import Points
 
 SUPERSAMPLING = 2
 Box = tuple[float, float, float, float]
+_NOWHERE: Box = (math.inf, math.inf, -math.inf, -math.inf)
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,8 @@ class Camera:
         """Figure units -> pixels; [n, 2]."""
         x, y = points[:, 0], points[:, 1]
         k = self.elevation
-        width = 1 + k * (0.45 * y - 0.28)
-        height = y * (1 - 0.34 * k + 0.26 * k * y)
+        width = 1 + k * (0.6 * y - 0.4)
+        height = y * (1 - 0.42 * k + 0.34 * k * y)
         return np.stack([self.centre + self.scale * x * width, self.ground - self.scale * height], axis=1)
 
 
@@ -76,24 +78,25 @@ class Canvas:
             shade: strength of the shading across the width. edge: darkness of the contour, 0 = none.
             opacity: below 255 what lies under it shines through (plain colours only; then unshaded).
         """
-        pixels = self._mark(outline, region)
-        flat = [(float(x), float(y)) for x, y in pixels]
+        pixels, box = self._mark(outline, region)
+        flat = pixels.ravel().tolist()
         if opacity < 255 and not isinstance(paint, Image.Image):
             self._pen.polygon(flat, fill=(*paint, opacity))
             return
-        low = np.floor(pixels.min(axis=0)).astype(int)
-        high = np.ceil(pixels.max(axis=0)).astype(int) + 1
-        left, top = max(int(low[0]), 0), max(int(low[1]), 0)
-        right, bottom = min(int(high[0]), self.image.width), min(int(high[1]), self.image.height)
+        first, last = math.floor(box[0]), math.ceil(box[2]) + 1
+        left, top = max(first, 0), max(math.floor(box[1]), 0)
+        right, bottom = min(last, self.image.width), min(math.ceil(box[3]) + 1, self.image.height)
         if left >= right or top >= bottom:
             return
         size = (right - left, bottom - top)
         mask = Image.new("L", size)
-        ImageDraw.Draw(mask).polygon([(x - left, y - top) for x, y in flat], fill=255)
-        falloff = self._falloff(int(low[0]), int(high[0]), left, right, shade)
+        ImageDraw.Draw(mask).polygon((pixels - (left, top)).ravel().tolist(), fill=255)
+        falloff = self._falloff(first, last, left, right, shade)
         if isinstance(paint, Image.Image):
             row = np.repeat((falloff * (255 / 1.08)).clip(0, 255).astype(np.uint8)[None, :, None], 3, axis=2)
-            tile = ImageChops.multiply(paint.crop((left, top, right, bottom)), Image.fromarray(row).resize(size, 0))
+            tile = ImageChops.multiply(
+                paint.crop((left, top, right, bottom)).convert("RGB"), Image.fromarray(row).resize(size, 0)
+            )
             contour: Colour = (30, 30, 36)
         else:
             row = (falloff[None, :, None] * np.array(paint)).clip(0, 255).astype(np.uint8)
@@ -101,13 +104,15 @@ class Canvas:
             contour = scaled(paint, 0.45)
         self.image.paste(tile, (left, top), mask)
         if edge:
-            self._pen.line([*flat, flat[0]], fill=(*contour, int(255 * edge)), width=self._line)
+            self._pen.line([*flat, *flat[:2]], fill=(*contour, int(255 * edge)), width=self._line)
 
-    def line(self, points: Points, colour: Colour, width: float, region: str | None = None, *, opacity: int = 255) -> None:
+    def line(
+        self, points: Points, colour: Colour, width: float, region: str | None = None, *, opacity: int = 255
+    ) -> None:
         """Draw a polyline; `width` in figure units, at least one pixel of the oversampled picture."""
-        pixels = self._mark(points, region)
+        pixels, _ = self._mark(points, region)
         stroke = max(1, round(width * self.camera.scale * SUPERSAMPLING))
-        self._pen.line([(float(x), float(y)) for x, y in pixels], (*colour, opacity), stroke, joint="curve")
+        self._pen.line(pixels.ravel().tolist(), (*colour, opacity), stroke, joint="curve")
 
     def mark(self, region: str, outline: Points) -> None:
         """Let a region's box grow by an outline without drawing it."""
@@ -127,16 +132,16 @@ class Canvas:
                 found[region] = (round(box[0], 2), round(box[1], 2), round(box[2], 2), round(box[3], 2))
         return found
 
-    def _mark(self, outline: Points, region: str | None) -> Points:
+    def _mark(self, outline: Points, region: str | None) -> tuple[Points, Box]:
+        """Note the extent of an outline; returns it and its box in pixels of the canvas."""
         pixels = self.camera.project(outline)
-        left, top = pixels.min(axis=0)
-        right, bottom = pixels.max(axis=0)
+        left, top = pixels.min(axis=0).tolist()
+        right, bottom = pixels.max(axis=0).tolist()
         for name in ("whole",) if region is None else ("whole", region):
-            old = self._extent.get(name, (np.inf, np.inf, -np.inf, -np.inf))
-            self._extent[name] = (
-                min(old[0], float(left)), min(old[1], float(top)), max(old[2], float(right)), max(old[3], float(bottom)),
-            )  # fmt: skip
-        return pixels * SUPERSAMPLING
+            old = self._extent.get(name, _NOWHERE)
+            self._extent[name] = (min(old[0], left), min(old[1], top), max(old[2], right), max(old[3], bottom))
+        k = SUPERSAMPLING
+        return pixels * k, (left * k, top * k, right * k, bottom * k)
 
     def _falloff(self, low: int, high: int, left: int, right: int, shade: float) -> NDArray[np.float64]:
         """Brightness per column of [left, right) of a body that reaches from `low` to `high`."""

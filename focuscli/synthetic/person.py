@@ -1,209 +1,220 @@
-"""A drawn person: what is worn and carried, in which colours and in which pose, and what of it a picture shows."""
+"""Who is drawn: the attributes, colours, build and pose of one pedestrian, and how they are drawn by lot."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from focuscli.synthetic.brush import Colour
+from focuscli.synthetic.palette import (
+    BAGS,
+    BOOTS,
+    CLOTHES,
+    GREY_HAIR,
+    HAIR,
+    HATS,
+    LOWER_COLOURS,
+    SHOES,
+    SKIN,
+    UPPER_COLOURS,
+    Colour,
+    apart_from,
+)
 
-View = Literal["front", "side", "back"]
-VIEWS: tuple[View, ...] = ("front", "side", "back")
-
-SKINS: tuple[Colour, ...] = ((247, 212, 186), (232, 184, 150), (206, 152, 112), (158, 106, 72), (108, 72, 50))
-HAIRS: tuple[Colour, ...] = ((34, 28, 28), (68, 44, 32), (110, 70, 40), (206, 164, 92), (148, 66, 34))
-OLD_HAIRS: tuple[Colour, ...] = ((226, 226, 224), (190, 192, 194))
-TOP_COLOURS: dict[str, Colour] = {
-    "Red": (206, 48, 48),
-    "Blue": (52, 96, 196),
-    "Green": (54, 144, 80),
-    "Yellow": (240, 200, 62),
-    "Black": (50, 50, 56),
-    "White": (242, 242, 240),
-    "Grey": (148, 152, 158),
-    "Purple": (136, 78, 168),
-}
-LOWER_COLOURS: dict[str, Colour] = {
-    "Black": (46, 46, 52),
-    "Blue": (62, 88, 148),
-    "Grey": (128, 132, 138),
-    "Brown": (126, 90, 60),
-    "White": (232, 230, 224),
-    "Red": (172, 52, 60),
-}
-SHOES: tuple[Colour, ...] = ((244, 244, 244), (60, 60, 66), (200, 60, 60), (70, 110, 190))
-BOOTS: tuple[Colour, ...] = ((112, 68, 38), (40, 36, 36), (166, 112, 58))
-BAGS: tuple[Colour, ...] = ((150, 76, 40), (198, 50, 76), (36, 120, 128), (232, 150, 44), (72, 62, 120), (60, 58, 58))
-HATS: tuple[Colour, ...] = ((206, 50, 50), (40, 84, 168), (236, 190, 60), (60, 140, 84), (240, 238, 230), (128, 70, 150))
-OBJECTS: tuple[Colour, ...] = ((198, 152, 98), (240, 236, 220), (88, 160, 200), (226, 110, 120))
-
-SLEEVES = ("short", "long")
-TOP_PATTERNS = ("plain", "stripes", "plaid", "logo", "splice")
-LOWERS = ("trousers", "shorts", "skirt")
-LOWER_PATTERNS = ("plain", "stripes", "spots")
-HAT_KINDS = ("cap", "brim", "beanie")
+AGES = ("child", "adult", "old")
+VIEWS = ("front", "side", "back")
+HAT_KINDS = ("cap", "beanie", "brim")
+GLASSES_KINDS = ("sun", "frame")
+UPPER_PATTERNS = ("plain", "stripes", "logo", "plaid", "splice")
+LOWER_KINDS = ("trousers", "shorts", "skirt", "dress")
+LOWER_PATTERNS = ("plain", "stripe", "pattern")
 
 
 @dataclass(frozen=True)
 class Person:
-    """Everything that decides how the figure looks; the figure is a function of it.
+    """One pedestrian in one pose. The first block stays the same over all pictures of a person, see `restage`.
 
     Attributes:
-        age: "child", "adult" or "old". build: width, about 0.9 to 1.1. height: of its age's usual height, about 1.
-        hair: "short" or "long". hat: one of `HAT_KINDS`, or "". sleeve: one of `SLEEVES`.
-        top_pattern, lower, lower_pattern: one of `TOP_PATTERNS`, `LOWERS`, `LOWER_PATTERNS`. A long coat is plain, has
-            long sleeves and goes with plain trousers.
-        top_colour, lower_colour: keys of `TOP_COLOURS`, `LOWER_COLOURS`; the others are RGB.
-        view: from where the person is seen. phase: of the walk, in radians. facing: 1 right or -1 left, the side that a
-            side view looks to and that carries the bag.
+        female: drawn with a conventional outline (narrow shoulders, waist, hips), more often long hair and skirts.
+        build: width of the body, about 0.88 (slim) to 1.15. height: of the person, 1 = average adult.
+        hair: "short", "long" or "bald". hat, glasses: a kind, or "" for none.
+        upper_colour, lower_colour: colour names of `palette.CLOTHES`; `upper_rgb`, `lower_rgb` are the shades.
+        accent, lower_accent: the second colour of a pattern.
+        coat: a long coat over trousers. handbag, shoulder_bag, backpack, object: what is carried.
+        view: "front", "side" or "back". yaw: degrees, 0 = facing the camera, 90 = facing right, 180 = from behind.
+        phase: of the walk in radians. stride: its length, 0 = standing.
     """
 
     female: bool
-    age: Literal["child", "adult", "old"]
+    age: str
     build: float
     height: float
     skin: Colour
-    hair: Literal["short", "long"]
-    hair_colour: Colour
+    hair: str
+    hair_rgb: Colour
     beard: bool
     hat: str
-    hat_colour: Colour
-    glasses: bool
-    dark_glasses: bool
-    sleeve: str
-    top_pattern: str
-    top_colour: str
-    second_colour: Colour
-    coat: bool
+    hat_rgb: Colour
+    glasses: str
+    long_sleeve: bool
+    upper_pattern: str
+    upper_colour: str
+    upper_rgb: Colour
+    accent: Colour
     lower: str
     lower_pattern: str
     lower_colour: str
-    lower_second: Colour
+    lower_rgb: Colour
+    lower_accent: Colour
+    coat: bool
     boots: bool
-    shoe_colour: Colour
+    shoe_rgb: Colour
     handbag: bool
     shoulder_bag: bool
     backpack: bool
-    bag_colour: Colour
-    second_bag_colour: Colour
-    held: str
-    held_colour: Colour
-    view: View
+    object: str
+    bag_rgb: Colour
+    cane: bool
+    variant: int
+    view: str
+    yaw: float
     phase: float
-    facing: int
-
-    @property
-    def labels(self) -> dict[str, int]:
-        """What the picture shows, 0 or 1 for each attribute of the schema `synthetic`."""
-        front, back = self.view == "front", self.view == "back"
-        logo = self.top_pattern == "logo" and (front or (back and not self.backpack))
-        shown = {
-            "Female": self.female,
-            "AgeOver60": self.age == "old",
-            "Age18-60": self.age == "adult",
-            "AgeLess18": self.age == "child",
-            "Front": front,
-            "Side": self.view == "side",
-            "Back": back,
-            "Hat": bool(self.hat),
-            "Glasses": self.glasses and not back,
-            "HandBag": self.handbag,
-            "ShoulderBag": self.shoulder_bag,
-            "Backpack": self.backpack,
-            "HoldObjectsInFront": bool(self.held) and not back,
-            "ShortSleeve": self.sleeve == "short",
-            "LongSleeve": self.sleeve == "long",
-            "UpperStride": self.top_pattern == "stripes",
-            "UpperLogo": logo,
-            "UpperPlaid": self.top_pattern == "plaid",
-            "UpperSplice": self.top_pattern == "splice",
-            "LowerStripe": self.lower_pattern == "stripes",
-            "LowerPattern": self.lower_pattern == "spots",
-            "LongCoat": self.coat,
-            "Trousers": self.lower == "trousers",
-            "Shorts": self.lower == "shorts",
-            "Skirt&Dress": self.lower == "skirt",
-            "boots": self.boots,
-            "LongHair": self.hair == "long",
-        }
-        shown |= {f"Upper{name}": name == self.top_colour for name in TOP_COLOURS}
-        shown |= {f"Lower{name}": name == self.lower_colour for name in LOWER_COLOURS}
-        return {name: int(value) for name, value in shown.items()}
+    stride: float
 
 
 def sample_person(rng: np.random.Generator) -> Person:
-    """A random person; each attribute of the evaluation is frequent enough to be learned and measured."""
-
-    def chance(share: float) -> bool:
-        return bool(rng.random() < share)
-
-    def one[T](choices: tuple[T, ...], weights: tuple[float, ...] | None = None) -> T:
-        shares = None if weights is None else np.array(weights) / sum(weights)
-        return choices[int(rng.choice(len(choices), p=shares))]
-
-    female = chance(0.5)
-    age: Literal["child", "adult", "old"] = one(("child", "adult", "old"), (0.22, 0.54, 0.24))
-    long_hair = chance(0.74 if female else 0.08)
-    coat = chance(0.16)
-    sleeve = "long" if coat else one(SLEEVES, (0.56, 0.44))
-    pattern = "plain" if coat else one(TOP_PATTERNS, (0.2, 0.19, 0.19, 0.23, 0.19))
-    lower = "trousers" if coat else one(LOWERS, (0.3, 0.28, 0.42) if female else (0.6, 0.4, 0.0))
-    lower_pattern = "plain" if coat else one(LOWER_PATTERNS, (0.58, 0.21, 0.21))
-    top_colour = one(tuple(TOP_COLOURS))
-    lower_colour = one(tuple(name for name in LOWER_COLOURS if name != top_colour))
-    boots = chance(0.26)
-    held = one(("box", "book")) if chance(0.2) else ""
-    carried = one(
-        ("none", "handbag", "shoulder", "backpack", "handbag+backpack", "handbag+shoulder"),
-        (0.34, 0.15, 0.2, 0.22, 0.05, 0.04),
-    )
-    bag_colour = one(BAGS)
+    """Draw a person by lot, so that every label of the schema is true in about 8% of the pictures or more."""
+    female = bool(rng.random() < 0.5)
+    age = _choose(rng, AGES, (0.2, 0.58, 0.22))
+    lower = _lower(rng, female, age)
+    coat = lower == "trousers" and age != "child" and bool(rng.random() < 0.42)
+    carried = _carried(rng, age == "old")
+    clothes = _clothes(rng, lower, coat)
+    if carried["shoulder_bag"] and clothes["upper_pattern"] == "logo":
+        clothes["upper_pattern"] = "plain"  # the strap would hide the print
+    skin = SKIN[rng.integers(len(SKIN))]
+    boots = not coat and bool(rng.random() < {"shorts": 0.12, "skirt": 0.4, "dress": 0.4}.get(lower, 0.36))
+    shoes = BOOTS if boots else SHOES
+    old = age == "old"
+    bag = apart_from((clothes["upper_rgb"], clothes["lower_rgb"]), BAGS, int(rng.integers(len(BAGS))), 230)
+    hair_rgb = (GREY_HAIR if old else HAIR)[rng.integers(len(GREY_HAIR if old else HAIR))]
     return Person(
         female=female,
         age=age,
-        build=float(rng.uniform(0.92, 1.1)),
-        height=float(rng.uniform(0.96, 1.03)),
-        skin=one(SKINS),
-        hair="long" if long_hair else "short",
-        hair_colour=one(OLD_HAIRS if age == "old" else HAIRS),
-        beard=chance(0.4) and not female and age != "child",
-        hat=one(HAT_KINDS) if chance(0.26) else "",
-        hat_colour=one(HATS),
-        glasses=chance(0.3),
-        dark_glasses=chance(0.5),
-        sleeve=sleeve,
-        top_pattern=pattern,
-        top_colour=top_colour,
-        second_colour=_contrast(TOP_COLOURS[top_colour], rng),
-        coat=coat,
+        build=float(np.clip(rng.normal(1.0, 0.07), 0.88, 1.15)),
+        height=_height(rng, female, age),
+        skin=skin,
+        hair=_hair(rng, female, age),
+        hair_rgb=hair_rgb,
+        beard=not female and age != "child" and bool(rng.random() < 0.4),
+        hat=_choose(rng, HAT_KINDS) if rng.random() < 0.3 else "",
+        hat_rgb=apart_from((hair_rgb, skin), HATS, int(rng.integers(len(HATS))), 200),
+        glasses=_choose(rng, GLASSES_KINDS) if rng.random() < 0.42 else "",
+        **clothes,
         lower=lower,
-        lower_pattern=lower_pattern,
-        lower_colour=lower_colour,
-        lower_second=_contrast(LOWER_COLOURS[lower_colour], rng),
+        coat=coat,
         boots=boots,
-        shoe_colour=one(BOOTS if boots else SHOES),
-        handbag="handbag" in carried and not held,  # both hands hold the object
-        shoulder_bag="shoulder" in carried,
-        backpack="backpack" in carried,
-        bag_colour=bag_colour,
-        second_bag_colour=one(tuple(colour for colour in BAGS if colour != bag_colour)),
-        held=held,
-        held_colour=one(OBJECTS),
-        view=one(VIEWS),
-        phase=float(rng.uniform(0, 2 * math.pi)),
-        facing=one((1, -1)),
+        shoe_rgb=apart_from((clothes["lower_rgb"], skin), shoes, int(rng.integers(len(shoes))), 150),
+        **carried,
+        bag_rgb=bag,
+        variant=int(rng.integers(1 << 16)),
+        **_stage(rng, age),
     )
 
 
-def _contrast(colour: Colour, rng: np.random.Generator) -> Colour:
-    """A second colour that stands out from the first."""
-    choices: tuple[Colour, ...] = ((246, 244, 238), (36, 36, 44), (238, 196, 60), (34, 60, 128), (200, 56, 56))
+def restage(person: Person, rng: np.random.Generator) -> Person:
+    """The same person in another picture: new view and pose, everything that is worn or carried as before."""
+    return replace(person, **_stage(rng, person.age))
 
-    def brightness(rgb: Colour) -> float:
-        return 0.3 * rgb[0] + 0.59 * rgb[1] + 0.11 * rgb[2]
 
-    strong = [choice for choice in choices if abs(brightness(choice) - brightness(colour)) > 80]
-    return strong[int(rng.integers(len(strong)))]
+def _choose(rng: np.random.Generator, names: tuple[str, ...], weights: tuple[float, ...] | None = None) -> str:
+    if weights is None:
+        return names[rng.integers(len(names))]
+    return names[int(np.searchsorted(np.cumsum(weights), rng.random() * sum(weights), side="right"))]
+
+
+def _height(rng: np.random.Generator, female: bool, age: str) -> float:
+    if age == "child":
+        return float(rng.uniform(0.62, 0.76))
+    return float(rng.uniform(0.93, 1.0)) - 0.03 * female - 0.03 * (age == "old")
+
+
+def _hair(rng: np.random.Generator, female: bool, age: str) -> str:
+    if female:
+        return "long" if rng.random() < (0.45 if age == "old" else 0.8) else "short"
+    if age != "child" and rng.random() < (0.35 if age == "old" else 0.1):
+        return "bald"
+    return "long" if rng.random() < 0.06 else "short"
+
+
+def _lower(rng: np.random.Generator, female: bool, age: str) -> str:
+    if female:
+        return _choose(rng, LOWER_KINDS, (0.42, 0.12, 0.26, 0.2))
+    shorts = {"child": 0.5, "adult": 0.33, "old": 0.2}[age]
+    return _choose(rng, LOWER_KINDS, (1 - shorts, shorts, 0.0, 0.0))
+
+
+def _clothes(rng: np.random.Generator, lower: str, coat: bool) -> dict[str, Any]:
+    upper_colour = _choose(rng, UPPER_COLOURS)
+    # Next to each other, a top and trousers of one colour would look like one piece.
+    lower_colour = _choose(rng, tuple(name for name in LOWER_COLOURS if name != upper_colour))
+    if lower == "dress":
+        upper_colour = lower_colour = _choose(rng, tuple(name for name in UPPER_COLOURS if name in LOWER_COLOURS))
+    upper_rgb = _shade(rng, upper_colour)
+    lower_rgb = upper_rgb if lower == "dress" else _shade(rng, lower_colour)
+    pattern = _choose(rng, UPPER_PATTERNS, (0.22, 0.19, 0.24, 0.18, 0.17))
+    if lower == "dress":
+        pattern = _choose(rng, ("plain", "stripes", "logo", "plaid"), (0.6, 0.1, 0.2, 0.1))
+    if coat and pattern in ("stripes", "logo"):
+        pattern = "plain"
+    lower_pattern = _choose(rng, LOWER_PATTERNS, (0.58, 0.21, 0.21))
+    if coat or (lower == "dress" and pattern in ("stripes", "plaid")):
+        lower_pattern = "plain"
+    accents = tuple(shade for name in ("White", "Yellow", "Black", "Red", "Blue") for shade in CLOTHES[name][:1])
+    return {
+        "long_sleeve": coat or bool(rng.random() < 0.44),
+        "upper_pattern": pattern,
+        "upper_colour": upper_colour,
+        "upper_rgb": upper_rgb,
+        "accent": apart_from((upper_rgb, lower_rgb), accents, int(rng.integers(len(accents))), 260),
+        "lower_pattern": lower_pattern,
+        "lower_colour": lower_colour,
+        "lower_rgb": lower_rgb,
+        "lower_accent": apart_from((lower_rgb,), accents, int(rng.integers(len(accents))), 330),
+    }
+
+
+def _shade(rng: np.random.Generator, name: str) -> Colour:
+    shades = CLOTHES[name]
+    return shades[rng.integers(len(shades))]
+
+
+def _carried(rng: np.random.Generator, old: bool) -> dict[str, Any]:
+    kind = _choose(rng, ("", "handbag", "shoulder_bag", "backpack", "object"), (0.2, 0.18, 0.19, 0.2, 0.23))
+    also_handbag = kind == "backpack" and rng.random() < 0.15
+    holds = kind == "object" or (kind == "backpack" and not also_handbag and rng.random() < 0.15)
+    handbag = kind == "handbag" or also_handbag
+    return {
+        "handbag": handbag,
+        "shoulder_bag": kind == "shoulder_bag",
+        "backpack": kind == "backpack",
+        "object": _choose(rng, ("box", "folder", "parcel")) if holds else "",
+        "cane": old and not holds and bool(rng.random() < 0.7),
+    }
+
+
+def _stage(rng: np.random.Generator, age: str) -> dict[str, Any]:
+    view = _choose(rng, VIEWS, (0.4, 0.3, 0.3))
+    turn = float(rng.uniform(-16, 16))
+    right = 1 if rng.random() < 0.5 else -1
+    yaw = {"front": turn, "side": right * (90 + 0.7 * turn), "back": 180 + turn}[view]
+    walking = rng.random() < 0.75
+    length = {"child": 0.9, "adult": 1.0, "old": 0.6}[age]
+    return {
+        "view": view,
+        "yaw": yaw,
+        "phase": float(rng.uniform(0, 2 * math.pi)),
+        "stride": float(rng.uniform(0.6, 1.0)) * length if walking else 0.12,
+    }

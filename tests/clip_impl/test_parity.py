@@ -1,0 +1,212 @@
+"""The same weights must give the same features here, in plain float64 formulas, and in four other libraries."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from clip_impl.config import VIT_B_16
+from clip_impl.formats import to_huggingface, to_timm
+from clip_impl.layers import ACTIVATIONS
+from clip_impl.model import CLIP
+from clip_impl.tokenizer import tokenize
+from clip_impl.weights import build_model
+
+TOLERANCE = 1e-5
+TEXTS = ["a photo of a person with a red backpack", "hat", "a lower body feature of clothes is long trousers."]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with torch.inference_mode():
+        yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def model(vit_b_16: dict[str, Tensor]) -> CLIP:
+    return build_model(VIT_B_16, vit_b_16).eval()
+
+
+@pytest.fixture(scope="module")
+def image() -> Tensor:
+    return torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture(scope="module")
+def upright() -> Tensor:
+    return torch.randn(1, 3, 256, 128, generator=torch.Generator().manual_seed(2))
+
+
+@pytest.fixture(scope="module")
+def ids() -> Tensor:
+    return tokenize(TEXTS)
+
+
+@pytest.fixture(scope="module")
+def ours(model: CLIP, image: Tensor, upright: Tensor, ids: Tensor) -> dict[str, Tensor]:
+    return {
+        "image": model.encode_image(image),
+        "upright": model.encode_image(upright),
+        "text": model.encode_text(ids, trim=False),
+    }
+
+
+@pytest.fixture(scope="module")
+def exact(vit_b_16: dict[str, Tensor], image: Tensor, ids: Tensor) -> dict[str, Tensor]:
+    """Features by the formulas of CLIP, written out in float64 (Radford et al. 2021, section 2.4)."""
+    tensors = {name: tensor.double() for name, tensor in vit_b_16.items() if name != "token_embedding.weight"}
+    visual = {name.removeprefix("visual."): t for name, t in tensors.items() if name.startswith("visual.")}
+    patches = image.double().unfold(2, 16, 16).unfold(3, 16, 16).permute(0, 2, 3, 1, 4, 5).reshape(1, 196, 768)
+    patches = patches @ visual["conv1.weight"].reshape(768, 768).mT
+    x = torch.cat([visual["class_embedding"].expand(1, 1, 768), patches], dim=1) + visual["positional_embedding"]
+    x = plain_transformer(plain_norm(x, visual, "ln_pre"), visual, heads=12, mask=None)
+    image_features = plain_norm(x[:, 0], visual, "ln_post") @ visual["proj"]
+    words = vit_b_16["token_embedding.weight"][ids].double() + tensors["positional_embedding"]
+    mask = torch.full((77, 77), -torch.inf, dtype=torch.float64).triu(1)
+    x = plain_transformer(words, tensors, heads=8, mask=mask)
+    x = plain_norm(x, tensors, "ln_final")[torch.arange(len(ids)), ids.argmax(dim=-1)]
+    return {"image": image_features, "text": x @ tensors["text_projection"]}
+
+
+def plain_norm(x: Tensor, tensors: dict[str, Tensor], name: str) -> Tensor:
+    centred = x - x.mean(dim=-1, keepdim=True)
+    normed = centred / (centred.square().mean(dim=-1, keepdim=True) + 1e-5).sqrt()
+    return normed * tensors[f"{name}.weight"] + tensors[f"{name}.bias"]
+
+
+def plain_transformer(x: Tensor, tensors: dict[str, Tensor], heads: int, mask: Tensor | None) -> Tensor:
+    for layer in range(12):
+        p = f"transformer.resblocks.{layer}."
+        h = (
+            plain_norm(x, tensors, f"{p}ln_1") @ tensors[f"{p}attn.in_proj_weight"].mT
+            + tensors[f"{p}attn.in_proj_bias"]
+        )
+        query, key, value = (part.unflatten(-1, (heads, 64)).transpose(1, 2) for part in h.chunk(3, dim=-1))
+        scores = query @ key.mT / 8
+        weights = (scores if mask is None else scores + mask).softmax(dim=-1)
+        h = (weights @ value).transpose(1, 2).flatten(2)
+        x = x + h @ tensors[f"{p}attn.out_proj.weight"].mT + tensors[f"{p}attn.out_proj.bias"]
+        h = plain_norm(x, tensors, f"{p}ln_2") @ tensors[f"{p}mlp.c_fc.weight"].mT + tensors[f"{p}mlp.c_fc.bias"]
+        h = h / (1 + (-1.702 * h).exp())
+        x = x + h @ tensors[f"{p}mlp.c_proj.weight"].mT + tensors[f"{p}mlp.c_proj.bias"]
+    return x
+
+
+def difference(one: Tensor, other: Tensor) -> float:
+    value = float((one.double() - other.double()).abs().max())
+    print(f"largest difference {value:.2e} at features up to {float(other.abs().max()):.2f}")
+    return value
+
+
+def test_plain_formulas_in_float64(ours: dict[str, Tensor], exact: dict[str, Tensor]) -> None:
+    assert difference(ours["image"], exact["image"]) < TOLERANCE
+    assert difference(ours["text"], exact["text"]) < TOLERANCE
+
+
+def test_openai(openai_clip, vit_b_16: dict[str, Tensor], image, ids, ours) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from clip.model import build_model as build_theirs
+
+        theirs = build_theirs(dict(vit_b_16)).float().eval()
+        assert difference(ours["image"], theirs.encode_image(image)) < TOLERANCE
+        assert difference(ours["text"], theirs.encode_text(ids)) < TOLERANCE
+
+
+def test_open_clip(vit_b_16: dict[str, Tensor], image, upright, ids, ours) -> None:
+    open_clip = pytest.importorskip("open_clip")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        theirs = open_clip.create_model("ViT-B-16-quickgelu", load_weights=False).eval()
+        theirs.load_state_dict(vit_b_16, strict=True)
+        assert difference(ours["image"], theirs.encode_image(image)) < TOLERANCE
+        assert difference(ours["text"], theirs.encode_text(ids)) < TOLERANCE
+        # Its own resampling of the positional embedding: load it for the other size.
+        from open_clip.model import resize_pos_embed
+
+        theirs = open_clip.create_model("ViT-B-16-quickgelu", load_weights=False, force_image_size=(256, 128)).eval()
+        resized = dict(vit_b_16)
+        resize_pos_embed(resized, theirs)
+        theirs.load_state_dict(resized, strict=True)
+        assert difference(ours["upright"], theirs.encode_image(upright)) < TOLERANCE
+
+
+def test_timm(vit_b_16: dict[str, Tensor], image, upright, ours) -> None:
+    timm = pytest.importorskip("timm")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        theirs = timm.create_model("vit_base_patch16_clip_quickgelu_224", num_classes=512, dynamic_img_size=True).eval()
+        theirs.load_state_dict(to_timm(vit_b_16), strict=True)
+        assert difference(ours["image"], theirs(image)) < TOLERANCE
+        assert difference(ours["upright"], theirs(upright)) < TOLERANCE
+
+
+def test_huggingface(vit_b_16: dict[str, Tensor], image, ids, ours) -> None:
+    transformers = pytest.importorskip("transformers")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        config = transformers.CLIPConfig(
+            text_config={"eos_token_id": 49407, "projection_dim": 512},
+            vision_config={"patch_size": 16, "projection_dim": 512},
+            projection_dim=512,
+        )
+        theirs = transformers.CLIPModel(config).eval()
+        theirs.load_state_dict(to_huggingface(vit_b_16), strict=True)
+        output = theirs(input_ids=ids, pixel_values=image)
+    # Its outputs are normalised.
+    assert difference(nn.functional.normalize(ours["image"], dim=-1), output.image_embeds) < TOLERANCE / 10
+    assert difference(nn.functional.normalize(ours["text"], dim=-1), output.text_embeds) < TOLERANCE / 10
+
+
+@pytest.mark.parametrize("mutation", ["one weight", "exact GELU", "eps", "no ln_pre"])
+def test_image_parity_finds(mutation: str, model: CLIP, image: Tensor, exact: dict[str, Tensor]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        mutate(model.visual, mutation, patch)
+        assert difference(model.encode_image(image), exact["image"]) > TOLERANCE
+
+
+@pytest.mark.parametrize("mutation", ["one weight", "exact GELU", "eps", "transposed projection", "no causal mask"])
+def test_text_parity_finds(mutation: str, model: CLIP, ids: Tensor, exact: dict[str, Tensor]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        mutate(model, mutation, patch)
+        assert difference(model.encode_text(ids), exact["text"]) > TOLERANCE
+
+
+def mutate(tower: nn.Module, mutation: str, patch: pytest.MonkeyPatch) -> None:
+    """Break one thing in a tower until the patch is undone."""
+    blocks = tower.transformer.resblocks
+    if mutation == "one weight":
+        weight = blocks[6].mlp.c_fc.weight.data.clone()
+        weight[11, 7] += 1e-2
+        patch.setattr(blocks[6].mlp.c_fc.weight, "data", weight)
+    elif mutation == "exact GELU":
+        for block in blocks:
+            patch.setattr(block.mlp, "activation", ACTIVATIONS["gelu"])
+    elif mutation == "eps":
+        for module in tower.modules():
+            if isinstance(module, nn.LayerNorm):
+                patch.setattr(module, "eps", 1e-6)
+    elif mutation == "no ln_pre":
+        patch.setitem(tower._modules, "ln_pre", nn.Identity())
+    elif mutation == "transposed projection":
+        patch.setattr(tower.text_projection, "data", tower.text_projection.data.T)
+    elif mutation == "no causal mask":
+        original = tower.transformer.forward
+        patch.setattr(tower.transformer, "forward", lambda x, causal: original(x))
+
+
+def test_mutations_are_undone(model: CLIP, ids: Tensor, exact: dict[str, Tensor]) -> None:
+    assert difference(model.encode_text(ids), exact["text"]) < TOLERANCE
+
+
+def test_trimming_padding_changes_nothing(model: CLIP, ids: Tensor, ours: dict[str, Tensor]) -> None:
+    assert difference(model.encode_text(ids, trim=True), ours["text"]) < TOLERANCE
+    assert np.isfinite(ours["text"]).all()

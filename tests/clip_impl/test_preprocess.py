@@ -1,0 +1,105 @@
+"""Preprocessing against torchvision on Pillow images, which is what OpenAI's own transform is made of."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from clip_impl.preprocess import MEAN, STD, Preprocess, openai_transform
+
+SIZES = [(76, 208), (208, 76), (224, 224), (225, 224), (31, 517), (640, 480), (1, 1), (223, 447)]
+
+
+def picture(size: tuple[int, int], mode: str = "RGB", seed: int = 0) -> Image.Image:
+    """Noise on a gradient, (width, height)."""
+    generator = np.random.default_rng(seed)
+    pixels = generator.integers(0, 120, (size[1], size[0], 4)) + np.linspace(0, 130, size[0])[None, :, None]
+    image = Image.fromarray(pixels.astype(np.uint8))
+    if mode == "I;16":
+        return Image.fromarray((pixels[..., 0] * 200).astype(np.uint16))
+    return image if mode == "RGBA" else image.convert(mode)
+
+
+@pytest.fixture(scope="module")
+def transforms():
+    return pytest.importorskip("torchvision.transforms", exc_type=ImportError)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "RGBA", "LA"])
+def test_openais_transform(size, mode, transforms):
+    steps = [
+        transforms.Resize(224, interpolation=transforms.InterpolationMode.BICUBIC),
+        transforms.CenterCrop(224),
+        lambda image: image.convert("RGB"),
+        transforms.ToTensor(),
+        transforms.Normalize(MEAN, STD),
+    ]
+    image = picture(size, mode)
+    theirs = transforms.Compose(steps)(image)
+    ours = openai_transform()(image)
+    assert ours.shape == (3, 224, 224)
+    assert (ours - theirs).abs().max() < 1e-6
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("target", [(224, 224), (256, 128), (128, 64)])
+def test_squash(size, target, transforms):
+    steps = [
+        transforms.Resize(target, interpolation=transforms.InterpolationMode.BICUBIC),
+        transforms.ToTensor(),
+        transforms.Normalize(MEAN, STD),
+    ]
+    image = picture(size)
+    theirs = transforms.Compose(steps)(image)
+    ours = Preprocess(size=target)(image)
+    assert ours.shape == (3, *target)
+    assert ours.dtype == torch.float32
+    assert (ours - theirs).abs().max() < 1e-6
+
+
+def test_squash_is_the_default_and_keeps_head_and_feet():
+    # White stripes at both ends of a tall crop: squashing keeps them, OpenAI's centre crop loses them.
+    image = Image.new("RGB", (80, 240))
+    for top in (0, 220):
+        image.paste((255, 255, 255), (0, top, 80, top + 20))
+    squashed = Preprocess().to_uint8(image)
+    assert squashed[:, :14].min() > 200
+    assert squashed[:, -14:].min() > 200
+    assert openai_transform().to_uint8(image).max() == 0
+
+
+def test_longest_shows_everything_on_the_mean_colour():
+    image = Image.new("RGB", (50, 100), "red")
+    result = Preprocess(size=(64, 64), resize_mode="longest").to_uint8(image)
+    mean = torch.tensor([round(255 * value) for value in MEAN], dtype=torch.uint8)
+    assert (result[:, :, 16:48] == torch.tensor([255, 0, 0], dtype=torch.uint8)[:, None, None]).all()
+    assert (result[:, :, :16] == mean[:, None, None]).all()
+    assert (result[:, :, 48:] == mean[:, None, None]).all()
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "I;16"])
+@pytest.mark.parametrize("resize_mode", ["squash", "shortest", "longest"])
+def test_any_mode_of_image(mode, resize_mode):
+    image = picture((40, 90), "RGB").convert(mode) if mode != "I;16" else picture((40, 90), mode)
+    result = Preprocess(size=(96, 48), resize_mode=resize_mode).to_uint8(image)
+    assert result.shape == (3, 96, 48)
+    assert result.dtype == torch.uint8
+
+
+def test_uint8_and_float_tell_the_same():
+    image = picture((70, 130))
+    preprocess = Preprocess(size=(32, 16))
+    pixels = preprocess.to_uint8(image).double() / 255
+    wanted = torch.stack([(pixels[c] - MEAN[c]) / STD[c] for c in range(3)])
+    assert (preprocess(image) - wanted).abs().max() < 1e-6
+
+
+def test_the_picture_stays_as_it_was():
+    image = picture((70, 130), "RGBA")
+    before = image.tobytes()
+    Preprocess()(image)
+    openai_transform()(image)
+    assert (image.mode, image.size, image.tobytes()) == ("RGBA", (70, 130), before)

@@ -1,0 +1,89 @@
+"""The embedded default learns, and its attention lies where it should: the demo itself, run once."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from focuscli.data.folder import read_folder
+from focuscli.demo import HOME_STYLE, OTHER_STYLE, Demo
+from focuscli.recognizer import Recognizer
+from focuscli.synthetic import read_boxes
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("demo")
+    demo = Demo(folder)
+    for style in (HOME_STYLE, OTHER_STYLE):
+        demo.draw(style)
+    for _ in demo.train(demo.open_run()):
+        pass
+    return demo
+
+
+def mass_inside(heat, box, size):
+    """Share of a patch map's mass that lies in a box of the image: every patch counts by the area it shares with it."""
+    rows, columns = heat.shape
+    width, height = size
+
+    def shares(count, length, low, high):
+        edges = np.arange(count + 1) * length / count
+        return np.clip(np.minimum(edges[1:], high) - np.maximum(edges[:-1], low), 0, None) / (length / count)
+
+    x0, y0, x1, y1 = box
+    inside = np.outer(shares(rows, height, y0, y1), shares(columns, width, x0, x1))
+    return float((heat * inside).sum() / heat.sum())
+
+
+def attention_in(demo, phrase, name, regions):
+    """Over test drawings that show an attribute: mean mass of its map in the union of regions, and what an even map has."""
+    dataset = read_folder(demo.folder / f"data-{HOME_STYLE}")
+    boxes = {entry["image"]: entry["boxes"] for entry in read_boxes(dataset.path)}
+    test = [i for i in dataset.select("test") if dataset.labels[i, dataset.schema.index(name)] == 1][:60]
+    paths = [dataset.image_path(int(i)) for i in test]
+    heat = Recognizer.from_checkpoint(demo.folder / "run", device="cpu").attention(paths, [phrase]).heat[:, 0]
+    inside, even = [], []
+    for index, path, values in zip(test, paths, heat, strict=True):
+        with Image.open(path) as image:
+            size = image.size
+        found = [boxes[dataset.images[index]][region] for region in regions]
+        union = (*np.min(found, axis=0)[:2], *np.max(found, axis=0)[2:])
+        inside.append(mass_inside(values, union, size))
+        even.append(mass_inside(np.ones_like(values), union, size))
+    return float(np.mean(inside)), float(np.mean(even))
+
+
+def test_it_learns(demo):
+    home = demo.evaluate(HOME_STYLE)
+    assert home.metrics["mA"] >= 0.85
+    assert home.weights == "from scratch"
+    other = demo.evaluate(OTHER_STYLE)
+    assert 0.5 < other.metrics["mA"] < home.metrics["mA"]
+    assert any("another domain" in note for note in other.notes)
+
+
+def test_hat_looks_at_the_head(demo):
+    inside, even = attention_in(demo, "hat", "Hat", ["head"])
+    assert inside > 0.5
+    assert inside > 3 * even
+
+
+def test_trousers_look_at_the_legs(demo):
+    inside, even = attention_in(demo, "trousers", "Trousers", ["lower", "foot"])
+    assert inside > 0.5
+    assert inside > 1.5 * even
+
+
+def test_what_it_leaves_behind(demo):
+    result = demo.show(demo.evaluate(HOME_STYLE), demo.evaluate(OTHER_STYLE))
+    for picture in (result.attention, result.tokens):
+        with Image.open(picture) as image:
+            assert image.format == "PNG"
+            assert min(image.size) > 300
+    assert len(result.predictions) == 4
+    assert all(set(line["scores"]) >= {"hat", "trousers"} for line in result.predictions)
+    assert any(line["unseen"] for line in result.predictions)
