@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import re
 import shutil
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from focuscli.errors import RequirementError
+from focuscli.errors import InputError, RequirementError
 
 Progress = Callable[[int, int | None], None]
 """Called with the bytes there are and the bytes there will be (None where the server does not say)."""
@@ -26,10 +27,12 @@ def download(url: str, part: Path, progress: Progress | None = None) -> None:
     Asks for the rest by HTTP Range; a server that knows no ranges sends everything, and the file starts anew.
 
     Raises:
+        InputError: `url` is malformed.
         RequirementError: no connection, a refusal by the server, a transfer that broke off, a full disk. What has
             arrived stays in `part`.
     """
-    part.parent.mkdir(parents=True, exist_ok=True)
+    with _writing(part):
+        part.parent.mkdir(parents=True, exist_ok=True)
     start = part.stat().st_size if part.exists() else 0
     try:
         _transfer(url, part, start, progress)
@@ -44,14 +47,12 @@ def download(url: str, part: Path, progress: Progress | None = None) -> None:
             return  # Nothing is left to send.
         part.unlink()
         download(url, part, progress)
-    except (http.client.HTTPException, TimeoutError, ConnectionError, urllib.error.URLError) as error:
+    except (http.client.InvalidURL, ValueError) as error:
+        raise InputError(f"{url} is no usable address: {error}.", "It looks like https://HOST/FOLDER/FILE") from error
+    except (http.client.HTTPException, OSError) as error:
         broke_off = isinstance(error, http.client.IncompleteRead)
         reason = "it broke off" if broke_off else getattr(error, "reason", None) or str(error) or type(error).__name__
         raise RequirementError(f"The download of {url} failed: {reason}. {_kept(part)}", _AGAIN) from error
-    except OSError as error:
-        raise RequirementError(
-            f"Cannot write {part}: {error.strerror or error}.", "Free some space, or set FOCUS_HOME to another disk."
-        ) from error
 
 
 def _transfer(url: str, part: Path, start: int, progress: Progress | None) -> None:
@@ -70,14 +71,30 @@ def _transfer(url: str, part: Path, start: int, progress: Progress | None) -> No
                 "Free some space, or set FOCUS_HOME to another disk.",
             )
         done = start
-        with part.open("ab" if start else "wb") as file:
+        with _writing(part):
+            file = part.open("ab" if start else "wb", buffering=0)
+        with file:
             while block := response.read(_BLOCK):
-                file.write(block)
+                rest = memoryview(block)
+                with _writing(part):
+                    while rest:  # An unbuffered write may take only a part.
+                        rest = rest[file.write(rest) :]
                 done += len(block)
                 if progress is not None:
                     progress(done, total)
     if total is not None and done < total:
         raise http.client.IncompleteRead(b"", total - done)
+
+
+@contextlib.contextmanager
+def _writing(part: Path) -> Iterator[None]:
+    """Tells a full or forbidden disk from a broken connection: both are OSError."""
+    try:
+        yield
+    except OSError as error:
+        raise RequirementError(
+            f"Cannot write {part}: {error.strerror or error}.", "Free some space, or set FOCUS_HOME to another disk."
+        ) from error
 
 
 def _total(content_range: str | None) -> int | None:

@@ -104,10 +104,14 @@ def resolve_weights(spec: str | None) -> Path:
 def _install_download(url: str, progress: Progress | None) -> InstalledWeights:
     if paths.offline():
         raise _offline(f"Downloading is off (FOCUS_OFFLINE=1), so {url} cannot be fetched.")
-    address = urllib.parse.urlsplit(url)
-    parts = address.path.strip("/").split("/")
+    try:
+        address = urllib.parse.urlsplit(url)
+        host = address.hostname
+    except ValueError:
+        host = None
+    parts = address.path.strip("/").split("/") if host else [""]
     name = Path(urllib.parse.unquote(parts[-1])).name
-    if not address.hostname or not name:
+    if not name:
         raise InputError(f"{url} is no address of a file.", "It looks like https://HOST/FOLDER/FILE")
     # Every hub has a model.safetensors: what has arrived of one must not be taken for the beginning of another.
     part = paths.weights_dir() / f"{name}.{hashlib.sha256(url.encode()).hexdigest()[:8]}.part"

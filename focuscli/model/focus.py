@@ -80,9 +80,14 @@ class FocusModel(nn.Module):
         return self.prompts.texts
 
     def freeze(self, *, text_tower: bool) -> None:
-        """Fix what does not train: the temperature always; with `text_tower` also all of the text side but the context
-        vectors (gradients still flow through it into them)."""
+        """Fix what does not train: the temperature and the token embedding always; with `text_tower` all of the text side
+        but the context vectors (gradients still flow through it into them).
+
+        Without pretrained weights the tower trains on random token vectors: they tell the words apart as they are, and
+        updating 49,408 rows for the few dozen words of a schema would be most of a small model's optimiser step.
+        """
         self.clip.logit_scale.requires_grad_(False)
+        self.clip.token_embedding.requires_grad_(False)
         for name, parameter in self.clip.named_parameters():
             if text_tower and not name.startswith("visual."):
                 parameter.requires_grad_(False)

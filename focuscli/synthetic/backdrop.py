@@ -99,6 +99,12 @@ def _street(scene: Scene) -> None:
         scene.pole()
 
 
+def _studio(scene: Scene) -> None:
+    """A roll of grey paper behind and below the person, the same in every picture."""
+    scene.box(0, 0, 1, 1, (176, 180, 184))
+    scene.box(0, 0.82, 1, 1, (164, 168, 172))
+
+
 def _wall(scene: Scene) -> None:
     rng, low = scene.rng, scene.low
     joint = scaled(scene.wall, 0.82)
@@ -196,6 +202,7 @@ def _shop(scene: Scene) -> None:
 
 SCENES: dict[str, Callable[[Scene], None]] = {
     "street": _street,
+    "studio": _studio,
     "wall": _wall,
     "grass": _grass,
     "crowd": _crowd,

@@ -47,6 +47,19 @@ class Style:
 STYLES: dict[str, Style] = {
     style.name: style
     for style in (
+        Style(
+            "studio",
+            "studio: plain wall, even light, nothing in the way",
+            ("studio",),
+            scale=(0.89, 0.89),
+            jitter=0.0,
+            elevation=(0.0, 0.0),
+            brightness=(1.0, 1.0),
+            contrast=(1.0, 1.0),
+            blur=(0.0, 0.2),
+            noise=(0.0, 1.0),
+            depth=(0.0, 0.0),
+        ),
         Style("street", "street by day", ("street", "wall", "grass", "crowd", "crossing")),
         Style(
             "night",

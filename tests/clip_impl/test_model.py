@@ -1,0 +1,280 @@
+"""What the towers do beyond encoding: other sizes, extra tokens, masks, attention weights, reduced precision, gradients."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from clip_impl import TINY, VIT_B_16, CLIPConfig, TextConfig, VisionConfig, tokenize
+from clip_impl.layers import Attention, LayerNorm
+from clip_impl.model import CLIP, end_of_text_index
+from clip_impl.vision import resample_positional_embedding
+from clip_impl.weights import build_model
+
+TEXTS = ["a photo of a person with a red backpack", "hat"]
+
+
+@pytest.fixture(scope="module")
+def model(small: dict[str, Tensor], small_config: CLIPConfig) -> CLIP:
+    return build_model(small_config, small).eval()
+
+
+@pytest.fixture(scope="module")
+def images() -> Tensor:
+    return torch.randn(3, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture(scope="module")
+def ids() -> Tensor:
+    return tokenize(TEXTS)
+
+
+@pytest.fixture(autouse=True)
+def inference():
+    with torch.inference_mode():
+        yield
+
+
+def close(one: Tensor, other: Tensor, tolerance: float = 1e-5) -> bool:
+    return bool((one - other).abs().max() < tolerance)
+
+
+# Shapes
+
+
+def test_presets():
+    for config, count in ((VIT_B_16, 149_620_737), (TINY, None)):
+        with torch.device("meta"):
+            made = CLIP(config)
+        assert made.visual(torch.empty(2, 3, *config.vision.image_size, device="meta")).shape == (2, config.embed_dim)
+        if count is not None:
+            assert sum(parameter.numel() for parameter in made.parameters()) == count
+            assert len(made.state_dict()) == 302
+    assert TINY.vision.grid == (16, 8)
+
+
+def test_a_fresh_model_is_sound():
+    torch.manual_seed(0)
+    made = CLIP(TINY).eval()
+    logits, mirrored = made(torch.randn(2, 3, 128, 64), tokenize(TEXTS))
+    assert torch.isfinite(logits).all()
+    assert torch.equal(logits.T, mirrored)
+    assert made.logit_scale.exp().item() == pytest.approx(1 / 0.07)
+
+
+@pytest.mark.parametrize("size", [(224, 225), (8, 16), (0, 16)])
+def test_sizes_that_do_not_divide(size, model):
+    with pytest.raises(ValueError, match="nearest that does"):
+        VisionConfig(image_size=size, patch_size=16)
+    if size[0]:
+        with pytest.raises(ValueError, match="nearest that does"):
+            model.encode_image(torch.zeros(1, 3, *size))
+
+
+def test_widths_that_do_not_divide():
+    with pytest.raises(ValueError, match="vision width 100 does not divide by 3 heads"):
+        VisionConfig(width=100, heads=3)
+    with pytest.raises(ValueError, match="text width 64 does not divide by 0 heads"):
+        TextConfig(width=64, heads=0)
+
+
+# Features
+
+
+def test_normalised_features_have_unit_length(model, images, ids):
+    for raw, unit in (
+        (model.encode_image(images), model.encode_image(images, normalize=True)),
+        (model.encode_text(ids), model.encode_text(ids, normalize=True)),
+    ):
+        assert close(unit.norm(dim=-1), torch.ones(len(unit)))
+        assert close(F.normalize(raw, dim=-1), unit)
+
+
+def test_logits_are_scaled_cosines(model, images, ids):
+    per_image, per_text = model(images, ids)
+    cosines = F.cosine_similarity(model.encode_image(images)[:, None], model.encode_text(ids)[None], dim=-1)
+    assert close(per_image, model.logit_scale.exp() * cosines, 1e-4)
+    assert torch.equal(per_text, per_image.T)
+
+
+def test_an_image_does_not_depend_on_its_batch(model, images, ids):
+    together = model.encode_image(images)
+    assert all(close(model.encode_image(images[i : i + 1]), together[i : i + 1]) for i in range(3))
+    assert close(model.encode_text(ids[1:]), model.encode_text(ids)[1:])
+
+
+def test_trimming_is_exact_for_every_length(model):
+    ids = tokenize([" ".join(["hat"] * count) for count in (0, 1, 74, 75)])
+    for row in ids:
+        assert close(model.encode_text(row[None]), model.encode_text(row[None], trim=False))
+    assert model.encode_text(ids[:0]).shape == (0, 96)
+
+
+def test_what_follows_the_end_of_text_is_invisible(model, ids):
+    changed = ids.clone()
+    for row, end in enumerate(end_of_text_index(ids).tolist()):
+        changed[row, end + 1 :] = torch.randint(0, 49406, (76 - end,))
+    assert close(model.encode_text(changed, trim=False), model.encode_text(ids, trim=False))
+    padded = torch.where(ids == 0, 49407, ids)  # As Hugging Face pads.
+    assert close(model.encode_text(padded), model.encode_text(ids))
+
+
+def test_end_of_text_is_the_first_one():
+    ids = torch.tensor([[49406, 5, 49407, 49407, 0], [49406, 7, 9, 4, 0]])
+    assert end_of_text_index(ids).tolist() == [2, 0]
+
+
+def test_learned_prompts_enter_as_embeddings(model, ids):
+    embeddings = model.token_embedding(ids)
+    assert close(model.encode_text_embeddings(embeddings, end_of_text_index(ids)), model.encode_text(ids))
+    with pytest.raises(ValueError, match="78 tokens are more than the context length 77"):
+        model.encode_text_embeddings(torch.zeros(1, 78, 64), torch.tensor([3]))
+
+
+# Other sizes
+
+
+def test_the_positional_embedding_of_its_own_size_is_untouched(model):
+    embedding = model.visual.positional_embedding
+    assert resample_positional_embedding(embedding, (4, 4), (4, 4)) is embedding
+
+
+@pytest.mark.parametrize("grid", [(8, 4), (4, 8), (2, 2), (3, 5)])
+def test_resampling_keeps_class_row_and_directions(grid, model):
+    embedding = model.visual.positional_embedding
+    resampled = resample_positional_embedding(embedding, (4, 4), grid)
+    assert resampled.shape == (1 + grid[0] * grid[1], 128)
+    assert torch.equal(resampled[0], embedding[0])
+    # A ramp down the rows stays one, and columns stay equal: rows and columns are not mixed up.
+    ramp = torch.arange(4.0).repeat_interleave(4)[:, None].expand(16, 128)
+    rows = resample_positional_embedding(torch.cat([embedding[:1], ramp]), (4, 4), grid)[1:, 0].reshape(grid)
+    assert (rows.diff(dim=0) > 0.2).all()
+    assert close(rows, rows[:, :1].expand(grid))
+
+
+def test_resampling_works_in_half_precision_and_under_autocast(model):
+    embedding = model.visual.positional_embedding
+    wanted = resample_positional_embedding(embedding, (4, 4), (8, 4))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(resample_positional_embedding(embedding, (4, 4), (8, 4)), wanted)
+    half = resample_positional_embedding(embedding.bfloat16(), (4, 4), (8, 4))
+    assert half.dtype == torch.bfloat16
+    assert close(half.float(), wanted, 0.01)
+
+
+# Extra tokens, masks, attention weights
+
+
+def test_prefix_tokens_that_nobody_sees_change_nothing(model, images):
+    plain = model.visual.forward_tokens(images)
+    prefix = torch.randn(2, 128)
+    mask = torch.ones(19, 19, dtype=torch.bool)
+    mask[2:, :2] = False  # Image tokens do not attend to the prefix.
+    got = model.visual.forward_tokens(images, prefix, mask)
+    assert close(got.class_token, plain.class_token)
+    assert close(got.patches, plain.patches)
+    assert got.prefix.shape == (3, 2, 128)
+    seen = model.visual.forward_tokens(images, prefix)
+    assert not close(seen.class_token, plain.class_token, 1e-3)
+
+
+def test_attention_weights_are_those_that_were_used():
+    torch.manual_seed(0)
+    layer = Attention(32, 4)
+    torch.nn.init.normal_(layer.in_proj_weight, std=0.3)
+    x = torch.randn(2, 7, 32)
+    mask = torch.rand(7, 7) < 0.6
+    mask.fill_diagonal_(True)
+    for options in ({}, {"mask": mask}, {"causal": True}):
+        fast, none = layer(x, **options)
+        slow, weights = layer(x, need_weights=True, **options)
+        assert none is None
+        assert close(fast, slow)
+        assert weights.shape == (2, 4, 7, 7)
+        assert close(weights.sum(dim=-1), torch.ones(2, 4, 7))
+        allowed = options.get("mask", torch.ones(7, 7, dtype=torch.bool).tril() if options else None)
+        if allowed is not None:
+            assert (weights[:, :, ~allowed] == 0).all()
+            assert (weights[:, :, allowed] > 0).all()
+
+
+def test_attention_equals_torchs_module():
+    torch.manual_seed(0)
+    ours, theirs = Attention(32, 4), torch.nn.MultiheadAttention(32, 4, batch_first=True)
+    ours.load_state_dict(theirs.state_dict(), strict=True)
+    x = torch.randn(2, 7, 32)
+    wanted, weights = theirs(x, x, x, average_attn_weights=False)
+    got, our_weights = ours(x, need_weights=True)
+    assert close(got, wanted)
+    assert close(our_weights, weights)
+
+
+@pytest.mark.parametrize("layers", [0, 1, 3])
+def test_attention_of_the_last_layers(layers, model, images):
+    plain = model.visual.forward_tokens(images)
+    got = model.visual.forward_tokens(images, attention_layers=layers)
+    assert [tuple(weights.shape) for weights in got.attention] == [(3, 2, 17, 17)] * layers
+    assert got.grid == (4, 4)
+    assert close(got.patches, plain.patches)
+
+
+def test_features_are_the_projected_class_token(model, images):
+    tokens = model.visual.forward_tokens(images)
+    assert close(model.visual.project(tokens.class_token), model.visual(images))
+    assert model.visual.project(tokens.patches).shape == (3, 16, 96)
+
+
+# Precision and gradients
+
+
+@pytest.mark.parametrize("how", ["autocast", "weights"])
+def test_bfloat16_is_close(how, model, images, ids):
+    exact = [model.encode_image(images), model.encode_text(ids)]
+    if how == "autocast":
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            rough = [model.encode_image(images), model.encode_text(ids)]
+    else:
+        half = copy.deepcopy(model).bfloat16()
+        rough = [half.encode_image(images), half.encode_text(ids)]
+        assert {features.dtype for features in rough} == {torch.bfloat16}
+        logits, _ = half(images, ids)
+        assert close(logits.float(), model(images, ids)[0], 3)
+    for one, other in zip(exact, rough, strict=True):
+        assert F.cosine_similarity(one, other.float(), dim=-1).min() > 0.999
+        assert not torch.equal(one, other.float())
+
+
+def test_layer_norm_of_another_dtype_is_computed_in_fp32():
+    norm = LayerNorm(16)
+    torch.nn.init.normal_(norm.weight)
+    x = 1000 + torch.randn(4, 16).bfloat16()
+    wanted = F.layer_norm(x.float(), (16,), norm.weight, norm.bias, 1e-5).bfloat16()
+    assert torch.equal(norm(x), wanted)
+    assert norm(x).dtype == torch.bfloat16
+
+
+def test_gradient_checkpointing_gives_the_same_gradients(small, small_config, images, ids):
+    with torch.inference_mode(False), torch.enable_grad(), warnings.catch_warnings():
+        gradients = []
+        for checkpointing in (False, True):
+            made = build_model(small_config, small).train()
+            for tower in (made.transformer, made.visual.transformer):
+                tower.gradient_checkpointing = checkpointing
+            logits, _ = made(images.clone(), ids.clone())
+            logits.square().mean().backward()
+            assert all(parameter.grad is not None for parameter in made.parameters())
+            gradients.append({name: parameter.grad for name, parameter in made.named_parameters()})
+    for name, gradient in gradients[0].items():
+        assert torch.allclose(gradient, gradients[1][name], rtol=1e-4, atol=1e-6), name
+        assert gradient.abs().max() > 0, name
+
+
+def test_activation_matters(small, small_config, images):
+    other = build_model(replace(small_config, activation="gelu"), small).eval()
+    assert not close(other.encode_image(images), build_model(small_config, small).encode_image(images), 1e-2)
