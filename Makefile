@@ -39,6 +39,7 @@ $(BIN)/python:
 	    echo "$$("$(PYTHON)" --version 2>&1) is too old: FOCUS needs Python 3.11 or newer." >&2; \
 	    echo "Name a newer one: make install PYTHON=python3.12" >&2; exit 1; }
 	"$(PYTHON)" -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
 
 $(VENV)/.installed: $(METADATA) | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .

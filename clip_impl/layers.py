@@ -56,7 +56,7 @@ class Attention(nn.Module):
         batch, length, width = x.shape
         projected = F.linear(x, self.in_proj_weight, self.in_proj_bias)
         # [B, T, 3W] -> 3 x [B, heads, T, W / heads]
-        query, key, value = projected.view(batch, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        query, key, value = projected.view(batch, length, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
         weights = None
         if need_weights:
             scores = query @ key.mT * (width // self.heads) ** -0.5

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import json
 import math
 import os
 import re
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from focuscli import machine, paths
+from focuscli import files, machine, paths
 from focuscli.errors import FocusError
 
 Status = Literal["ok", "warn", "missing", "failed"]
@@ -168,7 +169,13 @@ def check_weights() -> list[Check]:
     size = path.stat().st_size
     if not size:
         return [Check("weights", "failed", f"{path} is empty", "focus prepare weights --force")]
-    return [Check("weights", "ok", f"{path} ({size / 1024**2:,.0f} MiB)")]
+    digest = files.file_sha256(path)
+    recorded = _recorded_sha256(path)
+    if recorded is not None and recorded != digest:
+        detail = f"{path} has changed since it was installed: sha256 {digest[:8]}..., was {recorded[:8]}..."
+        return [Check("weights", "failed", detail, "focus prepare weights --force")]
+    agrees = "ok" if recorded else "not compared, no record of it"
+    return [Check("weights", "ok", f"{path} ({size / 1024**2:,.0f} MiB, sha256 {digest[:8]}... {agrees})")]
 
 
 def check_datasets() -> list[Check]:
@@ -236,6 +243,15 @@ CHECKS: dict[str, Callable[[], list[Check]]] = {
     "disk": check_disk,
     "downloads": check_offline,
 }
+
+
+def _recorded_sha256(path: Path) -> str | None:
+    """What `focus prepare weights` noted beside the file; None for a file that was put there by hand."""
+    try:
+        recorded = json.loads(path.with_name(f"{path.name}.json").read_text(encoding="utf-8"))["sha256"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return str(recorded)
 
 
 def _torchvision_cure() -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import re
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -25,27 +26,54 @@ EXIT_CODES = {
     5: "the command ran, and a check failed",
     130: "interrupted; what could be saved is saved",
 }
-GLOBAL_FLAGS = ("--json", "-q", "--quiet", "-v", "--verbose")
+GLOBAL_FLAGS = ("--json", "-q", "--quiet", "-v", "--verbose", "--version")
 GLOBAL_VALUES = ("--home",)
 
 
-class FocusGroup(TyperGroup):
+class Stopped(Exception):
+    """Carries Ctrl-C or a closed pipe past the parser, which would end the program on them without a message."""
+
+    def __init__(self, reason: BaseException) -> None:
+        super().__init__()
+        self.reason = reason
+
+
+class ListingGroup(TyperGroup):
+    """Shows each command's whole first line in --help instead of cutting it off."""
+
+    def format_commands(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override]
+        found = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        rows = [(name, command.get_short_help_str(limit=400)) for name, command in found if command is not None]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
+class FocusGroup(ListingGroup):
     """Takes global options anywhere on the line, and turns every exception into one message and an exit code."""
 
     def main(  # type: ignore[override]
         self, args: Sequence[str] | None = None, *, standalone_mode: bool = True, **extra: Any
     ) -> Any:
         given = hoist_globals([*(sys.argv[1:] if args is None else args)])
-        render.configure(render.Settings(json="--json" in given[: _leading_globals(given)]))
+        render.configure(_settings(given))
         code = 0
         try:
             outcome = super().main(given, standalone_mode=False, **extra)
             code = outcome if isinstance(outcome, int) else 0
+            sys.stdout.flush()
+        except Stopped as failure:
+            code = report(failure.reason)
         except BaseException as failure:
             code = report(failure)
         if standalone_mode:
             sys.exit(code)
         return code
+
+    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
+        try:
+            return super().invoke(ctx)
+        except (KeyboardInterrupt, BrokenPipeError) as reason:
+            raise Stopped(reason) from reason
 
 
 app = typer.Typer(
@@ -63,12 +91,16 @@ def focus(
     json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout, also for errors.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Tracebacks of errors.")] = False,
-    home: Annotated[Path | None, typer.Option(help="Folder of datasets and weights; default: FOCUS_HOME.")] = None,
+    home: Annotated[
+        str | None, typer.Option(metavar="FOLDER", help="Folder of datasets and weights; default: FOCUS_HOME.")
+    ] = None,
     version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
 ) -> None:
     render.configure(render.Settings(json, quiet, verbose))
     if home is not None:
-        os.environ["FOCUS_HOME"] = str(home)
+        if not home:
+            raise typer.BadParameter("--home wants a folder.")
+        os.environ["FOCUS_HOME"] = home
     if version:
         print(f"focus {__version__}")
         raise typer.Exit
@@ -96,7 +128,7 @@ def hoist_globals(arguments: Sequence[str]) -> list[str]:
     for argument in waiting:
         if argument == "--":
             others += [argument, *waiting]
-        elif argument in GLOBAL_FLAGS or argument.startswith(tuple(f"{name}=" for name in GLOBAL_VALUES)):
+        elif _is_global_flag(argument) or argument.startswith(tuple(f"{name}=" for name in GLOBAL_VALUES)):
             globals_.append(argument)
         elif argument in GLOBAL_VALUES:
             globals_ += [argument, *(value for value in [next(waiting, None)] if value is not None)]
@@ -108,8 +140,13 @@ def hoist_globals(arguments: Sequence[str]) -> list[str]:
 def report(failure: BaseException) -> int:
     """Show one message for an exception and return the exit code that it means."""
     code, problem, hint = describe(failure)
-    if problem:
-        render.error(code, problem, hint, failure)
+    try:
+        if problem:
+            render.error(code, problem, hint, failure)
+        sys.stdout.flush()
+    except OSError:
+        # The place of the message is itself full or gone; the exit code is all that can still be told.
+        _discard_stdout()
     return code
 
 
@@ -125,7 +162,7 @@ def describe(failure: BaseException) -> tuple[int, str, str | None]:
         return 130, "Interrupted.", None
     if isinstance(failure, BrokenPipeError):
         # The reader of a pipe has gone (focus predict ... | head): nothing is wrong, and nobody listens.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_stdout()
         return 0, "", None
     if hasattr(failure, "format_message") and hasattr(failure, "exit_code"):  # the parser's own errors
         context = getattr(failure, "ctx", None)
@@ -152,15 +189,37 @@ def describe(failure: BaseException) -> tuple[int, str, str | None]:
     )
 
 
-def _leading_globals(arguments: Sequence[str]) -> int:
-    for position, argument in enumerate(arguments):
-        if argument not in (*GLOBAL_FLAGS, *GLOBAL_VALUES) and not argument.startswith("--home="):
-            return position
-    return len(arguments)
+def _is_global_flag(argument: str) -> bool:
+    return argument in GLOBAL_FLAGS or re.fullmatch("-[qv]{2,}", argument) is not None
+
+
+def _settings(arguments: Sequence[str]) -> render.Settings:
+    """The global options at the front of a hoisted line, for errors that come before the parser has read them."""
+    flags: list[str] = []
+    waiting = iter(arguments)
+    for argument in waiting:
+        if argument in GLOBAL_VALUES:
+            next(waiting, None)
+        elif _is_global_flag(argument):
+            flags.append(argument)
+        elif not argument.startswith("--home="):
+            break
+    short = "".join(flag for flag in flags if not flag.startswith("--"))
+    return render.Settings(
+        json="--json" in flags, quiet="--quiet" in flags or "q" in short, verbose="--verbose" in flags or "v" in short
+    )
+
+
+def _discard_stdout() -> None:
+    """Let what is still buffered for stdout go nowhere, so that the interpreter does not fail on it at its end."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def main() -> None:
     """Entry point of the console script."""
-    from focuscli.cli import commands  # noqa: F401  (registers the commands)
-
+    try:
+        from focuscli.cli import commands  # noqa: F401  (registers the commands)
+    except KeyboardInterrupt:
+        sys.exit(130)
     app()

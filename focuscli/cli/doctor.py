@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
+import typer
+
 from focuscli.cli import render
 from focuscli.cli.app import app
 from focuscli.errors import CheckFailed
@@ -21,9 +23,13 @@ def doctor_command() -> None:
         if check.cure:
             lines.append(f"{'':<8} {'':<14} -> {check.cure}")
     failed = [check.name for check in found if check.status == "failed"]
-    if not (failed and render.as_json()):
-        render.result({"checks": [asdict(check) for check in found]}, lines=lines)
+    data: dict[str, object] = {"checks": [asdict(check) for check in found]}
+    error = CheckFailed(f"{len(failed)} of {len(found)} checks failed: {', '.join(failed)}.", "Each cure stands above.")
+    if failed and render.as_json():
+        # one object for both: what failed is of use only with its cure
+        data["error"] = {"code": error.exit_code, "message": error.problem, "hint": "Each check has its cure."}
+        render.result(data, lines=[])
+        raise typer.Exit(error.exit_code)
+    render.result(data, lines=lines)
     if failed:
-        raise CheckFailed(
-            f"{len(failed)} of {len(found)} checks failed: {', '.join(failed)}.", "Each cure stands above."
-        )
+        raise error

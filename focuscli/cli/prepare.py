@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import difflib
+import tempfile
+from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from focuscli import paths
 from focuscli.cli import render, views
-from focuscli.cli.app import app
-from focuscli.cli.options import ForceOpt
+from focuscli.cli.app import ListingGroup, app
+from focuscli.cli.options import DryRunOpt, ForceOpt
+from focuscli.errors import InputError
+
+if TYPE_CHECKING:
+    from focuscli.data.report import PrepareReport
 
 prepare = typer.Typer(
-    help="Bring datasets and weights into the form that focus reads.", no_args_is_help=False, rich_markup_mode=None
+    cls=ListingGroup,
+    help="Bring datasets and weights into the form that focus reads.",
+    no_args_is_help=False,
+    rich_markup_mode=None,
 )
 app.add_typer(prepare, name="prepare")
 
@@ -37,19 +49,32 @@ def _out(out: Path | None, name: str) -> Path:
     return out if out is not None else paths.datasets_dir() / name
 
 
+@contextlib.contextmanager
+def _target(out: Path, *, force: bool, dry_run: bool) -> Iterator[Path]:
+    """`out` itself, or for a dry run a folder of its name that vanishes; what would stop the real run stops it too."""
+    if not dry_run:
+        yield out
+        return
+    if out.exists() and not force:
+        raise InputError(f"{out} exists already.", "The real run needs --force to replace it, or another --out.")
+    with tempfile.TemporaryDirectory(prefix="focus-dry-run-") as place:
+        yield Path(place) / out.resolve().name
+
+
 @prepare.command("peta")
 def peta_command(
     source: Annotated[Path, typer.Argument(help="PETA as downloaded: ten subsets, or images/ with PETA.mat.")],
     out: OutOpt = None,
     split: Annotated[str, typer.Option(help="official:0 to official:4, identity, or paper.")] = "official:0",
     force: ForceOpt = False,
+    dry_run: DryRunOpt = False,
     on_bad_image: OnBadImageOpt = OnBadImage.error,
 ) -> None:
     """PETA (19,000 images, 105 attributes, 35 evaluated)."""
     from focuscli.data.prepare import prepare_peta
 
-    target = _out(out, "peta")
-    with render.progress("checking images") as progress:
+    final = _out(out, "peta")
+    with _target(final, force=force, dry_run=dry_run) as target, render.progress("checking images") as progress:
         report = prepare_peta(
             source,
             target,
@@ -58,13 +83,13 @@ def peta_command(
             on_bad_image=on_bad_image.value,
             progress=progress,
         )
-    _done(report)
+    _done(dataclasses.replace(report, path=final), dry_run=dry_run)
 
 
 @prepare.command("csv")
 def csv_command(
     labels: Annotated[Path, typer.Argument(help="CSV: a column with image names, one 0/1 column per attribute.")],
-    out: Annotated[Path, typer.Option("--out", help="Dataset folder to write.")],
+    out: OutOpt = None,
     images: Annotated[
         Path | None, typer.Option("--images", help="Folder of the images; default: beside the CSV.")
     ] = None,
@@ -74,15 +99,20 @@ def csv_command(
     true: Annotated[str, typer.Option("--true", help="The word that means present.")] = "1",
     false: Annotated[str, typer.Option("--false", help="The word that means absent.")] = "0",
     force: ForceOpt = False,
+    dry_run: DryRunOpt = False,
     on_bad_image: OnBadImageOpt = OnBadImage.error,
 ) -> None:
     """Your own labels: writes schema.toml (guessed, for you to edit) and labels.csv."""
     from focuscli.data.prepare import prepare_csv
 
-    with render.progress("checking images") as progress:
+    if not labels.is_file():
+        raise _no_table(labels)
+    # `labels.csv` says nothing; then its folder's name is the better one
+    final = _out(out, labels.resolve().parent.name if labels.stem == "labels" else labels.stem)
+    with _target(final, force=force, dry_run=dry_run) as target, render.progress("checking images") as progress:
         report = prepare_csv(
             labels,
-            out,
+            target,
             images=images,
             schema=schema,
             true=true,
@@ -91,7 +121,7 @@ def csv_command(
             on_bad_image=on_bad_image.value,
             progress=progress,
         )
-    _done(report)
+    _done(dataclasses.replace(report, path=final), dry_run=dry_run)
 
 
 @prepare.command("synthetic")
@@ -99,7 +129,9 @@ def synthetic_command(
     out: OutOpt = None,
     images: Annotated[int, typer.Option(min=20, help="How many drawings.")] = 1600,
     seed: Annotated[int, typer.Option(help="The same seed draws the same.")] = 0,
-    style: Annotated[str, typer.Option(help="Camera style: street, night or indoor.")] = "street",
+    style: Annotated[
+        str, typer.Option(help="Camera style: street, night, indoor, ...; a wrong one lists them.")
+    ] = "street",
     force: ForceOpt = False,
 ) -> None:
     """Drawn pedestrians with exact boxes: for trying out, tests and pictures."""
@@ -140,14 +172,27 @@ def weights_command(
     )
 
 
-def _done(report: object) -> None:
-    from focuscli.data.report import PrepareReport
+def _no_table(labels: Path) -> InputError:
+    """The error for a CSV that is not there, with the nearest name in its folder."""
+    if labels.is_dir():
+        return InputError(
+            f"{labels} is a folder, not a CSV file.", f"Name the file: focus prepare csv {labels}/FILE.csv"
+        )
+    names = [file.name for file in labels.parent.glob("*.csv")]
+    close = difflib.get_close_matches(labels.name, names, n=1)
+    hint = (
+        f"Did you mean {labels.parent / close[0]}?"
+        if close
+        else "Example: focus prepare csv labels.csv --images FOLDER"
+    )
+    return InputError(f"No such file: {labels}.", hint)
 
-    assert isinstance(report, PrepareReport)
+
+def _done(report: PrepareReport, *, dry_run: bool = False) -> None:
     if render.as_json():
-        values = {**report.__dict__, "path": str(report.path)}
+        values = {**report.__dict__, "path": str(report.path), "dry_run": dry_run}
         render.result(values, lines=[])
         return
     known = report.path == paths.datasets_dir() / report.path.name
     name = report.path.name if known else str(report.path)
-    views.prepared(report, next_command=f"focus train --dataset {name}")
+    views.prepared(report, next_command=f"focus train --dataset {name}", dry_run=dry_run)

@@ -85,11 +85,11 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: Seq
     for position, name in enumerate(columns):
         grid.add_column(name, justify="right" if position in numbers else "left", overflow="fold")
     for row in rows:
-        # rich would read square brackets in a user's own words as markup
-        grid.add_row(*(cell.replace("[", "\\[") for cell in row))
-    out = Console(highlight=False, markup=True, emoji=False)
+        grid.add_row(*row)
+    # without markup: square brackets in a user's own words are words
+    out = Console(highlight=False, markup=False, emoji=False)
     if not out.is_terminal:
-        out = Console(highlight=False, markup=True, emoji=False, width=max(out.width, 160))
+        out = Console(highlight=False, markup=False, emoji=False, width=max(out.width, 160))
     out.print(grid)
 
 

@@ -39,7 +39,7 @@ def configuration(values: Mapping[str, Mapping[str, Any]], origins: Mapping[str,
     render.table(("setting", "value", "from"), rows)
 
 
-def prepared(report: PrepareReport, *, next_command: str | None) -> None:
+def prepared(report: PrepareReport, *, next_command: str | None, dry_run: bool = False) -> None:
     """What `focus prepare` found and wrote."""
     others = report.attributes - report.evaluated
     render.note(
@@ -56,6 +56,9 @@ def prepared(report: PrepareReport, *, next_command: str | None) -> None:
         render.note(f"  {line}")
     for line in report.warnings:
         render.warn(line)
+    if dry_run:
+        render.note(f"  dry run: nothing was written to {report.path}       {report.seconds:.1f} s")
+        return
     render.note(f"  wrote {report.path}       {report.seconds:.1f} s")
     if next_command:
         render.note(f"  next: {next_command}")

@@ -230,6 +230,23 @@ def test_weights(
     assert (check.status, check.cure) == (status, cure)
 
 
+def test_weights_are_compared_with_what_was_installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from focuscli import files, weights
+
+    file = tmp_path / "x.pt"
+    file.write_bytes(b"weights")
+    monkeypatch.setattr(weights, "installed_weights", lambda: file)
+    assert "no record" in one(doctor.check_weights()).detail
+    files.write_json(tmp_path / "x.pt.json", {"sha256": files.file_sha256(file)})
+    assert one(doctor.check_weights()).detail.endswith("ok)")
+    file.write_bytes(b"weighty")
+    check = one(doctor.check_weights())
+    assert (check.status, check.cure) == ("failed", "focus prepare weights --force")
+    assert "has changed" in check.detail
+    (tmp_path / "x.pt.json").write_text("[")
+    assert one(doctor.check_weights()).status == "ok"
+
+
 def test_datasets_none_prepared() -> None:
     check = one(doctor.check_datasets())
     assert (check.status, check.cure) == ("missing", "focus prepare synthetic")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -40,6 +42,8 @@ def test_version_and_module_entry():
         (["viz", "a.png", "--", "--json"], ["viz", "a.png", "--", "--json"]),
         (["--home=/x", "doctor"], ["--home=/x", "doctor"]),
         (["doctor", "--home"], ["--home", "doctor"]),
+        (["doctor", "-qv"], ["-qv", "doctor"]),
+        (["train", "--version"], ["--version", "train"]),
     ],
 )
 def test_global_options_work_before_and_after_the_command(given, expected):
@@ -60,6 +64,70 @@ def test_json_usage_errors_too(focus):
     outcome = focus("trian", "--json")
     assert outcome.code == 2
     assert "trian" in outcome.json["error"]["message"]
+
+
+def test_json_usage_errors_after_a_global_option_with_a_value(focus, tmp_path):
+    outcome = focus("--home", tmp_path, "trian", "--json")
+    assert outcome.code == 2
+    assert outcome.json["error"]["code"] == 2
+
+
+def test_home_must_name_a_folder(focus):
+    outcome = focus("--home=", "doctor")
+    assert outcome.code == 2
+    assert "--home" in outcome.stderr
+
+
+def test_help_shows_the_whole_line_of_each_command(focus):
+    listing = focus("--help").stdout
+    assert "..." not in listing
+    assert "predict, explain." in listing
+    assert "..." not in focus("prepare", "--help").stdout
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [(["help", "exit-codes"], 4), (["help", "exit-codes", "--json"], 4), (["eval", "-c", "nothing", "--json"], 3)],
+)
+def test_stdout_that_cannot_be_written_gives_no_traceback(arguments, code):
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "focuscli", *arguments]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+
+
+@pytest.mark.parametrize("flags", [[], ["--json"]])
+def test_a_reader_that_has_gone_is_no_error(flags):
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as closed:
+        command = [sys.executable, "-m", "focuscli", "help", "exit-codes", *flags]
+        done = subprocess.run(command, stdout=closed, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_doctor_that_fails_is_one_json_object_with_its_checks(focus, monkeypatch):
+    from focuscli import doctor
+
+    found = [doctor.Check("python", "ok", "3"), doctor.Check("torch", "failed", "not [there]", "pip install torch")]
+    monkeypatch.setattr(doctor, "checks", lambda: found)
+    outcome = focus("doctor", "--json")
+    assert outcome.code == outcome.json["error"]["code"] == 5
+    assert [check["cure"] for check in outcome.json["checks"]] == [None, "pip install torch"]
+    plain = focus("doctor")
+    assert plain.code == 5
+    assert "not [there]" in plain.stdout
+    assert "1 of 2 checks failed: torch." in plain.stderr
+
+
+def test_a_table_shows_brackets_and_backslashes_as_they_are(capsys):
+    from focuscli.cli import render
+
+    render.table(("a", "b"), [("[red] x", "\\[/x]")])
+    assert capsys.readouterr().out.splitlines()[1].split() == ["[red]", "x", "\\[/x]"]
 
 
 def test_an_error_is_two_lines_on_stderr_and_nothing_on_stdout(focus):
@@ -131,6 +199,11 @@ OPTIONS = {
     "predict": "attribute checkpoint region format output strict batch workers device precision",
     "viz": "attribute output checkpoint region layers tokens alpha force device",
     "demo": "out images seed",
+    "doctor": "",
+    "prepare peta": "out split force dry-run on-bad-image",
+    "prepare csv": "out images schema true false force dry-run on-bad-image",
+    "prepare synthetic": "out images seed style force",
+    "prepare weights": "force",
 }
 
 
@@ -142,10 +215,10 @@ def test_the_options_of_each_command_are_a_contract(command):
     from focuscli.cli import commands  # noqa: F401
     from focuscli.cli.app import app
 
+    node = typer.main.get_command(app)
+    for part in command.split():
+        node = node.commands[part]
     found = {
-        option.lstrip("-")
-        for parameter in typer.main.get_command(app).commands[command].params
-        for option in parameter.opts[:1]
-        if option.startswith("--")
+        option.lstrip("-") for parameter in node.params for option in parameter.opts[:1] if option.startswith("--")
     }
     assert found - {"help"} == set(OPTIONS[command].split())
