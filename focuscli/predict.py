@@ -67,7 +67,6 @@ def predict(
     Raises:
         InputError: with `strict`, the first image that cannot be read.
     """
-    recognizer.encode_texts(texts)  # Too long or empty a text must fail before the first image is read.
     with ThreadPoolExecutor(max(1, workers)) as pool:
         for batch in evenly(len(paths), batch_size):
             opened = [*pool.map(_open, [paths[index] for index in batch])]

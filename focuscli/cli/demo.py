@@ -14,7 +14,7 @@ from focuscli.cli.app import app
 @app.command("demo")
 def demo_command(
     out: Annotated[Path, typer.Option("--out", help="Folder for everything that the demo writes.")] = Path("demo"),
-    images: Annotated[int, typer.Option(min=80, help="Drawings of the first camera style.")] = 1600,
+    images: Annotated[int, typer.Option(min=80, help="Drawings of the first camera style.")] = 2400,
     seed: Annotated[int, typer.Option(help="Seed of the drawings.")] = 0,
 ) -> None:
     """The whole workflow on drawn pedestrians: draw, train, evaluate, predict, explain."""
@@ -24,7 +24,7 @@ def demo_command(
     from focuscli.errors import InputError
 
     marker = out / ".focus-demo"
-    if out.exists() and any(out.iterdir()) and not marker.exists():
+    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not marker.exists())):
         raise InputError(f"{out} holds something else than an earlier demo; nothing was changed.", "Give --out FOLDER.")
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True, exist_ok=True)

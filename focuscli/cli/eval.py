@@ -57,14 +57,20 @@ def eval_command(
         )
     written = _report_file(recognizer.folder, report.dataset, split, threshold)
     write_json(written, report.to_json())
-    views.evaluation(report, per_attribute=per_attribute, written=written)
     missed = [
         f"{name} is {100 * (report.metrics[name] or 0):.2f}, not at least {value:g}"
         for name, value in marks
         if not 100 * (report.metrics[name] or 0) >= value
     ]
+    failure = CheckFailed("; ".join(missed) + f" ({report.threshold_source}).")
+    if missed and render.as_json():
+        # One object for both: the figures are of use also where a mark is missed.
+        error = {"code": failure.exit_code, "message": failure.problem, "hint": None}
+        render.result({**report.to_json(), "error": error}, lines=[])
+        raise typer.Exit(failure.exit_code)
+    views.evaluation(report, per_attribute=per_attribute, written=written)
     if missed:
-        raise CheckFailed("; ".join(missed) + f" ({report.threshold_source}).")
+        raise failure
 
 
 def _report_file(checkpoint: Path, dataset: str, split: str, threshold: str) -> Path:

@@ -15,9 +15,9 @@ import typer
 from focuscli import paths
 from focuscli.cli import render, views
 from focuscli.cli.app import app
-from focuscli.cli.options import CheckpointOpt, DeviceOpt, PrecisionOpt, RegionOpt
+from focuscli.cli.options import CheckpointOpt, DeviceOpt, ForceOpt, PrecisionOpt, RegionOpt
 from focuscli.data.inputs import expand_images
-from focuscli.errors import UsageError
+from focuscli.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from focuscli.predict import Prediction, Skipped, TextDecision
@@ -41,6 +41,7 @@ def predict_command(
     region: RegionOpt = None,
     format_: Annotated[str | None, typer.Option("--format", help="table, jsonl or csv.")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write there instead of to stdout.")] = None,
+    force: ForceOpt = False,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first unreadable image.")] = False,
     batch: Annotated[int, typer.Option(min=1, help="Images per batch.")] = 32,
     workers: Annotated[int, typer.Option(min=1, help="Threads that decode images.")] = 2,
@@ -54,6 +55,8 @@ def predict_command(
     for number, words in enumerate(attribute or [], start=1):
         if not words.strip():
             raise UsageError(f"Text {number} is empty.", "Give each text at least one word.")
+    if output is not None and output.exists() and not force:
+        raise InputError(f"{output} exists already; nothing was changed.", "Add --force to replace it.")
     images = expand_images(inputs, sys.stdin)
     folder = paths.resolve_checkpoint(checkpoint)
 
@@ -62,6 +65,7 @@ def predict_command(
 
     recognizer = Recognizer.from_checkpoint(folder, device=device or "auto", precision=precision or "auto")
     texts = [recognizer.text(words, region=region) for words in attribute] if attribute else [*recognizer.attributes]
+    recognizer.encode_texts(texts)  # Too long a text is refused before anything is said or read.
     decisions = decide(recognizer, texts)
     views.assumptions(recognizer, decisions)
     results = predict(recognizer, images, texts, batch_size=batch, workers=workers, strict=strict)
@@ -77,6 +81,8 @@ def predict_command(
         write_text(output, buffer.getvalue())
         render.note(f"wrote {output}")
     views.skipped([(str(item.image), item.reason) for item in skipped], total=len(images))
+    if len(skipped) == len(images):
+        raise InputError(f"None of {len(images)} images can be read.")
 
 
 def _without_skipped(results: Iterator[Any], skipped: list[Any]) -> Iterator[Prediction]:

@@ -84,12 +84,15 @@ def training(run: Run, events: Iterable[Event]) -> None:
     """Consume a run: a moving line on a terminal, else one every ten seconds, and a val line per epoch."""
     from focuscli.engine.train import EpochEvent, StepEvent
 
+    # Without a terminal the step line, which says more, takes the place of the bar.
+    live = render.console().is_terminal
     with render.progress("training") as progress:
         last = time.monotonic()
         for event in events:
             if isinstance(event, StepEvent):
                 done = (event.epoch - 1) * event.steps + event.step
-                progress(done, run.trainer.total_steps)
+                if live:
+                    progress(done, run.trainer.total_steps)
                 if time.monotonic() - last >= render.LINE_EVERY_SECONDS:
                     last = time.monotonic()
                     render.note(_step_line(event, run))
@@ -208,7 +211,12 @@ def predictions(items: Iterator[Prediction], decisions: Sequence[TextDecision], 
 
 
 def looks(
-    images: Sequence[str], scores: Sequence[Sequence[float]], decisions: Sequence[TextDecision], *, written: Path
+    images: Sequence[str],
+    scores: Sequence[Sequence[float]],
+    decisions: Sequence[TextDecision],
+    *,
+    weights: str,
+    written: Path,
 ) -> None:
     """Scores beside a written attention grid."""
     data = {
@@ -223,6 +231,7 @@ def looks(
         "thresholds": {d.text.phrase: round(d.threshold, 4) for d in decisions},
         "threshold_source": {d.text.phrase: d.threshold_source for d in decisions},
         "unseen": [d.text.phrase for d in decisions if not d.seen],
+        "weights": weights,
     }
     lines = []
     for image, row in zip(images, scores, strict=True):

@@ -66,7 +66,13 @@ def viz_command(
     with atomic_path(target) as temporary:
         picture.save(temporary, format="PNG")
     views.assumptions(recognizer, decisions)
-    views.looks([str(image) for image in images], attention.scores.tolist(), decisions, written=target)
+    views.looks(
+        [str(image) for image in images],
+        attention.scores.tolist(),
+        decisions,
+        weights=recognizer.weights,
+        written=target,
+    )
 
 
 def split_arguments(arguments: list[str], texts: list[str]) -> tuple[list[Path], list[str]]:
@@ -78,7 +84,7 @@ def split_arguments(arguments: list[str], texts: list[str]) -> tuple[list[Path],
     images: list[Path] = []
     words: list[str] = []
     for argument in arguments:
-        if Path(argument).exists() or (glob.has_magic(argument) and glob.glob(argument)):
+        if Path(argument).is_file() or (glob.has_magic(argument) and glob.glob(argument)):
             images += expand_images([argument])
         elif looks_like_image(argument):
             parent = Path(argument).parent

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -240,7 +236,7 @@ def test_weights_that_are_none(focus, tmp_path):
     file.write_text("no weights")
     assert focus("prepare", "weights", file).code == 3
     assert focus("prepare", "weights", tmp_path / "missing.pt").code == 3
-    assert not list(paths.weights_dir().glob("*")) if paths.weights_dir().exists() else True
+    assert not list(paths.weights_dir().glob("*"))
 
 
 def test_an_error_of_the_library_keeps_its_code(focus, monkeypatch):
@@ -254,26 +250,20 @@ def test_an_error_of_the_library_keeps_its_code(focus, monkeypatch):
 
 
 @pytest.mark.parametrize("as_json", [True, False])
-def test_ctrl_c_while_drawing_says_so_and_leaves_nothing(tmp_path, as_json):
-    """A real process and a real signal: only there does the parser see it first."""
+def test_ctrl_c_while_writing_says_so_and_leaves_nothing(focus, monkeypatch, tmp_path, as_json):
+    from focuscli.files import atomic_folder
+
+    def interrupted(out, **_options):
+        with atomic_folder(out, overwrite=False) as folder:
+            (folder / "labels.csv").touch()
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr("focuscli.synthetic.prepare_synthetic", interrupted)
     out = tmp_path / "drawn"
-    command = [sys.executable, "-m", "focuscli", "prepare", "synthetic", "--images", "100000", "--out", str(out)]
-    process = subprocess.Popen(
-        [*command, *(["--json"] if as_json else [])],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and not any(tmp_path.iterdir()):
-        time.sleep(0.05)  # it is at work once its temporary folder is there
-    started = any(tmp_path.iterdir())
-    process.send_signal(signal.SIGINT)
-    stdout, stderr = process.communicate(timeout=60)
-    assert started, stderr
-    assert process.returncode == 130
-    assert "Traceback" not in stderr
-    assert "Interrupted." in (stdout if as_json else stderr)
+    outcome = focus("prepare", "synthetic", "--out", out, *(["--json"] if as_json else []))
+    assert outcome.code == 130
+    if as_json:
+        assert outcome.json["error"] == {"code": 130, "message": "Interrupted.", "hint": None}
+    else:
+        assert outcome.stderr == "error: Interrupted.\n"
     assert not any(tmp_path.iterdir())

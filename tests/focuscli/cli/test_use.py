@@ -230,3 +230,31 @@ def test_a_damaged_checkpoint_is_refused(focus, trained_run, crops, tmp_path):
     outcome = focus("predict", crops / "000.png", "-c", broken)
     assert outcome.code == 3
     assert "damaged" in outcome.stderr
+
+
+def test_a_missed_mark_as_json_is_one_object_with_the_figures(focus, trained_run):
+    outcome = focus("eval", "-c", trained_run, "--require", "mA>=100.1", "--json")
+    assert outcome.code == 5
+    assert outcome.json["error"]["code"] == 5
+    assert outcome.json["metrics"]["mA"] > 0
+
+
+def test_predict_replaces_no_file_unasked_and_fails_without_a_readable_image(focus, trained_run, crops, tmp_path):
+    target = tmp_path / "out.csv"
+    target.write_text("mine")
+    arguments = ("predict", crops / "000.png", "-c", trained_run, "--format", "csv", "-o", target)
+    assert focus(*arguments).code == 3
+    assert target.read_text() == "mine"
+    assert focus(*arguments, "--force").code == 0
+    (tmp_path / "broken.png").write_text("no picture")
+    assert focus("predict", tmp_path / "broken.png", "-c", trained_run).code == 3
+
+
+def test_viz_refuses_an_empty_text_and_takes_a_folder_name_for_a_text(focus, trained_run, crops, tmp_path, monkeypatch):
+    assert focus("viz", crops / "000.png", "", "-c", trained_run, "-o", tmp_path / "x.png").code == 2
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "hat").mkdir()
+    outcome = focus("viz", crops / "000.png", "hat", "-c", trained_run, "-o", tmp_path / "x.png", "--json")
+    assert outcome.code == 0
+    assert list(outcome.json["thresholds"]) == ["hat"]
+    assert outcome.json["weights"] == "from scratch"
