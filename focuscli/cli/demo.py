@@ -14,7 +14,7 @@ from focuscli.cli.app import app
 @app.command("demo")
 def demo_command(
     out: Annotated[Path, typer.Option("--out", help="Folder for everything that the demo writes.")] = Path("demo"),
-    images: Annotated[int, typer.Option(min=80, help="Drawings of the first camera style.")] = 2400,
+    images: Annotated[int, typer.Option(min=80, help="Drawings of the first camera style.")] = 2800,
     seed: Annotated[int, typer.Option(help="Seed of the drawings.")] = 0,
 ) -> None:
     """The whole workflow on drawn pedestrians: draw, train, evaluate, predict, explain."""
