@@ -138,7 +138,6 @@ def clip_shape_from_json(shape: Mapping[str, Any]) -> CLIPConfig:
 def load_clip(weights: Path) -> tuple[CLIP, str]:
     """CLIP from a weight file, in fp32, and its origin: file name and the head of its sha256."""
     from clip_impl.weights import load
-
     from focuscli.files import file_sha256
 
     clip, _ = load(weights, dtype=torch.float32)
