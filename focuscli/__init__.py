@@ -8,6 +8,7 @@ recognizer.scores(["crop.jpg"], ["backpack", "red scarf"])
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,9 +19,11 @@ __all__ = ["Recognizer", "__version__"]
 
 
 def __getattr__(name: str) -> object:
-    """`Recognizer` brings torch with it and is loaded on first use."""
+    """`Recognizer`, `losses` and `metrics` bring torch or numpy with them and are loaded on first use."""
     if name == "Recognizer":
         from focuscli.recognizer import Recognizer
 
         return Recognizer
+    if name in ("losses", "metrics"):
+        return import_module(f"focuscli.{name}")
     raise AttributeError(f"module focuscli has no attribute {name!r}")

@@ -176,7 +176,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "tiny": {
         "model": {"preset": "tiny", "image_size": [128, 64]},
         "augment": {"margin": 8, "brightness": 0.3, "contrast": 0.3, "saturation": 0.3},
-        "train": {"learning_rate": 1e-3, "weight_decay": 0.05, "epochs": 30, "ema": 0.99, "clip_gradient": 1.0},
+        "train": {"learning_rate": 5e-4, "weight_decay": 0.05, "epochs": 30, "ema": 0.99, "clip_gradient": 1.0},
     },
 }
 """What `--model NAME` changes against the defaults; flags, files and --set come after it."""

@@ -37,6 +37,7 @@ def images():
 
 def test_the_class_is_reached_from_the_package():
     assert focuscli.Recognizer is Recognizer
+    assert focuscli.metrics.pedestrian_metrics([[1, 0]], [[1, 0]])["F1"] == 1
 
 
 def test_scores_follow_the_definition(recognizer, images):
