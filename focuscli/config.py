@@ -59,6 +59,10 @@ class ModelConfig(_Section):
     preset: Literal["vit-b16", "tiny"] = "vit-b16"
     image_size: tuple[int, int] = (224, 224)
     """Input height and width; any multiples of the patch size."""
+    patch: Annotated[int, Field(ge=0)] = 0
+    """Patch size of the visual tower in pixels, for training from scratch; 0: the preset's (16, tiny 8)."""
+    layers: Annotated[int, Field(ge=0)] = 0
+    """Layers of the visual tower, for training from scratch; 0: the preset's (12, tiny 4)."""
     global_tokens: Annotated[int, Field(ge=0)] = 8
     local_tokens: Annotated[int, Field(ge=0)] = 4
     partitions: Annotated[int, Field(ge=1)] = 4
@@ -96,7 +100,7 @@ class ModelConfig(_Section):
 
     @property
     def patch_size(self) -> int:
-        return {"vit-b16": 16, "tiny": 8}[self.preset]
+        return self.patch or {"vit-b16": 16, "tiny": 8}[self.preset]
 
 
 class LossConfig(_Section):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from clip_impl import CLIP, CLIPConfig, TextConfig, VisionConfig
-from focuscli.config import DataConfig, RunConfig
+from focuscli.config import DataConfig, ModelConfig, RunConfig
 from focuscli.data.folder import DatasetFolder
 from focuscli.data.schema import Text, region_block_matrix, text_targets
 from focuscli.data.splits import identity_holdout
@@ -101,7 +101,7 @@ def build_model(
         saved: the state of a checkpoint whose tensors will replace the initial values; then `weights` is not read.
 
     Raises:
-        InputError: the weights' patch size does not fit the configuration.
+        InputError: the weights' patch size or number of layers does not fit the configuration.
     """
     with seeded(config.train.seed):
         if saved is not None:
@@ -110,18 +110,23 @@ def build_model(
             clip, origin = CLIP(clip_config(config.model)), SCRATCH
         else:
             clip, origin = load_clip(weights)
-            patch = clip.config.vision.patch_size
-            if patch != config.model.patch_size:
-                raise InputError(
-                    f"{weights} has patches of {patch} pixels, but --model {config.model.preset} wants "
-                    f"{config.model.patch_size}.",
-                    "Use CLIP ViT-B/16 weights, or train from scratch with --weights none.",
-                )
+            _check_shape(clip.config.vision, config.model, weights)
         model = FocusModel(clip, config.model, texts)
     model.freeze(text_tower=origin != SCRATCH)
     model.clip.visual.transformer.gradient_checkpointing = config.train.gradient_checkpointing
     model.clip.transformer.gradient_checkpointing = config.train.gradient_checkpointing
     return model, origin
+
+
+def _check_shape(found: VisionConfig, wanted: ModelConfig, weights: Path) -> None:
+    """Refuse weights of another patch size, or of another depth where the configuration names one."""
+    if found.patch_size != wanted.patch_size:
+        problem = f"has patches of {found.patch_size} pixels, but the configuration wants {wanted.patch_size}"
+    elif wanted.layers not in (0, found.layers):
+        problem = f"has {found.layers} layers, but model.layers={wanted.layers}"
+    else:
+        return
+    raise InputError(f"{weights} {problem}.", "Use CLIP ViT-B/16 weights, or train from scratch with --weights none.")
 
 
 def clip_shape_to_json(config: CLIPConfig) -> dict[str, Any]:

@@ -134,6 +134,12 @@ class FocusModel(nn.Module):
 
 
 def clip_config(config: ModelConfig) -> CLIPConfig:
-    """CLIP's shape for a model trained from scratch: the preset at the configured input size."""
+    """CLIP's shape for a model trained from scratch: the preset with the configured input size, patch size and layers."""
     base = {"vit-b16": VIT_B_16, "tiny": TINY}[config.preset]
-    return replace(base, vision=replace(base.vision, image_size=config.image_size))
+    vision = replace(
+        base.vision,
+        image_size=config.image_size,
+        patch_size=config.patch_size,
+        layers=config.layers or base.vision.layers,
+    )
+    return replace(base, vision=vision)

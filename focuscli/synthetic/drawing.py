@@ -37,7 +37,7 @@ def draw(person: Person, style: Style, *, size: tuple[int, int] = SIZE, rng: np.
     """Draw a person.
 
     Args:
-        size: (height, width) in pixels.
+        size: (height, width) of the picture in pixels; a style with `framing` cuts the crop out of it.
         rng: for everything that is not the person: background, light, place in the picture, blur, noise. The same person
             with a generator in the same state gives the same pixels.
     """
@@ -54,7 +54,21 @@ def draw(person: Person, style: Style, *, size: tuple[int, int] = SIZE, rng: np.
     pixel = height / 256
     canvas = Canvas(camera, draw_backdrop(scene, camera, _lot(style.depth, rng) * pixel, rng))
     draw_figure(canvas, person)
-    return Drawing(_develop(canvas.finish(), style, pixel, rng), canvas.boxes())
+    drawing = Drawing(_develop(canvas.finish(), style, pixel, rng), canvas.boxes())
+    return drawing if style.framing is None else _cut(drawing, style.framing)
+
+
+def _cut(drawing: Drawing, margin: float) -> Drawing:
+    """The crop around the figure, as far as the picture reaches."""
+    left, top, right, bottom = drawing.boxes["whole"]
+    across, along = margin * (right - left), margin * (bottom - top)
+    x0, y0 = max(0, round(left - across)), max(0, round(top - along))
+    x1, y1 = min(drawing.image.width, round(right + across)), min(drawing.image.height, round(bottom + along))
+    boxes = {
+        region: (round(a - x0, 2), round(b - y0, 2), round(c - x0, 2), round(d - y0, 2))
+        for region, (a, b, c, d) in drawing.boxes.items()
+    }
+    return Drawing(drawing.image.crop((x0, y0, x1, y1)), boxes)
 
 
 def _develop(image: Image.Image, style: Style, pixel: float, rng: np.random.Generator) -> Image.Image:

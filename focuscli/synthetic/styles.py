@@ -25,6 +25,8 @@ class Style:
         detail: below 1 the picture is made from that part of its pixels, as of somebody far away.
         vignette: how much darker the corners are. depth: blur of the background in pixels of a picture 256 high.
         quality: of the JPEG files.
+        framing: None keeps the whole picture; else the crop that a person detector would cut out: the figure's box, larger by
+            this part of its width and height on each side.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Style:
     vignette: float = 0.0
     depth: Range = (0.6, 1.6)
     quality: int = 90
+    framing: float | None = None
 
 
 STYLES: dict[str, Style] = {
@@ -49,7 +52,7 @@ STYLES: dict[str, Style] = {
     for style in (
         Style(
             "studio",
-            "studio: plain wall, even light, nothing in the way",
+            "studio: plain wall, even light, nothing in the way, closely cropped",
             ("studio",),
             scale=(0.89, 0.89),
             jitter=0.0,
@@ -59,8 +62,14 @@ STYLES: dict[str, Style] = {
             blur=(0.0, 0.2),
             noise=(0.0, 1.0),
             depth=(0.0, 0.0),
+            framing=0.04,
         ),
-        Style("street", "street by day", ("street", "wall", "grass", "crowd", "crossing")),
+        Style(
+            "street",
+            "street by day, cropped as a detector would",
+            ("street", "wall", "grass", "crowd", "crossing"),
+            framing=0.06,
+        ),
         Style(
             "night",
             "street at night: dark, bluish, noisy",

@@ -110,14 +110,28 @@ def test_boxes_lie_in_the_image_from_head_to_foot(style: str) -> None:
         person = sample_person(rng)
         drawing = drawn(person, STYLES[style], seed)
         boxes = drawing.boxes
-        assert drawing.image.size == (128, 256)
-        assert all(0 <= box[0] < box[2] <= 128 and 0 <= box[1] < box[3] <= 256 for box in boxes.values())
+        width, height = drawing.image.size
+        assert (width, height) == (128, 256) or STYLES[style].framing is not None
+        assert all(0 <= box[0] < box[2] <= width and 0 <= box[1] < box[3] <= height for box in boxes.values())
         middles = [(boxes[name][1] + boxes[name][3]) / 2 for name in ("head", "upper", "lower", "foot")]
         assert middles == sorted(middles)
         seen = person.handbag or person.shoulder_bag or person.backpack or (person.object and person.view != "back")
         assert ("bag" in boxes) == bool(seen)
         whole = boxes["whole"]
         assert all(whole[0] <= box[0] and whole[1] <= box[1] and box[2] <= whole[2] for box in boxes.values())
+
+
+def test_framing_cuts_out_the_figure() -> None:
+    margin = 0.1
+    for person in (plain(), plain("side", handbag=True), plain(age="child", height=0.7)):
+        picture, crop = drawn(person), drawn(person, replace(CLEAN, framing=margin))
+        whole, (width, height) = picture.boxes["whole"], crop.image.size
+        assert abs(width - (1 + 2 * margin) * (whole[2] - whole[0])) <= 1
+        left, top = (round(picture.boxes["head"][side] - crop.boxes["head"][side]) for side in (0, 1))
+        cut = picture.image.crop((left, top, left + width, top + height))
+        assert np.array_equal(cut, crop.image)
+        for region, box in crop.boxes.items():
+            assert np.allclose(np.add(box, (left, top, left, top)), picture.boxes[region], atol=0.01)
 
 
 def test_boxes_fit_tightly() -> None:

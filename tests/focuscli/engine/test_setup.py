@@ -1,0 +1,60 @@
+"""From configuration and weights to the model: the shapes that training from scratch may choose."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from clip_impl import CLIP, TINY
+from focuscli.config import PRESETS, build_config, parse_override
+from focuscli.data.schema import builtin_schema
+from focuscli.engine.setup import build_model
+from focuscli.errors import InputError
+
+SQUARE = replace(TINY, vision=replace(TINY.vision, image_size=(64, 64)))
+TEXTS = builtin_schema("synthetic").texts(complements=True)
+
+
+def config(*overrides: str):
+    return build_config([("tiny", PRESETS["tiny"]), *(("--set", parse_override(text)) for text in overrides)])[0]
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory) -> Path:
+    """Random weights of a square input: 4 layers, patches of 8 pixels."""
+    path = tmp_path_factory.mktemp("weights") / "tiny-laion.safetensors"
+    torch.manual_seed(0)
+    save_file({name: tensor.contiguous() for name, tensor in CLIP(SQUARE).state_dict().items()}, path)
+    return path
+
+
+def test_from_scratch_the_preset_is_the_default_shape():
+    model, origin = build_model(config(), TEXTS, None)
+    assert origin == "from scratch"
+    assert model.clip.config.vision == TINY.vision
+
+
+def test_from_scratch_patch_and_layers_can_be_chosen():
+    model, _ = build_model(config("model.patch=4", "model.layers=2", "model.image_size=64,32"), TEXTS, None)
+    vision = model.clip.config.vision
+    assert (vision.patch_size, vision.layers, vision.grid) == (4, 2, (16, 8))
+    features, output = model(torch.randn(2, 3, 64, 32))
+    assert features.mix.shape[:2] == (2, 12)
+    assert output.scores.shape == (2, len(TEXTS))
+
+
+def test_weights_keep_their_depth(weights):
+    assert build_model(config("model.layers=4"), TEXTS, weights)[0].clip.config.vision.layers == 4
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [("model.patch=4", "patches of 8 pixels, but the configuration wants 4"), ("model.layers=2", "has 4 layers")],
+)
+def test_weights_of_another_shape_are_refused(weights, override, words):
+    with pytest.raises(InputError, match=words):
+        build_model(config(override), TEXTS, weights)
