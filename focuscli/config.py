@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from focuscli.errors import InputError, UsageError
+from focuscli.methods import METHODS
 
 ABLATIONS = ("rlp", "mgmt", "avfe", "racl", "lsim")
 
@@ -56,13 +57,15 @@ class AugmentConfig(_Section):
 class ModelConfig(_Section):
     """The shape of the model and the ablation switches of Table III."""
 
+    method: str = "focus"
+    """What is trained: a row of `focuscli.methods.METHODS`."""
     preset: Literal["vit-b16", "tiny"] = "vit-b16"
     image_size: tuple[int, int] = (224, 224)
     """Input height and width; any multiples of the patch size."""
     patch: Annotated[int, Field(ge=0)] = 0
     """Patch size of the visual tower in pixels, for training from scratch; 0: the preset's (16, tiny 8)."""
     layers: Annotated[int, Field(ge=0)] = 0
-    """Layers of the visual tower, for training from scratch; 0: the preset's (12, tiny 4)."""
+    """Layers of the visual tower; 0: the preset's (12, tiny 4). Of pretrained weights the first so many are kept."""
     global_tokens: Annotated[int, Field(ge=0)] = 8
     local_tokens: Annotated[int, Field(ge=0)] = 4
     partitions: Annotated[int, Field(ge=1)] = 4
@@ -78,6 +81,8 @@ class ModelConfig(_Section):
 
     @model_validator(mode="after")
     def _check(self) -> ModelConfig:
+        if self.method not in METHODS:
+            raise ValueError(f'model.method="{self.method}" is unknown. Known: {", ".join(METHODS)}')
         if self.global_tokens + self.local_tokens < 1:
             raise ValueError("model needs at least one Mix Token: global_tokens + local_tokens is 0")
         if self.local_tokens % self.partitions:

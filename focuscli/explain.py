@@ -10,6 +10,7 @@ from PIL import Image
 
 from focuscli.data.images import load_image
 from focuscli.data.schema import Text
+from focuscli.errors import UsageError
 from focuscli.predict import TextDecision, decide, probability
 from focuscli.recognizer import Attention, Recognizer
 from focuscli.visualize import Cell, attention_grid, token_grid
@@ -48,22 +49,21 @@ def explain(
 
 
 def explain_tokens(recognizer: Recognizer, path: Path, texts: Sequence[Text], *, layers: int = 1) -> Image.Image:
-    """Each Mix Token's own attention over one image, and how much each text takes from it."""
+    """Each Mix Token's own attention over one image, and how much each text takes from it.
+
+    Raises:
+        UsageError: the method has no such tokens.
+    """
+    if not recognizer.model.token_names:
+        raise UsageError(
+            f"Method {recognizer.config.model.method} has no tokens of its own to show.", "Leave --tokens out."
+        )
     image = load_image(path)
     attention = recognizer.attention([image], texts, layers=layers)
     maps = np.stack([unit_range(heat) for heat in attention.token_maps[0]])
     return token_grid(
-        image, maps, token_labels(recognizer), attention.token_weights[0], [text.phrase for text in texts]
+        image, maps, recognizer.model.token_names, attention.token_weights[0], [text.phrase for text in texts]
     )
-
-
-def token_labels(recognizer: Recognizer) -> list[str]:
-    """global 1..K_g, local 1..K_l; the class token alone with MGMT off."""
-    model = recognizer.config.model
-    if not model.mgmt:
-        return ["class token"]
-    labels = [f"global {number + 1}" for number in range(model.global_tokens)]
-    return labels + [f"local {number + 1}" for number in range(model.local_tokens)]
 
 
 def unit_range(heat: np.ndarray) -> np.ndarray:

@@ -130,6 +130,28 @@ def region_contrastive_loss(attention_maps: Tensor, blocks: Tensor, *, eps: floa
     return _binary_cross_entropy(similarity, blocks.to(similarity), eps)
 
 
+def weighted_binary_cross_entropy(
+    logits: Tensor, targets: Tensor, positive_rate: Tensor, known: Tensor | None = None
+) -> Tensor:
+    """Binary cross-entropy whose rare labels weigh more: the loss of VTB and most classifier-based PAR.
+
+    A label weighs exp(1 - r) where it is 1 and exp(r) where it is 0, r being the attribute's share of positives in the
+    training split.
+
+    Args:
+        logits, targets: [B, Z]. positive_rate: r [Z]. known: [B, Z] bool, False where a label does not count.
+
+    Returns:
+        A scalar: the sum over attributes, mean over the batch.
+    """
+    targets = (targets > 0.5).to(torch.float32)
+    weights = torch.where(targets > 0.5, torch.exp(1 - positive_rate), torch.exp(positive_rate))
+    if known is not None:
+        weights = weights * known
+    losses = F.binary_cross_entropy_with_logits(logits.float(), targets, reduction="none")
+    return (losses * weights).sum(dim=1).mean()
+
+
 def _binary_cross_entropy(similarity: Tensor, target: Tensor, eps: float) -> Tensor:
     """Mean of -(t log s + (1 - t) log(1 - s)), s clamped; unlike torch's own it lets NaN through, for the caller to see."""
     clamped = similarity.clamp(eps, 1 - eps)

@@ -23,7 +23,8 @@ from focuscli.engine.device import autocast, resolve_device
 from focuscli.engine.scoring import score_files
 from focuscli.engine.setup import clip_shape_from_json
 from focuscli.errors import InputError, UsageError
-from focuscli.model.focus import FocusModel
+from focuscli.methods import method_class
+from focuscli.methods.base import Method
 from focuscli.model.prompts import normalise_phrase
 from focuscli.paths import resolve_checkpoint
 
@@ -55,7 +56,7 @@ class Recognizer:
         recognizer.scores(["crop.jpg"], ["backpack", "red scarf"])
     """
 
-    def __init__(self, model: FocusModel, checkpoint: Checkpoint, device: torch.device, precision: str) -> None:
+    def __init__(self, model: Method, checkpoint: Checkpoint, device: torch.device, precision: str) -> None:
         state = checkpoint.state
         self.model = model.to(device).eval().requires_grad_(False)
         self.device = device
@@ -91,7 +92,7 @@ class Recognizer:
             schema = AttributeSchema.model_validate(checkpoint.state["schema"])
             clip = CLIP(clip_shape_from_json(checkpoint.state["clip"]))
             texts = schema.texts(complements=config.data.complements)
-            model = FocusModel(clip, config.model, texts)
+            model = method_class(config.model.method)(clip, config.model, texts)
             load_strictly(model, checkpoint.tensors("model"), f"checkpoint {checkpoint.folder}")
             return cls(model, checkpoint, target, precision)
         except (KeyError, TypeError, ValueError) as error:
@@ -127,7 +128,7 @@ class Recognizer:
 
     def is_seen(self, text: Text) -> bool:
         """Whether a text of this phrase was trained."""
-        return self.model.prompts.seen_index(text.phrase) is not None
+        return normalise_phrase(text.phrase) in {normalise_phrase(seen.phrase) for seen in self.model.texts}
 
     def threshold(self, text: Text) -> tuple[float, str]:
         """The threshold of a text and where it comes from: its own on val, or for texts without one the mean over seen

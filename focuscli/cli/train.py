@@ -17,6 +17,7 @@ from focuscli.cli import render, views
 from focuscli.cli.app import app
 from focuscli.cli.options import DatasetOpt, DeviceOpt, DryRunOpt, PrecisionOpt
 from focuscli.errors import InputError, Interrupted, UsageError
+from focuscli.methods import METHODS, method_entry
 
 if TYPE_CHECKING:
     from focuscli.engine.run import Run
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 Layers = list[tuple[str, Mapping[str, Any]]]
 
 FLAGS = {
+    "method": ("--method", "model", "method"),
     "model": ("--model", "model", "preset"),
     "weights": ("--weights", "train", "weights"),
     "epochs": ("--epochs", "train", "epochs"),
@@ -41,10 +43,13 @@ FLAGS = {
 }
 """Flag -> the configuration key that it sets."""
 
+TRAINABLE = [name for name, entry in METHODS.items() if entry.trainable]
+
 
 @app.command("train")
 def train_command(
     dataset: DatasetOpt = None,
+    method: Annotated[str | None, typer.Option(help=f"What to train: {', '.join(TRAINABLE)}. [default: focus]")] = None,
     model: Annotated[str | None, typer.Option(help="Preset: vit-b16 (default) or tiny.")] = None,
     weights: Annotated[
         str | None, typer.Option(help="CLIP weight file; 'none' trains from scratch; default: the installed ones.")
@@ -71,7 +76,7 @@ def train_command(
     print_config: Annotated[bool, typer.Option(help="Show every setting and its origin, then stop.")] = False,
     dry_run: DryRunOpt = False,
 ) -> None:
-    """Train FOCUS on a prepared dataset; stop with Ctrl-C, go on with --resume."""
+    """Train FOCUS, or a method to compare it with, on a prepared dataset; stop with Ctrl-C, go on with --resume."""
     values = {name: value for name, value in locals().items() if name in FLAGS and value is not None}
     layers = _flag_layers(values, without, set_ or [])
     if resume:
@@ -147,17 +152,16 @@ def _flag_layers(values: Mapping[str, Any], without: str | None, sets: list[str]
 def _fresh(
     run: Path | None, dataset: str | None, flags: Layers, file: Path | None, *, leftovers: bool = False
 ) -> tuple[Path, configuration.RunConfig, configuration.Origins]:
-    """A new run: preset, file, flags, in this order; a folder that is not there yet."""
+    """A new run: preset, method, file, flags, in this order; a folder that is not there yet."""
     layers: Layers = [(str(file), configuration.read_config_file(file))] if file else []
     layers += flags
-    preset = "vit-b16"
-    for _, values in layers:
-        section = values.get("model")
-        if isinstance(section, Mapping):
-            preset = section.get("preset", preset)
+    preset, method = _chosen(layers, "preset", "vit-b16"), _chosen(layers, "method", "focus")
     if preset not in configuration.PRESETS:
         raise UsageError(f'Unknown model "{preset}".', f"Known: {', '.join(configuration.PRESETS)}.")
-    layers = [(f"preset {preset}", configuration.PRESETS[preset]), *layers]
+    entry = method_entry(method)
+    if not entry.trainable:
+        raise UsageError(f"Method {method} is not trained.", f"Use it as it is: focus eval --checkpoint {method}")
+    layers = [(f"preset {preset}", configuration.PRESETS[preset]), (f"method {method}", entry.changes), *layers]
     if dataset:
         resolved = paths.resolve_dataset(dataset)
         layers.append(("--dataset", {"data": {"dataset": str(resolved.resolve())}}))
@@ -174,6 +178,15 @@ def _fresh(
     elif run.exists() and not leftovers and (not run.is_dir() or any(run.iterdir())):
         raise InputError(f"{run} exists and is no empty folder; nothing was changed.", "Choose another folder.")
     return run, settings, origins
+
+
+def _chosen(layers: Layers, key: str, default: str) -> str:
+    """The last value of model.KEY among the layers."""
+    for _, values in layers:
+        section = values.get("model")
+        if isinstance(section, Mapping):
+            default = section.get(key, default)
+    return default
 
 
 def _resumed(

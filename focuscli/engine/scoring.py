@@ -12,14 +12,14 @@ from torch import Tensor
 
 from focuscli.data.loader import evenly, normalise, read_batches, to_unit
 from focuscli.engine.device import autocast
-from focuscli.model.focus import FocusModel
+from focuscli.methods.base import Method
 
 Progress = Callable[[int, int], None]
 
 
 @torch.inference_mode()
 def score_files(
-    model: FocusModel,
+    model: Method,
     paths: Sequence[Path],
     text_features: Tensor,
     *,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,8 @@ from focuscli.data.schema import Text, region_block_matrix, text_targets
 from focuscli.data.splits import identity_holdout
 from focuscli.engine.device import seeded
 from focuscli.errors import InputError
-from focuscli.model.focus import FocusModel, clip_config
+from focuscli.methods import method_class
+from focuscli.methods.base import Method, clip_config
 
 SCRATCH = "from scratch"
 
@@ -34,6 +35,7 @@ class TrainingData:
         val_note: how val came about, for every output that shows a val figure or a threshold from it.
         targets: [N, Z] of all images in the folder; known: the same shape, False where uncertain.
         groups: [Z, Q] bool. blocks: [Z, Z] (Eq. 6).
+        positive_rate: [Z], share of positives among the known labels of train.
     """
 
     folder: DatasetFolder
@@ -45,6 +47,7 @@ class TrainingData:
     known: Tensor
     groups: Tensor
     blocks: Tensor
+    positive_rate: Tensor
 
     def paths(self, indices: NDArray[np.int64]) -> list[Path]:
         return [self.folder.image_path(int(index)) for index in indices]
@@ -85,14 +88,15 @@ def prepare_training_data(folder: DatasetFolder, config: DataConfig, seed: int) 
     names = sorted({text.group for text in texts})
     groups = torch.tensor([[text.group == name for name in names] for text in texts])
     blocks = torch.from_numpy(region_block_matrix(texts, config.regions)).float()
+    rate = torch.from_numpy(targets[train].sum(axis=0) / np.maximum(known[train].sum(axis=0), 1)).float()
     return TrainingData(
-        folder, texts, train, val, note, torch.from_numpy(targets), torch.from_numpy(known), groups, blocks
+        folder, texts, train, val, note, torch.from_numpy(targets), torch.from_numpy(known), groups, blocks, rate
     )
 
 
 def build_model(
     config: RunConfig, texts: Sequence[Text], weights: Path | None, saved: Mapping[str, Any] | None = None
-) -> tuple[FocusModel, str]:
+) -> tuple[Method, str]:
     """The model with its initial values, on the CPU, and the origin of its weights in words.
 
     Args:
@@ -111,7 +115,9 @@ def build_model(
         else:
             clip, origin = load_clip(weights)
             _check_shape(clip.config.vision, config.model, weights)
-        model = FocusModel(clip, config.model, texts)
+            if config.model.layers:
+                keep_layers(clip, config.model.layers)
+        model = method_class(config.model.method)(clip, config.model, texts)
     model.freeze(text_tower=origin != SCRATCH)
     model.clip.visual.transformer.gradient_checkpointing = config.train.gradient_checkpointing
     model.clip.transformer.gradient_checkpointing = config.train.gradient_checkpointing
@@ -119,14 +125,23 @@ def build_model(
 
 
 def _check_shape(found: VisionConfig, wanted: ModelConfig, weights: Path) -> None:
-    """Refuse weights of another patch size, or of another depth where the configuration names one."""
+    """Refuse weights of another patch size, or with fewer layers than the configuration names."""
     if found.patch_size != wanted.patch_size:
         problem = f"has patches of {found.patch_size} pixels, but the configuration wants {wanted.patch_size}"
-    elif wanted.layers not in (0, found.layers):
+    elif wanted.layers > found.layers:
         problem = f"has {found.layers} layers, but model.layers={wanted.layers}"
     else:
         return
     raise InputError(f"{weights} {problem}.", "Use CLIP ViT-B/16 weights, or train from scratch with --weights none.")
+
+
+def keep_layers(clip: CLIP, layers: int) -> None:
+    """Shorten the visual tower to its first layers, as POAR's code builds it (6 of 12)."""
+    vision = clip.visual
+    vision.config = replace(vision.config, layers=layers)
+    vision.transformer.layers = layers
+    vision.transformer.resblocks = vision.transformer.resblocks[:layers]
+    clip.config = replace(clip.config, vision=vision.config)
 
 
 def clip_shape_to_json(config: CLIPConfig) -> dict[str, Any]:

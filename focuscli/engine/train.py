@@ -25,11 +25,8 @@ from focuscli.engine.scoring import score_files
 from focuscli.engine.setup import TrainingData
 from focuscli.engine.thresholds import best_global_threshold, best_thresholds
 from focuscli.errors import CheckFailed
-from focuscli.losses import grouped_many_to_many_loss, mix_diversity_loss, region_contrastive_loss
+from focuscli.methods.base import LossContext, Method
 from focuscli.metrics import area_under_roc, pedestrian_metrics
-from focuscli.model.focus import FocusModel
-
-LOSSES = ("v2t", "t2v", "lsim", "racl")
 
 
 @dataclass(frozen=True)
@@ -68,7 +65,7 @@ class Trainer:
 
     def __init__(
         self,
-        model: FocusModel,
+        model: Method,
         data: TrainingData,
         config: RunConfig,
         device: torch.device,
@@ -89,7 +86,7 @@ class Trainer:
         self.scheduler = build_scheduler(self.optimizer, train, self.total_steps)
         self.ema = build_ema(model, train)
         self.step = 0
-        self.sums = dict.fromkeys((*LOSSES, "loss"), 0.0)
+        self.sums = dict.fromkeys((*model.loss_names, "loss"), 0.0)
         self.history: list[dict[str, Any]] = []
         self.thresholds: dict[str, float] = {}
         self.global_threshold = 0.0
@@ -97,7 +94,7 @@ class Trainer:
         self.best_epoch = 0
 
     @property
-    def evaluated_model(self) -> FocusModel:
+    def evaluated_model(self) -> Method:
         """The moving average where there is one, else the trained weights."""
         return self.model if self.ema is None else self.ema.module
 
@@ -229,23 +226,20 @@ class Trainer:
         return norm
 
     def _losses(self, crops: Tensor, indices: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        config, weights = self.config, self.config.effective_loss
+        config = self.config
         images = augment(crops.to(self.device), config.model.image_size, config.augment, generator)
         images = random_erase(normalise(images), config.augment, generator)
         with autocast(self.device, config.train.precision):
             features, output = self.model(images)
         targets, known = self.data.targets[indices].to(self.device), self.data.known[indices].to(self.device)
-        v2t, t2v = grouped_many_to_many_loss(output.scores, targets, self.data.groups.to(self.device), known)
-        losses = {"v2t": v2t, "t2v": t2v, "lsim": v2t.new_zeros(()), "racl": v2t.new_zeros(())}
-        if weights.lsim:
-            losses["lsim"] = mix_diversity_loss(features.mix, eps=weights.eps)
-        if weights.racl:
-            blocks = self.data.blocks.to(self.device)
-            losses["racl"] = region_contrastive_loss(output.attention_maps, blocks, eps=weights.eps)
-        ramp = min(1.0, self.step / (weights.racl_ramp * self.total_steps)) if weights.racl_ramp else 1.0
-        total = weights.v2t * v2t + weights.t2v * t2v
-        total = total + weights.lsim * losses["lsim"] + ramp * weights.racl * losses["racl"]
-        return {**losses, "loss": total}
+        context = LossContext(
+            groups=self.data.groups.to(self.device),
+            blocks=self.data.blocks.to(self.device),
+            positive_rate=self.data.positive_rate.to(self.device),
+            weights=config.effective_loss,
+            progress=self.step / self.total_steps,
+        )
+        return self.model.losses(features, output, targets, known, context)
 
     def _finish_epoch(self, epoch: int, seconds: float) -> bool:
         """Record the epoch, evaluate where it is due, and say whether it is the best so far."""

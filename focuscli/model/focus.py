@@ -3,60 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 
-import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from clip_impl import CLIP, TINY, VIT_B_16, CLIPConfig
+from clip_impl import CLIP
 from focuscli.config import ModelConfig
 from focuscli.data.schema import Text
+from focuscli.losses import grouped_many_to_many_loss, mix_diversity_loss, region_contrastive_loss
+from focuscli.methods.base import ImageFeatures, LossContext, Method, MethodOutput, mean_patch_attention
 from focuscli.model.avfe import AttributeCrossAttention
 from focuscli.model.mix_tokens import MixTokens
 from focuscli.model.prompts import PromptLearner, encode_texts, text_ids
 
 
-@dataclass(frozen=True)
-class ImageFeatures:
-    """The image side of FOCUS.
-
-    Attributes:
-        mix: M_out [B, K, D]: projected Mix Tokens; the class token alone (K = 1) with MGMT off.
-        patch_attention: A [B, K, rows, columns], attention of each token over patches, mean over heads and over the
-            last layers asked for; None if none was asked for. A local token is 0 outside its subset.
-    """
-
-    mix: Tensor
-    patch_attention: Tensor | None = None
-
-
-@dataclass(frozen=True)
-class FocusOutput:
-    """Scores and what they come from.
-
-    Attributes:
-        scores: [B, Z], exp(logit_scale) * cos(V_z, T_z).
-        attribute_features: V [B, Z, D].
-        attention_maps: G [B, Z, K], rows sum to 1; uniform with AVFE off.
-    """
-
-    scores: Tensor
-    attribute_features: Tensor
-    attention_maps: Tensor
-
-
-class FocusModel(nn.Module):
+class FocusModel(Method):
     """Images and texts to scores; see the paper's Fig. 2.
 
     Parameter names are the contract of the checkpoints: `clip.*` (OpenAI's names), `mix_tokens.tokens`,
     `prompts.context`, `avfe.{query,key,value,out}.*`.
     """
 
+    loss_names = ("v2t", "t2v", "lsim", "racl")
+
     def __init__(self, clip: CLIP, config: ModelConfig, texts: Sequence[Text]) -> None:
-        super().__init__()
-        self.config = config
-        self.clip = clip
+        super().__init__(clip, config, texts)
         vision = clip.visual
         self.mix_tokens: MixTokens | None = None
         if config.mgmt:
@@ -75,39 +46,25 @@ class FocusModel(nn.Module):
         self._training_ids = text_ids(self.prompts, self.prompts.texts, clip.context_length)
 
     @property
-    def texts(self) -> tuple[Text, ...]:
-        """The texts seen in training: attributes, then complements."""
-        return self.prompts.texts
-
-    def freeze(self, *, text_tower: bool) -> None:
-        """Fix what does not train: the temperature and the token embedding always; with `text_tower` all of the text side
-        but the context vectors (gradients still flow through it into them).
-
-        Without pretrained weights the tower trains on random token vectors: they tell the words apart as they are, and
-        updating 49,408 rows for the few dozen words of a schema would be most of a small model's optimiser step.
-        """
-        self.clip.logit_scale.requires_grad_(False)
-        self.clip.token_embedding.requires_grad_(False)
-        for name, parameter in self.clip.named_parameters():
-            if text_tower and not name.startswith("visual."):
-                parameter.requires_grad_(False)
+    def token_names(self) -> list[str]:
+        """global 1..K_g, local 1..K_l; the class token alone with MGMT off."""
+        if self.mix_tokens is None:
+            return ["class token"]
+        names = [f"global {number + 1}" for number in range(self.mix_tokens.num_global)]
+        return names + [f"local {number + 1}" for number in range(self.mix_tokens.num_local)]
 
     def encode_image(self, images: Tensor, *, attention_layers: int = 0) -> ImageFeatures:
         """Normalised pixels [B, 3, H, W] -> Mix Token features, and their attention over patches if asked for."""
-        vision = self.clip.visual
-        patch = vision.config.patch_size
-        patches = (images.shape[-2] // patch) * (images.shape[-1] // patch)
+        vision, grid = self.clip.visual, self.grid(images)
         prefix = mask = None
         if self.mix_tokens is not None:
             prefix = self.mix_tokens.tokens
-            mask = self.mix_tokens.attention_mask(patches, images.device)
+            mask = self.mix_tokens.attention_mask(grid[0] * grid[1], images.device)
         tokens = vision.forward_tokens(images, prefix, mask, attention_layers=attention_layers)
         mixed = tokens.class_token[:, None] if prefix is None else tokens.prefix
         attention = None
         if tokens.attention:
-            readers = slice(0, mixed.shape[1])
-            weights = torch.stack([layer[:, :, readers, -patches:].mean(dim=1) for layer in tokens.attention])
-            attention = weights.mean(dim=0).unflatten(-1, tokens.grid)
+            attention = mean_patch_attention(tokens.attention, slice(0, mixed.shape[1]), grid)
         return ImageFeatures(vision.project(mixed), attention)
 
     def encode_texts(self, texts: Sequence[Text] | None = None) -> Tensor:
@@ -116,7 +73,7 @@ class FocusModel(nn.Module):
             return encode_texts(self.clip, self.prompts, self.texts, self._training_ids)
         return encode_texts(self.clip, self.prompts, texts)
 
-    def score(self, mix: Tensor, text_features: Tensor) -> FocusOutput:
+    def score(self, mix: Tensor, text_features: Tensor) -> MethodOutput:
         """Scores of M_out [B, K, D] against T [Z, D]: exp(logit_scale) * cos(V_z, T_z)."""
         if self.avfe is None:
             batch, count, _ = mix.shape
@@ -125,21 +82,20 @@ class FocusModel(nn.Module):
         else:
             features, maps = self.avfe(text_features, mix)
         cosine = (F.normalize(features.float(), dim=-1) * F.normalize(text_features.float(), dim=-1)).sum(dim=-1)
-        return FocusOutput(self.clip.logit_scale.exp() * cosine, features, maps)
+        return MethodOutput(self.clip.logit_scale.exp() * cosine, features, maps)
 
-    def forward(self, images: Tensor) -> tuple[ImageFeatures, FocusOutput]:
-        """One training step's view: images [B, 3, H, W] against all training texts."""
-        features = self.encode_image(images)
-        return features, self.score(features.mix, self.encode_texts())
-
-
-def clip_config(config: ModelConfig) -> CLIPConfig:
-    """CLIP's shape for a model trained from scratch: the preset with the configured input size, patch size and layers."""
-    base = {"vit-b16": VIT_B_16, "tiny": TINY}[config.preset]
-    vision = replace(
-        base.vision,
-        image_size=config.image_size,
-        patch_size=config.patch_size,
-        layers=config.layers or base.vision.layers,
-    )
-    return replace(base, vision=vision)
+    def losses(
+        self, features: ImageFeatures, output: MethodOutput, targets: Tensor, known: Tensor, context: LossContext
+    ) -> dict[str, Tensor]:
+        """L_v2t, L_t2v, L_sim and L_racl (Eq. 8); one whose weight is 0 is not computed."""
+        weights = context.weights
+        v2t, t2v = grouped_many_to_many_loss(output.scores, targets, context.groups, known)
+        losses = {"v2t": v2t, "t2v": t2v, "lsim": v2t.new_zeros(()), "racl": v2t.new_zeros(())}
+        if weights.lsim:
+            losses["lsim"] = mix_diversity_loss(features.mix, eps=weights.eps)
+        if weights.racl:
+            losses["racl"] = region_contrastive_loss(output.attention_maps, context.blocks, eps=weights.eps)
+        ramp = min(1.0, context.progress / weights.racl_ramp) if weights.racl_ramp else 1.0
+        total = weights.v2t * v2t + weights.t2v * t2v
+        total = total + weights.lsim * losses["lsim"] + ramp * weights.racl * losses["racl"]
+        return {**losses, "loss": total}

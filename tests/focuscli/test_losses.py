@@ -14,6 +14,7 @@ from focuscli.losses import (
     many_to_many_loss,
     mix_diversity_loss,
     region_contrastive_loss,
+    weighted_binary_cross_entropy,
 )
 
 
@@ -172,3 +173,18 @@ def test_losses_take_one_image_without_a_batch_axis():
     assert region_contrastive_loss(maps, blocks).item() == pytest.approx(
         region_contrastive_loss(maps[None], blocks).item()
     )
+
+
+def test_weighted_binary_cross_entropy_by_hand():
+    logits = torch.tensor([[0.3, -1.2], [2.0, 0.1], [-0.7, 0.4]])
+    targets = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+    known = torch.tensor([[True, True], [True, False], [True, True]])
+    rate = torch.tensor([0.2, 0.9])
+    total = 0.0
+    for row in range(3):
+        for column in range(2):
+            if known[row, column]:
+                p = 1 / (1 + math.exp(-float(logits[row, column])))
+                r = float(rate[column])
+                total -= math.exp(1 - r) * math.log(p) if targets[row, column] else math.exp(r) * math.log(1 - p)
+    assert float(weighted_binary_cross_entropy(logits, targets, rate, known)) == pytest.approx(total / 3, rel=1e-5)

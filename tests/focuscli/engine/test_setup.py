@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from clip_impl import CLIP, TINY
 from focuscli.config import PRESETS, build_config, parse_override
@@ -47,13 +47,18 @@ def test_from_scratch_patch_and_layers_can_be_chosen():
     assert output.scores.shape == (2, len(TEXTS))
 
 
-def test_weights_keep_their_depth(weights):
-    assert build_model(config("model.layers=4"), TEXTS, weights)[0].clip.config.vision.layers == 4
+@pytest.mark.parametrize("layers", [0, 2, 4])
+def test_of_weights_the_first_layers_are_kept(weights, layers):
+    model, _ = build_model(config(f"model.layers={layers}"), TEXTS, weights)
+    whole = load_file(weights)
+    assert model.clip.config.vision.layers == len(model.clip.visual.transformer.resblocks) == (layers or 4)
+    for name, tensor in model.clip.state_dict().items():
+        assert torch.equal(tensor, whole[name])
 
 
 @pytest.mark.parametrize(
     ("override", "words"),
-    [("model.patch=4", "patches of 8 pixels, but the configuration wants 4"), ("model.layers=2", "has 4 layers")],
+    [("model.patch=4", "patches of 8 pixels, but the configuration wants 4"), ("model.layers=6", "has 4 layers")],
 )
 def test_weights_of_another_shape_are_refused(weights, override, words):
     with pytest.raises(InputError, match=words):

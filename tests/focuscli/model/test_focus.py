@@ -9,7 +9,8 @@ from clip_impl import CLIP, TextConfig, VisionConfig
 from clip_impl.config import CLIPConfig
 from focuscli.config import ModelConfig
 from focuscli.data.schema import Text
-from focuscli.model.focus import FocusModel, clip_config
+from focuscli.methods.base import clip_config
+from focuscli.model.focus import FocusModel
 
 TEXTS = (
     Text(phrase="hat", region="head", category="accessory", group="head", attribute="Hat"),

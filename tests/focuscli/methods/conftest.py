@@ -1,0 +1,42 @@
+"""A tiny CLIP and a few texts for the tests of methods."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from clip_impl import CLIP, TextConfig, VisionConfig
+from clip_impl.config import CLIPConfig
+from focuscli.config import ModelConfig
+from focuscli.data.schema import Text
+from focuscli.methods import method_class
+
+TEXTS = (
+    Text(phrase="hat", region="head", category="accessory", group="accessory", attribute="Hat"),
+    Text(phrase="scarf", region="upper", category="accessory", group="accessory", attribute="Scarf"),
+    Text(phrase="boots", region="foot", category="footwear", group="footwear", attribute="Boots"),
+    Text(phrase="trousers", region="lower", category="clothes", group="lower", attribute="Trousers"),
+    Text(phrase="young", region="whole", category="age", group="age", attribute="Young"),
+)
+
+
+@pytest.fixture
+def texts():
+    return TEXTS
+
+
+@pytest.fixture
+def build():
+    """Make a method's model of a tiny shape, 8 x 4 patches, in double precision and evaluation mode."""
+
+    def make(name: str, **changes):
+        torch.manual_seed(0)
+        shape = CLIPConfig(
+            VisionConfig(image_size=(64, 32), patch_size=8, width=32, layers=2, heads=4),
+            TextConfig(width=32, layers=1, heads=2),
+            embed_dim=16,
+        )
+        config = ModelConfig(method=name, preset="tiny", image_size=(64, 32), **changes)
+        return method_class(name)(CLIP(shape), config, TEXTS).double().eval()
+
+    return make

@@ -1,0 +1,62 @@
+"""VTB: the fusion equals torch's own layers, texts take part together, one classifier per attribute."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from focuscli.data.schema import Text
+from focuscli.errors import UsageError
+
+
+def test_the_fusion_equals_torchs_layers(build, texts):
+    """Oracle: nn.MultiheadAttention with the last block's weights over [texts, class token, patches]."""
+    model = build("vtb")
+    vision = model.clip.visual
+    nn.init.normal_(model.token_type)
+    images = torch.randn(2, 3, 64, 32, dtype=torch.float64)
+    with torch.no_grad():
+        features, output = model(images)
+        plain = vision.forward_tokens(images)
+        seen = vision.ln_post(torch.cat([plain.class_token[:, None], plain.patches], dim=1))
+        assert torch.allclose(features.mix, seen)
+        words = model.clip.encode_text(
+            torch.nn.functional.pad(model._training_ids, (0, 77 - model._training_ids.shape[1]))
+        )
+        sequence = torch.cat(
+            [
+                (model.word_embed(words) + model.token_type[0]).expand(2, -1, -1),
+                model.visual_embed(seen) + model.token_type[1],
+            ],
+            dim=1,
+        )
+        block = vision.transformer.resblocks[-1]
+        attention = nn.MultiheadAttention(32, 4, batch_first=True).double()
+        attention.in_proj_weight.copy_(block.attn.in_proj_weight)
+        attention.in_proj_bias.copy_(block.attn.in_proj_bias)
+        attention.out_proj.load_state_dict(block.attn.out_proj.state_dict())
+        normed = block.ln_1(sequence)
+        attended, weights = attention(normed, normed, normed)
+        fused = sequence + attended
+        fused = vision.ln_post(fused + block.mlp(block.ln_2(fused)))
+        logits = torch.stack(
+            [fused[:, z] @ model.classifier_weight[z] + model.classifier_bias[z] for z in range(len(texts))], dim=1
+        )
+        expected = model.norm(logits)
+    assert torch.allclose(output.scores, expected, atol=1e-5)  # features go through fp32 on the way
+    share = weights[:, : len(texts), len(texts) + 1 :]
+    share = share / share.sum(dim=-1, keepdim=True)
+    assert torch.allclose(output.attention_maps, share.to(output.attention_maps), atol=1e-6)
+
+
+def test_a_score_does_not_depend_on_what_else_was_asked(build, texts):
+    model = build("vtb")
+    mix = model.encode_image(torch.randn(2, 3, 64, 32, dtype=torch.float64)).mix
+    alone = model.score(mix, model.encode_texts([texts[2]])).scores
+    assert torch.allclose(alone[:, 0], model.score(mix, model.encode_texts()).scores[:, 2])
+
+
+def test_unseen_texts_are_refused(build):
+    with pytest.raises(UsageError, match="one classifier per trained attribute"):
+        build("vtb").encode_texts([Text("red scarf", "upper", "accessory", "")])
