@@ -101,7 +101,7 @@ def training(run: Run, events: Iterable[Event]) -> None:
 
 
 def _step_line(event: StepEvent, run: Run) -> str:
-    parts = " + ".join(f"{name} {event.losses[name]:.3f}" for name in ("v2t", "t2v", "lsim", "racl"))
+    parts = " + ".join(f"{name} {event.losses[name]:.3f}" for name in event.losses if name != "loss")
     left = (run.trainer.total_steps - run.trainer.step) * run.config.train.batch_size * run.config.train.accumulate
     seconds = left / max(event.images_per_second, 1e-9)
     return (
