@@ -38,7 +38,7 @@ def grouped_recall(scores: ArrayLike, targets: ArrayLike, groups: Sequence[str],
     ranked, truth, columns = _checked(scores, targets, groups, ks)
 
     def recall(members: NDArray[np.int64], truth: BoolArray, k: int) -> FloatArray:
-        return _sorted_truth(ranked[:, members], truth)[:, :k].any(axis=1).astype(np.float64)
+        return np.asarray(_sorted_truth(ranked[:, members], truth)[:, :k].any(axis=1), dtype=np.float64)
 
     return _per_group(truth, columns, ks, recall)
 
@@ -173,7 +173,9 @@ def precision_at_k(
     return result
 
 
-def hit_rate(targets: ArrayLike, scores: ArrayLike, words: Sequence[str], ks: Sequence[int] = (1, 5)) -> dict[str, float]:
+def hit_rate(
+    targets: ArrayLike, scores: ArrayLike, words: Sequence[str], ks: Sequence[int] = (1, 5)
+) -> dict[str, float]:
     """Text to image as POAR's program computes it (facts 3.1): the share of words with a true image among the k best.
 
     Results are kept by word, so of texts that share a word the last one counts.
