@@ -40,7 +40,7 @@ def run_open_domain(checkpoints: Sequence[str | None], targets: Sequence[str], o
     Raises:
         InputError: a named target or a checkpoint does not fit. UsageError: an unknown group.
     """
-    sources = [paths.resolve_checkpoint(name) for name in checkpoints]
+    sources = list(dict.fromkeys(paths.resolve_checkpoint(name) for name in checkpoints))
     named = [paths.resolve_dataset(name) for name in dict.fromkeys(targets)]
     chosen = named or paths.prepared_datasets()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -162,6 +162,11 @@ def _source(report: OpenDomainReport) -> str:
 
 
 def _labels(named: Sequence[tuple[str, str]]) -> list[str]:
-    """Short names where they tell things apart, with the place where they do not."""
-    count: Mapping[str, int] = Counter(name for name, _ in dict.fromkeys(named))
-    return [name if count[name] == 1 else f"{name} [{place}]" for name, place in named]
+    """Short names where they tell things apart; else with the last part of the place, else with the whole place."""
+    labels = [(name, f"{name}: {Path(place).name}", f"{name}: {place}") for name, place in named]
+    distinct = set(zip(labels, named, strict=True))
+    for length in (0, 1, 2):
+        count = Counter(label[length] for label, _ in distinct)
+        labels = [label if count[label[length]] > 1 else (label[length],) * 3 for label in labels]
+        distinct = set(zip(labels, named, strict=True))
+    return [label[2] for label in labels]
