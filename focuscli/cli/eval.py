@@ -74,12 +74,12 @@ def eval_command(
         )
         run_open_domain(checkpoint or [None], target or [], options)
         return
-    if len(checkpoint or []) > 1:
-        raise UsageError("Closed-set figures are of one checkpoint.", "Several are for a matrix: add --open-domain.")
     if threshold not in THRESHOLDS:
         raise UsageError(f'Unknown threshold source "{threshold}".', f"Known: {', '.join(THRESHOLDS)}.")
     marks = [_mark(text) for text in require or []]
-    folder = paths.resolve_checkpoint(checkpoint[0] if checkpoint else None)
+    folder, *more = [paths.resolve_checkpoint(name) for name in checkpoint or [None]]
+    if more:
+        raise UsageError("Closed-set figures are of one checkpoint.", "Several are for a matrix: add --open-domain.")
     known = paths.resolve_dataset(dataset) if dataset else None
 
     from focuscli.data.folder import read_folder
