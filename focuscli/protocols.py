@@ -20,8 +20,9 @@ class Protocol:
 
     Attributes:
         candidates: texts and groups of the target's schema, or POAR's words (data/retrieval/poar.toml).
-        sentences: texts as the checkpoint's own template makes them; or, for a model without learned prompts, POAR's
-            sentences with the full stop that they have at test only.
+        sentences: texts as the checkpoint's own template makes them; or POAR's. POAR tests with the words of its training,
+            so a text that the checkpoint was trained on it reads as trained; another one as POAR's sentence with the full
+            stop that it has at test only, or, with learned prompts, as POAR's word in the checkpoint's template.
         complements: truth of a text that stands for "none of these": its own label where there is one and unknown where
             the others are; or simply "the others are not labelled 1", and in a group of two the first one's label decides.
         lost_labels: drop the positives that POAR's misspelling drops.
@@ -188,7 +189,8 @@ DEPARTURES: tuple[Departure, ...] = (
         "a full stop at test that training texts lack",
         "sentences",
         "the same text in training and test",
-        "POAR's sentence with the full stop, for models without learned prompts; FOCUS keeps its own template",
+        "what the checkpoint was trained on is read as trained, the rest as POAR's sentence with the full stop; with "
+        "learned prompts as POAR's word in the checkpoint's own template",
     ),
     Departure(
         "3.2 #14",

@@ -61,6 +61,7 @@ def eval_command(
     given = {"--target": target, "--protocol": protocol, "--group": group}
     closed = {"--dataset": dataset, "--require": require, "--threshold": threshold != "val"}
     _refuse_mixed(closed if open_domain else given, "closed-set figures" if open_domain else "--open-domain")
+    names: list[str | None] = [*checkpoint] if checkpoint else [None]
     if open_domain:
         options = Options(
             split=split,
@@ -72,12 +73,12 @@ def eval_command(
             precision=precision or "auto",
             workers=workers,
         )
-        run_open_domain(checkpoint or [None], target or [], options)
+        run_open_domain(names, target or [], options)
         return
     if threshold not in THRESHOLDS:
         raise UsageError(f'Unknown threshold source "{threshold}".', f"Known: {', '.join(THRESHOLDS)}.")
     marks = [_mark(text) for text in require or []]
-    folder, *more = [paths.resolve_checkpoint(name) for name in checkpoint or [None]]
+    folder, *more = [paths.resolve_checkpoint(name) for name in names]
     if more:
         raise UsageError("Closed-set figures are of one checkpoint.", "Several are for a matrix: add --open-domain.")
     known = paths.resolve_dataset(dataset) if dataset else None

@@ -130,7 +130,7 @@ def _texts(texts: Sequence[TextFigures]) -> None:
     depths = list(texts[0].precision) if texts else []
     rows = [
         (
-            row.phrase,
+            row.phrase if row.read_as == row.phrase else f'{row.phrase} (read: "{row.read_as}")',
             row.attribute or "-",
             row.group if row.candidate else f"({row.group})",
             row.region,

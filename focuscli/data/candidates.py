@@ -26,13 +26,15 @@ class Candidates:
 
     Attributes:
         texts: Z texts; `text.group` is the group in which each is a candidate.
-        sentences: what a model without learned prompts reads for each.
+        sentences: POAR's sentence for each; the phrase alone under a protocol that has none.
+        declared: the schema's text of the same meaning, which a checkpoint may have been trained on; None if there is none.
     """
 
     schema: AttributeSchema
     protocol: Protocol
     texts: tuple[Text, ...]
     sentences: tuple[str, ...]
+    declared: tuple[Text | None, ...]
 
     @property
     def groups(self) -> tuple[str, ...]:
@@ -49,7 +51,12 @@ class Candidates:
             if name not in known:
                 raise UsageError(f'{self.schema.name} has no group "{name}".', f"Known: {', '.join(known)}.")
         kept = [position for position, group in enumerate(self.groups) if group in names]
-        return replace(self, texts=tuple(self.texts[z] for z in kept), sentences=tuple(self.sentences[z] for z in kept))
+        return replace(
+            self,
+            texts=tuple(self.texts[z] for z in kept),
+            sentences=tuple(self.sentences[z] for z in kept),
+            declared=tuple(self.declared[z] for z in kept),
+        )
 
     def truth(self, labels: NDArray[np.int8]) -> Truth:
         """Which text is true of which image: targets [N, Z] of 0 or 1 (0 where unknown), known [N, Z].
@@ -113,20 +120,29 @@ def _of_schema(schema: AttributeSchema, protocol: Protocol) -> Candidates:
     texts = schema.texts(complements=True)
     order = {group.name: number for number, group in enumerate(schema.groups)}
     texts = tuple(sorted(texts, key=lambda text: order[text.group]))
-    return Candidates(schema, protocol, texts, tuple(text.phrase for text in texts))
+    return Candidates(schema, protocol, texts, tuple(text.phrase for text in texts), texts)
 
 
 def _poar_candidates(schema: AttributeSchema, protocol: Protocol) -> Candidates:
-    texts, sentences = [], []
+    texts, sentences, declared = [], [], []
     for group in _poar_table(schema)["group"]:
-        named = [schema.attributes[schema.index(name)] for _, name in group["words"] if name]
-        for word, name in group["words"]:
+        named = [schema.attributes[schema.index(name)] for _, name, *_ in group["words"] if name]
+        none_of_these = _complement(schema, {attribute.group for attribute in named})
+        for word, name, *means in group["words"]:
             place = schema.attributes[schema.index(name)] if name else named[0]
             texts.append(
                 Text(word, place.region, place.category, group["name"], place.subregion, attribute=name or None)
             )
             sentences.append(group["template"].format(word) + ".")
-    return Candidates(schema, protocol, tuple(texts), tuple(sentences))
+            said = name or (means[0] if means else "")
+            declared.append(schema.attributes[schema.index(said)].text if said else none_of_these)
+    return Candidates(schema, protocol, tuple(texts), tuple(sentences), tuple(declared))
+
+
+def _complement(schema: AttributeSchema, groups: set[str]) -> Text | None:
+    """The schema's text for "none of these", where POAR's group is one group of the schema."""
+    texts = [text for text in schema.texts(complements=True) if text.attribute is None and {text.group} == groups]
+    return texts[0] if texts else None
 
 
 def _poar_truth(
@@ -136,10 +152,10 @@ def _poar_truth(
     table: Mapping[str, Any],
     protocol: Protocol,
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    words = [word for word, _ in group["words"]]
+    words = [word for word, *_ in group["words"]]
     targets = np.zeros((len(labels), len(words)), bool)
     known = np.ones_like(targets)
-    for position, (_, name) in enumerate(group["words"]):
+    for position, (_, name, *_) in enumerate(group["words"]):
         if name:
             column = labels[:, schema.index(name)]
             lost = protocol.lost_labels and name in table["lost"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -43,7 +43,7 @@ class TextFigures:
 
     Attributes:
         attribute: name in the target's schema; None for a complement ("none of these").
-        seen: whether its phrase was trained. prompt: whose learned vectors it was read with.
+        seen: whether what is read, `read_as`, is a phrase that was trained. prompt: whose learned vectors go before it.
         candidate: whether it takes part in image-to-text retrieval; positives: images that it is true of.
         AP: average precision; its chance level is positives / images. precision: {"P@1": ..., ...}.
     """
@@ -53,6 +53,7 @@ class TextFigures:
     group: str
     region: str
     seen: bool | None
+    read_as: str
     prompt: str | None
     candidate: bool
     positives: int
@@ -115,11 +116,13 @@ def evaluate_open_domain(
     """
     found, groups = target.candidates, target.candidates.groups
     texts, scores, notes = [*found.texts, *target.beyond], None, [*target.notes]
+    read = texts
     if recognizer is not None:
         check_regions(recognizer, target)
+        read = _read(recognizer, target)
         scores = recognizer.score_files(
             [target.folder.image_path(int(index)) for index in target.indices],
-            _read(recognizer, target),
+            read,
             batch_size=batch_size,
             workers=workers,
             progress=progress,
@@ -127,7 +130,7 @@ def evaluate_open_domain(
         notes += _source_notes(recognizer, target)
     blind = blind_scores(target.training, len(target.indices)) if len(target.training) else None
     count = len(found.texts)
-    rows = _text_figures(recognizer, target, texts, scores)
+    rows = _text_figures(recognizer, target, texts, read, scores)
     answers = frequent(found.texts, blind[0]) if blind is not None else {}
     return OpenDomainReport(
         source=recognizer.schema.name if recognizer else None,
@@ -177,12 +180,17 @@ def check_regions(recognizer: Recognizer, target: Target) -> None:
 
 
 def _read(recognizer: Recognizer, target: Target) -> list[Text]:
-    """What the model reads: candidates, then the attributes beyond; POAR's sentences where the preset says so."""
+    """What the model reads: for each candidate, then for the attributes beyond (`Protocol.sentences`)."""
     found = target.candidates
-    if found.protocol.sentences == "poar" and not recognizer.config.model.rlp:
-        pairs = zip(found.texts, found.sentences, strict=True)
-        return [Text(words, text.region, text.category, text.group, text.subregion) for text, words in pairs]
-    return [*found.texts, *target.beyond]
+    if found.protocol.sentences == "own":
+        return [*found.texts, *target.beyond]
+    read = []
+    for text, sentence, declared in zip(found.texts, found.sentences, found.declared, strict=True):
+        if declared is not None and recognizer.is_seen(declared):
+            read.append(declared)
+        else:
+            read.append(text if recognizer.config.model.rlp else replace(text, phrase=sentence))
+    return [*read, *target.beyond]
 
 
 def _recall(target: Target, scores: NDArray) -> Grouped:
@@ -200,7 +208,11 @@ def _chance(target: Target) -> Grouped:
 
 
 def _text_figures(
-    recognizer: Recognizer | None, target: Target, texts: Sequence[Text], scores: NDArray | None
+    recognizer: Recognizer | None,
+    target: Target,
+    texts: Sequence[Text],
+    read: Sequence[Text],
+    scores: NDArray | None,
 ) -> list[TextFigures]:
     truth = np.concatenate([target.targets, target.beyond_truth[0]], axis=1) > 0.5
     known = np.concatenate([target.known, target.beyond_truth[1]], axis=1)
@@ -214,14 +226,15 @@ def _text_figures(
             attribute=text.attribute,
             group=text.group,
             region=text.region,
-            seen=recognizer.is_seen(text) if recognizer else None,
-            prompt=recognizer.prompt_source(text) if recognizer else None,
+            seen=recognizer.is_seen(words) if recognizer else None,
+            read_as=words.phrase,
+            prompt=recognizer.prompt_source(words) if recognizer else None,
             candidate=position < len(target.candidates.texts),
             positives=int(truth[:, position].sum()),
             AP=_finite(area[position]),
             precision={name: _finite(values[position]) for name, values in precision.items()},
         )
-        for position, text in enumerate(texts)
+        for position, (text, words) in enumerate(zip(texts, read, strict=True))
     ]
 
 
@@ -252,8 +265,6 @@ def _source_notes(recognizer: Recognizer, target: Target) -> list[str]:
     strange = sorted({text.region for text in texts} - trained)
     if strange and recognizer.config.model.rlp:
         notes.append(f"regions never trained ({', '.join(strange)}): their texts use the mean of all prompts")
-    if target.candidates.protocol.sentences == "poar" and recognizer.config.model.rlp:
-        notes.append("POAR's words stand in the checkpoint's own sentences, as its learned prompts do")
     return notes
 
 

@@ -15,7 +15,8 @@ from focuscli.protocols import CORRECTED, POAR
 
 def schema_of(name: str, *extra: str) -> AttributeSchema:
     """A schema with every attribute that POAR's table of a dataset names; groups and regions are of no account here."""
-    names = [label for group in poar_tables()[name]["group"] for _, label in group["words"] if label]
+    words = [word for group in poar_tables()[name]["group"] for word in group["words"]]
+    names = [label for _, *labels in words for label in labels if label]
     attributes = [
         Attribute(name=label, phrase=f"phrase of {label}", region="whole", category="thing", group="all")
         for label in dict.fromkeys([*names, *extra])
@@ -71,6 +72,25 @@ def test_poars_words_exist_in_the_built_in_schema_with_its_regions():
     sentences = dict(zip(places, found.sentences, strict=True))
     assert sentences["accessory", "Hat"] == "This person is accessorying Hat."
     assert sentences["upper body", "VNeck"] == "This person is wearing VNeck in upper body."
+
+
+def test_poars_words_know_what_the_schema_calls_the_same():
+    found = candidates(builtin_schema("peta"), POAR)
+    declared = {
+        (text.group, text.phrase): other.phrase if other else None
+        for text, other in zip(found.texts, found.declared, strict=True)
+    }
+    assert declared["upper style", "Formal"] == "formal upper clothes"
+    assert declared["hair", "Short"] == "short hair"
+    assert declared["gender", "Female"] == "female"
+    assert declared["age", "less fifteen"] == "under 16 years old"
+    assert declared["lower body", "Plaid"] == "plaid trousers or skirt"
+    drawn = builtin_schema("synthetic").model_copy(update={"name": "pa100k"})
+    found = candidates(drawn, POAR)
+    other = {text.group: same for text, same in zip(found.texts, found.declared, strict=True)}
+    assert other["foot"].phrase == "low shoes"
+    # Stripes, patterns and trousers are two groups of the schema: nothing in it means none of all.
+    assert other["lower body"] is None
 
 
 def test_the_schemas_groups_take_complements_and_evaluated_attributes_only():
