@@ -64,7 +64,7 @@ def run_open_domain(checkpoints: Sequence[str | None], targets: Sequence[str], o
     reports, written = [], []
     for recognizer, target in pairs:
         reports.append(_evaluate(recognizer, target, options))
-        written.append(_write(reports[-1], recognizer.folder, options))
+        written.append(_write(reports[-1], recognizer.folder, options) if recognizer else None)
     open_views.show(reports, written, per_attribute=options.per_attribute)
 
 
@@ -77,15 +77,18 @@ def _open(folder: Path, options: Options) -> Target:
 
 def _fitting(
     recognizers: Sequence[Recognizer], targets: Sequence[Target], options: Options, *, strict: bool
-) -> list[tuple[Recognizer, Target]]:
-    """The pairs that can be evaluated; all refusals come before the first image is read."""
+) -> list[tuple[Recognizer | None, Target]]:
+    """The pairs that can be evaluated; all refusals come before the first image is read. A target of labels alone stands
+    once, without a checkpoint: for what goes beside."""
     from focuscli.engine.evaluate import check_same_data
     from focuscli.engine.open_domain import check_regions
 
-    pairs = []
+    pairs: list[tuple[Recognizer | None, Target]] = []
     for recognizer in recognizers:
         for target in targets:
             try:
+                if not target.has_images:
+                    continue
                 if not options.other_data:
                     check_same_data(recognizer, target.folder)
                 check_regions(recognizer, target)
@@ -95,6 +98,7 @@ def _fitting(
                 render.warn(f"left out {target.folder.path} for {recognizer.folder}: {error.problem}")
                 continue
             pairs.append((recognizer, target))
+    pairs += [(None, target) for target in targets if target.folder.info.get("labels_only")]
     if not pairs:
         raise InputError(
             "No target fits the checkpoint.", "Name one to see why: focus eval --open-domain --target NAME"
@@ -102,7 +106,7 @@ def _fitting(
     return pairs
 
 
-def _evaluate(recognizer: Recognizer, target: Target, options: Options) -> OpenDomainReport:
+def _evaluate(recognizer: Recognizer | None, target: Target, options: Options) -> OpenDomainReport:
     from focuscli.engine.open_domain import evaluate_open_domain
 
     with render.progress(f"scoring {target.folder.schema.name}") as progress:

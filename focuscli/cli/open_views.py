@@ -91,7 +91,9 @@ def _matrix(reports: Reports, sources: Sequence[str], targets: Sequence[str]) ->
     cells = {(source, target): report for report, source, target in zip(reports, sources, targets, strict=True)}
     columns = {target: report for (_, target), report in cells.items()}
     rows = []
-    for source in dict.fromkeys(sources):
+    for source in dict.fromkeys(
+        source for report, source in zip(reports, sources, strict=True) if report.checkpoint is not None
+    ):
         pairs = [cells.get((source, target)) for target in columns]
         rows.append((source, *_flat([(pair.recall, pair.macro) if pair else (None, None) for pair in pairs])))
     rows.append(("chance", *_flat([(report.chance, None) for report in columns.values()])))

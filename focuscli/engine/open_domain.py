@@ -128,6 +128,8 @@ def evaluate_open_domain(
             progress=progress,
         )
         notes += _source_notes(recognizer, target)
+    elif target.folder.info.get("labels_only"):
+        notes.append("labels alone, no images: chance and the image-blind predictor only")
     blind = blind_scores(target.training, len(target.indices)) if len(target.training) else None
     count = len(found.texts)
     rows = _text_figures(recognizer, target, texts, read, scores)

@@ -36,6 +36,25 @@ class Target:
     beyond_truth: tuple[NDArray[np.float32], NDArray[np.bool_]]
     notes: list[str]
 
+    @property
+    def has_images(self) -> bool:
+        """Whether there is anything to score. A dataset of labels alone still has chance and the image-blind predictor.
+
+        Raises:
+            InputError: images should be there, and not one is.
+        """
+        if self.folder.info.get("labels_only"):
+            return False
+        paths = (self.folder.image_path(int(index)) for index in self.indices)
+        if not any(path.is_file() for path in paths):
+            first = self.folder.image_path(int(self.indices[0]))
+            raise InputError(
+                f"None of the {len(self.indices):,} {self.split} images of {self.folder.schema.name} is there "
+                f"(first: {first}).",
+                f"Put them there, or mend image_root in {self.folder.path / 'schema.toml'}.",
+            )
+        return True
+
 
 def open_target(
     folder: DatasetFolder, split: str = "test", protocol: Protocol = CORRECTED, groups: Sequence[str] | None = None

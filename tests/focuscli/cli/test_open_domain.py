@@ -118,6 +118,42 @@ def test_without_targets_all_prepared_datasets_are_taken_and_the_unfit_named(
     assert "tail; trained: head, lower" in outcome.stderr
 
 
+def without_images(folder, *, declared: bool):
+    """Point a dataset at a place without images."""
+    text = (folder / "schema.toml").read_text()
+    root = next(line for line in text.splitlines() if line.startswith("image_root"))
+    (folder / "schema.toml").write_text(text.replace(root, 'image_root = "nowhere"'))
+    if declared:
+        info = json.loads((folder / "prepare.json").read_text())
+        (folder / "prepare.json").write_text(json.dumps({**info, "labels_only": True}))
+
+
+def test_a_target_of_labels_alone_has_chance_and_blind_and_needs_no_row(focus, trained_run, make_target):
+    declared = schema(("red hat", "head"), ("scarf", "head"), name="bare")
+    bare, good = make_target(declared, "bare"), make_target(schema(("cap", "head")), "good")
+    pixels = focus("eval", "-c", trained_run, "--open-domain", "--target", bare, "--json").json["reports"][0]
+    without_images(bare, declared=True)
+    alone = focus("eval", "-c", trained_run, "--open-domain", "--target", bare)
+    assert alone.code == 0, alone.stderr
+    assert "labels alone" in alone.stderr
+    assert "group   texts  trained  images  chance R@1" in alone.stdout
+    outcome = focus("eval", "-c", trained_run, "--open-domain", "--target", bare, "--target", good)
+    lines = [line.split() for line in outcome.stdout.splitlines() if line]
+    start = next(number for number, line in enumerate(lines) if line[0] == "source")
+    assert [line[0] for line in lines[start + 1 : start + 4]] == ["coloured", "chance", "blind"]
+    assert lines[start + 1][-3:] == ["-", "-", "-"]
+    assert lines[start + 3][-3] == f"{100 * pixels['blind']['mean']['R@1']:.2f}"
+
+
+def test_images_that_should_be_there_are_missed(focus, trained_run, make_target):
+    target = make_target(schema(("red hat", "head"), ("scarf", "head")))
+    without_images(target, declared=False)
+    outcome = focus("eval", "-c", trained_run, "--open-domain", "--target", target)
+    assert outcome.code == 3
+    assert "None of the 16 test images" in outcome.stderr
+    assert "image_root" in outcome.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "word"),
     [
