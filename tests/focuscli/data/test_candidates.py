@@ -144,6 +144,14 @@ def test_rule_1_uncertain_gender_is_male_for_poar():
     assert own[1:] == poar[1:]
 
 
+def test_rule_2_with_own_labels_nothing_is_filled_in_beside_an_uncertain_one():
+    schema = schema_of("pa100k")
+    labels = labels_of(schema, {"Hat": 2}, {"Hat": 2, "Glasses": 1})
+    own = candidates(schema, replace(POAR, complements="own label"))
+    assert true_words(own, labels, "accessory") == [(set(), {"hat"}), ({"glasses"}, {"hat"})]
+    assert true_words(candidates(schema, POAR), labels, "accessory")[0][0] == {"other"}
+
+
 def test_rule_2_nothing_labelled_means_other_or_nothing_or_no_image():
     rap, peta, pa100k = schema_of("rapv1", "attach-Other"), schema_of("peta"), schema_of("pa100k")
     none = labels_of(rap, {})

@@ -185,6 +185,7 @@ def test_poar_counts_as_poar_and_says_hit_rates(recognizer, make_run, coloured_d
     assert report.recall == grouped_recall_last_positive(scores, target.targets, target.candidates.groups)
     assert set(report.ranking) == {"all"}
     assert {"hit@1", "hit@5"} < set(report.ranking["all"])
+    assert report.ranking["all"]["texts"] == 26  # words with a label; "male" and the five "other" have none
     assert report.protocol == "poar"
     assert len(report.texts) == 33
     any_positive = open_target(folder, protocol=replace(POAR, recall_at_2="any"))
