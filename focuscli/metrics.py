@@ -7,6 +7,10 @@ import warnings
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from focuscli.retrieval import grouped_recall
+
+__all__ = ["area_under_roc", "average_precision", "grouped_recall", "label_accuracy", "pedestrian_metrics"]
+
 BoolArray = NDArray[np.bool_]
 
 

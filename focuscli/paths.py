@@ -65,6 +65,17 @@ def resolve_dataset(name: str) -> Path:
     raise InputError(f'Unknown dataset "{name}". Known: {", ".join(known)}, or a prepared folder.', hint)
 
 
+def prepared_datasets() -> list[Path]:
+    """The folders of all prepared datasets, by name."""
+    return [datasets_dir() / name for name in sorted(_folders(datasets_dir(), "schema.toml"))]
+
+
+def report_folder(checkpoint: Path) -> Path:
+    """Where figures of a checkpoint are written: eval/ in its run folder, or beside a checkpoint that lies elsewhere."""
+    run = checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint
+    return run / "eval"
+
+
 def resolve_checkpoint(name: str | None) -> Path:
     """The checkpoint folder (the one that holds state.json) for a run name, run folder, checkpoint folder or `latest`.
 

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from clip_impl import CLIP
 from focuscli.config import RunConfig
-from focuscli.data.guess import guess_place
 from focuscli.data.images import load_image
 from focuscli.data.loader import normalise, resize_crop, to_unit
+from focuscli.data.places import Place, place_words
 from focuscli.data.schema import AttributeSchema, Text
 from focuscli.engine.checkpoint import Checkpoint, load_strictly, read_checkpoint
 from focuscli.engine.device import autocast, resolve_device
@@ -105,7 +105,8 @@ class Recognizer:
 
     def text(self, words: str, *, region: str | None = None) -> Text:
         """A text from words: a seen one where they are an attribute's name or phrase, or a complement's phrase; else an
-        unseen one, whose region is `region`, or guessed from the words (see `focuscli.data.guess`).
+        unseen one, whose region is `region`, or that of the schema's phrase which stands in it, or guessed from the words
+        (see `focuscli.data.places`).
 
         Raises:
             UsageError: no word, or an unknown region.
@@ -116,15 +117,37 @@ class Recognizer:
         for seen in self.model.texts:
             if wanted in (normalise_phrase(seen.phrase), (seen.attribute or "").lower()):
                 return seen
-        for attribute in self.schema.texts(complements=False, evaluated_only=False):
+        declared = self.schema.texts(complements=False, evaluated_only=False)
+        for attribute in declared:
             if wanted in (normalise_phrase(attribute.phrase), (attribute.attribute or "").lower()) and region is None:
                 return attribute
         if region is not None and region not in self.schema.regions:
             raise UsageError(f'Unknown region "{region}".', f"Known: {', '.join(self.schema.regions)}.")
-        region = region or guess_place(words)[0]
+        place = place_words(words, declared) if region is None else Place(region, "as given")
+        category = place.like.category if place.like else self._usual_category(place.region)
+        return Text(phrase=" ".join(words.split()), region=place.region, category=category, group="")
+
+    def region_source(self, text: Text) -> str:
+        """How the region of a text came about, in words."""
+        declared = self.schema.texts(complements=False, evaluated_only=False)
+        if text in self.model.texts or text in declared:
+            return "as declared in the schema"
+        place = place_words(text.phrase, declared)
+        return place.reason if place.region == text.region else "as given"
+
+    def prompt_source(self, text: Text) -> str:
+        """Whose learned prompt vectors a text is read with, in words (spec section 3)."""
+        if not self.config.model.rlp:
+            return "no learned prompts"
+        if self.is_seen(text):
+            return "its own"
+        donors = self.model.prompts.donors(text.region)
+        where = text.region if any(seen.region == text.region for seen in self.attributes) else "all, region unseen"
+        return f"mean of {len(donors)} ({where})"
+
+    def _usual_category(self, region: str) -> str:
         categories = [text.category for text in self.attributes if text.region == region]
-        category = max(set(categories), key=lambda name: (categories.count(name), name)) if categories else "person"
-        return Text(phrase=" ".join(words.split()), region=region, category=category, group="")
+        return max(set(categories), key=lambda name: (categories.count(name), name)) if categories else "person"
 
     def is_seen(self, text: Text) -> bool:
         """Whether a text of this phrase was trained."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Annotated, cast
 
 import typer
@@ -10,8 +10,10 @@ import typer
 from focuscli import paths
 from focuscli.cli import render, views
 from focuscli.cli.app import app
-from focuscli.cli.options import CheckpointOpt, DatasetOpt, DeviceOpt, PrecisionOpt
+from focuscli.cli.open_domain import Options, run_open_domain
+from focuscli.cli.options import CheckpointsOpt, DatasetOpt, DeviceOpt, PrecisionOpt
 from focuscli.errors import CheckFailed, UsageError
+from focuscli.protocols import protocol_named
 
 THRESHOLDS = ("val", "global", "oracle")
 FIGURES = ("mA", "Acc", "Prec", "Recall", "F1", "F1h", "mAP", "AUC")
@@ -19,7 +21,7 @@ FIGURES = ("mA", "Acc", "Prec", "Recall", "F1", "F1h", "mAP", "AUC")
 
 @app.command("eval")
 def eval_command(
-    checkpoint: CheckpointOpt = None,
+    checkpoint: CheckpointsOpt = None,
     dataset: DatasetOpt = None,
     split: Annotated[str, typer.Option(help="Which images: test, val, train, trainval, all.")] = "test",
     threshold: Annotated[
@@ -28,6 +30,24 @@ def eval_command(
             help="val: per attribute, from training's val; global: one value from there; oracle: on this split."
         ),
     ] = "val",
+    open_domain: Annotated[
+        bool, typer.Option("--open-domain", help="Retrieval with the texts of other datasets instead: Recall@K and AP.")
+    ] = False,
+    target: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME|FOLDER", help="With --open-domain: dataset to test on; repeatable. Default: all prepared."
+        ),
+    ] = None,
+    protocol: Annotated[
+        str | None, typer.Option(help="With --open-domain: corrected (default), or poar as POAR's program computes.")
+    ] = None,
+    group: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="With --open-domain: only this group; repeatable.")
+    ] = None,
+    other_data: Annotated[
+        bool, typer.Option("--other-data", help="Accept other data than trained on under the same name or schema.")
+    ] = False,
     per_attribute: Annotated[bool, typer.Option("--per-attribute", help="Also a row per attribute.")] = False,
     require: Annotated[
         list[str] | None,
@@ -37,25 +57,47 @@ def eval_command(
     precision: PrecisionOpt = None,
     workers: Annotated[int, typer.Option(help="Threads that decode images.")] = 2,
 ) -> None:
-    """Closed-set figures of a checkpoint on a dataset: mA, Acc, Prec, Recall, F1, F1h."""
+    """Figures of a checkpoint: closed set (mA, Acc, Prec, Recall, F1, F1h), or --open-domain retrieval."""
+    given = {"--target": target, "--protocol": protocol, "--group": group}
+    closed = {"--dataset": dataset, "--require": require, "--threshold": threshold != "val"}
+    _refuse_mixed(closed if open_domain else given, "closed-set figures" if open_domain else "--open-domain")
+    names: list[str | None] = [*checkpoint] if checkpoint else [None]
+    if open_domain:
+        options = Options(
+            split=split,
+            protocol=protocol_named(protocol or "corrected"),
+            groups=tuple(group or ()),
+            other_data=other_data,
+            per_attribute=per_attribute,
+            device=device or "auto",
+            precision=precision or "auto",
+            workers=workers,
+        )
+        run_open_domain(names, target or [], options)
+        return
     if threshold not in THRESHOLDS:
         raise UsageError(f'Unknown threshold source "{threshold}".', f"Known: {', '.join(THRESHOLDS)}.")
     marks = [_mark(text) for text in require or []]
-    folder = paths.resolve_checkpoint(checkpoint)
-    target = paths.resolve_dataset(dataset) if dataset else None
+    folder, *more = [paths.resolve_checkpoint(name) for name in names]
+    if more:
+        raise UsageError("Closed-set figures are of one checkpoint.", "Several are for a matrix: add --open-domain.")
+    known = paths.resolve_dataset(dataset) if dataset else None
 
     from focuscli.data.folder import read_folder
-    from focuscli.engine.evaluate import ThresholdMode, evaluate
+    from focuscli.engine.evaluate import ThresholdMode, check_same_attributes, check_same_data, evaluate
     from focuscli.files import write_json
     from focuscli.recognizer import Recognizer
 
     recognizer = Recognizer.from_checkpoint(folder, device=device or "auto", precision=precision or "auto")
-    data = read_folder(target or paths.resolve_dataset(recognizer.config.data.dataset))
+    data = read_folder(known or paths.resolve_dataset(recognizer.config.data.dataset))
+    check_same_attributes(recognizer, data.schema)
+    if not other_data:
+        check_same_data(recognizer, data)
     with render.progress("scoring images") as progress:
         report = evaluate(
             recognizer, data, split, threshold=cast(ThresholdMode, threshold), workers=workers, progress=progress
         )
-    written = _report_file(recognizer.folder, report.dataset, split, threshold)
+    written = paths.report_folder(folder) / f"{report.dataset}-{split}-{threshold}-{folder.name}.json"
     write_json(written, report.to_json())
     missed = [
         f"{name} is {100 * (report.metrics[name] or 0):.2f}, not at least {value:g}"
@@ -73,10 +115,10 @@ def eval_command(
         raise failure
 
 
-def _report_file(checkpoint: Path, dataset: str, split: str, threshold: str) -> Path:
-    """eval/ in the run folder, or beside a checkpoint that lies elsewhere."""
-    run = checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint
-    return run / "eval" / f"{dataset}-{split}-{threshold}-{checkpoint.name}.json"
+def _refuse_mixed(options: Mapping[str, object], belongs_to: str) -> None:
+    wrong = [name for name, value in options.items() if value]
+    if wrong:
+        raise UsageError(f"{wrong[0]} goes with {belongs_to}.", "See: focus eval --help")
 
 
 def _mark(text: str) -> tuple[str, float]:

@@ -19,6 +19,15 @@ CheckpointOpt = Annotated[
         metavar="RUN",
     ),
 ]
+CheckpointsOpt = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--checkpoint",
+        "-c",
+        help="A run's name or folder, or a checkpoint folder. Default: the latest run. Repeatable with --open-domain.",
+        metavar="RUN",
+    ),
+]
 DeviceOpt = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
 PrecisionOpt = Annotated[str | None, typer.Option(help="auto, fp32 or bf16.")]
 RegionOpt = Annotated[

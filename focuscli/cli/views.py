@@ -138,6 +138,12 @@ def evaluation(report: EvaluationReport, *, per_attribute: bool, written: Path) 
     render.table(("percent", "images", *names), rows, numbers=range(1, 10))
     print(f"thresholds  {report.threshold_source}")
     print(f"weights     {report.weights}, trained on {report.trained_on}")
+    if report.identity:
+        overlap = report.identity
+        print(
+            f"persons     {overlap['shared']:,} of {overlap['persons']:,} in this split are also in train or val, "
+            f"with {overlap['images']:,} of {report.images:,} images"
+        )
     print("F1 is the mean of per-image F1, F1h the harmonic mean of Prec and Recall")
     if per_attribute:
         print()
@@ -170,8 +176,8 @@ def assumptions(recognizer: Recognizer, decisions: Sequence[TextDecision]) -> No
     for decision in decisions:
         if not decision.seen:
             render.note(
-                f'  "{decision.text.phrase}" was not trained: read as "{decision.text.description}", '
-                f"threshold {decision.threshold_source}"
+                f'  "{decision.text.phrase}" was not trained: read as "{decision.text.description}" '
+                f"(region {recognizer.region_source(decision.text)}), threshold {decision.threshold_source}"
             )
     if recognizer.weights == SCRATCH:
         render.note("  model trained from scratch, without CLIP's weights: unseen texts mean little to it")

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from focuscli.data.folder import DatasetFolder
 from focuscli.data.schema import AttributeSchema, text_targets
+from focuscli.data.splits import shared_persons
 from focuscli.engine.thresholds import best_thresholds
 from focuscli.errors import InputError
 from focuscli.metrics import area_under_roc, average_precision, label_accuracy, pedestrian_metrics
@@ -46,6 +47,8 @@ class EvaluationReport:
         metrics: mA, Acc, Prec, Recall, F1 (mean of per-image F1), F1h (harmonic mean of Prec and Recall), mAP, AUC.
         unseen_persons: the same on images of persons that are not in train or val, with their number; None where
             persons are unknown or all are unseen.
+        identity: how many of the split's known persons, `shared` of `persons`, are also in train or val, and in how
+            many `images` of the split; None where no person is known, or the split itself was trained on.
         threshold_source: where the thresholds come from, for every table and file.
         notes: what a reader of the figures must know.
     """
@@ -59,6 +62,7 @@ class EvaluationReport:
     threshold_source: str
     metrics: dict[str, float | None]
     unseen_persons: dict[str, float | None] | None
+    identity: dict[str, int] | None
     attributes: list[AttributeFigures]
     notes: list[str] = field(default_factory=list)
 
@@ -131,6 +135,7 @@ def evaluate(
         unseen_persons=None
         if fresh is None
         else {"images": int(fresh.sum()), **_metrics(truth[fresh], predictions[fresh], scores[fresh], known[fresh])},
+        identity=_identity(recognizer, folder, indices),
         attributes=rows,
         notes=_notes(recognizer, folder, rows, known),
     )
@@ -152,6 +157,27 @@ def check_same_attributes(recognizer: Recognizer, schema: AttributeSchema) -> No
         f"This model was trained on {recognizer.schema.name} ({len(ours)} attributes), but closed-set figures on "
         f"{schema.name} need its {len(theirs)}{difference}.",
         f"Evaluate on the dataset it was trained on, or train one: focus train --dataset {schema.name}",
+    )
+
+
+def check_same_data(recognizer: Recognizer, folder: DatasetFolder) -> None:
+    """Refuse a dataset of the trained one's name or schema with other content: another split of the same images would be
+    tested on what was trained on, and nothing in the figures would show it.
+
+    Raises:
+        InputError: with both fingerprints and the way out.
+    """
+    same = (
+        folder.schema.name == recognizer.schema.name or folder.schema.fingerprint() == recognizer.schema.fingerprint()
+    )
+    if not same or folder.fingerprint == recognizer.data_fingerprint:
+        return
+    where = f" ({recognizer.config.data.dataset})" if recognizer.config.data.dataset else ""
+    raise InputError(
+        f"This model was trained on another state of {recognizer.schema.name}: its data have the fingerprint "
+        f"{recognizer.data_fingerprint[:12]}, {folder.path} has {folder.fingerprint[:12]}. With another split its test "
+        "images may have been trained on.",
+        f"Name the dataset that it was trained on{where}; or, where these are other images, add --other-data.",
     )
 
 
@@ -195,11 +221,23 @@ def _unseen_persons(
     """Which of the images show a person who is in neither train nor val; None where that says nothing new."""
     if folder.fingerprint != recognizer.data_fingerprint:
         return None
-    in_training = np.isin(folder.splits, ("train", "val"))
     persons = folder.persons[indices]
     known = persons != ""
-    fresh = known & ~np.isin(persons, folder.persons[in_training])
+    fresh = known & ~np.isin(persons, folder.persons[_in_training(folder)])
     return fresh if known.any() and fresh.any() and not fresh.all() else None
+
+
+def _identity(recognizer: Recognizer, folder: DatasetFolder, indices: NDArray[np.int64]) -> dict[str, int] | None:
+    trained = _in_training(folder)
+    if folder.fingerprint != recognizer.data_fingerprint or np.isin(indices, trained).any():
+        return None
+    shared, persons, images = shared_persons(folder.persons, trained, indices)
+    return {"shared": shared, "persons": persons, "images": images} if persons else None
+
+
+def _in_training(folder: DatasetFolder) -> NDArray[np.int64]:
+    """Images that training saw: for the weights, or in val for thresholds and the choice of the epoch."""
+    return np.flatnonzero(np.isin(folder.splits, ("train", "val")))
 
 
 def _notes(

@@ -73,6 +73,9 @@ def test_a_free_text_gets_a_region_and_a_threshold(recognizer):
     assert scarf.category == "accessory"
     assert recognizer.threshold(scarf) == (recognizer.thresholds["RedHat"], "mean of head")
     assert recognizer.text("green scarf", region="lower").region == "lower"
+    # "blue shirt" is a phrase of the schema, of a text that was never trained; its region is known all the same.
+    assert recognizer.text("torn blue shirt").region == "upper"
+    assert recognizer.text("torn blue shirt").category == "clothes"
     mean = np.mean([*recognizer.thresholds.values()])
     value, source = recognizer.threshold(recognizer.text("brown boots"))
     assert (value, source) == (pytest.approx(mean), "mean of all")
@@ -80,6 +83,23 @@ def test_a_free_text_gets_a_region_and_a_threshold(recognizer):
         recognizer.text("scarf", region="tail")
     with pytest.raises(UsageError, match="empty"):
         recognizer.text("  ")
+
+
+def test_a_text_says_where_its_region_and_its_prompts_come_from(recognizer):
+    sources = {
+        words: (recognizer.region_source(text), recognizer.prompt_source(text))
+        for words in ("red hat", "blue shirt", "torn blue shirt", "green scarf", "brown boots", "dusk")
+        for text in [recognizer.text(words)]
+    }
+    assert sources == {
+        "red hat": ("as declared in the schema", "its own"),
+        "blue shirt": ("as declared in the schema", "mean of 3 (all, region unseen)"),
+        "torn blue shirt": ('as "blue shirt" of the schema', "mean of 3 (all, region unseen)"),
+        "green scarf": ("guessed from its words", "mean of 1 (head)"),
+        "brown boots": ("guessed from its words", "mean of 3 (all, region unseen)"),
+        "dusk": ("no known word", "mean of 3 (all, region unseen)"),
+    }
+    assert recognizer.region_source(recognizer.text("green scarf", region="lower")) == "as given"
 
 
 def test_heat_is_the_weighted_sum_of_the_token_maps(recognizer, images):

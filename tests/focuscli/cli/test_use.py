@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -71,7 +72,20 @@ def test_unseen_persons_are_reported_apart(recognizer, coloured_dataset, tmp_pat
     )
     report = evaluate(recognizer, shared, "test")
     assert report.unseen_persons["images"] == 10
-    assert evaluate(recognizer, folder, "test").unseen_persons is None
+    assert report.identity == {"shared": 1, "persons": 6, "images": 6}
+    alone = evaluate(recognizer, folder, "test")
+    assert alone.unseen_persons is None
+    assert alone.identity == {"shared": 0, "persons": 8, "images": 0}
+    # Of a split that was trained on, or of other data, the overlap says nothing.
+    assert evaluate(recognizer, folder, "val").identity is None
+    other = replace(shared, fingerprint="0" * 64)
+    assert evaluate(recognizer, other, "test").identity is None
+
+
+def test_the_identity_overlap_is_shown(focus, trained_run):
+    outcome = focus("eval", "-c", trained_run)
+    assert "persons     0 of 8 in this split are also in train or val, with 0 of 16 images" in outcome.stdout
+    assert focus("eval", "-c", trained_run, "--json").json["identity"] == {"shared": 0, "persons": 8, "images": 0}
 
 
 def test_require_fails_with_5(focus, trained_run):

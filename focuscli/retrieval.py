@@ -1,0 +1,260 @@
+"""Retrieval metrics as pure functions of arrays; fractions, not percent.
+
+Image to text: for each image and each group of texts, is a true text among the K best scored of the group? Text to image:
+for each text, how are the images with it ranked? Groups are given as one name per text, in the order of the columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
+Grouped = dict[str, dict[str, float]]
+MEAN = "mean"
+
+
+def grouped_recall(scores: ArrayLike, targets: ArrayLike, groups: Sequence[str], ks: Sequence[int] = (1, 2)) -> Grouped:
+    """Image-to-text Recall@K per group and its mean over groups (Table II's figure, any positive counts).
+
+    An image counts for a group if at least one text of the group is true of it; it is a hit at K if one of the true ones
+    is among the K best scored texts of the group. Equal scores rank in the order of the columns, so the result is
+    deterministic. In a group of at most K texts Recall@K is 1 by construction.
+
+    Args:
+        scores: N x Z. targets: N x Z of 0/1. groups: Z names; texts of one group need not stand together.
+        ks: whole numbers from 1.
+
+    Returns:
+        {group: {"R@1": fraction, ...}, ..., "mean": {...}}: groups in order of appearance, one without any image that
+        counts left out; the mean is unweighted over the groups there are, NaN if there is none.
+
+    Raises:
+        ValueError: shapes, names or values that do not fit; a score that is NaN.
+    """
+    ranked, truth, columns = _checked(scores, targets, groups, ks)
+
+    def recall(members: NDArray[np.int64], truth: BoolArray, k: int) -> FloatArray:
+        return np.asarray(_sorted_truth(ranked[:, members], truth)[:, :k].any(axis=1), dtype=np.float64)
+
+    return _per_group(truth, columns, ks, recall)
+
+
+def grouped_recall_last_positive(scores: ArrayLike, targets: ArrayLike, groups: Sequence[str]) -> Grouped:
+    """Recall@1 and @2 as POAR's program computes them (facts 3.1, rule 3).
+
+    Recall@1 is that of `grouped_recall`. For Recall@2 the program goes through an image's positives and keeps the last
+    one's result unless an earlier one ranks first; the order is that of a Python set and changes from run to run. Here
+    it is the mean over all orders: with a positive on rank 2 and none on rank 1, one over the number of positives.
+
+    Args, returns, raises: see `grouped_recall`; ks are 1 and 2.
+    """
+    ranked, truth, columns = _checked(scores, targets, groups, (1, 2))
+
+    def recall(members: NDArray[np.int64], truth: BoolArray, k: int) -> FloatArray:
+        order = _sorted_truth(ranked[:, members], truth)
+        first = order[:, 0].astype(np.float64)
+        if k == 1 or order.shape[1] < 2:
+            return first
+        return np.where(order[:, 0], 1.0, order[:, 1] / np.maximum(truth.sum(axis=1), 1))
+
+    return _per_group(truth, columns, (1, 2), recall)
+
+
+def grouped_macro_recall(
+    scores: ArrayLike, targets: ArrayLike, groups: Sequence[str], ks: Sequence[int] = (1, 2)
+) -> Grouped:
+    """Recall@K per text, averaged over the texts of a group, then over groups: every word weighs the same.
+
+    The recall of a text is the share of the images it is true of in which it is among the K best scored of its group. A
+    text that is true of no image is left out. A predictor that gives every image the same answer reaches K / texts.
+
+    Args, returns, raises: see `grouped_recall`.
+    """
+    ranked, truth, columns = _checked(scores, targets, groups, ks)
+    result: Grouped = {}
+    for name, members in columns.items():
+        wanted = truth[:, members]
+        positives = wanted.sum(axis=0)
+        if not positives.any():
+            continue
+        found = _ranks(ranked[:, members])
+        result[name] = {}
+        for k in ks:
+            hits = (wanted & (found < k)).sum(axis=0)
+            result[name][f"R@{k}"] = float((hits[positives > 0] / positives[positives > 0]).mean())
+    return _with_mean(result, ks)
+
+
+def grouped_chance(targets: ArrayLike, groups: Sequence[str], ks: Sequence[int] = (1, 2)) -> Grouped:
+    """What `grouped_recall` is expected to be for random scores, exactly.
+
+    With n texts of which p are true, K drawn texts miss all of them in C(n - p, K) of C(n, K) cases.
+
+    Args, returns, raises: see `grouped_recall`.
+    """
+
+    def expected(members: NDArray[np.int64], truth: BoolArray, k: int) -> FloatArray:
+        count, positives = len(members), truth.sum(axis=1)
+        missed = np.ones(len(truth))
+        for drawn in range(min(k, count)):
+            missed *= np.maximum(count - positives - drawn, 0) / (count - drawn)
+        return 1 - missed
+
+    _, truth, columns = _checked(np.zeros(np.shape(targets)), targets, groups, ks)
+    return _per_group(truth, columns, ks, expected)
+
+
+def grouped_chance_last_positive(targets: ArrayLike, groups: Sequence[str]) -> Grouped:
+    """What `grouped_recall_last_positive` is expected to be for random scores, exactly.
+
+    Args, returns, raises: see `grouped_recall_last_positive`.
+    """
+
+    def expected(members: NDArray[np.int64], truth: BoolArray, k: int) -> FloatArray:
+        count, positives = len(members), truth.sum(axis=1)
+        first = positives / count
+        if k == 1 or count < 2:
+            return first
+        # No positive first; then one second, p / (n - 1); then it is the last of the p in one of p orders.
+        return first + (1 - first) / (count - 1)
+
+    _, truth, columns = _checked(np.zeros(np.shape(targets)), targets, groups, (1, 2))
+    return _per_group(truth, columns, (1, 2), expected)
+
+
+def blind_scores(training_targets: ArrayLike, count: int) -> FloatArray:
+    """Scores [count, Z] of the image-blind predictor: for every image the number of training images of each text.
+
+    Its answer in each group is the group's most frequent words in training, whatever the image shows. Whoever is not
+    better has not been shown to look at images.
+
+    Args:
+        training_targets: M x Z of 0/1. count: number of images to answer for.
+    """
+    frequencies = (np.asarray(training_targets) == 1).sum(axis=0).astype(np.float64)
+    return np.tile(frequencies, (count, 1))
+
+
+def precision_at_k(
+    targets: ArrayLike, scores: ArrayLike, ks: Sequence[int] = (1, 10), known: ArrayLike | None = None
+) -> dict[str, FloatArray]:
+    """Text to image: per text, the share of true images among the k best scored.
+
+    Equal scores at the edge count by their mean share of true images, so the order of the images plays no part.
+
+    Args:
+        targets: N x Z of 0/1. scores: N x Z. ks: whole numbers from 1.
+        known: N x Z, False where a label is uncertain: such an image is not in that text's gallery.
+
+    Returns:
+        {"P@k": Z values}; NaN for a text that is true of no image, or whose gallery has fewer than k images.
+    """
+    truth, values = np.asarray(targets) == 1, np.asarray(scores, dtype=np.float64)
+    if truth.ndim != 2 or truth.shape != values.shape:
+        raise ValueError(f"want targets and scores of one shape N x Z; got {truth.shape} and {values.shape}")
+    counted = np.ones(truth.shape, bool) if known is None else np.asarray(known, bool)
+    result = {f"P@{k}": np.full(truth.shape[1], np.nan) for k in _checked_ks(ks)}
+    for column in range(truth.shape[1]):
+        rows = counted[:, column]
+        labels, found = truth[rows, column], values[rows, column]
+        if not labels.any():
+            continue
+        for k in ks:
+            if len(labels) < k:
+                continue
+            edge = np.partition(found, len(found) - k)[len(found) - k]
+            above, tied = found > edge, found == edge
+            hits = labels[above].sum() + (k - above.sum()) * labels[tied].mean()
+            result[f"P@{k}"][column] = hits / k
+    return result
+
+
+def hit_rate(
+    targets: ArrayLike, scores: ArrayLike, words: Sequence[str], ks: Sequence[int] = (1, 5)
+) -> dict[str, float]:
+    """Text to image as POAR's program computes it (facts 3.1): the share of words with a true image among the k best.
+
+    Results are kept by word, so of texts that share a word the last one counts.
+
+    Args:
+        targets: N x Z of 0/1. scores: N x Z. words: Z of them.
+
+    Returns:
+        {"hit@k": fraction}; NaN without a word.
+    """
+    ranked, truth, _ = _checked(scores, targets, [str(column) for column in range(len(words))], ks)
+    last = {word: column for column, word in enumerate(words)}
+    best = np.argsort(-ranked, axis=0, kind="stable")
+    result = {}
+    for k in ks:
+        hits = [bool(truth[best[:k, column], column].any()) for column in last.values()]
+        result[f"hit@{k}"] = float(np.mean(hits)) if hits else float("nan")
+    return result
+
+
+def _checked(
+    scores: ArrayLike, targets: ArrayLike, groups: Sequence[str], ks: Sequence[int]
+) -> tuple[FloatArray, BoolArray, dict[str, NDArray[np.int64]]]:
+    ranked, truth = np.asarray(scores, dtype=np.float64), np.asarray(targets)
+    if truth.ndim != 2 or truth.shape != ranked.shape:
+        raise ValueError(f"want scores and targets of one shape N x Z; got {ranked.shape} and {truth.shape}")
+    if len(groups) != truth.shape[1]:
+        raise ValueError(f"want a group name for each of {truth.shape[1]} texts; got {len(groups)}")
+    if MEAN in groups:
+        raise ValueError(f'no group can be called "{MEAN}": that is the key of the mean over groups')
+    if not np.isin(truth, (0, 1)).all():
+        raise ValueError("targets hold a value that is neither 0 nor 1")
+    if np.isnan(ranked).any():
+        raise ValueError("a score is NaN")
+    _checked_ks(ks)
+    columns: dict[str, list[int]] = {}
+    for column, name in enumerate(groups):
+        columns.setdefault(name, []).append(column)
+    return ranked, truth == 1, {name: np.array(members, np.int64) for name, members in columns.items()}
+
+
+def _checked_ks(ks: Sequence[int]) -> Sequence[int]:
+    if not len(ks) or any(int(k) != k or k < 1 for k in ks):
+        raise ValueError(f"want whole numbers from 1 as ks; got {tuple(ks)}")
+    return ks
+
+
+def _per_group(
+    truth: BoolArray,
+    columns: dict[str, NDArray[np.int64]],
+    ks: Sequence[int],
+    recall: Callable[[NDArray[np.int64], BoolArray, int], FloatArray],
+) -> Grouped:
+    """Mean of `recall(members, truth of the group [N, n], k)` [N] over the images that count for each group."""
+    result: Grouped = {}
+    for name, members in columns.items():
+        wanted = truth[:, members]
+        counted = wanted.any(axis=1)
+        if counted.any():
+            result[name] = {f"R@{k}": float(recall(members, wanted, k)[counted].mean()) for k in ks}
+    return _with_mean(result, ks)
+
+
+def _with_mean(result: Grouped, ks: Sequence[int]) -> Grouped:
+    means = {}
+    for k in ks:
+        values = [figures[f"R@{k}"] for figures in result.values()]
+        means[f"R@{k}"] = float(np.mean(values)) if values else float("nan")
+    return {**result, MEAN: means}
+
+
+def _ranks(scores: FloatArray) -> NDArray[np.int64]:
+    """Rank from 0 of each score in its row; equal scores in the order of the columns."""
+    order = np.argsort(-scores, axis=1, kind="stable")
+    ranks = np.empty_like(order)
+    np.put_along_axis(ranks, order, np.arange(scores.shape[1])[None, :].repeat(len(scores), axis=0), axis=1)
+    return ranks
+
+
+def _sorted_truth(scores: FloatArray, truth: BoolArray) -> BoolArray:
+    """The truth of each row's texts, best scored first."""
+    return np.take_along_axis(truth, np.argsort(-scores, axis=1, kind="stable"), axis=1)
