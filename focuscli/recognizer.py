@@ -137,13 +137,7 @@ class Recognizer:
 
     def prompt_source(self, text: Text) -> str:
         """Whose learned prompt vectors a text is read with, in words (spec section 3)."""
-        if not self.config.model.rlp:
-            return "no learned prompts"
-        if self.is_seen(text):
-            return "its own"
-        donors = self.model.prompts.donors(text.region)
-        where = text.region if any(seen.region == text.region for seen in self.attributes) else "all, region unseen"
-        return f"mean of {len(donors)} ({where})"
+        return self.model.prompt_source(text)
 
     def _usual_category(self, region: str) -> str:
         categories = [text.category for text in self.attributes if text.region == region]

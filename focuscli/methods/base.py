@@ -115,6 +115,10 @@ class Method(nn.Module, ABC):
         features = self.encode_image(images)
         return features, self.score(features.mix, self.encode_texts())
 
+    def prompt_source(self, text: Text) -> str:
+        """Whose learned prompt vectors a text is read with, in words."""
+        return "no learned prompts"
+
     def freeze(self, *, text_tower: bool) -> None:
         """Fix what does not train: the temperature and the token embedding always; with `text_tower` all of the text side
         of CLIP (gradients still flow through it into learned prompts).

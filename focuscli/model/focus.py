@@ -73,6 +73,16 @@ class FocusModel(Method):
             return encode_texts(self.clip, self.prompts, self.texts, self._training_ids)
         return encode_texts(self.clip, self.prompts, texts)
 
+    def prompt_source(self, text: Text) -> str:
+        """Its own, the mean over the region's attributes, or none (spec section 3.5)."""
+        if not self.prompts.enabled:
+            return super().prompt_source(text)
+        if self.prompts.seen_index(text.phrase) is not None:
+            return "its own"
+        donors = [self.texts[index].region for index in self.prompts.donors(text.region)]
+        where = text.region if text.region in donors else "all, region unseen"
+        return f"mean of {len(donors)} ({where})"
+
     def score(self, mix: Tensor, text_features: Tensor) -> MethodOutput:
         """Scores of M_out [B, K, D] against T [Z, D]: exp(logit_scale) * cos(V_z, T_z)."""
         if self.avfe is None:
