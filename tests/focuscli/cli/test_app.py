@@ -193,8 +193,8 @@ def test_a_traceback_shows_only_with_verbose(focus, monkeypatch, tmp_path):
 
 
 OPTIONS = {
-    "train": "dataset method model weights epochs batch-size lr train-split without accumulate ema patience gradient-checkpointing "
-    "threads seed device precision config set run resume print-config dry-run",
+    "train": "dataset method model weights epochs batch-size lr train-split without accumulate ema patience "
+    "gradient-checkpointing threads seed device precision config set run resume print-config dry-run",
     "eval": "checkpoint dataset split threshold open-domain target protocol group other-data per-attribute require device "
     "precision workers",
     "predict": "attribute checkpoint region format output force strict batch workers device precision",
