@@ -60,7 +60,6 @@ def report_command(
         split=split,
         errors=errors,
         crops=crops,
-        picture_bytes=1_600_000 // len(names),
         device=device or "auto",
         precision=precision or "auto",
         workers=workers,

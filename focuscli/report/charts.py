@@ -20,7 +20,7 @@ from focuscli.report.svg import (
     small_chart,
 )
 
-LOSSES = (("loss", "total"), ("v2t", "v2t"), ("t2v", "t2v"), ("lsim", "L_sim"), ("racl", "RACL"))
+LOSSES = (("loss", "total"), ("v2t", "v2t"), ("t2v", "t2v"), ("lsim", "L sim"), ("racl", "RACL"))
 VAL_FIGURES = ("mA", "F1", "AUC")
 CURVES = (("precision", "precision"), ("recall", "recall"), ("mA", "mA"))
 PERCENT = Axis(0.0, 1.0, [(0.0, "0"), (0.25, "25"), (0.5, "50"), (0.75, "75"), (1.0, "100")])
@@ -37,7 +37,11 @@ def loss_chart(history: Sequence[dict[str, Any]]) -> Markup | None:
     if not values:
         return None
     return line_chart(
-        lines, _epochs(history), log_axis(min(values), max(values)), title="Training losses per epoch", dots=_few(history)
+        lines,
+        _epochs(history),
+        log_axis(min(values), max(values)),
+        title="Training losses per epoch",
+        dots=_few(history),
     )
 
 
@@ -52,7 +56,7 @@ def val_chart(history: Sequence[dict[str, Any]], best: int) -> Markup | None:
     ]
     values = [y for line in lines for _, y in line.points if y is not None and y == y]
     axis = linear_axis(min(values, default=0.0), max(values, default=1.0), wanted=4, percent=True)
-    marks = [("best", float(best), f"best: {best}")] if best else []
+    marks = [("best", float(best), f"best epoch {best}")] if best else []
     return line_chart(
         lines, _epochs(history), axis, title="Figures on val per epoch, in percent", dots=_few(evaluated), marks=marks
     )
@@ -103,6 +107,9 @@ def threshold_chart(curve: CommonCurve) -> Markup:
 def attribute_chart(curve: AttributeCurve, axis: Axis) -> Markup:
     """One attribute's precision, recall and mA against its threshold, val and oracle marked."""
     rows = [curve.figures(position) for position in range(len(curve.thresholds))]
+    for row, hits, false in zip(rows, curve.hits, curve.false, strict=True):
+        # A precision of nothing counts as 0 in figures; as a line it would be a cliff that is not there.
+        row["precision"] = row["precision"] if hits + false else None
     lines = [
         Series(key, label, [(t, row[key]) for t, row in zip(curve.thresholds, rows, strict=True)][::2])
         for key, label in CURVES

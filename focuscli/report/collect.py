@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from focuscli.paths import resolve_checkpoint, resolve_dataset
 from focuscli.recognizer import Recognizer
 from focuscli.report.curves import AttributeCurve, CommonCurve, attribute_curves, common_curve, threshold_grid
 from focuscli.report.history import read_history
+from focuscli.report.limits import is_detailed, picture_budget
 from focuscli.report.mistakes import Mistake, confident_mistakes
 from focuscli.report.pictures import picture_mistakes
 from focuscli.report.scores import split_scores
@@ -38,7 +39,6 @@ class Options:
         errors: most confident errors per attribute and kind; 0 shows none.
         crops: whether pictures of the data set enter the report.
         similarity_images: so many images of the split, evenly spread, for the similarities.
-        picture_bytes: for the pictures of one run.
     """
 
     dataset: str | None = None
@@ -46,7 +46,6 @@ class Options:
     errors: int = 3
     crops: bool = True
     similarity_images: int = 256
-    picture_bytes: int = 1_600_000
     device: str = "auto"
     precision: str = "auto"
     workers: int = 2
@@ -113,7 +112,23 @@ def collect(runs: Sequence[str], options: Options, progress: Progress) -> list[R
         RequirementError: there is no run at all, or no such device.
     """
     opened = [_open(name, options) for name in runs]
-    return [_collect(*parts, options, progress) for parts in opened]
+    names = short_names([run.resolve() for _, run, _, _ in opened])
+    attributes = max(len(data.schema.evaluated) for *_, data in opened)
+    errors = options.errors if is_detailed(len(opened)) else min(1, options.errors)
+    options = replace(options, errors=errors)
+    budget = picture_budget(len(opened), attributes, errors) if options.crops else 0
+    return [_collect(name, *parts, options, budget, progress) for name, parts in zip(names, opened, strict=True)]
+
+
+def short_names(folders: Sequence[Path]) -> list[str]:
+    """Each folder's last parts, as few as tell them all apart."""
+    depth = 1
+    while depth < max(len(folder.parts) for folder in folders):
+        names = ["/".join(folder.parts[-depth:]) for folder in folders]
+        if len(set(names)) == len(set(folders)):
+            return names
+        depth += 1
+    return [str(folder) for folder in folders]
 
 
 def _open(name: str, options: Options) -> tuple[Path, Path, list[dict[str, Any]], DatasetFolder]:
@@ -151,11 +166,13 @@ def _dataset(run: Path, state: Mapping[str, Any], options: Options) -> DatasetFo
 
 
 def _collect(
+    name: str,
     checkpoint: Path,
     run: Path,
     history: list[dict[str, Any]],
     data: DatasetFolder,
     options: Options,
+    budget: int,
     progress: Progress,
 ) -> RunReport:
     recognizer = Recognizer.from_checkpoint(checkpoint, device=options.device, precision=options.precision)
@@ -164,30 +181,32 @@ def _collect(
         scores = split_scores(
             recognizer, data, options.split, labelled, run / "eval", workers=options.workers, progress=step
         )
-    evaluations = {
+    evaluations: dict[str, EvaluationReport] = {
         mode: evaluate(recognizer, data, options.split, threshold=mode, scores=scores) for mode in SOURCES
     }
     grid = threshold_grid(scores)
-    marks = {mode: [row.threshold for row in evaluations[mode].attributes] for mode in SOURCES}
+    marks: dict[str, Sequence[float]] = {
+        mode: [row.threshold for row in evaluations[mode].attributes] for mode in SOURCES
+    }
     names = [(text.attribute or text.phrase, text.phrase) for text in labelled.texts]
     truth, known = labelled.truth, labelled.known
     mistakes = confident_mistakes(
         truth, scores, known, marks["val"], [data.images[index] for index in labelled.indices], options.errors
     )
     if options.crops:
-        mistakes = picture_mistakes(recognizer, mistakes, labelled.paths, labelled.texts, options.picture_bytes)
+        mistakes = picture_mistakes(recognizer, mistakes, labelled.paths, labelled.texts, budget)
     with progress("attention before and after training") as step:
         similarities = before_and_after(
             recognizer, _spread(labelled, options.similarity_images), workers=options.workers, progress=step
         )
     return RunReport(
-        name=run.resolve().name,
+        name=name,
         folder=run,
         state=read_checkpoint(checkpoint).state,
         environment=_environment(run),
         history=history,
         data=_facts(data, foreign=data.fingerprint != recognizer.data_fingerprint),
-        evaluations=dict(evaluations),
+        evaluations=evaluations,
         positive_rates=[
             float(truth[known[:, z], z].mean()) if known[:, z].any() else None for z in range(truth.shape[1])
         ],

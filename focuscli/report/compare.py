@@ -11,7 +11,10 @@ from focuscli.report.collect import RunReport
 
 PARTS = ("RLP", "MGMT", "AVFE", "RACL", "L_sim")
 FIGURES = ("mA", "Acc", "Prec", "Recall", "F1", "F1h")
-PERIPHERAL = {"train": ("seed", "device", "threads", "gradient_checkpointing"), "data": ("workers", "cache", "cache_limit_mb")}
+PERIPHERAL = {
+    "train": ("seed", "device", "threads", "gradient_checkpointing"),
+    "data": ("workers", "cache", "cache_limit_mb"),
+}
 """Settings in which runs of one kind may differ."""
 
 
@@ -60,9 +63,7 @@ def compare(reports: Sequence[RunReport]) -> Comparison:
     for position, report in enumerate(reports):
         kinds.setdefault(repr(_settings(report)), []).append(position)
     repeated = [_kind([rows[p] for p in places]) for places in kinds.values()]
-    return Comparison(
-        rows, repeated if any(len(kind.seeds) > 1 for kind in repeated) else [], _cautions(reports, rows)
-    )
+    return Comparison(rows, repeated if any(len(kind.seeds) > 1 for kind in repeated) else [], _cautions(reports, rows))
 
 
 def parts_of(config: dict[str, Any]) -> dict[str, bool]:
@@ -123,7 +124,7 @@ def _cautions(reports: Sequence[RunReport], rows: Sequence[Row]) -> list[str]:
         found.append("The runs were trained on different data.")
     for what, values in (
         ("started from different weights", {row.weights for row in rows}),
-        ("trained for different numbers of epochs", {row.epochs for row in rows}),
+        ("were trained for different numbers of epochs", {row.epochs for row in rows}),
         ("have thresholds from different sources", {row.threshold_source for row in rows}),
     ):
         if len(values) > 1:

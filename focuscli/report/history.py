@@ -27,7 +27,9 @@ def read_history(run: Path) -> list[dict[str, Any]]:
         raise InputError(f"Cannot read {file}: {error}.", resume) from error
     records = [_record(file, number, line, resume) for number, line in enumerate(lines, start=1) if line.strip()]
     if not records:
-        raise InputError(f"{file} is empty: no epoch of this run was finished.", f"Go on with it: focus train --resume --run {run}")
+        raise InputError(
+            f"{file} is empty: no epoch of this run was finished.", f"Go on with it: focus train --resume --run {run}"
+        )
     return records
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePath, PureWindowsPath
@@ -18,12 +19,10 @@ from focuscli.errors import UsageError
 from focuscli.report import charts
 from focuscli.report.collect import SOURCES, RunReport
 from focuscli.report.compare import compare
+from focuscli.report.limits import LARGEST, STRIP, is_detailed
 from focuscli.report.mistakes import Mistake
 
-LARGEST = 3_000_000  # Bytes of a page.
-DETAILED_RUNS = 6  # More runs on one page come without the curves and errors of each attribute.
 FIGURES = ("mA", "Acc", "Prec", "Recall", "F1", "F1h", "mAP", "AUC")
-STRIP = 12
 
 
 def render_page(reports: Sequence[RunReport]) -> str:
@@ -40,7 +39,7 @@ def render_page(reports: Sequence[RunReport]) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update(percent=percent, count=_count, share=_share, number=_number)
-    detailed = len(reports) <= DETAILED_RUNS
+    detailed = is_detailed(len(reports))
     page = environment.get_template("report.html").render(
         runs=[RunView(report, number, detailed=detailed) for number, report in enumerate(reports, start=1)],
         comparison=compare(reports) if len(reports) > 1 else None,
@@ -100,6 +99,13 @@ class RunView:
                 found.append((region, members))
         return found
 
+    def place(self, value: float) -> float:
+        """Where a fraction stands on the bars, in percent of their width: from a round figure below all of them to 1."""
+        rows = self.report.main.attributes
+        every = [figure for row in rows for figure in (row.recall, row.specificity) if figure is not None]
+        low = min(0.4, math.floor(10 * min(every, default=0.4)) / 10)
+        return round(100 * (value - low) / (1 - low), 2)
+
     @property
     def threshold_chart(self) -> Markup:
         return charts.threshold_chart(self.report.common)
@@ -155,6 +161,12 @@ class RunView:
         return [(phrase, found) for phrase, found in shown if found]
 
     @property
+    def unpictured(self) -> int:
+        """Errors that found no room on a page with crops."""
+        every = [mistake for row in self.report.mistakes for mistake in row]
+        return sum(not mistake.picture for mistake in every) if self.report.crops else 0
+
+    @property
     def matrices(self) -> list[tuple[str, Markup, Any]]:
         """The block matrix and the measured ones: heading, picture, figures."""
         found = self.report.similarities
@@ -162,7 +174,9 @@ class RunView:
             return []
         shown: list[tuple[str, Markup, Any]] = [("Asked for: block matrix", charts.wanted_matrix(found), None)]
         for when, state in self._states:
-            shown.append((f"Measured {when} training", charts.attention_matrix(found, state, f"{when} training"), state))
+            shown.append(
+                (f"Measured {when} training", charts.attention_matrix(found, state, f"{when} training"), state)
+            )
         return shown
 
     @property
@@ -183,7 +197,10 @@ class RunView:
         return [
             (
                 section,
-                [(key, self.shown(value), value != defaults.get(section, {}).get(key)) for key, value in values.items()],
+                [
+                    (key, self.shown(value), value != defaults.get(section, {}).get(key))
+                    for key, value in values.items()
+                ],
             )
             for section, values in self.report.state["config"].items()
         ]
@@ -223,7 +240,9 @@ class RunView:
     @property
     def _tokens(self) -> list[str]:
         model = self.report.state["config"]["model"]
-        return [f"g{n + 1}" for n in range(model["global_tokens"])] + [f"l{n + 1}" for n in range(model["local_tokens"])]
+        return [f"g{n + 1}" for n in range(model["global_tokens"])] + [
+            f"l{n + 1}" for n in range(model["local_tokens"])
+        ]
 
 
 def percent(value: float | None) -> str:

@@ -100,10 +100,16 @@ def before_and_after(
         states.append(initial_model(recognizer))
     except FocusError as error:
         missing = error.problem
+    total = len(states) * len(paths)
     measured = []
     for number, model in enumerate(states):
-        report = progress and (lambda done, total, number=number: progress(number * total + done, len(states) * total))
-        measured.append(measure(model, recognizer, texts, paths, workers=workers, progress=report))
+        before = number * len(paths)
+
+        def step(done: int, _total: int, before: int = before) -> None:
+            if progress is not None:
+                progress(before + done, total)
+
+        measured.append(measure(model, recognizer, texts, paths, workers=workers, progress=step))
     return BeforeAndAfter(
         images=len(paths),
         texts=texts,

@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, pairwise
 
 from markupsafe import Markup, escape
 
@@ -84,7 +84,8 @@ def line_chart(
         labels: names at the ends of the lines. dots: a dot at each point.
         marks: class, x and text of dashed vertical lines. cursor: x of a solid one.
     """
-    left, right, top, bottom = 38.0, (58.0 if labels else 12.0), (20.0 if marks else 8.0), 24.0
+    longest = max((len(text) for _, text in y.ticks), default=0)
+    left, right, top, bottom = 10.0 + 6.4 * longest, (58.0 if labels else 12.0), (20.0 if marks else 8.0), 24.0
     wide, high = width - left - right, height - top - bottom
 
     def across(value: float) -> float:
@@ -119,7 +120,9 @@ def line_chart(
         ends = [(down(last), line) for line in series if (last := _last(line.points)) is not None]
         for place, (_, line) in zip(spread([end for end, _ in ends], LINE), ends, strict=True):
             name = escape(line.label)
-            parts.append(f'<text class="{escape(line.key)}" x="{left + wide + 6:g}" y="{place + 3.5:.1f}">{name}</text>')
+            parts.append(
+                f'<text class="{escape(line.key)}" x="{left + wide + 6:g}" y="{place + 3.5:.1f}">{name}</text>'
+            )
     if cursor is not None:
         parts.append(f'<path class="cursor" d="M{across(cursor):.1f} {top:g}v{high:g}"/>')
     plot = f"{left:g} {top:g} {wide:g} {high:g} {x.low!r} {x.high!r} {y.low!r} {y.high!r}"
@@ -142,9 +145,7 @@ def small_chart(series: Sequence[Series], x: Axis, marks: Sequence[tuple[str, fl
     parts = [f'<path class="grid" d="M0 {down(level):.1f}h{width}"/>' for level in (0, 0.5, 1)]
     parts += [f'<path class="mark {escape(key)}" d="M{across(at):.1f} 0v{height}"/>' for key, at in marks]
     parts += [f'<path class="line {escape(s.key)}" d="{_path(s.points, across, down)}"/>' for s in series]
-    return Markup(
-        f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(title)}">{"".join(parts)}</svg>'
-    )
+    return Markup(f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(title)}">{"".join(parts)}</svg>')
 
 
 def block_matrix(values: Sequence[Sequence[float]], runs: Sequence[tuple[str, int]], *, title: str) -> Markup:
@@ -165,7 +166,7 @@ def block_matrix(values: Sequence[Sequence[float]], runs: Sequence[tuple[str, in
         f"M{left + cell * edge:.1f} 0v{side:g}M{left:g} {cell * edge:.1f}h{side:g}" for edge in bounds[1:-1]
     )
     parts.append(f'<path class="split" d="{lines}"/>')
-    middles = [cell * (begin + end) / 2 for begin, end in zip(bounds, bounds[1:], strict=False)]
+    middles = [cell * (begin + end) / 2 for begin, end in pairwise(bounds)]
     for place, (name, _) in zip(spread(middles, LINE), runs, strict=True):
         parts.append(f'<text x="{left - 6:g}" y="{place + 3.5:.1f}" text-anchor="end">{escape(name)}</text>')
     return Markup(
@@ -203,7 +204,7 @@ def number_matrix(
                 f'text-anchor="middle">{_cell(value, percent)}</text>'
             )
     return Markup(
-        f'<svg viewBox="0 0 {width:g} {height:g}" style="max-width:{width * 1.15:.0f}px" role="img" '
+        f'<svg viewBox="0 0 {width:g} {height:g}" style="width:{width:.0f}px;max-width:100%" role="img" '
         f'aria-label="{escape(title)}">{"".join(parts)}</svg>'
     )
 

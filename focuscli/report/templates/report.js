@@ -48,7 +48,9 @@ for (const box of document.querySelectorAll("[data-curves]")) {
     for (const line of svg.querySelectorAll("[data-series]")) {
       let path = "", pen = "M";
       rows.forEach((row, at) => {
-        const value = row[line.dataset.series];
+        // A precision of nothing counts as 0 in figures; as a line it would be a cliff that is not there.
+        const empty = line.dataset.series === "precision" && view.hits && !(view.hits[at] + view.false[at]);
+        const value = empty ? null : row[line.dataset.series];
         if (value === null) { pen = "M"; return; }
         path += `${pen}${across(view.t[at]).toFixed(1)} ${(top + high * (1 - value)).toFixed(1)}`;
         pen = "L";
