@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePath, PureWindowsPath
@@ -22,6 +23,7 @@ from focuscli.report.compare import compare
 from focuscli.report.limits import LARGEST, STRIP, is_detailed
 from focuscli.report.mistakes import Mistake
 
+_FOLDERS = re.compile(r"(?:[A-Za-z]:)?(?<![\w.…])[\\/](?:[^\\/\s]+[\\/])*(?=[^\\/\s])")
 FIGURES = ("mA", "Acc", "Prec", "Recall", "F1", "F1h", "mAP", "AUC")
 
 
@@ -218,12 +220,9 @@ class RunView:
         return rows
 
     def shown(self, value: Any) -> str:
-        """A setting as text; on a page for sharing, absolute paths keep their last part only."""
-        if isinstance(value, str):
-            if not self.report.crops and (PurePath(value).is_absolute() or PureWindowsPath(value).is_absolute()):
-                return f"…/{PureWindowsPath(value).name}"
-            return value
-        return json.dumps(value, ensure_ascii=False)
+        """A setting as text; on a page for sharing, of absolute paths the last part only."""
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        return text if self.report.crops else without_folders(text)
 
     @property
     def _schema(self) -> dict[str, Any]:
@@ -245,6 +244,13 @@ class RunView:
         ]
 
 
+def without_folders(text: str) -> str:
+    """The text with `…/name` for each absolute path in it, POSIX or Windows."""
+    if PurePath(text).is_absolute() or PureWindowsPath(text).is_absolute():
+        return f"…/{PureWindowsPath(text).name}"
+    return _FOLDERS.sub("…/", text)
+
+
 def percent(value: float | None) -> str:
     """A fraction as percent with two digits; a dash where undefined."""
     return "–" if value is None or value != value else f"{100 * value:.2f}"
@@ -259,7 +265,7 @@ def _count(value: float) -> str:
 
 
 def _number(value: float | None, digits: int = 3) -> str:
-    return "–" if value is None else f"{value:.{digits}f}".replace("-", "−")
+    return "–" if value is None or value != value else f"{value:.{digits}f}".replace("-", "−")
 
 
 def _common_view(report: RunReport) -> dict[str, Any]:

@@ -98,8 +98,9 @@ def before_and_after(
     missing = ""
     try:
         states.append(initial_model(recognizer))
-    except FocusError as error:
-        missing = error.problem
+    except FocusError:
+        # The error names folders, which have no place on a page that may be shared.
+        missing = "the CLIP weights that the run started from are not here (focus prepare weights installs them)"
     total = len(states) * len(paths)
     measured = []
     for number, model in enumerate(states):

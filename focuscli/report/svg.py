@@ -114,7 +114,7 @@ def line_chart(
             parts += [
                 f'<circle class="{escape(line.key)}" cx="{across(a):.1f}" cy="{down(b):.1f}" r="2.5"/>'
                 for a, b in line.points
-                if b is not None
+                if b is not None and math.isfinite(b)
             ]
     if labels:
         ends = [(down(last), line) for line in series if (last := _last(line.points)) is not None]

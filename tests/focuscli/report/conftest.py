@@ -167,3 +167,46 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     opened = Browser(program, tmp_path_factory.mktemp("chromium"))
     yield opened
     opened.close()
+
+
+@pytest.fixture(scope="session")
+def small_run(tmp_path_factory: pytest.TempPathFactory, coloured_dataset: Path) -> Path:
+    """A run of a few seconds on the coloured dataset."""
+    return _train(tmp_path_factory.mktemp("reported") / "first", coloured_dataset)
+
+
+@pytest.fixture(scope="session")
+def second_run(tmp_path_factory: pytest.TempPathFactory, coloured_dataset: Path) -> Path:
+    """The same with another seed."""
+    return _train(tmp_path_factory.mktemp("reported") / "second", coloured_dataset, seed=1)
+
+
+@pytest.fixture(scope="session")
+def ablated_run(tmp_path_factory: pytest.TempPathFactory, coloured_dataset: Path) -> Path:
+    """A run without attention over Mix Tokens."""
+    return _train(tmp_path_factory.mktemp("reported") / "ablated", coloured_dataset, avfe=False)
+
+
+def _train(folder: Path, dataset: Path, *, seed: int = 0, avfe: bool = True) -> Path:
+    from focuscli.config import PRESETS, build_config
+    from focuscli.engine.run import Run
+
+    settings = {
+        "data": {"dataset": str(dataset)},
+        "model": {"image_size": [32, 16], "global_tokens": 2, "avfe": avfe},
+        "augment": {"margin": 2, "erase": 0.0},
+        "train": {
+            "epochs": 4,
+            "batch_size": 8,
+            "warmup_steps": 2,
+            "learning_rate": 3e-3,
+            "threads": 1,
+            "device": "cpu",
+            "weights": "none",
+            "seed": seed,
+        },
+    }
+    run = Run(folder, build_config([("preset", PRESETS["tiny"]), ("test", settings)])[0], dataset, None)
+    for _ in run.train():
+        pass
+    return folder
