@@ -170,21 +170,38 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="session")
-def small_run(tmp_path_factory: pytest.TempPathFactory, coloured_dataset: Path) -> Path:
-    """A run of a few seconds on the coloured dataset."""
-    return _train(tmp_path_factory.mktemp("reported") / "first", coloured_dataset)
+def noisy_dataset(tmp_path_factory: pytest.TempPathFactory, coloured_dataset: Path) -> Path:
+    """The coloured dataset with every fifth label of val and test wrong and some uncertain: no model is always right."""
+    import numpy as np
+
+    from focuscli.data.folder import read_folder, write_folder
+
+    data = read_folder(coloured_dataset)
+    draw = np.random.default_rng(5).random(data.labels.shape)
+    held_out = ~np.isin(data.splits, "train")[:, None]
+    labels = np.where(held_out & (draw < 0.2), 1 - data.labels, data.labels)
+    labels = np.where(held_out & (draw > 0.95), 2, labels)
+    target = tmp_path_factory.mktemp("data") / "noisy"
+    write_folder(target, data.schema, data.images, data.splits, data.persons, labels, overwrite=False)
+    return target
 
 
 @pytest.fixture(scope="session")
-def second_run(tmp_path_factory: pytest.TempPathFactory, coloured_dataset: Path) -> Path:
+def small_run(tmp_path_factory: pytest.TempPathFactory, noisy_dataset: Path) -> Path:
+    """A run of a few seconds on the noisy dataset."""
+    return _train(tmp_path_factory.mktemp("reported") / "first", noisy_dataset)
+
+
+@pytest.fixture(scope="session")
+def second_run(tmp_path_factory: pytest.TempPathFactory, noisy_dataset: Path) -> Path:
     """The same with another seed."""
-    return _train(tmp_path_factory.mktemp("reported") / "second", coloured_dataset, seed=1)
+    return _train(tmp_path_factory.mktemp("reported") / "second", noisy_dataset, seed=1)
 
 
 @pytest.fixture(scope="session")
-def ablated_run(tmp_path_factory: pytest.TempPathFactory, coloured_dataset: Path) -> Path:
+def ablated_run(tmp_path_factory: pytest.TempPathFactory, noisy_dataset: Path) -> Path:
     """A run without attention over Mix Tokens."""
-    return _train(tmp_path_factory.mktemp("reported") / "ablated", coloured_dataset, avfe=False)
+    return _train(tmp_path_factory.mktemp("reported") / "ablated", noisy_dataset, avfe=False)
 
 
 def _train(folder: Path, dataset: Path, *, seed: int = 0, avfe: bool = True) -> Path:
@@ -196,10 +213,10 @@ def _train(folder: Path, dataset: Path, *, seed: int = 0, avfe: bool = True) -> 
         "model": {"image_size": [32, 16], "global_tokens": 2, "avfe": avfe},
         "augment": {"margin": 2, "erase": 0.0},
         "train": {
-            "epochs": 4,
+            "epochs": 2,
             "batch_size": 8,
             "warmup_steps": 2,
-            "learning_rate": 3e-3,
+            "learning_rate": 1e-3,
             "threads": 1,
             "device": "cpu",
             "weights": "none",

@@ -14,16 +14,16 @@ from focuscli.report.scores import split_scores
 
 
 @pytest.fixture
-def case(small_run, coloured_dataset, tmp_path):
+def case(small_run, noisy_dataset, tmp_path):
     """A recognizer, its data, and an empty store."""
     run = tmp_path / "run"
     shutil.copytree(small_run, run)
     data = tmp_path / "data"
-    shutil.copytree(coloured_dataset, data)
+    shutil.copytree(noisy_dataset, data)
     images = tmp_path / "images"
-    shutil.copytree(read_folder(coloured_dataset).root, images)
+    shutil.copytree(read_folder(noisy_dataset).root, images)
     schema = data / "schema.toml"
-    schema.write_text(schema.read_text().replace(str(read_folder(coloured_dataset).root), str(images)))
+    schema.write_text(schema.read_text().replace(str(read_folder(noisy_dataset).root), str(images)))
     return Recognizer.from_checkpoint(run, device="cpu"), read_folder(data), tmp_path / "store"
 
 

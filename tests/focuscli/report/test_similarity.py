@@ -22,13 +22,13 @@ def recognizer(small_run):
 
 
 @pytest.fixture(scope="module")
-def paths(coloured_dataset):
-    data = read_folder(coloured_dataset)
+def paths(noisy_dataset):
+    data = read_folder(noisy_dataset)
     return [data.image_path(int(index)) for index in data.select("test")]
 
 
-def test_before_is_the_model_that_the_run_began_with(recognizer, small_run, coloured_dataset, tmp_path):
-    begun = Run(tmp_path / "again", saved_config(small_run), coloured_dataset, None).trainer.model
+def test_before_is_the_model_that_the_run_began_with(recognizer, small_run, noisy_dataset, tmp_path):
+    begun = Run(tmp_path / "again", saved_config(small_run), noisy_dataset, None).trainer.model
     ours = initial_model(recognizer).state_dict()
     assert ours.keys() == begun.state_dict().keys()
     assert all(torch.equal(ours[name], value) for name, value in begun.state_dict().items())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from xml.etree import ElementTree
 
@@ -37,7 +38,7 @@ def test_a_linear_axis_has_few_even_ticks_and_holds_its_range(low, width, inside
     values = [value for value, _ in axis.ticks]
     # At least a tick or two and never a crowd.
     assert 1 <= len(values) <= 8
-    steps = {round(b - a, 9) for a, b in zip(values, values[1:], strict=False)}
+    steps = {round(b - a, 9) for a, b in itertools.pairwise(values)}
     assert max(steps, default=0) - min(steps, default=0) < 1e-6 * max(1.0, width)
     assert axis.low <= low + 1e-6 * width
     assert axis.high >= low + width - 1e-6 * width
@@ -54,9 +55,7 @@ def test_a_line_is_drawn_where_its_numbers_are():
     assert ends == [0, 10, 0, 1]
     (line,) = tree.findall("path[@data-series='mA']")
     drawn = [float(number) for number in re.findall(r"[\d.]+", line.get("d"))]
-    assert drawn == pytest.approx(
-        [left, top + high, left + wide / 2, top + high / 2, left + wide, top], abs=0.06
-    )
+    assert drawn == pytest.approx([left, top + high, left + wide / 2, top + high / 2, left + wide, top], abs=0.06)
     # The missing point breaks the line in two.
     assert line.get("d").count("M") == 2
     assert len(tree.findall("circle")) == 3
@@ -94,6 +93,6 @@ def test_small_charts_are_well_formed():
 def test_labels_keep_their_order_and_their_distance(places):
     moved = spread(places, 12)
     ordered = [moved[index] for index in sorted(range(len(places)), key=lambda index: places[index])]
-    assert all(b - a >= 12 - 1e-6 for a, b in zip(ordered, ordered[1:], strict=False))
+    assert all(b - a >= 12 - 1e-6 for a, b in itertools.pairwise(ordered))
     if len(places) == 1:
         assert moved == places
