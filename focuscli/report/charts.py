@@ -7,15 +7,13 @@ from typing import Any
 
 from markupsafe import Markup
 
+from focuscli.report.axes import Axis, linear_axis, log_axis
 from focuscli.report.curves import AttributeCurve, CommonCurve
 from focuscli.report.similarity import BeforeAndAfter, Similarities
 from focuscli.report.svg import (
-    Axis,
     Series,
     block_matrix,
     line_chart,
-    linear_axis,
-    log_axis,
     number_matrix,
     small_chart,
 )

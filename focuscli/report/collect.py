@@ -108,7 +108,7 @@ def collect(runs: Sequence[str], options: Options, progress: Progress) -> list[R
         runs: names or folders of runs, as for --checkpoint. progress: opens a named progress bar.
 
     Raises:
-        InputError: no such run; a run without metrics; its data set is gone, has changed or has other attributes.
+        InputError: no such run; a run without metrics or thresholds; its data set is gone, has changed or has other attributes.
         RequirementError: there is no run at all, or no such device.
     """
     opened = [_open(name, options) for name in runs]
@@ -140,7 +140,13 @@ def _open(name: str, options: Options) -> tuple[Path, Path, list[dict[str, Any]]
         )
     run = checkpoint.parent.parent
     state = read_checkpoint(checkpoint).state
-    return checkpoint, run, read_history(run), _dataset(run, state, options)
+    history = read_history(run)
+    if not state.get("thresholds"):
+        raise InputError(
+            f"Run {run} was never evaluated on val, so it has no thresholds yet.",
+            f"Go on with it: focus train --resume --run {run}",
+        )
+    return checkpoint, run, history, _dataset(run, state, options)
 
 
 def _dataset(run: Path, state: Mapping[str, Any], options: Options) -> DatasetFolder:

@@ -89,6 +89,16 @@ def test_a_run_without_metrics_says_how_to_get_them(focus, run):
     assert focus("report", run).code == 0
 
 
+def test_a_run_that_was_never_evaluated(focus, run):
+    shutil.rmtree(run / "checkpoints" / "best")
+    state = run / "checkpoints" / "last" / "state.json"
+    state.write_text(json.dumps({**json.loads(state.read_text()), "thresholds": {}}))
+    outcome = focus("report", run)
+    assert outcome.code == 3
+    assert "has no thresholds yet" in outcome.stderr
+    assert "focus train --resume" in outcome.stderr
+
+
 def test_a_checkpoint_without_its_run(focus, run, tmp_path):
     shutil.copytree(run / "checkpoints" / "best", tmp_path / "alone")
     outcome = focus("report", tmp_path / "alone")

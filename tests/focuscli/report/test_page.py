@@ -16,7 +16,8 @@ from focuscli.errors import UsageError
 from focuscli.recognizer import Recognizer
 from focuscli.report import page as page_module
 from focuscli.report.collect import Options, collect, short_names
-from focuscli.report.page import render_page, without_folders
+from focuscli.report.page import render_page
+from focuscli.report.view import without_folders
 
 VOID = {"meta", "img", "input", "br", "link", "hr", "wbr"}
 
