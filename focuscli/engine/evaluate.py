@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from focuscli.data.folder import DatasetFolder
-from focuscli.data.schema import AttributeSchema, text_targets
+from focuscli.data.schema import AttributeSchema, Text, text_targets
 from focuscli.data.splits import shared_persons
 from focuscli.engine.thresholds import best_thresholds
 from focuscli.errors import InputError
@@ -80,6 +81,7 @@ def evaluate(
     batch_size: int = 128,
     workers: int = 2,
     progress: Callable[[int, int], None] | None = None,
+    scores: NDArray[np.float32] | None = None,
 ) -> EvaluationReport:
     """Score a checkpoint on the evaluated attributes of a split.
 
@@ -87,22 +89,17 @@ def evaluate(
         threshold: "val" per attribute, as chosen in training on val; "global" one value, chosen there too; "oracle" per
             attribute on this very split, which is optimistic.
         uncertain: how labels of value 2 count; None: as in the run's configuration.
+        scores: [N, A] of the split's images where the caller has them already; else the images are scored.
 
     Raises:
         InputError: the dataset has other attributes than the checkpoint, no such split, or the split is empty.
     """
-    check_same_attributes(recognizer, folder.schema)
-    indices = folder.select(split)
-    if not len(indices):
-        raise InputError(f"Split {split} of {folder.path} is empty.")
-    texts = folder.schema.texts(complements=False)
-    labels = folder.labels[indices]
-    if (uncertain or recognizer.config.data.uncertain) == "negative":
-        labels = np.where(labels == 2, 0, labels).astype(labels.dtype)
-    targets, known = text_targets(labels, folder.schema, texts)
-    truth = targets > 0.5
-    paths = [folder.image_path(int(index)) for index in indices]
-    scores = recognizer.score_files(paths, texts, batch_size=batch_size, workers=workers, progress=progress)
+    labelled = label_split(recognizer, folder, split, uncertain=uncertain)
+    indices, texts, truth, known = labelled.indices, labelled.texts, labelled.truth, labelled.known
+    if scores is None:
+        scores = recognizer.score_files(
+            labelled.paths, texts, batch_size=batch_size, workers=workers, progress=progress
+        )
     thresholds, source = _thresholds(recognizer, folder, split, threshold, truth, scores, known)
     predictions = scores > thresholds
 
@@ -139,6 +136,42 @@ def evaluate(
         attributes=rows,
         notes=_notes(recognizer, folder, rows, known),
     )
+
+
+@dataclass(frozen=True)
+class LabelledSplit:
+    """The images of a split with what is true of them: indices [N] in the folder, truth and known [N, A]."""
+
+    indices: NDArray[np.int64]
+    paths: list[Path]
+    texts: tuple[Text, ...]
+    truth: NDArray[np.bool_]
+    known: NDArray[np.bool_]
+
+
+def label_split(
+    recognizer: Recognizer,
+    folder: DatasetFolder,
+    split: str,
+    *,
+    uncertain: Literal["mask", "negative"] | None = None,
+) -> LabelledSplit:
+    """Which images a closed-set evaluation scores, against which texts, and what is true of them; see `evaluate`.
+
+    Raises:
+        InputError: the dataset has other attributes than the checkpoint, no such split, or the split is empty.
+    """
+    check_same_attributes(recognizer, folder.schema)
+    indices = folder.select(split)
+    if not len(indices):
+        raise InputError(f"Split {split} of {folder.path} is empty.")
+    texts = folder.schema.texts(complements=False)
+    labels = folder.labels[indices]
+    if (uncertain or recognizer.config.data.uncertain) == "negative":
+        labels = np.where(labels == 2, 0, labels).astype(labels.dtype)
+    targets, known = text_targets(labels, folder.schema, texts)
+    paths = [folder.image_path(int(index)) for index in indices]
+    return LabelledSplit(indices, paths, texts, targets > 0.5, known)
 
 
 def check_same_attributes(recognizer: Recognizer, schema: AttributeSchema) -> None:

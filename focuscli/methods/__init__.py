@@ -53,12 +53,12 @@ METHODS: dict[str, MethodEntry] = {
     "poar": MethodEntry(
         "POAR: region tokens behind fixed patch masks, many-to-many loss",
         "focuscli.methods.poar:PoarModel",
-        {"loss": {"lsim": 0.0, "racl": 0.0}},
+        {"model": PLAIN_CLIP, "loss": {"lsim": 0.0, "racl": 0.0}},
     ),
     "vtb": MethodEntry(
         "VTB: texts and patches fused by the last block, one classifier per attribute, weighted BCE",
         "focuscli.methods.vtb:VtbModel",
-        {"data": {"complements": False}, "loss": {"lsim": 0.0, "racl": 0.0}},
+        {"data": {"complements": False}, "model": PLAIN_CLIP, "loss": {"lsim": 0.0, "racl": 0.0}},
     ),
 }
 

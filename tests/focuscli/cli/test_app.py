@@ -19,12 +19,12 @@ def test_help_imports_nothing_heavy():
         "sys.argv = ['focus', '--help']\n"
         "from focuscli.cli.app import main\n"
         "try:\n    main()\nexcept SystemExit:\n    pass\n"
-        "heavy = {'torch', 'numpy', 'PIL', 'scipy', 'timm', 'matplotlib', 'ftfy', 'tensorboard'} & set(sys.modules)\n"
+        "heavy = {'torch', 'numpy', 'PIL', 'scipy', 'timm', 'matplotlib', 'ftfy', 'tensorboard', 'jinja2'} & set(sys.modules)\n"
         "sys.exit(f'imported: {heavy}' if heavy else 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    for command in ("demo", "doctor", "eval", "predict", "prepare", "train", "viz"):
+    for command in ("demo", "doctor", "eval", "predict", "prepare", "report", "train", "viz"):
         assert f"\n  {command} " in done.stdout
 
 
@@ -199,6 +199,7 @@ OPTIONS = {
     "precision workers",
     "predict": "attribute checkpoint region format output force strict batch workers device precision",
     "viz": "attribute output checkpoint region layers tokens alpha force device",
+    "report": "output dataset split crops errors force device precision workers",
     "demo": "out images seed",
     "doctor": "",
     "prepare peta": "out split force dry-run on-bad-image",

@@ -1,0 +1,1 @@
+"""`focus report`: what a run learnt, as one self-contained page. `collect` gathers, `page` renders."""
