@@ -18,12 +18,16 @@ from focuscli.recognizer import Recognizer
 
 @dataclass(frozen=True)
 class TextDecision:
-    """A text, its threshold, and how that came about."""
+    """A text, its threshold, and how that came about; None where there is none to decide by (CLIP as it is)."""
 
     text: Text
     seen: bool
-    threshold: float
+    threshold: float | None
     threshold_source: str
+
+    def present(self, score: float) -> bool | None:
+        """Whether the score says yes; None without a threshold."""
+        return None if self.threshold is None else score > self.threshold
 
 
 @dataclass(frozen=True)
@@ -44,13 +48,24 @@ class Skipped:
 
 def decide(recognizer: Recognizer, texts: Sequence[Text]) -> list[TextDecision]:
     """Thresholds for texts: a seen attribute's own, else the mean of its region."""
-    return [TextDecision(text, recognizer.is_seen(text), *recognizer.threshold(text)) for text in texts]
+    decisions = []
+    for text in texts:
+        threshold, source = recognizer.threshold(text)
+        decisions.append(
+            TextDecision(text, recognizer.is_seen(text), None if math.isnan(threshold) else threshold, source)
+        )
+    return decisions
 
 
-def probability(score: float, threshold: float) -> float:
+def probability(score: float, threshold: float | None) -> float | None:
     """A score as a number in (0, 1) that is 0.5 at the threshold: the logistic function of their distance. It orders and
-    draws; it is not calibrated."""
-    return 1 / (1 + math.exp(-max(-60.0, min(60.0, score - threshold))))
+    draws; it is not calibrated. None without a threshold."""
+    return None if threshold is None else 1 / (1 + math.exp(-max(-60.0, min(60.0, score - threshold))))
+
+
+def shown_threshold(decision: TextDecision) -> float | None:
+    """The threshold as files hold it."""
+    return None if decision.threshold is None else round(decision.threshold, 4)
 
 
 def predict(
@@ -90,8 +105,8 @@ def record(prediction: Prediction, decisions: Sequence[TextDecision], recognizer
     return {
         "image": str(prediction.image),
         "scores": {phrase: round(score, 4) for phrase, score in zip(phrases, prediction.scores, strict=True)},
-        "present": [decision.text.phrase for decision, score in pairs if score > decision.threshold],
-        "thresholds": {decision.text.phrase: round(decision.threshold, 4) for decision in decisions},
+        "present": [decision.text.phrase for decision, score in pairs if decision.present(score)],
+        "thresholds": {decision.text.phrase: shown_threshold(decision) for decision in decisions},
         "threshold_source": {decision.text.phrase: decision.threshold_source for decision in decisions},
         "unseen": [decision.text.phrase for decision in decisions if not decision.seen],
         "model": str(recognizer.folder),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from clip_impl import CLIP
-from focuscli.config import RunConfig
+from focuscli.config import RunConfig, build_config
 from focuscli.data.images import load_image
 from focuscli.data.loader import normalise, resize_crop, to_unit
 from focuscli.data.places import Place, place_words
@@ -21,9 +23,10 @@ from focuscli.data.schema import AttributeSchema, Text
 from focuscli.engine.checkpoint import Checkpoint, load_strictly, read_checkpoint
 from focuscli.engine.device import autocast, resolve_device
 from focuscli.engine.scoring import score_files
-from focuscli.engine.setup import clip_shape_from_json
+from focuscli.engine.setup import clip_shape_from_json, load_clip
+from focuscli.engine.thresholds import Thresholds
 from focuscli.errors import InputError, UsageError
-from focuscli.methods import method_class
+from focuscli.methods import ZERO_SHOT, method_class, method_entry
 from focuscli.methods.base import Method
 from focuscli.model.prompts import normalise_phrase
 from focuscli.paths import resolve_checkpoint
@@ -98,6 +101,56 @@ class Recognizer:
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"Checkpoint {checkpoint.folder} is damaged: state.json: {error!r}.") from error
 
+    @classmethod
+    def from_clip(
+        cls,
+        weights: Path,
+        schema: AttributeSchema,
+        *,
+        folder: Path = Path(ZERO_SHOT),
+        device: str = "auto",
+        precision: str = "auto",
+    ) -> Recognizer:
+        """CLIP as it is: the class token against plain phrases, nothing trained, no threshold yet (`with_thresholds`).
+
+        Args:
+            weights: a CLIP weight file. schema: whose attributes are asked for by default.
+            folder: stands for the checkpoint in outputs.
+
+        Raises:
+            RequirementError: no such device. InputError: the weights cannot be used.
+        """
+        entry = method_entry(ZERO_SHOT)
+        config = build_config(
+            [("method clip", {**entry.changes, "model": {**entry.changes["model"], "method": ZERO_SHOT}})]
+        )[0]
+        clip, origin = load_clip(weights)
+        vision = clip.config.vision
+        shape = {"image_size": vision.image_size, "patch": vision.patch_size, "partitions": 1}
+        config = config.model_copy(update={"model": config.model.model_copy(update=shape)})
+        texts = schema.texts(complements=False)
+        model = method_class(ZERO_SHOT)(clip, config.model, texts)
+        state = {
+            "config": config.model_dump(mode="json"),
+            "schema": schema.model_dump(mode="json"),
+            "thresholds": {},
+            "global_threshold": math.nan,
+            "threshold_source": "",
+            "weights": origin,
+            "data": {"fingerprint": "", "name": "nothing", "train_images": 0, "train_split": "zero-shot"},
+        }
+        recognizer = cls(model, Checkpoint(folder, state), resolve_device(device), precision)
+        recognizer.trained_on = "nothing (CLIP as it is)"
+        return recognizer
+
+    def with_thresholds(self, thresholds: Thresholds) -> Recognizer:
+        """The same model with other thresholds."""
+        changed = copy.copy(self)
+        changed.thresholds = dict(thresholds.by_name)
+        changed.global_threshold = thresholds.overall
+        changed.threshold_source = thresholds.source
+        return changed
+
     @property
     def attributes(self) -> tuple[Text, ...]:
         """The attributes seen in training, in the schema's order."""
@@ -144,8 +197,10 @@ class Recognizer:
         return max(set(categories), key=lambda name: (categories.count(name), name)) if categories else "person"
 
     def is_seen(self, text: Text) -> bool:
-        """Whether a text of this phrase was trained."""
-        return normalise_phrase(text.phrase) in {normalise_phrase(seen.phrase) for seen in self.model.texts}
+        """Whether a text of this phrase was trained; never, for CLIP as it is."""
+        return self.config.model.method != ZERO_SHOT and normalise_phrase(text.phrase) in {
+            normalise_phrase(seen.phrase) for seen in self.model.texts
+        }
 
     def threshold(self, text: Text) -> tuple[float, str]:
         """The threshold of a text and where it comes from: its own on val, or for texts without one the mean over seen
@@ -153,8 +208,14 @@ class Recognizer:
         for seen in self.attributes:
             if seen.attribute in self.thresholds and normalise_phrase(seen.phrase) == normalise_phrase(text.phrase):
                 return self.thresholds[str(seen.attribute)], "val"
-        region = [self.thresholds[str(seen.attribute)] for seen in self.attributes if seen.region == text.region]
+        region = [
+            self.thresholds[str(seen.attribute)]
+            for seen in self.attributes
+            if seen.region == text.region and seen.attribute in self.thresholds
+        ]
         values = region or [*self.thresholds.values()]
+        if not values:
+            return math.nan, "none"
         return float(np.mean(values)), f"mean of {text.region}" if region else "mean of all"
 
     @torch.inference_mode()

@@ -10,6 +10,7 @@ import typer
 from focuscli import paths
 from focuscli.cli import render, views
 from focuscli.cli.app import app
+from focuscli.cli.models import find_model
 from focuscli.cli.open_domain import Options, run_open_domain
 from focuscli.cli.options import CheckpointsOpt, DatasetOpt, DeviceOpt, PrecisionOpt
 from focuscli.errors import CheckFailed, UsageError
@@ -78,26 +79,33 @@ def eval_command(
     if threshold not in THRESHOLDS:
         raise UsageError(f'Unknown threshold source "{threshold}".', f"Known: {', '.join(THRESHOLDS)}.")
     marks = [_mark(text) for text in require or []]
-    folder, *more = [paths.resolve_checkpoint(name) for name in names]
+    model, *more = [find_model(name) for name in names]
     if more:
         raise UsageError("Closed-set figures are of one checkpoint.", "Several are for a matrix: add --open-domain.")
+    if model.weights and not dataset:
+        raise UsageError("CLIP as it is was trained on no dataset.", "Name one: focus eval -c clip --dataset NAME")
     known = paths.resolve_dataset(dataset) if dataset else None
 
     from focuscli.data.folder import read_folder
     from focuscli.engine.evaluate import ThresholdMode, check_same_attributes, check_same_data, evaluate
+    from focuscli.engine.zero_shot import calibrated
     from focuscli.files import write_json
-    from focuscli.recognizer import Recognizer
 
-    recognizer = Recognizer.from_checkpoint(folder, device=device or "auto", precision=precision or "auto")
+    schema = read_folder(known).schema if known else None
+    recognizer = model.open(schema=schema, device=device, precision=precision)
     data = read_folder(known or paths.resolve_dataset(recognizer.config.data.dataset))
     check_same_attributes(recognizer, data.schema)
     if not other_data:
         check_same_data(recognizer, data)
+    if not recognizer.thresholds and threshold != "oracle":
+        with render.progress("choosing thresholds on val") as progress:
+            recognizer = calibrated(recognizer, data, workers=workers, progress=progress)
     with render.progress("scoring images") as progress:
         report = evaluate(
             recognizer, data, split, threshold=cast(ThresholdMode, threshold), workers=workers, progress=progress
         )
-    written = paths.report_folder(folder) / f"{report.dataset}-{split}-{threshold}-{folder.name}.json"
+    place = model.folder
+    written = paths.report_folder(place) / f"{report.dataset}-{split}-{threshold}-{place.name}.json"
     write_json(written, report.to_json())
     missed = [
         f"{name} is {100 * (report.metrics[name] or 0):.2f}, not at least {value:g}"

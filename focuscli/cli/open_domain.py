@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from focuscli import paths
 from focuscli.cli import open_views, render
+from focuscli.cli.models import find_model
 from focuscli.errors import InputError
 from focuscli.protocols import Protocol
 
@@ -40,7 +41,7 @@ def run_open_domain(checkpoints: Sequence[str | None], targets: Sequence[str], o
     Raises:
         InputError: a named target or a checkpoint does not fit. UsageError: an unknown group.
     """
-    sources = list(dict.fromkeys(paths.resolve_checkpoint(name) for name in checkpoints))
+    sources = list(dict.fromkeys(find_model(name) for name in checkpoints))
     named = [paths.resolve_dataset(name) for name in dict.fromkeys(targets)]
     chosen = named or paths.prepared_datasets()
 
@@ -55,11 +56,7 @@ def run_open_domain(checkpoints: Sequence[str | None], targets: Sequence[str], o
     if not opened:
         raise InputError("No prepared dataset can be a target.", "Name one: focus eval --open-domain --target FOLDER")
 
-    from focuscli.recognizer import Recognizer
-
-    recognizers = [
-        Recognizer.from_checkpoint(folder, device=options.device, precision=options.precision) for folder in sources
-    ]
+    recognizers = [source.open(device=options.device, precision=options.precision) for source in sources]
     pairs = _fitting(recognizers, opened, options, strict=bool(named))
     reports, written = [], []
     for recognizer, target in pairs:

@@ -15,7 +15,7 @@ CheckpointOpt = Annotated[
     typer.Option(
         "--checkpoint",
         "-c",
-        help="A run's name or folder, or a checkpoint folder. Default: the latest run.",
+        help="A run's name or folder, a checkpoint folder, or clip. Default: the latest run.",
         metavar="RUN",
     ),
 ]
@@ -24,7 +24,7 @@ CheckpointsOpt = Annotated[
     typer.Option(
         "--checkpoint",
         "-c",
-        help="A run's name or folder, or a checkpoint folder. Default: the latest run. Repeatable with --open-domain.",
+        help="A run's name or folder, a checkpoint folder, or clip. Default: the latest run. Repeatable with --open-domain.",
         metavar="RUN",
     ),
 ]

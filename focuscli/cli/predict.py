@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from focuscli import paths
 from focuscli.cli import render, views
 from focuscli.cli.app import app
+from focuscli.cli.models import find_model
 from focuscli.cli.options import CheckpointOpt, DeviceOpt, ForceOpt, PrecisionOpt, RegionOpt
 from focuscli.data.inputs import expand_images
 from focuscli.errors import InputError, UsageError
@@ -58,12 +58,11 @@ def predict_command(
     if output is not None and output.exists() and not force:
         raise InputError(f"{output} exists already; nothing was changed.", "Add --force to replace it.")
     images = expand_images(inputs, sys.stdin)
-    folder = paths.resolve_checkpoint(checkpoint)
+    model = find_model(checkpoint)
 
     from focuscli.predict import decide, predict
-    from focuscli.recognizer import Recognizer
 
-    recognizer = Recognizer.from_checkpoint(folder, device=device or "auto", precision=precision or "auto")
+    recognizer = model.open(device=device, precision=precision)
     texts = [recognizer.text(words, region=region) for words in attribute] if attribute else [*recognizer.attributes]
     recognizer.encode_texts(texts)  # Too long a text is refused before anything is said or read.
     decisions = decide(recognizer, texts)

@@ -201,15 +201,16 @@ def predictions(items: Iterator[Prediction], decisions: Sequence[TextDecision], 
     few = len(decisions) <= 8
     for item in items:
         print(item.image, file=stream)
-        scored = sorted(zip(decisions, item.scores, strict=True), key=lambda pair: pair[0].threshold - pair[1])
-        shown = [pair for pair in scored if few or pair[1] > pair[0].threshold]
+        scored = sorted(zip(decisions, item.scores, strict=True), key=lambda pair: (pair[0].threshold or 0) - pair[1])
+        shown = [pair for pair in scored if few or pair[0].present(pair[1]) is not False]
         for decision, score in shown:
-            sign, word = (">", "yes") if score > decision.threshold else ("<=", "no")
-            filled = round(20 * probability(score, decision.threshold))
+            place = probability(score, decision.threshold)
+            filled = 0 if place is None else round(20 * place)
+            bar = "" if place is None else f"  {'█' * filled}{'░' * (20 - filled)}"
             mark = "" if decision.seen else "  unseen"
             print(
-                f"  {decision.text.phrase:<34} {decision.text.region:<6} {score:7.2f} {sign:>2} {decision.threshold:6.2f}"
-                f"  {word:<3} {'█' * filled}{'░' * (20 - filled)}  threshold {decision.threshold_source}{mark}",
+                f"  {decision.text.phrase:<34} {decision.text.region:<6} {_against(decision, score)}{bar}"
+                f"  threshold {decision.threshold_source}{mark}",
                 file=stream,
             )
         if not shown:
@@ -225,6 +226,8 @@ def looks(
     written: Path,
 ) -> None:
     """Scores beside a written attention grid."""
+    from focuscli.predict import shown_threshold
+
     data = {
         "picture": str(written),
         "images": [
@@ -234,7 +237,7 @@ def looks(
             }
             for image, row in zip(images, scores, strict=True)
         ],
-        "thresholds": {d.text.phrase: round(d.threshold, 4) for d in decisions},
+        "thresholds": {d.text.phrase: shown_threshold(d) for d in decisions},
         "threshold_source": {d.text.phrase: d.threshold_source for d in decisions},
         "unseen": [d.text.phrase for d in decisions if not d.seen],
         "weights": weights,
@@ -243,8 +246,15 @@ def looks(
     for image, row in zip(images, scores, strict=True):
         lines.append(image)
         lines += [
-            f"  {d.text.phrase:<34} {'seen' if d.seen else 'unseen':<7} {d.text.region:<6} {score:7.2f} "
-            f"{'>' if score > d.threshold else '<=':>2} {d.threshold:6.2f}  {'yes' if score > d.threshold else 'no'}"
+            f"  {d.text.phrase:<34} {'seen' if d.seen else 'unseen':<7} {d.text.region:<6} {_against(d, score)}"
             for d, score in zip(decisions, row, strict=True)
         ]
     render.result(data, lines=[*lines, f"wrote {written}"])
+
+
+def _against(decision: TextDecision, score: float) -> str:
+    """A score beside its threshold, and the answer."""
+    if decision.threshold is None:
+        return f"{score:7.2f}"
+    sign, word = (">", "yes") if decision.present(score) else ("<=", "no")
+    return f"{score:7.2f} {sign:>2} {decision.threshold:6.2f}  {word:<3}"

@@ -9,9 +9,9 @@ from typing import Annotated
 
 import typer
 
-from focuscli import paths
 from focuscli.cli import views
 from focuscli.cli.app import app
+from focuscli.cli.models import find_model
 from focuscli.cli.options import CheckpointOpt, DeviceOpt, ForceOpt, RegionOpt
 from focuscli.data.inputs import expand_images, looks_like_image
 from focuscli.errors import InputError, UsageError
@@ -47,13 +47,12 @@ def viz_command(
         raise UsageError(f"--output wants a .png file; got {target}.")
     if target.exists() and not force:
         raise InputError(f"{target} exists already; nothing was changed.", "Add --force to replace it, or give -o PNG.")
-    folder = paths.resolve_checkpoint(checkpoint)
+    model = find_model(checkpoint)
 
     from focuscli.explain import explain, explain_tokens
     from focuscli.files import atomic_path
-    from focuscli.recognizer import Recognizer
 
-    recognizer = Recognizer.from_checkpoint(folder, device=device or "auto")
+    recognizer = model.open(device=device)
     wanted = [recognizer.text(words, region=region) for words in texts] if texts else [*recognizer.attributes]
     if len(images) * len(wanted) > MOST_CELLS:
         raise UsageError(

@@ -203,7 +203,7 @@ def check_same_data(recognizer: Recognizer, folder: DatasetFolder) -> None:
     same = (
         folder.schema.name == recognizer.schema.name or folder.schema.fingerprint() == recognizer.schema.fingerprint()
     )
-    if not same or folder.fingerprint == recognizer.data_fingerprint:
+    if not same or recognizer.data_fingerprint in ("", folder.fingerprint):
         return
     where = f" ({recognizer.config.data.dataset})" if recognizer.config.data.dataset else ""
     raise InputError(
@@ -282,7 +282,7 @@ def _notes(
         notes.append(f"left out of mA, no positive or no negative in this split: {', '.join(undefined)}")
     if not known.all():
         notes.append(f"{int((~known).sum())} uncertain labels are masked")
-    if folder.fingerprint != recognizer.data_fingerprint:
+    if recognizer.data_fingerprint not in ("", folder.fingerprint):
         notes.append("this is not the data that the model was trained on: another domain, or the labels have changed")
     if recognizer.config.data.train_split == "trainval":
         notes.append("trained on train + val: thresholds and best epoch come from images that were trained on")

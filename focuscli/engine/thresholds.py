@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -9,6 +11,32 @@ from numpy.typing import NDArray
 
 Criterion = Literal["mA", "F1", "Acc"]
 FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Decision thresholds of evaluated attributes, by name, one for all of them, and where they come from."""
+
+    by_name: dict[str, float]
+    overall: float
+    source: str
+
+    @classmethod
+    def choose(
+        cls,
+        names: Sequence[str],
+        targets: NDArray,
+        scores: NDArray,
+        known: NDArray,
+        *,
+        criterion: Criterion,
+        split: str,
+    ) -> Thresholds:
+        """The best ones on labelled images, N x Z in the order of the names; `split` says which images these are."""
+        values = best_thresholds(targets, scores, known, criterion=criterion)
+        overall = best_global_threshold(targets, scores, known, criterion=criterion)
+        by_name = dict(zip(names, values.tolist(), strict=True))
+        return cls(by_name, overall, f"{split}, criterion {criterion}")
 
 
 def best_thresholds(

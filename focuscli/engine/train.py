@@ -23,7 +23,7 @@ from focuscli.engine.device import autocast
 from focuscli.engine.optim import build_ema, build_optimizer, build_scheduler, trained_parameters
 from focuscli.engine.scoring import score_files
 from focuscli.engine.setup import TrainingData
-from focuscli.engine.thresholds import best_global_threshold, best_thresholds
+from focuscli.engine.thresholds import Thresholds
 from focuscli.errors import CheckFailed
 from focuscli.methods.base import LossContext, Method
 from focuscli.metrics import area_under_roc, pedestrian_metrics
@@ -273,12 +273,11 @@ class Trainer:
             precision=self.config.train.precision,
         )
         targets, known = self.data.labels(self.data.val)
-        criterion = self.config.eval.criterion
-        thresholds = best_thresholds(targets, scores, known, criterion=criterion)
-        self.global_threshold = best_global_threshold(targets, scores, known, criterion=criterion)
         names = [attribute.name for attribute in self.data.folder.schema.evaluated]
-        self.thresholds = dict(zip(names, thresholds.tolist(), strict=True))
-        figures = pedestrian_metrics(targets > 0.5, scores > thresholds, known)
+        criterion = self.config.eval.criterion
+        chosen = Thresholds.choose(names, targets, scores, known, criterion=criterion, split=self.data.val_note)
+        self.thresholds, self.global_threshold = chosen.by_name, chosen.overall
+        figures = pedestrian_metrics(targets > 0.5, scores > np.array([*chosen.by_name.values()]), known)
         areas = area_under_roc(targets, scores, known)
         return {**figures, "AUC": float(areas[np.isfinite(areas)].mean()) if np.isfinite(areas).any() else math.nan}
 

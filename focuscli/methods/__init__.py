@@ -17,6 +17,8 @@ from focuscli.errors import UsageError
 if TYPE_CHECKING:
     from focuscli.methods.base import Method
 
+ZERO_SHOT = "clip"
+"""The method that is used as it is; also the name of its checkpoint: `-c clip`."""
 PLAIN_CLIP = {"rlp": False, "mgmt": False, "avfe": False}
 
 
@@ -39,7 +41,7 @@ class MethodEntry:
 
 METHODS: dict[str, MethodEntry] = {
     "focus": MethodEntry("FOCUS: Mix Tokens, attribute-guided extraction, RACL", "focuscli.model.focus:FocusModel"),
-    "clip": MethodEntry(
+    ZERO_SHOT: MethodEntry(
         "CLIP as it is: class token against plain phrases, no training",
         "focuscli.model.focus:FocusModel",
         {"model": PLAIN_CLIP},

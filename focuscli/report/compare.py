@@ -24,6 +24,7 @@ class Row:
 
     name: str
     number: int
+    method: str
     parts: dict[str, bool]
     figures: dict[str, float | None]
     gain: float | None
@@ -84,6 +85,7 @@ def _row(report: RunReport, number: int, first: float | None) -> Row:
     return Row(
         name=report.name,
         number=number,
+        method=config["model"].get("method", "focus"),
         parts=parts_of(config),
         figures={name: metrics[name] for name in FIGURES},
         gain=None if number == 1 or mean_accuracy is None or first is None else mean_accuracy - first,
