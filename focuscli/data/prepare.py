@@ -1,4 +1,4 @@
-"""`focus prepare peta` and `focus prepare csv`: from a download or a table to a dataset folder."""
+"""`focus prepare`: from an official download or a table to a dataset folder."""
 
 from __future__ import annotations
 
@@ -15,13 +15,17 @@ from numpy.typing import NDArray
 from focuscli.data.csv_source import SCHEMA_COMMENT, read_csv_source
 from focuscli.data.folder import DatasetFolder, refuse_foreign, refuse_overlap, split_counts, write_folder
 from focuscli.data.images import BadImage, check_images
+from focuscli.data.official import Official
+from focuscli.data.pa100k import read_pa100k
 from focuscli.data.peta import parse_split, peta_splits, peta_warnings, read_peta
+from focuscli.data.rapv1 import read_rapv1
 from focuscli.data.report import PrepareReport
 from focuscli.data.schema import builtin_schema
 from focuscli.errors import InputError
 
 Progress = Callable[[int, int], None]
 OnBadImage = Literal["error", "skip"]
+OnMissing = Literal["error", "allow", "labels-only"]
 SKIPPED_FILE = "skipped.csv"
 
 
@@ -34,53 +38,178 @@ def prepare_peta(
     on_bad_image: OnBadImage = "error",
     progress: Progress | None = None,
 ) -> PrepareReport:
-    """Make a dataset folder of PETA. Images are not copied: schema.toml's image_root points at them.
+    """Make a dataset folder of PETA, see `prepare_official`.
 
     Args:
         source: the folder with the ten subsets (or the one around it), or with images/00001.png and PETA.mat.
-        split: "official:0" to "official:4", "identity" or "paper", see `peta_splits`.
-        on_bad_image: "error" refuses a source with an unusable image; "skip" leaves it out and lists it in skipped.csv.
-        progress: called with (images checked, images).
+        split: "official:0" to "official:4", "identity", "paper" or "subset:VIPeR,GRID", see `peta_splits`.
 
     Raises:
         UsageError: no such split.
         InputError: not PETA, incomplete, unusable images, or `out` exists.
     """
+    parse_split(split)
+
+    def read() -> Official:
+        schema = builtin_schema("peta")
+        peta = read_peta(source, schema)
+        splits, published = peta_splits(peta, split)
+        return Official(
+            schema,
+            peta.files.root,
+            peta.files.images,
+            splits,
+            peta.persons,
+            peta.labels,
+            split,
+            published,
+            peta_warnings(peta, splits, split, schema),
+            peta.notes,
+            {"layout": peta.files.layout, "labels_from": "PETA.mat" if peta.mat is not None else "Label.txt"},
+        )
+
+    return prepare_official(
+        read, source, out, overwrite=overwrite, missing="error", on_bad_image=on_bad_image, progress=progress
+    )
+
+
+def prepare_pa100k(
+    source: Path,
+    out: Path,
+    *,
+    split: str = "official",
+    images: Path | None = None,
+    overwrite: bool = False,
+    missing: OnMissing = "error",
+    on_bad_image: OnBadImage = "error",
+    progress: Progress | None = None,
+) -> PrepareReport:
+    """Make a dataset folder of PA-100K, see `read_pa100k` and `prepare_official`."""
+    return prepare_official(
+        lambda: read_pa100k(source, builtin_schema("pa100k"), split=split, images=images),
+        source,
+        out,
+        overwrite=overwrite,
+        missing=missing,
+        on_bad_image=on_bad_image,
+        progress=progress,
+    )
+
+
+def prepare_rapv1(
+    source: Path,
+    out: Path,
+    *,
+    split: str = "official:0",
+    images: Path | None = None,
+    overwrite: bool = False,
+    missing: OnMissing = "error",
+    on_bad_image: OnBadImage = "error",
+    progress: Progress | None = None,
+) -> PrepareReport:
+    """Make a dataset folder of RAPv1, see `read_rapv1` and `prepare_official`."""
+    return prepare_official(
+        lambda: read_rapv1(source, builtin_schema("rapv1"), split=split, images=images),
+        source,
+        out,
+        overwrite=overwrite,
+        missing=missing,
+        on_bad_image=on_bad_image,
+        progress=progress,
+    )
+
+
+def prepare_official(
+    read: Callable[[], Official],
+    source: Path,
+    out: Path,
+    *,
+    overwrite: bool,
+    missing: OnMissing,
+    on_bad_image: OnBadImage,
+    progress: Progress | None,
+) -> PrepareReport:
+    """Make a dataset folder of an official download. Images are not copied: schema.toml's image_root points at them.
+
+    Args:
+        read: reads the download; called when it is sure that `out` may be written.
+        missing: "error" refuses a download of which images are missing, "allow" keeps what is there, "labels-only"
+            writes a dataset without images, which everything but what needs pixels accepts.
+        on_bad_image: "error" refuses a download with an unusable image; "skip" leaves it out and lists it in skipped.csv.
+        progress: called with (images checked, images).
+
+    Raises:
+        InputError: not the expected files, missing or unusable images, or `out` exists.
+    """
     started = time.monotonic()
     out = Path(out)
-    parse_split(split)
     _refuse_existing(out, overwrite)
-    schema = builtin_schema("peta")
-    peta = read_peta(source, schema)
-    refuse_overlap(out, [peta.files.root])
-    splits, published = peta_splits(peta, split)
-    warnings = peta_warnings(peta, splits, split, schema)
-    schema = schema.model_copy(update={"image_root": str(peta.files.root)})
-    info = {
-        "dataset": "peta",
-        "source": str(Path(source).expanduser().resolve()),
-        "layout": peta.files.layout,
-        "labels_from": "PETA.mat" if peta.mat is not None else "Label.txt",
-        "split": split,
-        "published": published,
-        "warnings": warnings,
-        "notes": peta.notes,
-    }
-    bad = _check(peta.files.root, peta.files.images, on_bad_image, progress)
-    keep = _kept(len(peta.files.images), bad)
+    official = read()
+    refuse_overlap(out, [official.root])
+    name, warnings, notes = official.schema.name, [*official.warnings], [*official.notes]
+    here = np.arange(len(official.images), dtype=np.int64)
+    bad: list[BadImage] = []
+    if missing == "labels-only":
+        warnings.append("Labels only: there are no images, so nothing can be trained or scored on this dataset.")
+    else:
+        here = _present(official, allow=missing == "allow", warnings=warnings)
+        bad = _check(official.root, [official.images[int(position)] for position in here], on_bad_image, progress)
+    keep = here[_kept(len(here), bad)]
+    splits = official.splits[keep]
     folder = write_folder(
         out,
-        schema,
-        [peta.files.images[position] for position in keep],
-        splits[keep],
-        peta.persons[keep],
-        peta.labels[keep],
+        official.schema.model_copy(update={"image_root": str(official.root)}),
+        [official.images[int(position)] for position in keep],
+        splits,
+        official.persons[keep],
+        official.labels[keep],
         overwrite=overwrite,
-        extra_files=_skipped_list(peta.files.images, bad),
-        info={**info, "counts": split_counts(splits[keep]), "skipped": len(bad)},
-        schema_comment="Made by focus prepare peta. image_root is where the images lie; nothing was copied.",
+        extra_files=_skipped_list([official.images[int(position)] for position in here], bad),
+        info={
+            "dataset": name,
+            "source": str(Path(source).expanduser().resolve()),
+            **official.info,
+            "split": official.split,
+            "published": official.published,
+            "warnings": warnings,
+            "notes": notes,
+            "labels_only": missing == "labels-only",
+            "missing": len(official.images) - len(here),
+            "counts": split_counts(splits),
+            "skipped": len(bad),
+        },
+        schema_comment=f"Made by focus prepare {name}. image_root is where the images lie; nothing was copied.",
     )
-    return _report(folder, published, warnings, peta.notes, bad, started)
+    return _report(folder, official.published, warnings, notes, bad, started)
+
+
+def _present(official: Official, *, allow: bool, warnings: list[str]) -> NDArray[np.int64]:
+    """Positions of the images that are there; refuses gaps unless they are allowed, and then warns of them."""
+    there = np.array([(official.root / image).is_file() for image in official.images], dtype=bool)
+    gone = int((~there).sum())
+    name, count = official.schema.name, len(there)
+    if not there.any():
+        raise InputError(
+            f"None of the {count:,} images of {name} is in {official.root} (first: {official.images[0]}).",
+            "Name their folder with --images, or prepare the labels alone: --labels-only",
+        )
+    if gone and not allow:
+        first = official.images[int(np.flatnonzero(~there)[0])]
+        parts = ", ".join(
+            f"{part} {int((~there & (official.splits == part)).sum()):,} of {int((official.splits == part).sum()):,}"
+            for part in split_counts(official.splits)
+        )
+        raise InputError(
+            f"{gone:,} of {count:,} images of {name} are missing in {official.root} ({parts}; first: {first}).",
+            "Unpack the images again, or keep what is there with --allow-missing.",
+        )
+    if gone:
+        left = split_counts(official.splits[there])
+        warnings.append(
+            f"{gone:,} of {count:,} images are missing and left out; here are "
+            f"{', '.join(f'{part} {number:,}' for part, number in left.items())}. Published figures do not compare."
+        )
+    return np.flatnonzero(there).astype(np.int64)
 
 
 def prepare_csv(
