@@ -267,3 +267,31 @@ def test_ctrl_c_while_writing_says_so_and_leaves_nothing(focus, monkeypatch, tmp
     else:
         assert outcome.stderr == "error: Interrupted.\n"
     assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("kind", ["peta", "pa100k", "rapv1"])
+def test_drawn_official_downloads_go_all_the_way(focus, micro, tmp_path, monkeypatch, kind):
+    """Draw in the official structure, prepare by the official reader, train, evaluate, look."""
+    monkeypatch.setenv("FOCUS_HOME", str(tmp_path / "home"))
+    source, run = tmp_path / "drawn", tmp_path / "run"
+    assert focus("prepare", "synthetic", "--as", kind, "--images", 60, "--out", source).code == 0
+    outcome = focus("prepare", kind, source)
+    assert outcome.code == 0, outcome.stderr
+    assert focus("train", "--dataset", kind, "--run", run, *micro, "--epochs", 1).code == 0
+    outcome = focus("eval", "-c", run, "--json")
+    assert outcome.code == 0, outcome.stderr
+    assert outcome.json["dataset"] == kind
+    image = next(path for path in source.rglob("*.[pj][np]g"))
+    assert focus("viz", image, "backpack", "-c", run, "-o", tmp_path / "map.png").code == 0
+
+
+def test_labels_only_is_refused_where_pixels_are_needed(focus, micro, tmp_path, monkeypatch):
+    monkeypatch.setenv("FOCUS_HOME", str(tmp_path / "home"))
+    source = tmp_path / "drawn"
+    assert focus("prepare", "synthetic", "--as", "rapv1", "--images", 40, "--out", source).code == 0
+    assert focus("prepare", "rapv1", source, "--labels-only").code == 0
+    outcome = focus("train", "--dataset", "rapv1", "--run", tmp_path / "run", *micro)
+    assert outcome.code == 3
+    assert "--labels-only" in outcome.stderr
+    assert focus("schema", "check", "rapv1").code == 0
+    assert focus("prepare", "rapv1", source, "--labels-only", "--allow-missing", "--force").code == 2

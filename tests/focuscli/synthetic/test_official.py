@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from focuscli.data.folder import read_folder
+from focuscli.data.peta_files import SUBSETS
 from focuscli.data.prepare import prepare_peta
 from focuscli.data.schema import builtin_schema
 from focuscli.errors import InputError, UsageError
@@ -73,13 +74,7 @@ def test_peta_of_drawings_can_leave_camera_sites_out(tmp_path: Path) -> None:
     [
         ("subset:VIPER,Grit", 'no subset "Grit"'),
         ("subset:", "no images to test on"),
-        (
-            "subset:"
-            + ",".join(
-                ("3DPeS", "CAVIAR4REID", "CUHK", "GRID", "i-LID", "MIT", "PRID", "SARC3D", "TownCentre", "VIPeR")
-            ),
-            "no images to train on",
-        ),
+        ("subset:" + ",".join(SUBSETS), "no images to train on"),
     ],
 )
 def test_subsets_that_leave_nothing_are_refused(tmp_path: Path, split: str, words: str) -> None:
