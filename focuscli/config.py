@@ -181,6 +181,7 @@ class RunConfig(_Section):
 Origins = dict[str, str]
 Layer = tuple[str, Mapping[str, Any]]
 """Where values come from, and the values by section: ("--lr", {"train": {"learning_rate": 1e-4}})."""
+Layers = list[Layer]
 
 PRESETS: dict[str, dict[str, Any]] = {
     "vit-b16": {"model": {"preset": "vit-b16"}},

@@ -22,7 +22,6 @@ from focuscli.methods import METHODS
 if TYPE_CHECKING:
     from focuscli.engine.run import Run
 
-Layers = list[tuple[str, Mapping[str, Any]]]
 
 FLAGS = {
     "method": ("--method", "model", "method"),
@@ -91,8 +90,8 @@ def train_command(
             "focus train needs a dataset.", "Name one: focus train --dataset NAME   (focus doctor lists them)"
         )
     dataset_folder = paths.resolve_dataset(settings.data.dataset)
-    weights = weights_file(settings, resuming=(folder / "checkpoints" / "last" / "state.json").is_file())
-    run_train(folder, settings, dataset_folder, weights, dry_run=dry_run)
+    start = weights_file(settings, resuming=(folder / "checkpoints" / "last" / "state.json").is_file())
+    run_train(folder, settings, dataset_folder, start, dry_run=dry_run)
 
 
 def run_train(
@@ -121,11 +120,11 @@ def open_run(folder: Path, settings: configuration.RunConfig, dataset: Path, wei
     return run
 
 
-def train_to_end(run: Run) -> None:
-    """Train a run and show what happens.
+def train_to_end(run: Run) -> bool:
+    """Train a run and show what happens; True where SIGINT or SIGTERM came with the last step.
 
     Raises:
-        Interrupted: SIGINT or SIGTERM came; `last` is saved.
+        Interrupted: SIGINT or SIGTERM came before; `last` is saved.
     """
     with _stop_on_signal() as stopped:
         views.training(run, run.train(stopped))
@@ -134,6 +133,7 @@ def train_to_end(run: Run) -> None:
                 f"Stopped at step {run.trainer.step} of {run.trainer.total_steps}; saved in {run.folder}.",
                 f"Go on with: focus train --resume --run {run.folder}",
             )
+        return stopped()
 
 
 def _finished(run: Run) -> None:
@@ -155,8 +155,10 @@ def _finished(run: Run) -> None:
     )
 
 
-def _flag_layers(values: Mapping[str, Any], without: str | None, sets: list[str]) -> Layers:
-    layers: Layers = [(FLAGS[name][0], {FLAGS[name][1]: {FLAGS[name][2]: value}}) for name, value in values.items()]
+def _flag_layers(values: Mapping[str, Any], without: str | None, sets: list[str]) -> configuration.Layers:
+    layers: configuration.Layers = [
+        (FLAGS[name][0], {FLAGS[name][1]: {FLAGS[name][2]: value}}) for name, value in values.items()
+    ]
     if without:
         layers.append(
             ("--without", configuration.without([part.strip() for part in without.split(",") if part.strip()]))
@@ -165,10 +167,10 @@ def _flag_layers(values: Mapping[str, Any], without: str | None, sets: list[str]
 
 
 def _fresh(
-    run: Path | None, dataset: str | None, flags: Layers, file: Path | None, *, leftovers: bool = False
+    run: Path | None, dataset: str | None, flags: configuration.Layers, file: Path | None, *, leftovers: bool = False
 ) -> tuple[Path, configuration.RunConfig, configuration.Origins]:
     """A new run: preset, method, file, flags, in this order; a folder that is not there yet."""
-    layers: Layers = [(str(file), configuration.read_config_file(file))] if file else []
+    layers: configuration.Layers = [(str(file), configuration.read_config_file(file))] if file else []
     layers += flags
     layers = configuration.stacked(layers)
     if dataset:
@@ -190,7 +192,7 @@ def _fresh(
 
 
 def _resumed(
-    run: Path | None, dataset: str | None, flags: Layers, file: Path | None
+    run: Path | None, dataset: str | None, flags: configuration.Layers, file: Path | None
 ) -> tuple[Path, configuration.RunConfig, configuration.Origins]:
     """An earlier run with its own configuration; a run killed before it wrote one starts from the beginning."""
     from focuscli.engine.run import saved_config

@@ -10,7 +10,7 @@ from focuscli.config import RunConfig, build_config, stacked, without
 from focuscli.errors import UsageError
 from focuscli.methods import METHODS, ZERO_SHOT
 from focuscli.reproduce.datasets import LeftOut, Prepared
-from focuscli.reproduce.published import Row, Table, official
+from focuscli.reproduce.published import Row, Table
 
 Layers = Sequence[tuple[str, Mapping[str, Any]]]
 ProtocolName = Literal["ours", "paper", "both"]
@@ -129,9 +129,7 @@ def _runs(
             config = _config(settings, row, usable[row.dataset], split, seed)
             tests = _tests(table, row, targets, protocol)
             found.append(
-                PlannedRun(
-                    "-".join(parts), method, row.dataset, row.without, split, seed, config, tests, (protocol,)
-                )
+                PlannedRun("-".join(parts), method, row.dataset, row.without, split, seed, config, tests, (protocol,))
             )
     return found
 
@@ -182,64 +180,6 @@ def _refused(table: Table, row: Row, settings: Settings) -> LeftOut | None:
 def from_scratch(layers: Layers) -> bool:
     """Whether the settings train without CLIP's weights."""
     return build_config(stacked(layers))[0].train.weights == "none"
-
-
-def reductions(plan: Plan, settings: Settings) -> list[str]:
-    """In plain words, everything in which the runs are less than, or other than, what the paper's rows stand for."""
-    lines = [f"left out: {item}" for item in plan.left_out]
-    for name, prepared in plan.datasets.items():
-        known = official().get(name)
-        if known is None or not prepared.images:
-            continue
-        wanted = {split: count for split, count in known.counts.items() if count}
-        if dict(prepared.counts) != wanted:
-            lines.append(f"{name}: {_counts(prepared.counts)} images, officially {_counts(wanted)}")
-        if prepared.split and known.split and prepared.split != known.split:
-            lines.append(f"{name}: split {prepared.split}, where published rows use {known.split}")
-    trained = [run for run in plan.runs if run.config is not None]
-    changed: dict[str, None] = {}
-    for run in trained:
-        assert run.config is not None
-        usual = build_config(stacked([("table", {"model": {"method": run.method}}), ("table", without(run.without))]))
-        changed |= dict.fromkeys(_differences(run.config, usual[0]))
-    lines += changed
-    if trained:
-        if any(run.config is not None and run.config.train.weights == "none" for run in trained):
-            lines.append("weights: from scratch; the paper starts from CLIP ViT-B/16")
-        lines.append(f"{len(settings.seeds)} seed{'s' * (len(settings.seeds) > 1)}; the paper states none")
-    if any("ours" in run.protocols and run.train_split == "train" for run in trained):
-        lines.append("our protocol trains on train alone; published rows train on train + val where there is a val")
-    if any("paper" in run.protocols for run in trained):
-        lines.append(
-            "the paper's protocol here: the best epoch is chosen on val, which was trained on, or, without one, on a tenth "
-            "of train that is held out; thresholds come from the test images (oracle), which is optimistic"
-        )
-    return lines
-
-
-MACHINE = frozenset(
-    "data.dataset data.cache data.cache_limit_mb data.workers train.device train.threads train.seed train.weights "
-    "train.gradient_checkpointing train.save_every_steps eval.batch_size".split()
-)
-"""Settings that do not change what a run is: where it lies, how fast it goes, and what is stated apart."""
-
-
-def _differences(config: RunConfig, usual: RunConfig) -> list[str]:
-    found, expected = config.model_dump(mode="json"), usual.model_dump(mode="json")
-    return [
-        f"{section}.{key} is {_shown(value)}, not {_shown(expected[section][key])}"
-        for section, fields in found.items()
-        for key, value in fields.items()
-        if f"{section}.{key}" not in MACHINE | {"data.train_split"} and value != expected[section][key]
-    ]
-
-
-def _shown(value: Any) -> str:
-    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def _counts(counts: Mapping[str, int]) -> str:
-    return " / ".join(f"{split} {count:,}" for split, count in counts.items())
 
 
 def _known(what: str, names: Sequence[str], known: Sequence[str], table: Table) -> None:

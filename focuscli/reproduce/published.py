@@ -112,9 +112,7 @@ def read_table(name: str) -> Table:
 def official() -> Mapping[str, Official]:
     """The datasets of the tables."""
     return {
-        name: Official(
-            entry["title"], {split: entry[split] for split in ("train", "val", "test")}, entry.get("split")
-        )
+        name: Official(entry["title"], {split: entry[split] for split in ("train", "val", "test")}, entry.get("split"))
         for name, entry in _read("datasets").items()
     }
 
