@@ -53,12 +53,10 @@ def survey(names: Iterable[str], places: Mapping[str, str]) -> tuple[dict[str, P
     for name in names:
         try:
             folder = paths.resolve_dataset(places.get(name, name))
-        except InputError as error:
+        except InputError:
             if name in places:
                 raise
             left_out.append(LeftOut(name, "not prepared", f"focus prepare {name} FOLDER"))
-            if "not prepared" not in error.problem:
-                raise
             continue
         found[name] = _look(name, folder)
         if not found[name].images:

@@ -99,11 +99,11 @@ def make_plan(table: Table, datasets: Mapping[str, Prepared], settings: Settings
     for row in table.rows:
         if row.method is None or (settings.methods and row.method not in settings.methods):
             continue
-        if row.dataset is not None and row.dataset not in usable:
-            continue
         reason = _refused(table, row, settings)
         if reason:
             left_out.append(reason)
+            continue
+        if row.dataset is not None and row.dataset not in usable:
             continue
         for run in _runs(table, row, usable, settings, protocols):
             if run.evaluations:
