@@ -103,8 +103,10 @@ def markdown(results: Results) -> str:
             "## What the figures are worth",
             "",
             "Chance is random order; blind answers every image with the most frequent words of the target's training images.",
+            "Macro R@1 counts every word alike, so that frequent words do not carry it; blind does not know one image from "
+            "another, and its macro R@1 is what that is worth.",
             "",
-            *_grid(("predictor", "protocol", *columns), _baseline_lines(results)),
+            *_grid(("predictor", "protocol", *columns), [*_baseline_lines(results), *_macro_lines(results)]),
             "",
         ]
     others = [line for line in markdown_lines(results) if not line.what]
@@ -164,6 +166,26 @@ def _baseline_lines(results: Results) -> list[Line]:
     ]
 
 
+def _macro_lines(results: Results) -> list[Line]:
+    """Macro Recall@1 of the image-blind predictor and of every run, in the columns of Recall@1."""
+    columns = [(target, figure) for target in results.table.datasets for figure in results.table.figures]
+    values: dict[tuple[str, str], dict[str, float | None]] = {}
+    for target, scorings in results.baselines.items():
+        for scoring, found in scorings.items():
+            values.setdefault(("blind", scoring), {})[target] = found.get("blind macro R@1")
+    for test in results.tests:
+        value = test.figures.get("macro R@1")
+        values.setdefault((test.run, test.scoring), {})[test.target] = None if value is None else 100 * value
+    return [
+        Line(
+            f"{name}, macro R@1",
+            scoring,
+            tuple(_number(found.get(target)) if figure == "R@1" else "" for target, figure in columns),
+        )
+        for (name, scoring), found in values.items()
+    ]
+
+
 def _columns(results: Results) -> list[str]:
     names = list(dict.fromkeys(_column(results, cell) for cell in results.cells))
     # gains stand after the figures
@@ -180,6 +202,8 @@ def _label(results: Results, cell: Compared) -> str:
     method = "" if cell.method is None or cell.method == cell.paper.lower() else f" ({cell.method})"
     if results.table.kind == "open":
         return f"{cell.paper} from {_title(cell.trained_on)}" if cell.trained_on else f"{cell.paper}, zero-shot"
+    if cell.paper.startswith("+") or cell.paper == "baseline":
+        return cell.paper
     return f"{cell.paper}{method} on {_title(cell.target)}"
 
 

@@ -13,15 +13,21 @@ from focuscli.reproduce.published import official
 def reductions(plan: Plan, settings: Settings) -> list[str]:
     """In plain words, everything in which the runs are less than, or other than, what the paper's rows stand for."""
     lines = [f"left out: {item}" for item in plan.left_out]
+    for what, chosen, known in (
+        ("datasets", settings.datasets, plan.table.datasets),
+        ("methods", settings.methods, plan.table.methods),
+    ):
+        if chosen and set(chosen) < set(known):
+            lines.append(f"only the {what} {', '.join(chosen)} of {', '.join(known)} were asked for")
     for name, prepared in plan.datasets.items():
-        known = official().get(name)
-        if known is None or not prepared.images:
+        published = official().get(name)
+        if published is None or not prepared.images:
             continue
-        wanted = {split: count for split, count in known.counts.items() if count}
+        wanted = {split: count for split, count in published.counts.items() if count}
         if dict(prepared.counts) != wanted:
             lines.append(f"{name}: {_counts(prepared.counts)} images, officially {_counts(wanted)}")
-        if prepared.split and known.split and prepared.split != known.split:
-            lines.append(f"{name}: split {prepared.split}, where published rows use {known.split}")
+        if prepared.split and published.split and prepared.split != published.split:
+            lines.append(f"{name}: split {prepared.split}, where published rows use {published.split}")
     trained = [run for run in plan.runs if run.config is not None]
     changed: dict[str, None] = {}
     for run in trained:

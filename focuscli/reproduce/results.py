@@ -76,15 +76,15 @@ class Results:
     Attributes:
         cells: in the table's order. baselines: chance and blind figures in percent by target and retrieval protocol.
         reduced: in what the runs are less than the paper's. failures: tests that could not be done, with the reason.
-        runs: run -> its folder, how it was scored, its weights. done, planned: numbers of runs.
+        tests: what was measured, with every figure. done, planned: numbers of runs.
     """
 
     table: Table
     cells: tuple[Compared, ...]
-    baselines: Mapping[str, Mapping[str, Mapping[str, float | None]]]
+    baselines: Mapping[str, Mapping[str, Figures]]
     reduced: tuple[str, ...]
     failures: tuple[str, ...]
-    runs: Mapping[str, Mapping[str, str]]
+    tests: tuple[Measured, ...]
     done: int
     planned: int
 
@@ -102,7 +102,10 @@ class Results:
             "notes": [*self.table.notes],
             "cells": [asdict(cell) for cell in self.cells],
             "baselines": self.baselines,
-            "runs": self.runs,
+            "tests": [
+                {**asdict(item), "figures": _percent(item.figures), "beside": _percent(item.beside)}
+                for item in self.tests
+            ],
         }
 
 
@@ -140,15 +143,7 @@ def compare(plan: Plan, measured: Sequence[Measured], reduced: Sequence[str]) ->
             for item in measured
             if item.failure
         ),
-        {
-            f"{item.run} on {item.target}, {SCORINGS[item.scoring]}": {
-                "folder": item.folder,
-                "how": item.how,
-                "weights": item.weights,
-            }
-            for item in measured
-            if item.folder and not item.failure
-        },
+        tuple(item for item in measured if item.folder and not item.failure),
         len(done),
         len(plan.runs),
     )
@@ -218,10 +213,13 @@ def _cell(
     )
 
 
-def _baselines(measured: Sequence[Measured]) -> dict[str, dict[str, dict[str, float | None]]]:
-    found: dict[str, dict[str, dict[str, float | None]]] = {}
+def _baselines(measured: Sequence[Measured]) -> dict[str, dict[str, Figures]]:
+    found: dict[str, dict[str, Figures]] = {}
     for item in measured:
         if item.scoring in OPEN_SCORINGS and item.beside:
-            percent = {name: None if value is None else round(100 * value, 4) for name, value in item.beside.items()}
-            found.setdefault(item.target, {})[item.scoring] = percent
+            found.setdefault(item.target, {})[item.scoring] = _percent(item.beside)
     return found
+
+
+def _percent(figures: Figures) -> Figures:
+    return {name: None if value is None else round(100 * value, 4) for name, value in figures.items()}

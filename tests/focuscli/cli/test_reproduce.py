@@ -64,7 +64,7 @@ def test_table_3_end_to_end_then_nothing_is_trained_twice(focus, pa100k, tmp_pat
     out = tmp_path / "out"
     outcome = focus("reproduce", "table3", "--out", out, *SMALL)
     assert outcome.code == 0, outcome.stderr
-    assert "| + RACL (focus) on PA-100K | published | 83.90 |" in outcome.stdout
+    assert "| + RACL | published | 83.90 |" in outcome.stdout
     assert "~82.86" in outcome.stdout
     saved = json.loads((out / "results.json").read_text())
     assert saved["complete"]
@@ -108,7 +108,8 @@ def test_both_protocols_and_the_second_seed_train_anew(focus, pa100k, tmp_path):
         "trained on train + val, thresholds chosen on test (oracle: optimistic)",
     }
     assert all(len(cell["values"]) == 2 and cell["spread"] is not None for cell in variants.values())
-    how = [run["how"] for name, run in outcome.json["runs"].items() if "oracle" in name]
+    how = [test["how"] for test in outcome.json["tests"] if test["scoring"] == "oracle"]
+    assert how
     assert all("oracle" in text and "criterion Acc" in text and "optimistic" in text for text in how)
 
 
@@ -146,9 +147,27 @@ def test_table_2_on_one_dataset(focus, pa100k, tmp_path):
     assert any("protocol poar" in failure for failure in outcome.json["failures"])
 
 
+def test_clip_as_it_is_answers_its_row_without_training(focus, pa100k, weights, tmp_path):
+    out = tmp_path / "out"
+    outcome = focus("reproduce", "table2", "--methods", "clip", "--out", out, "--device", "cpu", "--json")
+    assert outcome.code == 0, outcome.stderr
+    cell = next(
+        cell
+        for cell in outcome.json["cells"]
+        if (cell["paper"], cell["target"], cell["figure"]) == ("CLIP", "pa100k", "R@1") and cell["mean"] is not None
+    )
+    assert (cell["published"], cell["variant"]) == (43.4, "not trained, retrieval protocol corrected")
+    alone = focus("eval", "-c", "clip", "--open-domain", "--target", pa100k, "--device", "cpu", "--json")
+    expected = alone.json["reports"][0]
+    assert cell["mean"] == pytest.approx(100 * expected["recall"]["mean"]["R@1"], abs=1e-3)
+    (test,) = outcome.json["tests"]
+    assert test["figures"]["macro R@1"] == pytest.approx(100 * expected["macro"]["mean"]["R@1"], abs=1e-3)
+    assert weights.name in test["weights"]
+
+
 def test_ctrl_c_is_130_and_the_next_call_does_the_rest(pa100k, tmp_path, focus):
     out = tmp_path / "out"
-    arguments = ["reproduce", "table3", "--out", out, *SMALL]
+    arguments = ["reproduce", "table1", "--methods", "focus", "--seeds", "0,1,2", "--out", out, *SMALL]
     process = subprocess.Popen(
         [sys.executable, "-m", "focuscli", *map(str, arguments)],
         stdout=subprocess.PIPE,
@@ -167,15 +186,15 @@ def test_ctrl_c_is_130_and_the_next_call_does_the_rest(pa100k, tmp_path, focus):
     assert "Run the same command again" in errors
     assert "Traceback" not in errors
     saved = json.loads(results.read_text())
-    assert 1 <= saved["runs_done"] < 5
+    assert 1 <= saved["runs_done"] < 3
     assert not saved["complete"]
-    finished = {Path(run["folder"]).name for run in saved["runs"].values()}
+    finished = {Path(run["folder"]).name for run in saved["tests"]}
     before = trained(out)
     outcome = focus(*arguments, "--json")
     assert outcome.code == 0, outcome.stderr
     assert outcome.json["complete"]
     after = trained(out)
-    assert len(after) == 5
+    assert len(after) == 3
     assert {name: before[name] for name in finished} == {name: after[name] for name in finished}
 
 

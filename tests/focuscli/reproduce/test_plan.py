@@ -132,6 +132,7 @@ def test_everything_that_was_reduced_is_said(prepared):
         "peta: train 40 / test 16 images, officially train 9,500 / val 1,900 / test 7,600",
         "peta: split identity, where published rows use official:0",
         "trains on train alone",
+        "only the methods focus of vtb, poar, focus were asked for",
     ):
         assert words in told
     assert "device" not in told

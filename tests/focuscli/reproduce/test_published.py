@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from focuscli.errors import UsageError
@@ -77,7 +79,7 @@ def test_table_3_is_marked_reconstructed_and_adds_up():
     rows = read_table("table3").rows
     assert [row.paper for row in rows] == ["baseline", "+ RLP", "+ MGMT", "+ AVFE", "+ RACL"]
     assert all(cell.value is None for cell in rows[0].cells)
-    for before, row in zip(rows[1:], rows[2:], strict=False):
+    for before, row in pairwise(rows[1:]):
         for earlier, cell in zip(before.cells, row.cells, strict=True):
             if cell.gain is not None:
                 assert cell.value - cell.gain == pytest.approx(earlier.value)
@@ -86,7 +88,7 @@ def test_table_3_is_marked_reconstructed_and_adds_up():
     focus = next(row for row in read_table("table1").rows if row.key == ("FOCUS", "pa100k"))
     assert [cell.value for cell in rows[-1].cells] == [cell.value for cell in focus.cells]
     switched_off = [set(row.without) for row in rows]
-    assert all(fewer < more for more, fewer in zip(switched_off, switched_off[1:], strict=False))
+    assert all(fewer < more for more, fewer in pairwise(switched_off))
 
 
 @pytest.mark.parametrize("name", TABLES)

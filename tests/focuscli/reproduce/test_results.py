@@ -110,7 +110,15 @@ def test_open_domain_rows_stand_beside_chance_and_blind(prepared):
     beside = {"chance R@1": 0.3, "chance R@2": 0.6, "blind R@1": 0.627, "blind R@2": 0.882}
     figures = [
         Measured("baselines", "peta", "corrected", {}, beside, "", ""),
-        Measured("pa100k-focus-train-seed0", "peta", "corrected", {"R@1": 0.5, "R@2": 0.7}, beside, "/r", ""),
+        Measured(
+            "pa100k-focus-train-seed0",
+            "peta",
+            "corrected",
+            {"R@1": 0.5, "R@2": 0.7, "macro R@1": 0.31},
+            beside,
+            "/r",
+            "",
+        ),
         Measured("pa100k-focus-train-seed0", "peta", "poar", {}, {}, "/r", "", failure="no such words"),
     ]
     results = compare(plan, figures, [])
@@ -125,4 +133,5 @@ def test_open_domain_rows_stand_beside_chance_and_blind(prepared):
     text = markdown(results)
     assert "| blind | corrected | 62.70 | 88.20 |" in text
     assert "| FOCUS from PA-100K | published | 51.20 | 77.80 |" in text
+    assert "| pa100k-focus-train-seed0, macro R@1 | corrected | 31.00 |  | - |" in text
     assert "no such words" in text
