@@ -5,14 +5,14 @@ from __future__ import annotations
 import difflib
 import json
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from focuscli.errors import InputError, UsageError
-from focuscli.methods import METHODS
+from focuscli.methods import METHODS, method_entry
 
 ABLATIONS = ("rlp", "mgmt", "avfe", "racl", "lsim")
 
@@ -179,6 +179,9 @@ class RunConfig(_Section):
 
 
 Origins = dict[str, str]
+Layer = tuple[str, Mapping[str, Any]]
+"""Where values come from, and the values by section: ("--lr", {"train": {"learning_rate": 1e-4}})."""
+Layers = list[Layer]
 
 PRESETS: dict[str, dict[str, Any]] = {
     "vit-b16": {"model": {"preset": "vit-b16"}},
@@ -221,6 +224,21 @@ def build_config(layers: Iterable[tuple[str, Mapping[str, Any]]]) -> tuple[RunCo
         return RunConfig.model_validate(merged), origins
     except ValidationError as error:
         raise UsageError(*_describe(error, origins)) from error
+
+
+def stacked(layers: Sequence[Layer]) -> list[Layer]:
+    """The layers over what the preset and the method that they choose bring along.
+
+    Raises:
+        UsageError: an unknown preset or method, or a method that is not trained.
+    """
+    preset, method = _chosen(layers, "preset", "vit-b16"), _chosen(layers, "method", "focus")
+    if preset not in PRESETS:
+        raise UsageError(f'Unknown model "{preset}".', f"Known: {', '.join(PRESETS)}.")
+    entry = method_entry(method)
+    if not entry.trainable:
+        raise UsageError(f"Method {method} is not trained.", f"Use it as it is: focus eval --checkpoint {method}")
+    return [(f"preset {preset}", PRESETS[preset]), (f"method {method}", entry.changes), *layers]
 
 
 def parse_override(text: str) -> dict[str, dict[str, Any]]:
@@ -283,6 +301,15 @@ def without(parts: Iterable[str]) -> dict[str, dict[str, Any]]:
         else:
             values.setdefault("loss", {})[part] = 0.0
     return values
+
+
+def _chosen(layers: Iterable[Layer], key: str, default: str) -> str:
+    """The last value of model.KEY among the layers."""
+    for _, values in layers:
+        section = values.get("model")
+        if isinstance(section, Mapping):
+            default = section.get(key, default)
+    return default
 
 
 def _section_type(section: str) -> type[BaseModel]:

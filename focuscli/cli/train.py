@@ -17,12 +17,11 @@ from focuscli.cli import render, views
 from focuscli.cli.app import app
 from focuscli.cli.options import DatasetOpt, DeviceOpt, DryRunOpt, PrecisionOpt
 from focuscli.errors import InputError, Interrupted, UsageError
-from focuscli.methods import METHODS, method_entry
+from focuscli.methods import METHODS
 
 if TYPE_CHECKING:
     from focuscli.engine.run import Run
 
-Layers = list[tuple[str, Mapping[str, Any]]]
 
 FLAGS = {
     "method": ("--method", "model", "method"),
@@ -91,8 +90,8 @@ def train_command(
             "focus train needs a dataset.", "Name one: focus train --dataset NAME   (focus doctor lists them)"
         )
     dataset_folder = paths.resolve_dataset(settings.data.dataset)
-    weights_file = _weights(settings, resuming=(folder / "checkpoints" / "last" / "state.json").is_file())
-    run_train(folder, settings, dataset_folder, weights_file, dry_run=dry_run)
+    start = weights_file(settings, resuming=(folder / "checkpoints" / "last" / "state.json").is_file())
+    run_train(folder, settings, dataset_folder, start, dry_run=dry_run)
 
 
 def run_train(
@@ -103,22 +102,38 @@ def run_train(
     Raises:
         Interrupted: SIGINT or SIGTERM came; `last` is saved.
     """
+    run = open_run(folder, settings, dataset, weights)
+    if dry_run:
+        render.note(f"dry run: nothing was written; {run.trainer.total_steps} steps would follow")
+        return
+    train_to_end(run)
+    _finished(run)
+
+
+def open_run(folder: Path, settings: configuration.RunConfig, dataset: Path, weights: Path | None) -> Run:
+    """Open a run, at its `last` checkpoint where there is one, and show what it is."""
     from focuscli.engine.run import Run
 
     with render.progress("reading crops") as progress:
         run = Run(folder, settings, dataset, weights, progress=progress)
     views.run_header(run)
-    if dry_run:
-        render.note(f"dry run: nothing was written; {run.trainer.total_steps} steps would follow")
-        return
+    return run
+
+
+def train_to_end(run: Run) -> bool:
+    """Train a run and show what happens; True where SIGINT or SIGTERM came with the last step.
+
+    Raises:
+        Interrupted: SIGINT or SIGTERM came before; `last` is saved.
+    """
     with _stop_on_signal() as stopped:
         views.training(run, run.train(stopped))
         if stopped() and run.trainer.step < run.trainer.total_steps:
             raise Interrupted(
-                f"Stopped at step {run.trainer.step} of {run.trainer.total_steps}; saved in {folder}.",
-                f"Go on with: focus train --resume --run {folder}",
+                f"Stopped at step {run.trainer.step} of {run.trainer.total_steps}; saved in {run.folder}.",
+                f"Go on with: focus train --resume --run {run.folder}",
             )
-    _finished(run)
+        return stopped()
 
 
 def _finished(run: Run) -> None:
@@ -140,8 +155,10 @@ def _finished(run: Run) -> None:
     )
 
 
-def _flag_layers(values: Mapping[str, Any], without: str | None, sets: list[str]) -> Layers:
-    layers: Layers = [(FLAGS[name][0], {FLAGS[name][1]: {FLAGS[name][2]: value}}) for name, value in values.items()]
+def _flag_layers(values: Mapping[str, Any], without: str | None, sets: list[str]) -> configuration.Layers:
+    layers: configuration.Layers = [
+        (FLAGS[name][0], {FLAGS[name][1]: {FLAGS[name][2]: value}}) for name, value in values.items()
+    ]
     if without:
         layers.append(
             ("--without", configuration.without([part.strip() for part in without.split(",") if part.strip()]))
@@ -150,18 +167,12 @@ def _flag_layers(values: Mapping[str, Any], without: str | None, sets: list[str]
 
 
 def _fresh(
-    run: Path | None, dataset: str | None, flags: Layers, file: Path | None, *, leftovers: bool = False
+    run: Path | None, dataset: str | None, flags: configuration.Layers, file: Path | None, *, leftovers: bool = False
 ) -> tuple[Path, configuration.RunConfig, configuration.Origins]:
     """A new run: preset, method, file, flags, in this order; a folder that is not there yet."""
-    layers: Layers = [(str(file), configuration.read_config_file(file))] if file else []
+    layers: configuration.Layers = [(str(file), configuration.read_config_file(file))] if file else []
     layers += flags
-    preset, method = _chosen(layers, "preset", "vit-b16"), _chosen(layers, "method", "focus")
-    if preset not in configuration.PRESETS:
-        raise UsageError(f'Unknown model "{preset}".', f"Known: {', '.join(configuration.PRESETS)}.")
-    entry = method_entry(method)
-    if not entry.trainable:
-        raise UsageError(f"Method {method} is not trained.", f"Use it as it is: focus eval --checkpoint {method}")
-    layers = [(f"preset {preset}", configuration.PRESETS[preset]), (f"method {method}", entry.changes), *layers]
+    layers = configuration.stacked(layers)
     if dataset:
         resolved = paths.resolve_dataset(dataset)
         layers.append(("--dataset", {"data": {"dataset": str(resolved.resolve())}}))
@@ -180,17 +191,8 @@ def _fresh(
     return run, settings, origins
 
 
-def _chosen(layers: Layers, key: str, default: str) -> str:
-    """The last value of model.KEY among the layers."""
-    for _, values in layers:
-        section = values.get("model")
-        if isinstance(section, Mapping):
-            default = section.get(key, default)
-    return default
-
-
 def _resumed(
-    run: Path | None, dataset: str | None, flags: Layers, file: Path | None
+    run: Path | None, dataset: str | None, flags: configuration.Layers, file: Path | None
 ) -> tuple[Path, configuration.RunConfig, configuration.Origins]:
     """An earlier run with its own configuration; a run killed before it wrote one starts from the beginning."""
     from focuscli.engine.run import saved_config
@@ -225,7 +227,13 @@ def _resumed(
     return run, settings, {f"{section}.{key}": "saved run" for section in saved for key in saved[section]}
 
 
-def _weights(settings: configuration.RunConfig, *, resuming: bool) -> Path | None:
+def weights_file(settings: configuration.RunConfig, *, resuming: bool = False) -> Path | None:
+    """The CLIP weights that a run starts from; None for training from scratch, or where a checkpoint has all tensors.
+
+    Raises:
+        UsageError: the preset has no published weights. RequirementError: none are installed.
+        InputError: no such file.
+    """
     spec = settings.train.weights
     if spec == "none" or resuming:
         return None

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from focuscli.data.folder import DatasetFolder
 from focuscli.data.schema import AttributeSchema, Text, text_targets
 from focuscli.data.splits import shared_persons
-from focuscli.engine.thresholds import best_thresholds
+from focuscli.engine.thresholds import Criterion, best_thresholds
 from focuscli.errors import InputError
 from focuscli.metrics import area_under_roc, average_precision, label_accuracy, pedestrian_metrics
 from focuscli.recognizer import Recognizer
@@ -77,6 +77,7 @@ def evaluate(
     split: str = "test",
     *,
     threshold: ThresholdMode = "val",
+    criterion: Criterion | None = None,
     uncertain: Literal["mask", "negative"] | None = None,
     batch_size: int = 128,
     workers: int = 2,
@@ -88,6 +89,7 @@ def evaluate(
     Args:
         threshold: "val" per attribute, as chosen in training on val; "global" one value, chosen there too; "oracle" per
             attribute on this very split, which is optimistic.
+        criterion: what "oracle" maximises; None: as in the run's configuration.
         uncertain: how labels of value 2 count; None: as in the run's configuration.
         scores: [N, A] of the split's images where the caller has them already; else the images are scored.
 
@@ -100,7 +102,7 @@ def evaluate(
         scores = recognizer.score_files(
             labelled.paths, texts, batch_size=batch_size, workers=workers, progress=progress
         )
-    thresholds, source = _thresholds(recognizer, folder, split, threshold, truth, scores, known)
+    thresholds, source = _thresholds(recognizer, folder, split, threshold, criterion, truth, scores, known)
     predictions = scores > thresholds
 
     figures = label_accuracy(truth, predictions, known)
@@ -220,12 +222,13 @@ def _thresholds(
     folder: DatasetFolder,
     split: str,
     mode: ThresholdMode,
+    criterion: Criterion | None,
     truth: NDArray,
     scores: NDArray,
     known: NDArray,
 ) -> tuple[NDArray[np.float64], str]:
     if mode == "oracle":
-        criterion = recognizer.config.eval.criterion
+        criterion = criterion or recognizer.config.eval.criterion
         chosen = best_thresholds(truth, scores, known, criterion=criterion)
         return chosen, f"oracle: chosen on {folder.schema.name} {split} itself, criterion {criterion}; optimistic"
     if mode == "global":

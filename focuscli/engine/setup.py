@@ -159,7 +159,13 @@ def clip_shape_from_json(shape: Mapping[str, Any]) -> CLIPConfig:
 def load_clip(weights: Path) -> tuple[CLIP, str]:
     """CLIP from a weight file, in fp32, and its origin: file name and the head of its sha256."""
     from clip_impl.weights import load
-    from focuscli.files import file_sha256
 
     clip, _ = load(weights, dtype=torch.float32)
-    return clip, f"{Path(weights).name} (sha256 {file_sha256(weights)[:12]})"
+    return clip, weights_origin(weights)
+
+
+def weights_origin(weights: Path | None) -> str:
+    """Where the initial values of a model come from, as every checkpoint says it."""
+    from focuscli.files import file_sha256
+
+    return SCRATCH if weights is None else f"{Path(weights).name} (sha256 {file_sha256(weights)[:12]})"

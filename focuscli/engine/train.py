@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -282,9 +282,7 @@ class Trainer:
         return {**figures, "AUC": float(areas[np.isfinite(areas)].mean()) if np.isfinite(areas).any() else math.nan}
 
     def _out_of_patience(self) -> bool:
-        patience = self.config.train.patience
-        evaluated = [record["epoch"] for record in self.history if "val" in record]
-        return bool(patience) and sum(epoch > self.best_epoch for epoch in evaluated) >= patience
+        return out_of_patience(self.history, self.best_epoch, self.config.train.patience)
 
     def _not_finite(self, losses: dict[str, Tensor]) -> CheckFailed:
         epoch, number = divmod(self.step, self.steps_per_epoch)
@@ -295,3 +293,9 @@ class Trainer:
             f"Try a smaller --lr (now {self.config.train.learning_rate:g}), --set train.clip_gradient=1, "
             "or --set train.precision=fp32.",
         )
+
+
+def out_of_patience(history: Sequence[Mapping[str, Any]], best_epoch: int, patience: int) -> bool:
+    """Whether `patience` (0: endless) evaluations have gone by without a better one."""
+    evaluated = [record["epoch"] for record in history if "val" in record]
+    return bool(patience) and sum(epoch > best_epoch for epoch in evaluated) >= patience

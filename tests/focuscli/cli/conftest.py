@@ -63,6 +63,25 @@ def focus():
     return call
 
 
+@pytest.fixture
+def weights(tmp_path, focus):
+    """A random CLIP, installed."""
+    from dataclasses import replace
+
+    import torch
+    from safetensors.torch import save_file
+
+    from clip_impl import CLIP, TINY
+
+    path = tmp_path / "random-laion.safetensors"
+    torch.manual_seed(0)
+    model = CLIP(replace(TINY, vision=replace(TINY.vision, image_size=(64, 64))))
+    save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, path)
+    outcome = focus("prepare", "weights", path)
+    assert outcome.code == 0, outcome.stderr
+    return path
+
+
 @pytest.fixture(scope="session")
 def trained_run(tmp_path_factory, coloured_dataset) -> Path:
     """A run that has learnt the coloured dataset."""

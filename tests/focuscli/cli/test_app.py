@@ -24,7 +24,7 @@ def test_help_imports_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    for command in ("demo", "doctor", "eval", "predict", "prepare", "report", "schema", "train", "viz"):
+    for command in ("demo", "doctor", "eval", "predict", "prepare", "report", "reproduce", "schema", "train", "viz"):
         assert f"\n  {command} " in done.stdout
 
 
@@ -200,6 +200,7 @@ OPTIONS = {
     "predict": "attribute checkpoint region format output force strict batch workers device precision",
     "viz": "attribute output checkpoint region layers tokens alpha force device",
     "report": "output dataset split crops errors force device precision workers",
+    "reproduce": "budget protocol seeds datasets methods model weights config set out device precision dry-run",
     "demo": "out images seed",
     "doctor": "",
     "prepare peta": "out split force dry-run on-bad-image",

@@ -3,30 +3,15 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
 
 import clip_impl
-from clip_impl import CLIP, TINY
 from focuscli.data.folder import read_folder
 from focuscli.engine.thresholds import best_thresholds
 from focuscli.metrics import pedestrian_metrics
-
-
-@pytest.fixture
-def weights(tmp_path, focus):
-    """A random CLIP, installed."""
-    path = tmp_path / "random-laion.safetensors"
-    torch.manual_seed(0)
-    model = CLIP(replace(TINY, vision=replace(TINY.vision, image_size=(64, 64))))
-    save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, path)
-    outcome = focus("prepare", "weights", path)
-    assert outcome.code == 0, outcome.stderr
-    return path
 
 
 def plain_scores(weights, folder, split):

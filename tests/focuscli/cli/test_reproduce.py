@@ -1,0 +1,242 @@
+"""`focus reproduce` from outside: plans, tiny real runs, resuming, reuse and refusals."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+SMALL = [
+    *("--model", "tiny", "--weights", "none", "--device", "cpu", "--budget", "epochs=1"),
+    *("--set", "train.threads=1", "--set", "train.batch_size=8", "--set", "model.image_size=32,16"),
+    *("--set", "model.global_tokens=2", "--set", "augment.margin=2", "--set", "train.warmup_steps=2"),
+]
+
+
+@pytest.fixture
+def pa100k(coloured_dataset, isolated_home):
+    """The coloured crops, prepared under the name pa100k."""
+    folder = Path(os.environ["FOCUS_HOME"]) / "datasets" / "pa100k"
+    shutil.copytree(coloured_dataset, folder)
+    return folder
+
+
+def trained(out):
+    """Run folders and when their last checkpoint was written."""
+    return {
+        state.parents[2].name: state.stat().st_mtime_ns
+        for state in (out / "runs").glob("*/checkpoints/last/state.json")
+    }
+
+
+def test_help_and_dry_run_need_no_torch(tmp_path):
+    for arguments in (["--help"], ["table1", "--dry-run", "--weights", "none"]):
+        code = (
+            f"import sys\nsys.argv = ['focus', 'reproduce', *{arguments!r}]\nfrom focuscli.cli.app import main\n"
+            "try:\n    main()\nexcept SystemExit as stop:\n    assert not stop.code, stop.code\n"
+            "sys.exit('imported torch' if 'torch' in sys.modules else 0)"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+
+def test_dry_run_shows_the_plan_and_writes_nothing(focus, pa100k, tmp_path):
+    outcome = focus("reproduce", "table3", "--dry-run", "--out", tmp_path / "out", "--seeds", "0,1", *SMALL, "--json")
+    assert outcome.code == 0, outcome.stderr
+    assert len(outcome.json["runs"]) == 10
+    assert outcome.json["runs"][0]["tests"] == [{"target": "pa100k", "scoring": "val", "answers": ["baseline"]}]
+    assert not (tmp_path / "out").exists()
+    shown = focus("reproduce", "table1", "--dry-run", *SMALL)
+    assert "pa100k-focus-train-seed0" in shown.stdout
+    assert "peta: not prepared; focus prepare peta FOLDER" in shown.stdout
+    assert "train.epochs is 1, not 100" in shown.stdout
+    assert "pa100k: train 40 / val 16 / test 16 images, officially train 80,000" in shown.stdout
+
+
+def test_table_3_end_to_end_then_nothing_is_trained_twice(focus, pa100k, tmp_path):
+    out = tmp_path / "out"
+    outcome = focus("reproduce", "table3", "--out", out, *SMALL)
+    assert outcome.code == 0, outcome.stderr
+    assert "| + RACL | published | 83.90 |" in outcome.stdout
+    assert "~82.86" in outcome.stdout
+    saved = json.loads((out / "results.json").read_text())
+    assert saved["complete"]
+    assert saved["runs_done"] == 5
+    assert all(cell["mean"] is not None for cell in saved["cells"])
+    assert len(trained(out)) == 5
+    report = focus("eval", "-c", next((out / "runs").glob("pa100k-focus-train-seed0-*")), "--json")
+    full = next(cell for cell in saved["cells"] if (cell["paper"], cell["figure"]) == ("+ RACL", "mA"))
+    assert full["mean"] == pytest.approx(100 * report.json["metrics"]["mA"], abs=1e-3)
+
+    before = trained(out)
+    again = focus("reproduce", "table3", "--out", out, *SMALL, "--json")
+    assert again.code == 0, again.stderr
+    assert trained(out) == before
+    assert again.json == saved
+    # a run of another table that is the same training is found, wherever it lies under FOCUS_RUNS
+    shutil.copytree(out, Path(os.environ["FOCUS_RUNS"]) / "reproduce-table3")
+    other = focus("reproduce", "table1", "--methods", "focus", "--out", tmp_path / "other", *SMALL)
+    assert other.code == 0, other.stderr
+    assert trained(tmp_path / "other") == {}
+    assert "ready:" in other.stderr
+
+
+def test_both_protocols_and_the_second_seed_train_anew(focus, pa100k, tmp_path):
+    out = tmp_path / "out"
+    only = ["reproduce", "table1", "--methods", "focus", "--out", out, *SMALL]
+    assert focus(*only).code == 0
+    first = trained(out)
+    outcome = focus(*only, "--protocol", "both", "--seeds", "0,1", "--json")
+    assert outcome.code == 0, outcome.stderr
+    after = trained(out)
+    assert len(after) == 4
+    assert first.items() <= after.items()
+    variants = {
+        cell["variant"]: cell
+        for cell in outcome.json["cells"]
+        if (cell["paper"], cell["target"], cell["figure"]) == ("FOCUS", "pa100k", "mA")
+    }
+    assert set(variants) == {
+        "trained on train, thresholds from val",
+        "trained on train + val, thresholds chosen on test (oracle: optimistic)",
+    }
+    assert all(len(cell["values"]) == 2 and cell["spread"] is not None for cell in variants.values())
+    how = [test["how"] for test in outcome.json["tests"] if test["scoring"] == "oracle"]
+    assert how
+    assert all("oracle" in text and "criterion Acc" in text and "optimistic" in text for text in how)
+
+
+def test_changed_settings_and_changed_data_are_other_runs(focus, pa100k, tmp_path):
+    out = tmp_path / "out"
+    only = ["reproduce", "table1", "--methods", "focus", "--out", out, *SMALL]
+    assert focus(*only).code == 0
+    assert focus(*only, "--set", "train.learning_rate=1e-3").code == 0
+    assert len(trained(out)) == 2
+    labels = pa100k / "labels.csv"
+    lines = labels.read_text().splitlines()
+    labels.write_text("\n".join([lines[0], *lines[2:]]) + "\n")
+    assert focus(*only).code == 0
+    assert len(trained(out)) == 3
+
+
+def test_table_2_on_one_dataset(focus, pa100k, tmp_path):
+    out = tmp_path / "out"
+    outcome = focus("reproduce", "table2", "--methods", "focus", "--out", out, *SMALL, "--json")
+    assert outcome.code == 0, outcome.stderr
+    found = {
+        cell["variant"]: cell
+        for cell in outcome.json["cells"]
+        if cell["trained_on"] == "pa100k"
+        and cell["target"] == "pa100k"
+        and cell["paper"] == "FOCUS"
+        and cell["figure"] == "R@1"
+    }
+    corrected = found["trained on train, retrieval protocol corrected"]
+    assert corrected["published"] == 83.7
+    assert corrected["difference"] == pytest.approx(corrected["mean"] - 83.7, abs=1e-3)
+    assert outcome.json["baselines"]["pa100k"]["corrected"]["blind R@1"] > 0
+    # POAR's words do not fit these drawn crops: said, not hidden
+    assert found["trained on train, retrieval protocol poar"]["mean"] is None
+    assert any("protocol poar" in failure for failure in outcome.json["failures"])
+
+
+def test_clip_as_it_is_answers_its_row_without_training(focus, pa100k, weights, tmp_path):
+    out = tmp_path / "out"
+    outcome = focus("reproduce", "table2", "--methods", "clip", "--out", out, "--device", "cpu", "--json")
+    assert outcome.code == 0, outcome.stderr
+    cell = next(
+        cell
+        for cell in outcome.json["cells"]
+        if (cell["paper"], cell["target"], cell["figure"]) == ("CLIP", "pa100k", "R@1") and cell["mean"] is not None
+    )
+    assert (cell["published"], cell["variant"]) == (43.4, "not trained, retrieval protocol corrected")
+    alone = focus("eval", "-c", "clip", "--open-domain", "--target", pa100k, "--device", "cpu", "--json")
+    expected = alone.json["reports"][0]
+    assert cell["mean"] == pytest.approx(100 * expected["recall"]["mean"]["R@1"], abs=1e-3)
+    (test,) = outcome.json["tests"]
+    assert test["figures"]["macro R@1"] == pytest.approx(100 * expected["macro"]["mean"]["R@1"], abs=1e-3)
+    assert weights.name in test["weights"]
+
+
+def test_ctrl_c_is_130_and_the_next_call_does_the_rest(pa100k, tmp_path, focus):
+    out = tmp_path / "out"
+    arguments = ["reproduce", "table1", "--methods", "focus", "--seeds", "0,1,2", "--out", out, *SMALL]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "focuscli", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    results = out / "results.json"
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline and process.poll() is None:
+        if results.exists() and json.loads(results.read_text())["runs_done"] >= 1:
+            break
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "Run the same command again" in errors
+    assert "Traceback" not in errors
+    saved = json.loads(results.read_text())
+    assert 1 <= saved["runs_done"] < 3
+    assert not saved["complete"]
+    finished = {Path(run["folder"]).name for run in saved["tests"]}
+    before = trained(out)
+    outcome = focus(*arguments, "--json")
+    assert outcome.code == 0, outcome.stderr
+    assert outcome.json["complete"]
+    after = trained(out)
+    assert len(after) == 3
+    assert {name: before[name] for name in finished} == {name: after[name] for name in finished}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["table4"], 2, ["table4", "table1, table2, table3"]),
+        (["table1", "--budget", "hours=3"], 2, ["--budget", "epochs=5"]),
+        (["table1", "--budget", "epochs=0"], 2, ["--budget"]),
+        (["table1", "--seeds", "a"], 2, ["--seeds"]),
+        (["table1", "--protocol", "mine"], 2, ["mine", "ours, paper, both"]),
+        (["table1", "--methods", "clip-ft"], 2, ["clip-ft", "vtb, poar, focus"]),
+        (["table1", "--set", "train.seed=3"], 2, ["train.seed", "--seeds"]),
+        (["table1", "--set", "train.epohcs=3"], 2, ["train.epohcs", "train.epochs"]),
+        (["table1", "--datasets", "market"], 2, ["market", "peta"]),
+        (["table1", "--datasets", "peta=nowhere"], 3, ["nowhere"]),
+        (["table1", "--weights", "none"], 3, ["nothing to run", "focus prepare peta FOLDER"]),
+        (["table1", "--config", "nowhere.toml"], 3, ["nowhere.toml"]),
+    ],
+)
+def test_what_is_refused(focus, arguments, code, words):
+    outcome = focus("reproduce", *arguments)
+    assert outcome.code == code, outcome.stderr
+    for word in words:
+        assert word in outcome.stderr
+
+
+def test_missing_weights_stop_a_run_but_not_a_dry_run(focus, pa100k, tmp_path):
+    outcome = focus("reproduce", "table3", "--out", tmp_path / "out")
+    assert outcome.code == 4
+    assert "focus prepare weights" in outcome.stderr
+    assert not (tmp_path / "out").exists()
+    plan = focus("reproduce", "table3", "--dry-run")
+    assert plan.code == 0
+    assert "focus prepare weights" in plan.stderr
+
+
+def test_labels_alone_are_left_out_and_another_folder_can_stand_in(focus, pa100k, coloured_dataset, tmp_path):
+    info = json.loads((pa100k / "prepare.json").read_text())
+    (pa100k / "prepare.json").write_text(json.dumps({**info, "labels_only": True}))
+    outcome = focus("reproduce", "table3", "--dry-run", *SMALL, "--json")
+    assert outcome.json["runs"] == []
+    assert "labels alone" in outcome.json["left_out"][0]["why"]
+    other = focus("reproduce", "table3", "--dry-run", *SMALL, "--datasets", f"pa100k={coloured_dataset}", "--json")
+    assert len(other.json["runs"]) == 5
