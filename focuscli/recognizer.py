@@ -19,7 +19,7 @@ from focuscli.config import RunConfig, build_config
 from focuscli.data.images import load_image
 from focuscli.data.loader import normalise, resize_crop, to_unit
 from focuscli.data.places import Place, place_words
-from focuscli.data.schema import AttributeSchema, Text
+from focuscli.data.schema import AttributeSchema, Text, normalise_phrase
 from focuscli.engine.checkpoint import Checkpoint, load_strictly, read_checkpoint
 from focuscli.engine.device import autocast, resolve_device
 from focuscli.engine.scoring import score_files
@@ -28,7 +28,6 @@ from focuscli.engine.thresholds import Thresholds
 from focuscli.errors import InputError, UsageError
 from focuscli.methods import ZERO_SHOT, method_class, method_entry
 from focuscli.methods.base import Method
-from focuscli.model.prompts import normalise_phrase
 from focuscli.paths import resolve_checkpoint
 
 ImageLike = Image.Image | str | Path

@@ -95,7 +95,7 @@ def _fitting(
                 render.warn(f"left out {target.folder.path} for {recognizer.folder}: {error.problem}")
                 continue
             pairs.append((recognizer, target))
-    pairs += [(None, target) for target in targets if target.folder.info.get("labels_only")]
+    pairs += [(None, target) for target in targets if target.folder.labels_only]
     if not pairs:
         raise InputError(
             "No target fits the checkpoint.", "Name one to see why: focus eval --open-domain --target NAME"

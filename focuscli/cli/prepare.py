@@ -17,9 +17,10 @@ from focuscli import paths
 from focuscli.cli import render, views
 from focuscli.cli.app import ListingGroup, app
 from focuscli.cli.options import DryRunOpt, ForceOpt
-from focuscli.errors import InputError
+from focuscli.errors import InputError, UsageError
 
 if TYPE_CHECKING:
+    from focuscli.data.prepare import OnMissing
     from focuscli.data.report import PrepareReport
 
 prepare = typer.Typer(
@@ -43,10 +44,51 @@ class OnBadImage(StrEnum):
 
 
 OnBadImageOpt = Annotated[OnBadImage, typer.Option("--on-bad-image", help="Stop, or leave the image out and list it.")]
+ImagesOpt = Annotated[Path | None, typer.Option("--images", help="Folder of the images; default: found beside.")]
+AllowMissingOpt = Annotated[bool, typer.Option("--allow-missing", help="Keep the images that are there.")]
+LabelsOnlyOpt = Annotated[bool, typer.Option("--labels-only", help="Without images: for all that needs no pixels.")]
+
+
+def _missing(allow_missing: bool, labels_only: bool) -> OnMissing:
+    """What happens to images that are not there."""
+    if allow_missing and labels_only:
+        raise UsageError("--allow-missing and --labels-only exclude each other.", "Leave one of them out.")
+    return "labels-only" if labels_only else "allow" if allow_missing else "error"
 
 
 def _out(out: Path | None, name: str) -> Path:
     return out if out is not None else paths.datasets_dir() / name
+
+
+def _official(
+    name: str,
+    source: Path,
+    out: Path | None,
+    force: bool,
+    dry_run: bool,
+    on_bad_image: OnBadImage,
+    *,
+    split: str | None = None,
+    images: Path | None = None,
+    missing: OnMissing = "error",
+) -> None:
+    """Prepare an official download and show what came of it."""
+    from focuscli.data.prepare import prepare_official
+
+    final = _out(out, name)
+    with _target(final, force=force, dry_run=dry_run) as target, render.progress("checking images") as progress:
+        report = prepare_official(
+            name,
+            source,
+            target,
+            split=split,
+            images=images,
+            overwrite=force,
+            missing=missing,
+            on_bad_image=on_bad_image.value,
+            progress=progress,
+        )
+    _done(dataclasses.replace(report, path=final), dry_run=dry_run, labels_only=missing == "labels-only")
 
 
 @contextlib.contextmanager
@@ -65,25 +107,65 @@ def _target(out: Path, *, force: bool, dry_run: bool) -> Iterator[Path]:
 def peta_command(
     source: Annotated[Path, typer.Argument(help="PETA as downloaded: ten subsets, or images/ with PETA.mat.")],
     out: OutOpt = None,
-    split: Annotated[str, typer.Option(help="official:0 to official:4, identity, or paper.")] = "official:0",
+    split: Annotated[
+        str, typer.Option(help="official:0 to official:4, identity, paper, or subset:VIPeR,GRID (test sites).")
+    ] = "official:0",
     force: ForceOpt = False,
     dry_run: DryRunOpt = False,
     on_bad_image: OnBadImageOpt = OnBadImage.error,
 ) -> None:
     """PETA (19,000 images, 105 attributes, 35 evaluated)."""
-    from focuscli.data.prepare import prepare_peta
+    _official("peta", source, out, force, dry_run, on_bad_image, split=split)
 
-    final = _out(out, "peta")
-    with _target(final, force=force, dry_run=dry_run) as target, render.progress("checking images") as progress:
-        report = prepare_peta(
-            source,
-            target,
-            split=split,
-            overwrite=force,
-            on_bad_image=on_bad_image.value,
-            progress=progress,
-        )
-    _done(dataclasses.replace(report, path=final), dry_run=dry_run)
+
+@prepare.command("pa100k")
+def pa100k_command(
+    source: Annotated[Path, typer.Argument(help="PA-100K as downloaded: annotation.mat and release_data.")],
+    out: OutOpt = None,
+    images: ImagesOpt = None,
+    allow_missing: AllowMissingOpt = False,
+    labels_only: LabelsOnlyOpt = False,
+    force: ForceOpt = False,
+    dry_run: DryRunOpt = False,
+    on_bad_image: OnBadImageOpt = OnBadImage.error,
+) -> None:
+    """PA-100K (100,000 images, 26 attributes)."""
+    missing = _missing(allow_missing, labels_only)
+    _official("pa100k", source, out, force, dry_run, on_bad_image, images=images, missing=missing)
+
+
+@prepare.command("rapv1")
+def rapv1_command(
+    source: Annotated[Path, typer.Argument(help="RAPv1 as downloaded: RAP_annotation and RAP_dataset.")],
+    out: OutOpt = None,
+    split: Annotated[str, typer.Option(help="official:0 to official:4.")] = "official:0",
+    images: ImagesOpt = None,
+    allow_missing: AllowMissingOpt = False,
+    labels_only: LabelsOnlyOpt = False,
+    force: ForceOpt = False,
+    dry_run: DryRunOpt = False,
+    on_bad_image: OnBadImageOpt = OnBadImage.error,
+) -> None:
+    """RAPv1 (41,585 images, 92 attributes, 51 evaluated)."""
+    missing = _missing(allow_missing, labels_only)
+    _official("rapv1", source, out, force, dry_run, on_bad_image, split=split, images=images, missing=missing)
+
+
+@prepare.command("rapv2")
+def rapv2_command(
+    source: Annotated[Path, typer.Argument(help="RAPv2 as downloaded: RAP_annotation and RAP_dataset.")],
+    out: OutOpt = None,
+    split: Annotated[str, typer.Option(help="official:0 to official:4.")] = "official:0",
+    images: ImagesOpt = None,
+    allow_missing: AllowMissingOpt = False,
+    labels_only: LabelsOnlyOpt = False,
+    force: ForceOpt = False,
+    dry_run: DryRunOpt = False,
+    on_bad_image: OnBadImageOpt = OnBadImage.error,
+) -> None:
+    """RAPv2 (84,928 images, 54 evaluated attributes); never run on the real file."""
+    missing = _missing(allow_missing, labels_only)
+    _official("rapv2", source, out, force, dry_run, on_bad_image, split=split, images=images, missing=missing)
 
 
 @prepare.command("csv")
@@ -132,9 +214,15 @@ def synthetic_command(
     style: Annotated[
         str, typer.Option(help="Camera style: street, night, indoor, ...; a wrong one lists them.")
     ] = "street",
+    as_: Annotated[
+        str | None, typer.Option("--as", help="Write them as an official download instead: peta, pa100k or rapv1.")
+    ] = None,
     force: ForceOpt = False,
 ) -> None:
     """Drawn pedestrians with exact boxes: for trying out, tests and pictures."""
+    if as_ is not None:
+        _drawn_official(as_, out or Path(f"drawn-{as_}"), images=images, seed=seed, style=style, force=force)
+        return
     from focuscli.synthetic import prepare_synthetic
 
     with render.progress("drawing") as progress:
@@ -142,6 +230,20 @@ def synthetic_command(
             _out(out, "synthetic"), images=images, seed=seed, style=style, overwrite=force, progress=progress
         )
     _done(report)
+
+
+def _drawn_official(kind: str, out: Path, *, images: int, seed: int, style: str, force: bool) -> None:
+    from focuscli.synthetic.official import write_official
+
+    with render.progress("drawing") as progress:
+        write_official(kind, out, images=images, seed=seed, style=style, overwrite=force, progress=progress)
+    render.result(
+        {"path": str(out), "structure": kind, "images": images},
+        lines=[
+            f"wrote {images:,} drawings in the file structure of {kind}: {out}",
+            f"next: focus prepare {kind} {out}",
+        ],
+    )
 
 
 @prepare.command("weights")
@@ -188,11 +290,12 @@ def _no_table(labels: Path) -> InputError:
     return InputError(f"No such file: {labels}.", hint)
 
 
-def _done(report: PrepareReport, *, dry_run: bool = False) -> None:
+def _done(report: PrepareReport, *, dry_run: bool = False, labels_only: bool = False) -> None:
     if render.as_json():
         values = {**report.__dict__, "path": str(report.path), "dry_run": dry_run}
         render.result(values, lines=[])
         return
     known = report.path == paths.datasets_dir() / report.path.name
     name = report.path.name if known else str(report.path)
-    views.prepared(report, next_command=f"focus train --dataset {name}", dry_run=dry_run)
+    following = f"focus eval --open-domain --target {name}" if labels_only else f"focus train --dataset {name}"
+    views.prepared(report, next_command=following, dry_run=dry_run)

@@ -134,8 +134,8 @@ class AttributeSchema(_Declaration):
         # A text's learned vectors are found by its phrase, so region and category do not make a phrase unique. But a
         # complement may repeat an attribute that is not evaluated ("female" beside an unevaluated personalFemale):
         # the two never stand in one list of training texts.
-        _refuse_twice("phrase", (_heard(attribute.phrase) for attribute in self.attributes))
-        _refuse_twice("phrase", (_heard(text.phrase) for text in self.texts(complements=True)))
+        _refuse_twice("phrase", (normalise_phrase(attribute.phrase) for attribute in self.attributes))
+        _refuse_twice("phrase", (normalise_phrase(text.phrase) for text in self.texts(complements=True)))
         return self
 
     @property
@@ -189,8 +189,8 @@ def column_of(attribute: Attribute) -> str:
     return attribute.column or attribute.name
 
 
-def _heard(phrase: str) -> str:
-    """A phrase as CLIP's tokenizer takes it: lower case, white space collapsed."""
+def normalise_phrase(phrase: str) -> str:
+    """A phrase as CLIP's tokenizer takes it: lower case, white space collapsed. What is equal then is the same text."""
     return " ".join(phrase.lower().split())
 
 

@@ -48,6 +48,23 @@ class DatasetFolder:
         """The folder that image paths are relative to."""
         return self.path / Path(self.schema.image_root or "").expanduser()
 
+    @property
+    def labels_only(self) -> bool:
+        """Whether it was prepared without images."""
+        return bool(self.info.get("labels_only"))
+
+    def require_images(self) -> None:
+        """Refuse what needs pixels on a dataset of labels alone.
+
+        Raises:
+            InputError: it was prepared with --labels-only.
+        """
+        if self.labels_only:
+            raise InputError(
+                f"{self.path} was prepared with --labels-only: it has no images.",
+                f"Prepare it with images: focus prepare {self.schema.name} FOLDER --force",
+            )
+
     def image_path(self, index: int) -> Path:
         return self.root / self.images[index]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from focuscli.data.labels_csv import SPLITS
+from focuscli.data.official import rare_attributes
 from focuscli.data.peta_files import LEFT_OUT, SUBSETS, LabelTexts, PetaFiles, find_peta, read_label_texts
 from focuscli.data.peta_mat import PARTS, PetaMat, read_mat
 from focuscli.data.schema import AttributeSchema
@@ -20,7 +22,8 @@ PUBLISHED_IMAGES = 19_000
 PUBLISHED_PARTS = {"train": 9_500, "val": 1_900, "test": 7_600}
 IDENTITY_FRACTIONS = {"train": 0.5, "val": 0.1, "test": 0.4}  # the shares of the official partitions
 IDENTITY_SEED = 0
-_RARE = 0.02
+SUBSET_FRACTIONS = {"train": 0.9, "val": 0.1}
+SUBSET_EXAMPLE = "Name the subsets to test on: --split subset:VIPeR,GRID"
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,20 +75,42 @@ def read_peta(source: Path, schema: AttributeSchema) -> Peta:
 
 
 def parse_split(split: str) -> tuple[str, int]:
-    """The kind of split ("official", "paper" or "identity") and the partition's number (0 for the latter two).
+    """The kind of split ("official", "paper", "identity" or "subset") and the partition's number (0 but for the first).
 
     Raises:
         UsageError: none of them.
     """
     if split in ("identity", "paper"):
         return split, 0
+    if split.startswith("subset:"):
+        left_out_subsets(split)
+        return "subset", 0
     match = re.fullmatch(r"official(?::([0-4]))?", split)
     if match is None:
         raise UsageError(
             f'Unknown split "{split}".',
-            "There are: official:0 to official:4 (the default is official:0), identity, paper.",
+            "There are: official:0 to official:4 (the default is official:0), identity, paper, subset:VIPeR,GRID.",
         )
     return "official", int(match[1] or 0)
+
+
+def left_out_subsets(split: str) -> list[int]:
+    """The numbers (from 1) of the subsets that "subset:VIPeR,GRID" keeps for testing.
+
+    Raises:
+        UsageError: an unknown one, none, or all of them.
+    """
+    known = {name.lower(): number for number, name in enumerate(SUBSETS, start=1)}
+    names = [name.strip() for name in split.removeprefix("subset:").split(",") if name.strip()]
+    for name in names:
+        if name.lower() not in known:
+            close = difflib.get_close_matches(name.lower(), known, n=1)
+            meant = f"Did you mean {SUBSETS[known[close[0]] - 1]}? " if close else ""
+            raise UsageError(f'PETA has no subset "{name}".', f"{meant}Subsets: {', '.join(SUBSETS)}.")
+    numbers = sorted({known[name.lower()] for name in names})
+    if not numbers or len(numbers) == len(SUBSETS):
+        raise UsageError(f'Split "{split}" leaves no images to {"train on" if numbers else "test on"}.', SUBSET_EXAMPLE)
+    return numbers
 
 
 def peta_splits(peta: Peta, split: str) -> tuple[NDArray[np.str_], dict[str, int] | None]:
@@ -93,7 +118,8 @@ def peta_splits(peta: Peta, split: str) -> tuple[NDArray[np.str_], dict[str, int
 
     "official:K": partition K of PETA.mat. "identity": 50, 10 and 40 % without a person in two of them. "paper": a
     reading of the FOCUS paper's sentence on PETA, which no official file fits: the test part of partition 0 (7,600) for
-    training, its val part (1,900) for test, its train part (9,500) unused.
+    training, its val part (1,900) for test, its train part (9,500) unused. "subset:VIPeR,GRID": these camera sites are
+    the test images, the other sites train and, with a tenth of their persons, val.
 
     Raises:
         UsageError: no such split. InputError: it needs PETA.mat and there is none.
@@ -101,6 +127,11 @@ def peta_splits(peta: Peta, split: str) -> tuple[NDArray[np.str_], dict[str, int
     kind, number = parse_split(split)
     if kind == "identity":
         return identity_split(peta.persons, IDENTITY_FRACTIONS, IDENTITY_SEED), None
+    if kind == "subset":
+        tested = np.isin(peta.files.subsets if peta.mat is None else peta.mat.subsets, left_out_subsets(split))
+        splits = np.full(len(peta.persons), "test", dtype="U6")
+        splits[~tested] = identity_split(peta.persons[~tested], SUBSET_FRACTIONS, IDENTITY_SEED)
+        return splits, None
     if peta.mat is None or number >= len(peta.mat.partitions):
         raise InputError(
             f"Split {split} is written in PETA.mat, and there is none in {peta.files.root} or beside it."
@@ -133,6 +164,11 @@ def peta_warnings(peta: Peta, splits: NDArray[np.str_], split: str, schema: Attr
         )
     if kind == "identity":
         warnings.append("This split is our own (no person in two parts): it compares with no published row.")
+    elif kind == "subset":
+        warnings.append(
+            "Test images come from camera sites that training never saw: this measures the shift between sites, and "
+            "compares with no published row."
+        )
     elif kind == "paper":
         warnings.append(
             "--split paper reads the FOCUS paper's sentence (9,500 images: 7,600 for training, 1,900 for test), which "
@@ -140,22 +176,13 @@ def peta_warnings(peta: Peta, splits: NDArray[np.str_], split: str, schema: Attr
         )
     else:
         warnings += _about_official(number)
-    if peta.files.layout == "subsets" and peta.mat is not None and kind != "identity":
+    if peta.files.layout == "subsets" and peta.mat is not None and kind not in ("identity", "subset"):
         warnings.append(
             "In all subsets but CUHK and MIT labels are per person, so the order of one person's frames is inferred "
             "(sorted file names). Were it another, frames of one person would change splits; labels would stay."
         )
     evaluated = [position for position, attribute in enumerate(schema.attributes) if attribute.evaluated]
-    shares = peta.labels[np.flatnonzero(splits == "train")][:, evaluated].mean(axis=0)
-    rare = [
-        f"{schema.attributes[position].name} {100 * share:.1f} %"
-        for position, share in zip(evaluated, shares, strict=True)
-        if share < _RARE
-    ]
-    if rare:
-        warnings.append(
-            f"Rare in train (under {_RARE:.0%}), so their figures vary much from run to run: {', '.join(rare)}."
-        )
+    warnings += rare_attributes(schema, peta.labels, splits)
     bare = np.flatnonzero(~peta.labels[:, evaluated].any(axis=1))
     if len(bare):
         warnings.append(

@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from focuscli.data.mat import partition_parts, read_mat_file
 from focuscli.data.schema import AttributeSchema
-from focuscli.errors import InputError
 
-_MAX_BYTES = 64 * 1024 * 1024  # the real file has 343 kB
 _LABEL_COLUMN = 4  # before it: image number, global person, subset, person inside the subset
 PARTS = ("train", "val", "test")
 
@@ -43,23 +42,8 @@ def read_mat(path: Path, schema: AttributeSchema) -> PetaMat:
     Raises:
         InputError: it cannot be read or is not what the schema and the format say.
     """
-    try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise ValueError(f"{path.stat().st_size:,} bytes is too large for it")
-        return _parse(_load(path), schema)
-    except InputError:
-        raise
-    except Exception as error:  # scipy's reader raises nearly anything on a damaged file
-        raise InputError(
-            f"{path} is not a readable PETA.mat: {error or type(error).__name__}.",
-            "Fetch the file again; the real one has 343,449 bytes.",
-        ) from error
-
-
-def _load(path: Path) -> Any:
-    import scipy.io
-
-    return scipy.io.loadmat(str(path))["peta"][0, 0]
+    hint = "Fetch the file again; the real one has 343,449 bytes."
+    return read_mat_file(path, lambda variables: _parse(variables["peta"][0, 0], schema), hint)
 
 
 def _parse(struct: Any, schema: AttributeSchema) -> PetaMat:
@@ -88,14 +72,7 @@ def _parse(struct: Any, schema: AttributeSchema) -> PetaMat:
         numbers=data[:, 3],
         evaluated=tuple(names[number] for number in selected),
         partitions=tuple(
-            _partition(entry[0][0][0], number, count) for number, entry in enumerate(struct["partion_attribute"])
+            partition_parts(entry[0][0][0], PARTS, number, count)
+            for number, entry in enumerate(struct["partion_attribute"])
         ),
     )
-
-
-def _partition(entry: Any, number: int, count: int) -> dict[str, NDArray[np.int64]]:
-    parts = {part: np.asarray(entry[part]).astype(np.int64).ravel() - 1 for part in PARTS}
-    together = np.sort(np.concatenate(list(parts.values())))
-    if not np.array_equal(together, np.arange(count)):
-        raise ValueError(f"partition {number} does not hold each of the {count:,} images once")
-    return parts

@@ -1,4 +1,4 @@
-"""`focus prepare peta` and `focus prepare csv`: from a download or a table to a dataset folder."""
+"""`focus prepare`: from an official download or a table to a dataset folder."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import io
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,72 +15,158 @@ from numpy.typing import NDArray
 from focuscli.data.csv_source import SCHEMA_COMMENT, read_csv_source
 from focuscli.data.folder import DatasetFolder, refuse_foreign, refuse_overlap, split_counts, write_folder
 from focuscli.data.images import BadImage, check_images
+from focuscli.data.official import Official
+from focuscli.data.pa100k import read_pa100k
 from focuscli.data.peta import parse_split, peta_splits, peta_warnings, read_peta
+from focuscli.data.rapv1 import read_rapv1
+from focuscli.data.rapv2 import read_rapv2
 from focuscli.data.report import PrepareReport
 from focuscli.data.schema import builtin_schema
-from focuscli.errors import InputError
+from focuscli.errors import InputError, UsageError
 
 Progress = Callable[[int, int], None]
 OnBadImage = Literal["error", "skip"]
+OnMissing = Literal["error", "allow", "labels-only"]
 SKIPPED_FILE = "skipped.csv"
 
 
-def prepare_peta(
-    source: Path,
-    out: Path,
-    *,
-    split: str = "official:0",
-    overwrite: bool = False,
-    on_bad_image: OnBadImage = "error",
-    progress: Progress | None = None,
-) -> PrepareReport:
-    """Make a dataset folder of PETA. Images are not copied: schema.toml's image_root points at them.
+def _read_peta(source: Path, split: str, images: Path | None) -> Official:
+    if images is not None:
+        raise UsageError("PETA's images are found by their place in the download.", "Leave --images out.")
+    parse_split(split)
+    schema = builtin_schema("peta")
+    peta = read_peta(source, schema)
+    splits, published = peta_splits(peta, split)
+    return Official(
+        schema,
+        peta.files.root,
+        peta.files.images,
+        splits,
+        peta.persons,
+        peta.labels,
+        split,
+        published,
+        peta_warnings(peta, splits, split, schema),
+        peta.notes,
+        {"layout": peta.files.layout, "labels_from": "PETA.mat" if peta.mat is not None else "Label.txt"},
+    )
+
+
+READERS: dict[str, tuple[str, Callable[[Path, str, Path | None], Official]]] = {
+    "peta": ("official:0", _read_peta),
+    "pa100k": ("official", lambda source, split, images: read_pa100k(source, split=split, images=images)),
+    "rapv1": ("official:0", lambda source, split, images: read_rapv1(source, split=split, images=images)),
+    "rapv2": ("official:0", lambda source, split, images: read_rapv2(source, split=split, images=images)),
+}
+"""Known downloads: the default split, and what reads them."""
+
+
+def prepare_peta(source: Path, out: Path, *, split: str = "official:0", **options: Any) -> PrepareReport:
+    """Make a dataset folder of PETA, see `prepare_official`.
 
     Args:
         source: the folder with the ten subsets (or the one around it), or with images/00001.png and PETA.mat.
-        split: "official:0" to "official:4", "identity" or "paper", see `peta_splits`.
-        on_bad_image: "error" refuses a source with an unusable image; "skip" leaves it out and lists it in skipped.csv.
+        split: "official:0" to "official:4", "identity", "paper" or "subset:VIPeR,GRID", see `peta_splits`.
+    """
+    return prepare_official("peta", source, out, split=split, **options)
+
+
+def prepare_official(
+    name: str,
+    source: Path,
+    out: Path,
+    *,
+    split: str | None = None,
+    images: Path | None = None,
+    overwrite: bool = False,
+    missing: OnMissing = "error",
+    on_bad_image: OnBadImage = "error",
+    progress: Progress | None = None,
+) -> PrepareReport:
+    """Make a dataset folder of an official download. Images are not copied: schema.toml's image_root points at them.
+
+    Args:
+        name: a key of `READERS`. split: as its reader says; None: its default.
+        images: the folder of the images; by default found beside the labels (not for PETA).
+        missing: "error" refuses a download of which images are missing, "allow" keeps what is there, "labels-only"
+            writes a dataset without images, which everything but what needs pixels accepts.
+        on_bad_image: "error" refuses a download with an unusable image; "skip" leaves it out and lists it in skipped.csv.
         progress: called with (images checked, images).
 
     Raises:
         UsageError: no such split.
-        InputError: not PETA, incomplete, unusable images, or `out` exists.
+        InputError: not the expected files, missing or unusable images, or `out` exists.
     """
     started = time.monotonic()
     out = Path(out)
-    parse_split(split)
     _refuse_existing(out, overwrite)
-    schema = builtin_schema("peta")
-    peta = read_peta(source, schema)
-    refuse_overlap(out, [peta.files.root])
-    splits, published = peta_splits(peta, split)
-    warnings = peta_warnings(peta, splits, split, schema)
-    schema = schema.model_copy(update={"image_root": str(peta.files.root)})
-    info = {
-        "dataset": "peta",
-        "source": str(Path(source).expanduser().resolve()),
-        "layout": peta.files.layout,
-        "labels_from": "PETA.mat" if peta.mat is not None else "Label.txt",
-        "split": split,
-        "published": published,
-        "warnings": warnings,
-        "notes": peta.notes,
-    }
-    bad = _check(peta.files.root, peta.files.images, on_bad_image, progress)
-    keep = _kept(len(peta.files.images), bad)
+    default, read = READERS[name]
+    official = read(Path(source), split or default, images)
+    refuse_overlap(out, [official.root])
+    warnings, notes = [*official.warnings], [*official.notes]
+    here = np.arange(len(official.images), dtype=np.int64)
+    bad: list[BadImage] = []
+    if missing == "labels-only":
+        warnings.append("Labels only: there are no images, so nothing can be trained or scored on this dataset.")
+    else:
+        here = _present(official, allow=missing == "allow", warnings=warnings)
+        bad = _check(official.root, [official.images[int(position)] for position in here], on_bad_image, progress)
+    keep = here[_kept(len(here), bad)]
+    splits = official.splits[keep]
     folder = write_folder(
         out,
-        schema,
-        [peta.files.images[position] for position in keep],
-        splits[keep],
-        peta.persons[keep],
-        peta.labels[keep],
+        official.schema.model_copy(update={"image_root": str(official.root)}),
+        [official.images[int(position)] for position in keep],
+        splits,
+        official.persons[keep],
+        official.labels[keep],
         overwrite=overwrite,
-        extra_files=_skipped_list(peta.files.images, bad),
-        info={**info, "counts": split_counts(splits[keep]), "skipped": len(bad)},
-        schema_comment="Made by focus prepare peta. image_root is where the images lie; nothing was copied.",
+        extra_files=_skipped_list([official.images[int(position)] for position in here], bad),
+        info={
+            "dataset": name,
+            "source": str(Path(source).expanduser().resolve()),
+            **official.info,
+            "split": official.split,
+            "published": official.published,
+            "warnings": warnings,
+            "notes": notes,
+            "labels_only": missing == "labels-only",
+            "missing": len(official.images) - len(here),
+            "counts": split_counts(splits),
+            "skipped": len(bad),
+        },
+        schema_comment=f"Made by focus prepare {name}. image_root is where the images lie; nothing was copied.",
     )
-    return _report(folder, published, warnings, peta.notes, bad, started)
+    return _report(folder, official.published, warnings, notes, bad, started)
+
+
+def _present(official: Official, *, allow: bool, warnings: list[str]) -> NDArray[np.int64]:
+    """Positions of the images that are there; refuses gaps unless they are allowed, and then warns of them."""
+    there = np.array([(official.root / image).is_file() for image in official.images], dtype=bool)
+    gone = int((~there).sum())
+    name, count = official.schema.name, len(there)
+    if not there.any():
+        raise InputError(
+            f"None of the {count:,} images of {name} is in {official.root} (first: {official.images[0]}).",
+            "Name their folder with --images, or prepare the labels alone: --labels-only",
+        )
+    if gone and not allow:
+        first = official.images[int(np.flatnonzero(~there)[0])]
+        parts = ", ".join(
+            f"{part} {int((~there & (official.splits == part)).sum()):,} of {int((official.splits == part).sum()):,}"
+            for part in split_counts(official.splits)
+        )
+        raise InputError(
+            f"{gone:,} of {count:,} images of {name} are missing in {official.root} ({parts}; first: {first}).",
+            "Unpack the images again, or keep what is there with --allow-missing.",
+        )
+    if gone:
+        left = split_counts(official.splits[there])
+        warnings.append(
+            f"{gone:,} of {count:,} images are missing and left out; here are "
+            f"{', '.join(f'{part} {number:,}' for part, number in left.items())}. Published figures do not compare."
+        )
+    return np.flatnonzero(there).astype(np.int64)
 
 
 def prepare_csv(

@@ -16,6 +16,7 @@ from focuscli.data.attributes import (
     Group,
     Text,
     column_of,
+    normalise_phrase,
 )
 from focuscli.data.schema_file import builtin_schema, dump_schema, load_schema, parse_schema
 
@@ -32,6 +33,7 @@ __all__ = [
     "column_of",
     "dump_schema",
     "load_schema",
+    "normalise_phrase",
     "parse_schema",
     "region_block_matrix",
     "region_names",

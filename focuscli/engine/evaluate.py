@@ -164,6 +164,7 @@ def label_split(
         InputError: the dataset has other attributes than the checkpoint, no such split, or the split is empty.
     """
     check_same_attributes(recognizer, folder.schema)
+    folder.require_images()
     indices = folder.select(split)
     if not len(indices):
         raise InputError(f"Split {split} of {folder.path} is empty.")

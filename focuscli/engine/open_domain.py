@@ -128,7 +128,7 @@ def evaluate_open_domain(
             progress=progress,
         )
         notes += _source_notes(recognizer, target)
-    elif target.folder.info.get("labels_only"):
+    elif target.folder.labels_only:
         notes.append("labels alone, no images: chance and the image-blind predictor only")
     blind = blind_scores(target.training, len(target.indices)) if len(target.training) else None
     count = len(found.texts)

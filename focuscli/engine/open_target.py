@@ -43,7 +43,7 @@ class Target:
         Raises:
             InputError: images should be there, and not one is.
         """
-        if self.folder.info.get("labels_only"):
+        if self.folder.labels_only:
             return False
         paths = (self.folder.image_path(int(index)) for index in self.indices)
         if not any(path.is_file() for path in paths):

@@ -63,8 +63,9 @@ def prepare_training_data(folder: DatasetFolder, config: DataConfig, seed: int) 
     """Split, targets, groups and blocks.
 
     Raises:
-        InputError: the dataset has no train split, no evaluated attribute, or too few images.
+        InputError: the dataset has no images, no train split, no evaluated attribute, or too few images.
     """
+    folder.require_images()
     schema = folder.schema
     texts = schema.texts(complements=config.complements)
     if not schema.evaluated:

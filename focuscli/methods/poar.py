@@ -30,6 +30,11 @@ _GRID_ROWS = 14
 TEMPLATES = {
     "clothes": "This person is wearing {}.",
     "footwear": "This person is wearing {}.",
+    "shoes": "This person is wearing {}.",
+    "sleeve": "This person is wearing {}.",
+    "pattern": "This person is wearing {}.",
+    "colour": "This person is wearing {}.",
+    "luggage": "This person is carrying {}.",
     "accessory": "This person is accessorying {}.",
     "carrying": "This person is carrying {}.",
     "bag": "This person is carrying {}.",

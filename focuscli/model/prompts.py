@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from clip_impl import CLIP, tokenize
-from focuscli.data.schema import Text
+from focuscli.data.schema import Text, normalise_phrase
 from focuscli.errors import UsageError
 
 CONTEXT_STD = 0.02
@@ -99,8 +99,3 @@ def text_ids(prompts: PromptLearner, texts: Sequence[Text], context_length: int)
             )
         rows.append(row[row != 0])
     return nn.utils.rnn.pad_sequence(rows, batch_first=True)
-
-
-def normalise_phrase(phrase: str) -> str:
-    """Phrases are the same where they differ in letter case and spacing only."""
-    return " ".join(phrase.lower().split())

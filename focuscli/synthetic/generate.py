@@ -65,7 +65,7 @@ def prepare_synthetic(
     files: dict[str, bytes | str] = {}
     persons, rows, boxes = [], [], []
     for number, (name, person) in enumerate(cast_of(images, seed, cast.name)):
-        rng = np.random.default_rng([seed, _key(style), number])
+        rng = np.random.default_rng([seed, style_key(style), number])
         drawing = draw(person, camera, size=size, rng=rng)
         image = f"images/{number + 1:05}.jpg"
         encoded = io.BytesIO()
@@ -123,7 +123,7 @@ def prepare_synthetic(
 
 def cast_of(images: int, seed: int, style: str) -> Iterator[tuple[str, Person]]:
     """Who is in each image: `images` pairs of a name and the person in the view and pose of that image."""
-    rng = np.random.default_rng([seed, _key(style)])
+    rng = np.random.default_rng([seed, style_key(style)])
     drawn, number = 0, 0
     while drawn < images:
         number += 1
@@ -171,6 +171,6 @@ def _check(images: int, seed: int, size: tuple[int, int]) -> None:
         raise UsageError(f"Cannot draw {size[0]} x {size[1]} pixels.", "Height and width: 32 to 4096.")
 
 
-def _key(style: str) -> int:
+def style_key(style: str) -> int:
     """A number that stands for a style's name, the same on every machine."""
     return zlib.crc32(style.encode())

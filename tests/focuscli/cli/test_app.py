@@ -24,7 +24,7 @@ def test_help_imports_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    for command in ("demo", "doctor", "eval", "predict", "prepare", "report", "reproduce", "train", "viz"):
+    for command in ("demo", "doctor", "eval", "predict", "prepare", "report", "reproduce", "schema", "train", "viz"):
         assert f"\n  {command} " in done.stdout
 
 
@@ -204,9 +204,15 @@ OPTIONS = {
     "demo": "out images seed",
     "doctor": "",
     "prepare peta": "out split force dry-run on-bad-image",
+    "prepare pa100k": "out images allow-missing labels-only force dry-run on-bad-image",
+    "prepare rapv1": "out split images allow-missing labels-only force dry-run on-bad-image",
+    "prepare rapv2": "out split images allow-missing labels-only force dry-run on-bad-image",
     "prepare csv": "out images schema true false force dry-run on-bad-image",
-    "prepare synthetic": "out images seed style force",
+    "prepare synthetic": "out images seed style as force",
     "prepare weights": "force",
+    "schema show": "evaluated",
+    "schema check": "",
+    "schema diff": "evaluated",
 }
 
 

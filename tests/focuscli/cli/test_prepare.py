@@ -37,15 +37,15 @@ def peta_call(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
     """Replace the preparation of PETA; what it was called with lands in the returned dictionary."""
     seen: dict[str, object] = {}
 
-    def fake(source: Path, out: Path, **options: object) -> PrepareReport:
-        seen.update(source=source, out=out, **options)
+    def fake(name: str, source: Path, out: Path, **options: object) -> PrepareReport:
+        seen.update(name=name, source=source, out=out, **options)
         counts = {"train": 9500, "val": 1900, "test": 7600}
         published = {"train": 9500, "val": 1900, "test": 7600 + int(source.name == "other")}
         return PrepareReport(
             out, "peta", 19000, 105, 35, counts, published, ["persons [shared]"], ["from PETA.mat"], 4.1
         )
 
-    monkeypatch.setattr("focuscli.data.prepare.prepare_peta", fake)
+    monkeypatch.setattr("focuscli.data.prepare.prepare_official", fake)
     return seen
 
 
@@ -243,7 +243,7 @@ def test_an_error_of_the_library_keeps_its_code(focus, monkeypatch):
     def broken(*_arguments, **_options):
         raise InputError("PETA [broken] here.", "mend it")
 
-    monkeypatch.setattr("focuscli.data.prepare.prepare_peta", broken)
+    monkeypatch.setattr("focuscli.data.prepare.prepare_official", broken)
     outcome = focus("prepare", "peta", "x")
     assert outcome.code == 3
     assert outcome.stderr.splitlines() == ["error: PETA [broken] here.", "hint:  mend it"]
@@ -267,3 +267,31 @@ def test_ctrl_c_while_writing_says_so_and_leaves_nothing(focus, monkeypatch, tmp
     else:
         assert outcome.stderr == "error: Interrupted.\n"
     assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("kind", ["peta", "pa100k", "rapv1"])
+def test_drawn_official_downloads_go_all_the_way(focus, micro, tmp_path, monkeypatch, kind):
+    """Draw in the official structure, prepare by the official reader, train, evaluate, look."""
+    monkeypatch.setenv("FOCUS_HOME", str(tmp_path / "home"))
+    source, run = tmp_path / "drawn", tmp_path / "run"
+    assert focus("prepare", "synthetic", "--as", kind, "--images", 60, "--out", source).code == 0
+    outcome = focus("prepare", kind, source)
+    assert outcome.code == 0, outcome.stderr
+    assert focus("train", "--dataset", kind, "--run", run, *micro, "--epochs", 1).code == 0
+    outcome = focus("eval", "-c", run, "--json")
+    assert outcome.code == 0, outcome.stderr
+    assert outcome.json["dataset"] == kind
+    image = next(path for path in source.rglob("*.[pj][np]g"))
+    assert focus("viz", image, "backpack", "-c", run, "-o", tmp_path / "map.png").code == 0
+
+
+def test_labels_only_is_refused_where_pixels_are_needed(focus, micro, tmp_path, monkeypatch):
+    monkeypatch.setenv("FOCUS_HOME", str(tmp_path / "home"))
+    source = tmp_path / "drawn"
+    assert focus("prepare", "synthetic", "--as", "rapv1", "--images", 40, "--out", source).code == 0
+    assert focus("prepare", "rapv1", source, "--labels-only").code == 0
+    outcome = focus("train", "--dataset", "rapv1", "--run", tmp_path / "run", *micro)
+    assert outcome.code == 3
+    assert "--labels-only" in outcome.stderr
+    assert focus("schema", "check", "rapv1").code == 0
+    assert focus("prepare", "rapv1", source, "--labels-only", "--allow-missing", "--force").code == 2

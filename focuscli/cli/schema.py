@@ -1,0 +1,137 @@
+"""`focus schema`: what the labels of a dataset mean."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from focuscli import paths
+from focuscli.cli import render
+from focuscli.cli.app import ListingGroup, app
+from focuscli.errors import InputError
+
+if TYPE_CHECKING:
+    from focuscli.data.schema import AttributeSchema, Text
+
+schema = typer.Typer(
+    cls=ListingGroup, help="What the labels of a dataset mean.", no_args_is_help=False, rich_markup_mode=None
+)
+app.add_typer(schema, name="schema")
+
+SchemaArg = Annotated[
+    str, typer.Argument(metavar="NAME|FOLDER|FILE", help="A dataset's name or folder, or a schema.toml.")
+]
+EvaluatedOpt = Annotated[bool, typer.Option("--evaluated", help="Only the attributes that are evaluated.")]
+
+
+@schema.command("show")
+def show_command(name: SchemaArg, evaluated: EvaluatedOpt = False) -> None:
+    """Attributes with their phrases, regions and groups, and the complements of groups."""
+    found = find_schema(name)
+    texts = found.texts(complements=True, evaluated_only=evaluated)
+    names = {attribute.name for attribute in found.evaluated}
+    if render.as_json():
+        render.result({**found.model_dump(mode="json"), "fingerprint": found.fingerprint()}, lines=[])
+        return
+    render.table(
+        ("attribute", "phrase", "region", "category", "group", ""),
+        [(text.attribute or "-", *_place(text), _kind(text, names)) for text in texts],
+    )
+    print(
+        f"{found.name}: {len(found.attributes)} attributes, {len(found.evaluated)} evaluated, "
+        f"{sum(len(group.complements) for group in found.groups)} complements, {len(found.groups)} groups"
+    )
+
+
+@schema.command("check")
+def check_command(name: SchemaArg) -> None:
+    """Whether a schema is sound; a dataset's labels.csv is checked against it too."""
+    from focuscli.data.schema_diff import schema_remarks
+
+    found = find_schema(name)
+    folder = _folder(name)
+    images = 0
+    if folder is not None:
+        from focuscli.data.folder import read_folder
+
+        images = len(read_folder(folder).images)
+    remarks = schema_remarks(found)
+    for remark in remarks:
+        render.warn(remark)
+    labels = f", labels.csv with {images:,} images fits" if folder is not None else ""
+    render.result(
+        {"name": found.name, "fingerprint": found.fingerprint(), "images": images, "remarks": remarks},
+        lines=[f"{found.name}: sound, {len(found.attributes)} attributes, {len(found.evaluated)} evaluated{labels}"],
+    )
+
+
+@schema.command("diff")
+def diff_command(source: SchemaArg, target: SchemaArg, evaluated: EvaluatedOpt = False) -> None:
+    """Which texts of the second were trained on the first, by phrase, and which are new to it."""
+    from focuscli.data.schema_diff import schema_diff
+
+    first, second = find_schema(source), find_schema(target)
+    found = schema_diff(first, second, evaluated_only=evaluated)
+    if render.as_json():
+        data = {
+            "source": first.name,
+            "target": second.name,
+            "seen": [
+                {"phrase": ours.phrase, "attribute": ours.attribute, "source": theirs.attribute}
+                for ours, theirs in found.seen
+            ],
+            "new": [{"phrase": text.phrase, "attribute": text.attribute} for text in found.new],
+            "only_source": [{"phrase": text.phrase, "attribute": text.attribute} for text in found.only],
+        }
+        render.result(data, lines=[])
+        return
+    rows = [
+        ("seen", ours.attribute or "-", *_place(ours), theirs.attribute or "complement") for ours, theirs in found.seen
+    ]
+    rows += [("new", text.attribute or "-", *_place(text), "") for text in found.new]
+    render.table(("", f"in {second.name}", "phrase", "region", "category", "group", f"in {first.name}"), rows)
+    print(
+        f"{len(found.seen)} texts of {second.name} are trained on {first.name}, {len(found.new)} are new; "
+        f"{len(found.only)} of {first.name} are not in {second.name}"
+    )
+    for ours, theirs in found.moved:
+        render.warn(f'"{ours.phrase}" is {ours.region} in {second.name} and {theirs.region} in {first.name}')
+
+
+def find_schema(name: str) -> AttributeSchema:
+    """The schema of a file, a dataset folder, a prepared dataset or a built-in one, in this order.
+
+    Raises:
+        InputError: none of them, or it is not sound.
+    """
+    from focuscli.data.schema import builtin_schema, load_schema
+
+    if Path(name).is_file():
+        return load_schema(Path(name))
+    folder = _folder(name)
+    if folder is not None:
+        return load_schema(folder / "schema.toml")
+    try:
+        return builtin_schema(name)
+    except InputError:
+        pass
+    return load_schema(paths.resolve_dataset(name) / "schema.toml")
+
+
+def _folder(name: str) -> Path | None:
+    """The dataset folder of that name or path, where there is one."""
+    places = (Path(name).expanduser(), paths.datasets_dir() / name)
+    return next((place for place in places if (place / "schema.toml").is_file()), None)
+
+
+def _place(text: Text) -> tuple[str, str, str, str]:
+    region = f"{text.region} ({text.subregion})" if text.subregion else text.region
+    return text.phrase, region, text.category, text.group
+
+
+def _kind(text: Text, evaluated: set[str]) -> str:
+    if text.attribute is None:
+        return "complement"
+    return "" if text.attribute in evaluated else "not evaluated"

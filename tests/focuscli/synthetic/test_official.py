@@ -1,0 +1,94 @@
+"""Drawings in official file structures: labels by rule, the same pixels as the plain drawings, no person in two parts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from focuscli.data.folder import read_folder
+from focuscli.data.peta_files import SUBSETS
+from focuscli.data.prepare import prepare_peta
+from focuscli.data.schema import builtin_schema
+from focuscli.errors import InputError, UsageError
+from focuscli.synthetic import STYLES, draw
+from focuscli.synthetic.generate import cast_of, style_key
+from focuscli.synthetic.labels import labels_of
+from focuscli.synthetic.official import IMAGE_FOLDERS, _rules, official_labels, write_official
+
+CAST = [person for _, person in cast_of(200, 3, "street")]
+
+
+@pytest.mark.parametrize("kind", IMAGE_FOLDERS)
+def test_every_rule_names_attributes_that_exist(kind: str) -> None:
+    official = {attribute.name for attribute in builtin_schema(kind).attributes}
+    own = set(labels_of(CAST[0]))
+    for name, words in _rules(kind).items():
+        assert name in official
+        assert {word for word in words if word != "none of"} <= own, name
+
+
+def test_pa100k_labels_are_the_drawings_own() -> None:
+    drawn = [labels_of(person) for person in CAST]
+    expected = [[labels[a.name] for a in builtin_schema("pa100k").attributes] for labels in drawn]
+    assert official_labels("pa100k", drawn).tolist() == expected
+
+
+@pytest.mark.parametrize(("kind", "groups"), [("peta", ("age", "hair", "carrying")), ("rapv1", ("age", "footwear"))])
+def test_groups_with_one_true_attribute_have_one(kind: str, groups: tuple[str, ...]) -> None:
+    schema = builtin_schema(kind)
+    table = official_labels(kind, [labels_of(person) for person in CAST])
+    for group in groups:
+        columns = [row for row, attribute in enumerate(schema.attributes) if attribute.group == group]
+        assert (table[:, columns].sum(axis=1) >= 1).all(), group
+    ages = [row for row, attribute in enumerate(schema.attributes) if attribute.group == "age"]
+    assert (table[:, ages].sum(axis=1) == 1).all()
+
+
+def test_pixels_are_those_of_the_person(tmp_path: Path) -> None:
+    write_official("peta", tmp_path / "peta", images=20, seed=3)
+    person = [person for _, person in cast_of(20, 3, "street")][7]
+    rng = np.random.default_rng([3, style_key("street"), 7])
+    with Image.open(tmp_path / "peta" / "images" / "00008.png") as image:
+        assert np.array_equal(image, draw(person, STYLES["street"], rng=rng).image)
+
+
+def test_peta_of_drawings_can_leave_camera_sites_out(tmp_path: Path) -> None:
+    write_official("peta", tmp_path / "peta", images=60, seed=3)
+    report = prepare_peta(tmp_path / "peta", tmp_path / "out", split="subset:VIPeR,GRID")
+    folder = read_folder(tmp_path / "out")
+    sites = {
+        split: {p.split("/")[0] for p in folder.persons[folder.select(split)].tolist()}
+        for split in ("trainval", "test")
+    }
+    assert sites["test"] <= {"VIPeR", "GRID"}
+    assert sites["test"]
+    assert not sites["test"] & sites["trainval"]
+    assert any("camera sites that training never saw" in warning for warning in report.warnings)
+
+
+@pytest.mark.parametrize(
+    ("split", "words"),
+    [
+        ("subset:VIPER,Grit", 'no subset "Grit"'),
+        ("subset:", "no images to test on"),
+        ("subset:" + ",".join(SUBSETS), "no images to train on"),
+    ],
+)
+def test_subsets_that_leave_nothing_are_refused(tmp_path: Path, split: str, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        prepare_peta(tmp_path, tmp_path / "out", split=split)
+
+
+def test_refusals(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match='structure of "rapv3"'):
+        write_official("rapv3", tmp_path / "x")
+    with pytest.raises(UsageError, match="too few"):
+        write_official("peta", tmp_path / "x", images=3)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "photo.jpg").touch()
+    with pytest.raises(InputError, match="was not drawn by focus"):
+        write_official("peta", tmp_path / "mine", overwrite=True)
+    assert (tmp_path / "mine" / "photo.jpg").exists()
