@@ -98,7 +98,7 @@ def reproduce_command(
 def _execute(
     plan: Plan, reduced: list[str], out: Path, weights: Path | None, device: str | None, precision: str | None
 ) -> None:
-    from focuscli.reproduce.execute import Tools, execute
+    from focuscli.reproduce.execute import Place, Tools, execute
     from focuscli.reproduce.layout import write_results
     from focuscli.reproduce.results import compare
 
@@ -109,10 +109,11 @@ def _execute(
         if train_to_end(opened):
             raise Interrupted(f"Stopped after training {run.name}.")
 
+    place = Place(out, weights, device or "auto", precision or "auto")
     tools = Tools(train, render.progress, render.note)
     results, written = compare(plan, [], reduced), []
     try:
-        for measured in execute(plan, out, weights, tools, device=device or "auto", precision=precision or "auto"):
+        for measured in execute(plan, place, tools):
             results = compare(plan, measured, reduced)
             written = write_results(results, out)
     except (Interrupted, KeyboardInterrupt) as stop:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -44,38 +45,47 @@ class Tools:
     note: Callable[[str], None]
 
 
-def execute(
-    plan: Plan, out: Path, weights: Path | None, tools: Tools, *, device: str = "auto", precision: str = "auto"
-) -> Iterator[list[Measured]]:
+@dataclass(frozen=True)
+class Place:
+    """Where a plan is executed: folder of the reproduction, CLIP's weights (None: from scratch), device and precision."""
+
+    out: Path
+    weights: Path | None
+    device: str = "auto"
+    precision: str = "auto"
+
+    @cached_property
+    def origin(self) -> str:
+        """Of the weights, in a checkpoint's words; reading the file once is enough."""
+        return weights_origin(self.weights)
+
+
+def execute(plan: Plan, place: Place, tools: Tools) -> Iterator[list[Measured]]:
     """Train or find every run and test it; yields all figures so far, first the baselines, then after every run.
 
-    Args:
-        out: folder of the reproduction; runs go to out/runs, figures to out/figures.
-        weights: CLIP's weights that every run starts from; None: from scratch.
+    Runs go to out/runs, figures to out/figures; a finished run under the folder of runs is used where it lies.
 
     Raises:
         Interrupted: from `tools.train`. InputError: an image cannot be read.
     """
     done = _baselines(plan)
     yield done
-    origin = weights_origin(weights)
     others = run_folders(paths.runs_dir())
-    folders: dict[str, DatasetFolder] = {}
     for number, run in enumerate(plan.runs, start=1):
-        found = place(plan, run, out, others, origin)
-        tools.note(f"[{number}/{len(plan.runs)}] {run.name}: {_spoken(found, out)}")
+        found = _find(plan, run, place, others)
+        tools.note(f"[{number}/{len(plan.runs)}] {run.name}: {_spoken(found, place.out)}")
         if run.config is not None and found.state != "finished":
             tools.train(run, found.folder)
-        done = [*done, *_test(plan, run, found.folder, out, weights, origin, folders, tools, device, precision)]
+        done = [*done, *_test(plan, run, found.folder, place, tools)]
         yield done
 
 
-def place(plan: Plan, run: PlannedRun, out: Path, others: list[Path], origin: str) -> Found:
+def _find(plan: Plan, run: PlannedRun, place: Place, others: Sequence[Path]) -> Found:
     """Where a run is or will be, and how far it is; CLIP as it is needs no folder and counts as finished."""
     if run.config is None or run.dataset is None:
-        return Found(out / "runs" / run.name, "finished")
-    wanted = identity(run.config, plan.datasets[run.dataset].fingerprint, origin)
-    own = out / "runs" / f"{run.name}-{wanted[:8]}"
+        return Found(place.out / "runs" / run.name, "finished")
+    wanted = identity(run.config, plan.datasets[run.dataset].fingerprint, place.origin)
+    own = place.out / "runs" / f"{run.name}-{wanted[:8]}"
     return find_run(own, (folder for folder in others if folder != own), wanted)
 
 
@@ -87,34 +97,24 @@ def _spoken(found: Found, out: Path) -> str:
     return "ready" if found.folder.is_relative_to(out) else f"ready: {found.folder}"
 
 
-def _test(
-    plan: Plan,
-    run: PlannedRun,
-    folder: Path,
-    out: Path,
-    weights: Path | None,
-    origin: str,
-    folders: dict[str, DatasetFolder],
-    tools: Tools,
-    device: str,
-    precision: str,
-) -> list[Measured]:
+def _test(plan: Plan, run: PlannedRun, folder: Path, place: Place, tools: Tools) -> list[Measured]:
     """All tests of a run; those that were done before are read back."""
     recognizer: Recognizer | None = None
     found = []
     for test in run.evaluations:
         prepared = plan.datasets[test.target]
-        checkpoint = _checkpoint_name(run, folder, origin)
-        file = out / "figures" / f"{run.name}-on-{test.target}-{test.scoring}.json"
-        told = {"focus": __version__, "checkpoint": checkpoint, "target": prepared.fingerprint}
+        file = place.out / "figures" / f"{run.name}-on-{test.target}-{test.scoring}.json"
+        told = {
+            "focus": __version__,
+            "checkpoint": _checkpoint_name(run, folder, place.origin),
+            "target": prepared.fingerprint,
+        }
         measured = _read_back(file, told)
         if measured is None:
-            if recognizer is None:
-                recognizer = _open(run, folder, weights, device, precision)
-            if test.target not in folders:
-                folders[test.target] = read_folder(prepared.folder)
+            recognizer = recognizer or _open(run, folder, place)
+            data = read_folder(prepared.folder)
             with tools.progress(f"{run.name}: {test.target}, {test.scoring}") as progress:
-                measured = _measure(recognizer, folders[test.target], run, test, folder, progress)
+                measured = _measure(recognizer, data, run, test, folder, progress)
             if measured.failure is None:
                 write_json(file, {**told, "measured": vars(measured)})
         found.append(measured)
@@ -192,13 +192,12 @@ def _finite(figures: Mapping[str, float]) -> Figures:
     return {name: value if math.isfinite(value) else None for name, value in figures.items()}
 
 
-def _open(run: PlannedRun, folder: Path, weights: Path | None, device: str, precision: str) -> Recognizer:
-    if run.config is None:
-        assert weights is not None
-        return Recognizer.from_clip(
-            weights, builtin_schema("synthetic"), folder=folder, device=device, precision=precision
-        )
-    return Recognizer.from_checkpoint(folder, device=device, precision=precision)
+def _open(run: PlannedRun, folder: Path, place: Place) -> Recognizer:
+    if run.config is not None:
+        return Recognizer.from_checkpoint(folder, device=place.device, precision=place.precision)
+    assert place.weights is not None, "a plan from scratch leaves CLIP out"
+    schema = builtin_schema("synthetic")  # any: the texts of a test are the target's
+    return Recognizer.from_clip(place.weights, schema, folder=folder, device=place.device, precision=place.precision)
 
 
 def _checkpoint_name(run: PlannedRun, folder: Path, origin: str) -> str:

@@ -11,6 +11,7 @@ from focuscli.config import (
     dump_config,
     parse_override,
     read_config_file,
+    stacked,
     without,
 )
 from focuscli.errors import InputError, UsageError
@@ -130,3 +131,14 @@ def test_files_that_cannot_be_read(tmp_path):
     (tmp_path / "bad.toml").write_text("= 3")
     with pytest.raises(InputError, match="TOML"):
         read_config_file(tmp_path / "bad.toml")
+
+
+def test_stacked_layers_come_over_what_preset_and_method_bring():
+    layers = [("a", {"model": {"preset": "tiny", "method": "poar"}}), ("b", {"train": {"epochs": 3}})]
+    settings, origins = build_config(stacked(layers))
+    assert (settings.model.mgmt, settings.train.epochs, settings.train.ema) == (False, 3, 0.99)
+    assert origins["train.epochs"] == "b"
+    assert origins["model.mgmt"] == "method poar"
+    for values, words in (({"preset": "huge"}, "huge"), ({"method": "clip"}, "not trained"), ({"method": "x"}, "x")):
+        with pytest.raises(UsageError, match=words):
+            stacked([("a", {"model": values})])

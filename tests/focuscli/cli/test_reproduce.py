@@ -80,6 +80,16 @@ def test_table_3_end_to_end_then_nothing_is_trained_twice(focus, pa100k, tmp_pat
     assert again.code == 0, again.stderr
     assert trained(out) == before
     assert again.json == saved
+    assert "training images" in outcome.stderr
+    assert "training images" not in again.stderr
+    # figures of this checkpoint on this data are read back; those of other data are measured again
+    file = out / "figures" / "pa100k-focus-train-seed0-on-pa100k-val.json"
+    kept = json.loads(file.read_text())
+    kept["measured"]["figures"]["mA"] = 0.125
+    file.write_text(json.dumps(kept))
+    assert json.loads(focus("reproduce", "table3", "--out", out, *SMALL, "--json").stdout)["cells"] != saved["cells"]
+    file.write_text(json.dumps({**kept, "target": "other data"}))
+    assert focus("reproduce", "table3", "--out", out, *SMALL, "--json").json == saved
     # a run of another table that is the same training is found, wherever it lies under FOCUS_RUNS
     shutil.copytree(out, Path(os.environ["FOCUS_RUNS"]) / "reproduce-table3")
     other = focus("reproduce", "table1", "--methods", "focus", "--out", tmp_path / "other", *SMALL)
@@ -196,6 +206,29 @@ def test_ctrl_c_is_130_and_the_next_call_does_the_rest(pa100k, tmp_path, focus):
     after = trained(out)
     assert len(after) == 3
     assert {name: before[name] for name in finished} == {name: after[name] for name in finished}
+
+
+def test_an_unfinished_training_goes_on_and_ends_with_the_same_figures(focus, pa100k, tmp_path, monkeypatch):
+    from focuscli.cli import reproduce
+    from focuscli.errors import Interrupted
+
+    def stop_after_an_epoch(run):
+        for _ in run.train(lambda: run.trainer.step >= 5):
+            pass
+        raise Interrupted(f"Stopped at step {run.trainer.step}.")
+
+    only = ["reproduce", "table1", "--methods", "focus", *SMALL, "--budget", "epochs=2"]
+    whole = focus(*only, "--out", tmp_path / "whole", "--json")
+    with monkeypatch.context() as patch:
+        patch.setattr(reproduce, "train_to_end", stop_after_an_epoch)
+        stopped = focus(*only, "--out", tmp_path / "out")
+    assert stopped.code == 130
+    assert "Stopped at step 5. 0 of 1 runs are done" in stopped.stderr
+    resumed = focus(*only, "--out", tmp_path / "out", "--json")
+    assert resumed.code == 0, resumed.stderr
+    assert "going on with its training" in resumed.stderr
+    assert "resumed at step 5" in resumed.stderr
+    assert resumed.json["cells"] == whole.json["cells"]
 
 
 @pytest.mark.parametrize(
