@@ -95,7 +95,7 @@ def peta_command(
     source: Annotated[Path, typer.Argument(help="PETA as downloaded: ten subsets, or images/ with PETA.mat.")],
     out: OutOpt = None,
     split: Annotated[
-        str, typer.Option(help="official:0 to official:4, identity, paper, or subset:VIPeR,GRID (test sites).")
+        str, typer.Option(help="official:0 to official:4, identity, paper, subset:VIPeR,GRID (test sites), or zs:FILE.")
     ] = "official:0",
     force: ForceOpt = False,
     dry_run: DryRunOpt = False,
@@ -143,6 +143,27 @@ def rapv1_command(
     missing = _missing(allow_missing, labels_only)
     _official(
         prepare_rapv1, "rapv1", source, out, force, dry_run, on_bad_image, split=split, images=images, missing=missing
+    )
+
+
+@prepare.command("rapv2")
+def rapv2_command(
+    source: Annotated[Path, typer.Argument(help="RAPv2 as downloaded: RAP_annotation and RAP_dataset.")],
+    out: OutOpt = None,
+    split: Annotated[str, typer.Option(help="official:0 to official:4, or zs:FILE (RAP-ZS).")] = "official:0",
+    images: ImagesOpt = None,
+    allow_missing: AllowMissingOpt = False,
+    labels_only: LabelsOnlyOpt = False,
+    force: ForceOpt = False,
+    dry_run: DryRunOpt = False,
+    on_bad_image: OnBadImageOpt = OnBadImage.error,
+) -> None:
+    """RAPv2 (84,928 images, 54 attributes evaluated); never run on the real file."""
+    from focuscli.data.prepare import prepare_rapv2
+
+    missing = _missing(allow_missing, labels_only)
+    _official(
+        prepare_rapv2, "rapv2", source, out, force, dry_run, on_bad_image, split=split, images=images, missing=missing
     )
 
 

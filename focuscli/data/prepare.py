@@ -6,6 +6,7 @@ import csv
 import io
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -19,6 +20,7 @@ from focuscli.data.official import Official
 from focuscli.data.pa100k import read_pa100k
 from focuscli.data.peta import parse_split, peta_splits, peta_warnings, read_peta
 from focuscli.data.rapv1 import read_rapv1
+from focuscli.data.rapv2 import read_rapv2
 from focuscli.data.report import PrepareReport
 from focuscli.data.schema import builtin_schema
 from focuscli.errors import InputError
@@ -42,7 +44,7 @@ def prepare_peta(
 
     Args:
         source: the folder with the ten subsets (or the one around it), or with images/00001.png and PETA.mat.
-        split: "official:0" to "official:4", "identity", "paper" or "subset:VIPeR,GRID", see `peta_splits`.
+        split: "official:0" to "official:4", "identity", "paper", "subset:VIPeR,GRID" or "zs:FILE", see `peta_splits`.
 
     Raises:
         UsageError: no such split.
@@ -73,20 +75,26 @@ def prepare_peta(
     )
 
 
-def prepare_pa100k(
+def prepare_download(
+    name: str,
     source: Path,
     out: Path,
     *,
-    split: str = "official",
+    split: str | None = None,
     images: Path | None = None,
     overwrite: bool = False,
     missing: OnMissing = "error",
     on_bad_image: OnBadImage = "error",
     progress: Progress | None = None,
 ) -> PrepareReport:
-    """Make a dataset folder of PA-100K, see `read_pa100k` and `prepare_official`."""
+    """Make a dataset folder of an annotation file with a folder of images: a key of `READERS`; see `prepare_official`.
+
+    Args:
+        split, images: see the reader; None is its default.
+    """
+    given = {} if split is None else {"split": split}
     return prepare_official(
-        lambda: read_pa100k(source, builtin_schema("pa100k"), split=split, images=images),
+        lambda: READERS[name](source, builtin_schema(name), images=images, **given),
         source,
         out,
         overwrite=overwrite,
@@ -96,27 +104,10 @@ def prepare_pa100k(
     )
 
 
-def prepare_rapv1(
-    source: Path,
-    out: Path,
-    *,
-    split: str = "official:0",
-    images: Path | None = None,
-    overwrite: bool = False,
-    missing: OnMissing = "error",
-    on_bad_image: OnBadImage = "error",
-    progress: Progress | None = None,
-) -> PrepareReport:
-    """Make a dataset folder of RAPv1, see `read_rapv1` and `prepare_official`."""
-    return prepare_official(
-        lambda: read_rapv1(source, builtin_schema("rapv1"), split=split, images=images),
-        source,
-        out,
-        overwrite=overwrite,
-        missing=missing,
-        on_bad_image=on_bad_image,
-        progress=progress,
-    )
+READERS: dict[str, Callable[..., Official]] = {"pa100k": read_pa100k, "rapv1": read_rapv1, "rapv2": read_rapv2}
+prepare_pa100k = partial(prepare_download, "pa100k")
+prepare_rapv1 = partial(prepare_download, "rapv1")
+prepare_rapv2 = partial(prepare_download, "rapv2")
 
 
 def prepare_official(
