@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import difflib
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -61,21 +61,34 @@ def _out(out: Path | None, name: str) -> Path:
 
 
 def _official(
-    prepare: Callable[..., PrepareReport],
     name: str,
     source: Path,
     out: Path | None,
     force: bool,
     dry_run: bool,
     on_bad_image: OnBadImage,
-    **options: object,
+    *,
+    split: str | None = None,
+    images: Path | None = None,
+    missing: OnMissing = "error",
 ) -> None:
-    """Prepare an official download and show what came of it; `options` are the preparing function's own."""
+    """Prepare an official download and show what came of it."""
+    from focuscli.data.prepare import prepare_official
+
     final = _out(out, name)
     with _target(final, force=force, dry_run=dry_run) as target, render.progress("checking images") as progress:
-        report = prepare(source, target, overwrite=force, on_bad_image=on_bad_image.value, progress=progress, **options)
-    labels_only = options.get("missing") == "labels-only"
-    _done(dataclasses.replace(report, path=final), dry_run=dry_run, labels_only=labels_only)
+        report = prepare_official(
+            name,
+            source,
+            target,
+            split=split,
+            images=images,
+            overwrite=force,
+            missing=missing,
+            on_bad_image=on_bad_image.value,
+            progress=progress,
+        )
+    _done(dataclasses.replace(report, path=final), dry_run=dry_run, labels_only=missing == "labels-only")
 
 
 @contextlib.contextmanager
@@ -102,9 +115,7 @@ def peta_command(
     on_bad_image: OnBadImageOpt = OnBadImage.error,
 ) -> None:
     """PETA (19,000 images, 105 attributes, 35 evaluated)."""
-    from focuscli.data.prepare import prepare_peta
-
-    _official(prepare_peta, "peta", source, out, force, dry_run, on_bad_image, split=split)
+    _official("peta", source, out, force, dry_run, on_bad_image, split=split)
 
 
 @prepare.command("pa100k")
@@ -119,10 +130,8 @@ def pa100k_command(
     on_bad_image: OnBadImageOpt = OnBadImage.error,
 ) -> None:
     """PA-100K (100,000 images, 26 attributes)."""
-    from focuscli.data.prepare import prepare_pa100k
-
     missing = _missing(allow_missing, labels_only)
-    _official(prepare_pa100k, "pa100k", source, out, force, dry_run, on_bad_image, images=images, missing=missing)
+    _official("pa100k", source, out, force, dry_run, on_bad_image, images=images, missing=missing)
 
 
 @prepare.command("rapv1")
@@ -138,12 +147,8 @@ def rapv1_command(
     on_bad_image: OnBadImageOpt = OnBadImage.error,
 ) -> None:
     """RAPv1 (41,585 images, 92 attributes, 51 evaluated)."""
-    from focuscli.data.prepare import prepare_rapv1
-
     missing = _missing(allow_missing, labels_only)
-    _official(
-        prepare_rapv1, "rapv1", source, out, force, dry_run, on_bad_image, split=split, images=images, missing=missing
-    )
+    _official("rapv1", source, out, force, dry_run, on_bad_image, split=split, images=images, missing=missing)
 
 
 @prepare.command("rapv2")
@@ -158,13 +163,9 @@ def rapv2_command(
     dry_run: DryRunOpt = False,
     on_bad_image: OnBadImageOpt = OnBadImage.error,
 ) -> None:
-    """RAPv2 (84,928 images, 54 attributes evaluated); never run on the real file."""
-    from focuscli.data.prepare import prepare_rapv2
-
+    """RAPv2 (84,928 images, 54 evaluated attributes); never run on the real file."""
     missing = _missing(allow_missing, labels_only)
-    _official(
-        prepare_rapv2, "rapv2", source, out, force, dry_run, on_bad_image, split=split, images=images, missing=missing
-    )
+    _official("rapv2", source, out, force, dry_run, on_bad_image, split=split, images=images, missing=missing)
 
 
 @prepare.command("csv")

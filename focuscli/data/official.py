@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from focuscli.data.schema import AttributeSchema
-from focuscli.errors import InputError
+from focuscli.errors import InputError, UsageError
 
 RARE = 0.02
 
@@ -41,6 +42,19 @@ class Official:
     warnings: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     info: dict[str, Any] = field(default_factory=dict)
+
+
+def official_partition(split: str, dataset: str) -> int:
+    """The number of "official:0" to "official:4"; "official" is the first.
+
+    Raises:
+        UsageError: none of them.
+    """
+    match = re.fullmatch(r"official(?::([0-4]))?", split)
+    if match is None:
+        hint = f"{dataset} has official:0 to official:4 (the default is official:0)."
+        raise UsageError(f'Unknown split "{split}".', hint)
+    return int(match[1] or 0)
 
 
 def find_file(source: Path, name: str, dataset: str, folders: Sequence[str] = ()) -> Path:

@@ -9,7 +9,7 @@ import numpy as np
 
 from focuscli.data.mat import read_mat_file, strings
 from focuscli.data.official import Official, find_file, find_image_root, rare_attributes
-from focuscli.data.schema import AttributeSchema
+from focuscli.data.schema import AttributeSchema, builtin_schema
 from focuscli.errors import UsageError
 
 PARTS = ("train", "val", "test")
@@ -26,9 +26,7 @@ _IMAGE_FOLDERS = (
 )
 
 
-def read_pa100k(
-    source: Path, schema: AttributeSchema, *, split: str = "official", images: Path | None = None
-) -> Official:
+def read_pa100k(source: Path, *, split: str = "official", images: Path | None = None) -> Official:
     """Read annotation.mat: attributes, {train,val,test}_images_name and {train,val,test}_label.
 
     Args:
@@ -40,6 +38,7 @@ def read_pa100k(
     """
     if split != "official":
         raise UsageError(f'Unknown split "{split}".', "PA-100K has one: official (80,000 / 10,000 / 10,000).")
+    schema = builtin_schema("pa100k")
     file = find_file(source, "annotation.mat", "PA-100K", ("PA-100K", "PA100K", "pa100k", "data"))
     hint = "Fetch annotation.mat again; the real one has 579 kB."
     names, labels, splits = read_mat_file(file, lambda variables: _parse(variables, schema), hint)

@@ -6,9 +6,8 @@ import csv
 import io
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +22,7 @@ from focuscli.data.rapv1 import read_rapv1
 from focuscli.data.rapv2 import read_rapv2
 from focuscli.data.report import PrepareReport
 from focuscli.data.schema import builtin_schema
-from focuscli.errors import InputError
+from focuscli.errors import InputError, UsageError
 
 Progress = Callable[[int, int], None]
 OnBadImage = Literal["error", "skip"]
@@ -31,51 +30,48 @@ OnMissing = Literal["error", "allow", "labels-only"]
 SKIPPED_FILE = "skipped.csv"
 
 
-def prepare_peta(
-    source: Path,
-    out: Path,
-    *,
-    split: str = "official:0",
-    overwrite: bool = False,
-    on_bad_image: OnBadImage = "error",
-    progress: Progress | None = None,
-) -> PrepareReport:
+def _read_peta(source: Path, split: str, images: Path | None) -> Official:
+    if images is not None:
+        raise UsageError("PETA's images are found by their place in the download.", "Leave --images out.")
+    parse_split(split)
+    schema = builtin_schema("peta")
+    peta = read_peta(source, schema)
+    splits, published = peta_splits(peta, split)
+    return Official(
+        schema,
+        peta.files.root,
+        peta.files.images,
+        splits,
+        peta.persons,
+        peta.labels,
+        split,
+        published,
+        peta_warnings(peta, splits, split, schema),
+        peta.notes,
+        {"layout": peta.files.layout, "labels_from": "PETA.mat" if peta.mat is not None else "Label.txt"},
+    )
+
+
+READERS: dict[str, tuple[str, Callable[[Path, str, Path | None], Official]]] = {
+    "peta": ("official:0", _read_peta),
+    "pa100k": ("official", lambda source, split, images: read_pa100k(source, split=split, images=images)),
+    "rapv1": ("official:0", lambda source, split, images: read_rapv1(source, split=split, images=images)),
+    "rapv2": ("official:0", lambda source, split, images: read_rapv2(source, split=split, images=images)),
+}
+"""Known downloads: the default split, and what reads them."""
+
+
+def prepare_peta(source: Path, out: Path, *, split: str = "official:0", **options: Any) -> PrepareReport:
     """Make a dataset folder of PETA, see `prepare_official`.
 
     Args:
         source: the folder with the ten subsets (or the one around it), or with images/00001.png and PETA.mat.
         split: "official:0" to "official:4", "identity", "paper", "subset:VIPeR,GRID" or "zs:FILE", see `peta_splits`.
-
-    Raises:
-        UsageError: no such split.
-        InputError: not PETA, incomplete, unusable images, or `out` exists.
     """
-    parse_split(split)
-
-    def read() -> Official:
-        schema = builtin_schema("peta")
-        peta = read_peta(source, schema)
-        splits, published = peta_splits(peta, split)
-        return Official(
-            schema,
-            peta.files.root,
-            peta.files.images,
-            splits,
-            peta.persons,
-            peta.labels,
-            split,
-            published,
-            peta_warnings(peta, splits, split, schema),
-            peta.notes,
-            {"layout": peta.files.layout, "labels_from": "PETA.mat" if peta.mat is not None else "Label.txt"},
-        )
-
-    return prepare_official(
-        read, source, out, overwrite=overwrite, missing="error", on_bad_image=on_bad_image, progress=progress
-    )
+    return prepare_official("peta", source, out, split=split, **options)
 
 
-def prepare_download(
+def prepare_official(
     name: str,
     source: Path,
     out: Path,
@@ -87,57 +83,27 @@ def prepare_download(
     on_bad_image: OnBadImage = "error",
     progress: Progress | None = None,
 ) -> PrepareReport:
-    """Make a dataset folder of an annotation file with a folder of images: a key of `READERS`; see `prepare_official`.
-
-    Args:
-        split, images: see the reader; None is its default.
-    """
-    given = {} if split is None else {"split": split}
-    return prepare_official(
-        lambda: READERS[name](source, builtin_schema(name), images=images, **given),
-        source,
-        out,
-        overwrite=overwrite,
-        missing=missing,
-        on_bad_image=on_bad_image,
-        progress=progress,
-    )
-
-
-READERS: dict[str, Callable[..., Official]] = {"pa100k": read_pa100k, "rapv1": read_rapv1, "rapv2": read_rapv2}
-prepare_pa100k = partial(prepare_download, "pa100k")
-prepare_rapv1 = partial(prepare_download, "rapv1")
-prepare_rapv2 = partial(prepare_download, "rapv2")
-
-
-def prepare_official(
-    read: Callable[[], Official],
-    source: Path,
-    out: Path,
-    *,
-    overwrite: bool,
-    missing: OnMissing,
-    on_bad_image: OnBadImage,
-    progress: Progress | None,
-) -> PrepareReport:
     """Make a dataset folder of an official download. Images are not copied: schema.toml's image_root points at them.
 
     Args:
-        read: reads the download; called when it is sure that `out` may be written.
+        name: a key of `READERS`. split: as its reader says; None: its default.
+        images: the folder of the images; by default found beside the labels (not for PETA).
         missing: "error" refuses a download of which images are missing, "allow" keeps what is there, "labels-only"
             writes a dataset without images, which everything but what needs pixels accepts.
         on_bad_image: "error" refuses a download with an unusable image; "skip" leaves it out and lists it in skipped.csv.
         progress: called with (images checked, images).
 
     Raises:
+        UsageError: no such split.
         InputError: not the expected files, missing or unusable images, or `out` exists.
     """
     started = time.monotonic()
     out = Path(out)
     _refuse_existing(out, overwrite)
-    official = read()
+    default, read = READERS[name]
+    official = read(Path(source), split or default, images)
     refuse_overlap(out, [official.root])
-    name, warnings, notes = official.schema.name, [*official.warnings], [*official.notes]
+    warnings, notes = [*official.warnings], [*official.notes]
     here = np.arange(len(official.images), dtype=np.int64)
     bad: list[BadImage] = []
     if missing == "labels-only":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from focuscli.data.mat import partition_parts, read_mat_file, strings
-from focuscli.data.official import Official, find_file, find_image_root, rare_attributes
-from focuscli.data.schema import UNCERTAIN, AttributeSchema
+from focuscli.data.official import Official, find_file, find_image_root, official_partition, rare_attributes
+from focuscli.data.schema import UNCERTAIN, AttributeSchema, builtin_schema
 from focuscli.data.splits import shared_persons
-from focuscli.errors import InputError, UsageError
+from focuscli.errors import InputError
 
 PARTS = {"train_index": "train", "test_index": "test"}
 PUBLISHED = {"train": 33_268, "test": 8_317}
@@ -37,21 +36,7 @@ class RapMat:
     partitions: tuple[dict[str, NDArray[np.int64]], ...]
 
 
-def parse_split(split: str) -> int:
-    """The partition's number of "official:0" to "official:4" ("official" is the first).
-
-    Raises:
-        UsageError: none of them.
-    """
-    match = re.fullmatch(r"official(?::([0-4]))?", split)
-    if match is None:
-        raise UsageError(f'Unknown split "{split}".', "RAPv1 has official:0 to official:4 (the default is official:0).")
-    return int(match[1] or 0)
-
-
-def read_rapv1(
-    source: Path, schema: AttributeSchema, *, split: str = "official:0", images: Path | None = None
-) -> Official:
+def read_rapv1(source: Path, *, split: str = "official:0", images: Path | None = None) -> Official:
     """Read RAP_annotation.mat: label, attribute_eng, imagesname, identity and the five partitions (`partion`).
 
     Args:
@@ -61,7 +46,8 @@ def read_rapv1(
     Raises:
         UsageError: no such split. InputError: not RAPv1, or damaged.
     """
-    number = parse_split(split)
+    number = official_partition(split, "RAPv1")
+    schema = builtin_schema("rapv1")
     file = find_file(source, "RAP_annotation.mat", "RAPv1", ("RAP_annotation", "RAP", "RAP/RAP_annotation"))
     rap = read_mat_file(file, lambda variables: _parse(variables, schema), "Fetch RAP_annotation.mat again.")
     if number >= len(rap.partitions):

@@ -6,7 +6,6 @@ itself says goes before what is known of it: which attributes are evaluated, the
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,11 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from focuscli.data.guess import guess_schema
 from focuscli.data.identity_file import ZS_PREFIX, identity_file, read_identity_splits
 from focuscli.data.mat import partition_parts, read_mat_file, strings
-from focuscli.data.official import Official, find_file, find_image_root, rare_attributes
-from focuscli.data.schema import UNCERTAIN, AttributeSchema
-from focuscli.errors import InputError, UsageError
+from focuscli.data.official import Official, find_file, find_image_root, official_partition, rare_attributes
+from focuscli.data.schema import UNCERTAIN, Attribute, AttributeSchema, Group, builtin_schema, normalise_phrase
+from focuscli.errors import InputError
 
 PARTS = {"train_index": "train", "val_index": "val", "test_index": "test"}
 PUBLISHED = {"train": 50_957, "val": 16_986, "test": 16_985}
@@ -33,10 +33,10 @@ class Rap2Mat:
     """The content of RAPv2's RAP_annotation.mat for N images.
 
     Attributes:
-        schema: the built-in one, reduced to attributes that the file has, with the file's own choice of evaluated ones.
+        schema: the file's attributes, the evaluated ones first and in the file's order of them.
         images: N names. labels: [N, A] int8 in schema order; 0, 1 or 2.
         partitions: per partition the positions (from 0) of its train, val and test images.
-        notes: which attributes were left out.
+        notes: which columns were left out, and whose description is a guess.
     """
 
     schema: AttributeSchema
@@ -46,28 +46,8 @@ class Rap2Mat:
     notes: list[str]
 
 
-def parse_split(split: str) -> tuple[str, int]:
-    """The kind of split ("official" or "zs") and the partition's number (0 for the latter).
-
-    Raises:
-        UsageError: none of them.
-    """
-    if split.startswith(ZS_PREFIX):
-        identity_file(split)
-        return "zs", 0
-    match = re.fullmatch(r"official(?::([0-4]))?", split)
-    if match is None:
-        raise UsageError(
-            f'Unknown split "{split}".',
-            "RAPv2 has official:0 to official:4 (the default is official:0), and zs:FILE for RAP-ZS.",
-        )
-    return "official", int(match[1] or 0)
-
-
-def read_rapv2(
-    source: Path, schema: AttributeSchema, *, split: str = "official:0", images: Path | None = None
-) -> Official:
-    """Read RAP_annotation.mat: name, data, attribute, selected_attribute and partition_attribute.
+def read_rapv2(source: Path, *, split: str = "official:0", images: Path | None = None) -> Official:
+    """Read RAP_annotation.mat: name, data, attribute, selected_attribute (from 1) and partition_attribute.
 
     Args:
         source: the folder with RAP_annotation/ and RAP_dataset/, or the one of the .mat, or the file.
@@ -77,12 +57,13 @@ def read_rapv2(
     Raises:
         UsageError: no such split. InputError: not RAPv2, or damaged.
     """
-    kind, number = parse_split(split)
+    zs = split.startswith(ZS_PREFIX)
+    splits_file, number = (identity_file(split), 0) if zs else (None, official_partition(split, "RAPv2"))
     file = find_file(source, "RAP_annotation.mat", "RAPv2", ("RAP_annotation", "RAP2", "RAP2/RAP_annotation"))
-    rap = read_mat_file(file, lambda variables: _parse(variables, schema), "Fetch RAP_annotation.mat of RAPv2 again.")
-    schema, published = rap.schema, PUBLISHED
-    if kind == "zs":
-        splits, published = read_identity_splits(identity_file(split), rap.images), PUBLISHED_ZS
+    rap = read_mat_file(file, _parse, "Fetch RAP_annotation.mat of RAPv2 again.")
+    schema = rap.schema
+    if splits_file is not None:
+        splits = read_identity_splits(splits_file, rap.images)
         schema = _without(schema, ZS_LEFT_OUT)
     elif number >= len(rap.partitions):
         raise InputError(f"{file} has {len(rap.partitions)} partitions; {split} is not among them.")
@@ -100,18 +81,18 @@ def read_rapv2(
         np.full(len(rap.images), "", dtype=np.str_),
         rap.labels,
         split,
-        published,
-        _warnings(rap, schema, splits, kind),
+        PUBLISHED_ZS if zs else PUBLISHED,
+        _warnings(rap, schema, splits, zs=zs),
         rap.notes,
         {"labels_from": file.name},
     )
 
 
-def _warnings(rap: Rap2Mat, schema: AttributeSchema, splits: NDArray[np.str_], kind: str) -> list[str]:
+def _warnings(rap: Rap2Mat, schema: AttributeSchema, splits: NDArray[np.str_], *, zs: bool) -> list[str]:
     warnings = [NEVER_RUN]
-    count = len(schema.evaluated)
-    if count != EVALUATED - (kind == "zs"):
-        warnings.append(f"{EVALUATED - (kind == 'zs')} attributes should be evaluated; here are {count}.")
+    count, wanted = len(schema.evaluated), EVALUATED - zs
+    if count != wanted:
+        warnings.append(f"{wanted} attributes should be evaluated; here are {count}. Published figures do not compare.")
     uncertain = rap.labels == UNCERTAIN
     if uncertain.any():
         names = [schema.attributes[column].name for column in np.flatnonzero(uncertain.any(axis=0))]
@@ -119,90 +100,80 @@ def _warnings(rap: Rap2Mat, schema: AttributeSchema, splits: NDArray[np.str_], k
             f"{int(uncertain.sum()):,} labels have the value 2 ({', '.join(names[:5])}), read as uncertain. They are masked; "
             "--set data.uncertain=negative counts them as 0."
         )
-    if kind == "official":
+    if not zs:
         warnings.append("The five partitions overlap: never test on one what was trained on another.")
-        warnings.append("Persons are not read: whether test shows people of train is not checked.")
+        warnings.append("Persons are not read, so whether test shows people of train is not checked.")
     return [*warnings, *rare_attributes(schema, rap.labels, splits)]
 
 
-def _parse(variables: dict[str, Any], schema: AttributeSchema) -> Rap2Mat:
+def _parse(variables: dict[str, Any]) -> Rap2Mat:
     struct = variables["RAP_annotation"][0, 0]
     for field in ("name", "data", "attribute", "selected_attribute", "partition_attribute"):
         if field not in (struct.dtype.names or ()):
-            raise ValueError(f"it has no field {field}; a file with attribute_eng is RAPv1's")
+            raise ValueError(f"it has no field {field}; RAPv1's file is another one (focus prepare rapv1)")
     images, names, table = strings(struct["name"]), strings(struct["attribute"]), np.asarray(struct["data"])
     if table.shape != (len(images), len(names)):
         raise ValueError(
             f"its data have shape {table.shape}, but it names {len(images):,} images, {len(names)} columns"
         )
-    # Numbers of columns from 1, in an order of their own.
-    selected = np.asarray(struct["selected_attribute"]).astype(np.int64).ravel() - 1
-    if not len(selected) or selected.min() < 0 or selected.max() >= len(names):
-        raise ValueError(f"it selects columns outside 1 to {len(names)}")
-    evaluated = [names[column] for column in selected.tolist()]
-    found, notes = _fitting(schema, names, evaluated, table)
-    columns = [names.index(attribute.name) for attribute in found.attributes]
-    partitions = [entry[0, 0] for entry in np.asarray(struct["partition_attribute"]).ravel()]
+    # Numbers of columns from 1, in an order that is not that of the columns.
+    selected = (np.asarray(struct["selected_attribute"]).astype(np.int64).ravel() - 1).tolist()
+    if not selected or min(selected) < 0 or max(selected) >= len(names) or len(set(selected)) != len(selected):
+        raise ValueError("selected_attribute does not hold different numbers of its columns, from 1")
+    evaluated = [names[column] for column in selected]
+    known = {attribute.name for attribute in builtin_schema("rapv2").attributes}
+    # The file has 152 columns, of which some (boxes among them) are no attributes: unnamed ones are left alone.
+    extras = [name for name in names if name in known and name not in evaluated]
+    binary = {name: bool(np.isin(table[:, names.index(name)], (0, 1, UNCERTAIN)).all()) for name in evaluated + extras}
+    wrong = [name for name in evaluated if not binary[name]]
+    if wrong:
+        raise ValueError(f"{wrong[0]} is evaluated, but holds labels other than 0, 1 and 2")
+    kept = [*evaluated, *(name for name in extras if binary[name])]
+    schema, guessed = _schema(kept, len(evaluated))
+    notes = [f"left alone {len(names) - len(kept)} of the file's {len(names)} columns"]
+    if guessed:
+        notes.append(f"schema.toml guesses what {', '.join(guessed)} mean; read it before you train")
+    entries = [entry[0, 0] for entry in np.asarray(struct["partition_attribute"]).ravel()]
     return Rap2Mat(
-        found,
+        schema,
         images,
-        table[:, columns].astype(np.int8),
-        tuple(partition_parts(entry, [*PARTS], number, len(images)) for number, entry in enumerate(partitions)),
+        table[:, [names.index(name) for name in kept]].astype(np.int8),
+        tuple(partition_parts(entry, [*PARTS], number, len(images)) for number, entry in enumerate(entries)),
         notes,
     )
 
 
-def _fitting(
-    schema: AttributeSchema, names: list[str], evaluated: list[str], table: NDArray[Any]
-) -> tuple[AttributeSchema, list[str]]:
-    """The schema with the file's attributes only, evaluated as the file says; and notes on what was left out.
+def _schema(names: list[str], evaluated: int) -> tuple[AttributeSchema, list[str]]:
+    """A schema of these attributes, the first `evaluated` of them evaluated, and which of them are guessed.
 
-    The file has 152 columns, of which some (boxes among them) are no attributes, so that a column which the schema does not
-    name is left alone, unless the file selects it.
+    An attribute is described as in rapv2.toml, else as in rapv1.toml, else by a guess from its name.
     """
-    unknown = [name for name in evaluated if name not in {attribute.name for attribute in schema.attributes}]
-    if unknown:
-        raise ValueError(
-            f"it selects {len(unknown)} attributes that focuscli/data/specs/rapv2.toml does not describe, "
-            f"for one {unknown[0]}"
-        )
-    kept, notes = [], []
-    dropped = [attribute.name for attribute in schema.attributes if attribute.name not in names]
-    for attribute in schema.attributes:
-        if attribute.name in names:
-            if np.isin(table[:, names.index(attribute.name)], (0, 1, UNCERTAIN)).all():
-                kept.append(attribute.model_copy(update={"evaluated": attribute.name in evaluated}))
-            elif attribute.name in evaluated:
-                raise ValueError(f"{attribute.name} holds values other than 0, 1 and 2")
-            else:
-                dropped.append(attribute.name)
-    if dropped:
-        notes.append(f"left out {len(dropped)} attributes that this file has no labels of: {', '.join(dropped[:5])}")
-    notes.append(f"left alone {len(names) - len(kept)} of its {len(names)} columns")
-    order = {name: number for number, name in enumerate(evaluated)}
-    kept.sort(key=lambda attribute: order.get(attribute.name, len(order)))
-    return _rebuilt(schema, kept), notes
+    own = builtin_schema("rapv2")
+    declared = {attribute.name: attribute for attribute in (*builtin_schema("rapv1").attributes, *own.attributes)}
+    guesses = {attribute.name: attribute for attribute in guess_schema(own.name, names).attributes}
+    attributes: list[Attribute] = []
+    taken: set[str] = {normalise_phrase(declared[name].phrase) for name in names if name in declared}
+    for number, name in enumerate(names):
+        attribute = declared.get(name) or guesses[name]
+        if name not in declared and normalise_phrase(attribute.phrase) in taken:
+            attribute = attribute.model_copy(update={"phrase": f"{attribute.phrase} {number}"})
+        attributes.append(attribute.model_copy(update={"evaluated": number < evaluated}))
+    return _with_attributes(own, attributes), [name for name in names if name not in declared]
 
 
 def _without(schema: AttributeSchema, name: str) -> AttributeSchema:
     """The schema with one attribute outside the evaluation."""
-    attributes = [
-        attribute.model_copy(update={"evaluated": attribute.evaluated and attribute.name != name})
-        for attribute in schema.attributes
-    ]
-    return _rebuilt(schema, attributes)
+    changed = {True: {"evaluated": False}, False: {}}
+    return _with_attributes(schema, [a.model_copy(update=changed[a.name == name]) for a in schema.attributes])
 
 
-def _rebuilt(schema: AttributeSchema, attributes: list[Any]) -> AttributeSchema:
-    """The schema with other attributes; a group that is left without an evaluated one loses its complements."""
+def _with_attributes(schema: AttributeSchema, attributes: list[Attribute]) -> AttributeSchema:
+    """The schema with other attributes: with a group for each, and complements only where something is evaluated."""
     evaluated = {attribute.group for attribute in attributes if attribute.evaluated}
-    groups = [
-        group if group.name in evaluated else group.model_copy(update={"complements": ()}) for group in schema.groups
+    groups = {group.name: group for group in schema.groups}
+    for name in dict.fromkeys(attribute.group for attribute in attributes):
+        groups.setdefault(name, Group(name=name))
+    fitting = [
+        group if group.name in evaluated else group.model_copy(update={"complements": ()}) for group in groups.values()
     ]
-    return AttributeSchema.model_validate(
-        {
-            **schema.model_dump(),
-            "groups": [g.model_dump() for g in groups],
-            "attributes": [a.model_dump() for a in attributes],
-        }
-    )
+    return AttributeSchema.model_validate({**dict(schema), "groups": tuple(fitting), "attributes": tuple(attributes)})

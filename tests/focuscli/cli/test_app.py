@@ -205,6 +205,7 @@ OPTIONS = {
     "prepare peta": "out split force dry-run on-bad-image",
     "prepare pa100k": "out images allow-missing labels-only force dry-run on-bad-image",
     "prepare rapv1": "out split images allow-missing labels-only force dry-run on-bad-image",
+    "prepare rapv2": "out split images allow-missing labels-only force dry-run on-bad-image",
     "prepare csv": "out images schema true false force dry-run on-bad-image",
     "prepare synthetic": "out images seed style as force",
     "prepare weights": "force",

@@ -37,15 +37,15 @@ def peta_call(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
     """Replace the preparation of PETA; what it was called with lands in the returned dictionary."""
     seen: dict[str, object] = {}
 
-    def fake(source: Path, out: Path, **options: object) -> PrepareReport:
-        seen.update(source=source, out=out, **options)
+    def fake(name: str, source: Path, out: Path, **options: object) -> PrepareReport:
+        seen.update(name=name, source=source, out=out, **options)
         counts = {"train": 9500, "val": 1900, "test": 7600}
         published = {"train": 9500, "val": 1900, "test": 7600 + int(source.name == "other")}
         return PrepareReport(
             out, "peta", 19000, 105, 35, counts, published, ["persons [shared]"], ["from PETA.mat"], 4.1
         )
 
-    monkeypatch.setattr("focuscli.data.prepare.prepare_peta", fake)
+    monkeypatch.setattr("focuscli.data.prepare.prepare_official", fake)
     return seen
 
 
@@ -243,7 +243,7 @@ def test_an_error_of_the_library_keeps_its_code(focus, monkeypatch):
     def broken(*_arguments, **_options):
         raise InputError("PETA [broken] here.", "mend it")
 
-    monkeypatch.setattr("focuscli.data.prepare.prepare_peta", broken)
+    monkeypatch.setattr("focuscli.data.prepare.prepare_official", broken)
     outcome = focus("prepare", "peta", "x")
     assert outcome.code == 3
     assert outcome.stderr.splitlines() == ["error: PETA [broken] here.", "hint:  mend it"]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from focuscli.data.candidates import candidates
-from focuscli.data.schema import Attribute, AttributeSchema, Group, builtin_schema
+from focuscli.data.schema import AttributeSchema, builtin_schema
 from focuscli.protocols import CORRECTED, POAR
 from focuscli.retrieval import (
     blind_scores,
@@ -59,11 +59,10 @@ def matlab(path: Path, key: str | None):
 
 
 def schema(name: str, names: list[str]) -> AttributeSchema:
-    attributes = [
-        Attribute(name=label, phrase=f"phrase of {label}", region="whole", category="thing", group="all")
-        for label in names
-    ]
-    return AttributeSchema(name=name, groups=(Group(name="all"),), attributes=tuple(attributes))
+    """The built-in schema, whose attributes are the file's in its order."""
+    found = builtin_schema(name)
+    assert names == [attribute.name for attribute in found.attributes]
+    return found
 
 
 FILES: dict[str, Callable[[Path], Labels]] = {"peta": peta, "pa100k": pa100k, "rapv1": rapv1}
@@ -147,9 +146,7 @@ def test_positives_that_poar_loses_and_leaks(shared_data):
 def test_under_the_corrected_protocol_petas_blind_figures_are_lower(shared_data):
     """Three texts instead of two where neither is labelled, five instead of four kinds of footwear, and so on."""
     names, training, test = peta(shared_data)
-    declared = builtin_schema("peta")
-    assert names == [attribute.name for attribute in declared.attributes]
-    found = candidates(declared, CORRECTED)
+    found = candidates(schema("peta", names), CORRECTED)
     truth = found.truth(test)[0]
     figures = grouped_recall(blind_scores(found.truth(training)[0], len(test)), truth, found.groups)
     assert 100 * figures["mean"]["R@1"] == pytest.approx(61.67, abs=0.01)

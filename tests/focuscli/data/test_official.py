@@ -10,13 +10,12 @@ import pytest
 from focuscli.config import DataConfig
 from focuscli.data.folder import read_folder
 from focuscli.data.official import find_file, find_image_root, rare_attributes
-from focuscli.data.prepare import prepare_pa100k, prepare_peta, prepare_rapv1
+from focuscli.data.prepare import prepare_official
 from focuscli.data.schema import AttributeSchema, builtin_schema
 from focuscli.engine.setup import prepare_training_data
 from focuscli.errors import InputError, UsageError
 from focuscli.synthetic.official import write_official
 
-PREPARE = {"peta": prepare_peta, "pa100k": prepare_pa100k, "rapv1": prepare_rapv1}
 IMAGES = {"pa100k": "release_data/release_data", "rapv1": "RAP_dataset"}
 
 
@@ -46,7 +45,7 @@ def read_names(kind: str, folder: Path) -> list[str]:
 
 def test_a_download_becomes_a_dataset(download: tuple[str, Path], tmp_path: Path) -> None:
     kind, source = download
-    report = PREPARE[kind](source, tmp_path / "out")
+    report = prepare_official(kind, source, tmp_path / "out")
     folder = read_folder(tmp_path / "out")
     assert report.images == len(folder.images) == 30
     assert sorted(folder.images) == read_names(kind, source)
@@ -59,17 +58,17 @@ def test_a_download_becomes_a_dataset(download: tuple[str, Path], tmp_path: Path
 def test_missing_images_are_counted_and_refused_or_left_out(download: tuple[str, Path], tmp_path: Path) -> None:
     kind, source, names = with_gaps(download, tmp_path, 3)
     with pytest.raises(InputError, match=rf"3 of 30 images of {kind} are missing") as caught:
-        PREPARE[kind](source, tmp_path / "out")
+        prepare_official(kind, source, tmp_path / "out")
     assert "--allow-missing" in str(caught.value.hint)
     assert not (tmp_path / "out").exists()
-    report = PREPARE[kind](source, tmp_path / "out", missing="allow")
+    report = prepare_official(kind, source, tmp_path / "out", missing="allow")
     folder = read_folder(tmp_path / "out")
     assert sorted(folder.images) == names[3:]
     assert folder.info["missing"] == 3
     assert any(warning.startswith("3 of 30 images are missing and left out") for warning in report.warnings)
     # Labels stay with their images.
     whole = tmp_path / "whole"
-    PREPARE[kind](download[1], whole)
+    prepare_official(kind, download[1], whole)
     complete = read_folder(whole)
     rows = [complete.images.index(name) for name in folder.images]
     assert np.array_equal(folder.labels, complete.labels[rows])
@@ -79,9 +78,9 @@ def test_missing_images_are_counted_and_refused_or_left_out(download: tuple[str,
 def test_labels_alone(download: tuple[str, Path], tmp_path: Path) -> None:
     kind, source, _ = with_gaps(download, tmp_path, 30)
     with pytest.raises(InputError, match=f"None of the 30 images of {kind}") as caught:
-        PREPARE[kind](source, tmp_path / "out")
+        prepare_official(kind, source, tmp_path / "out")
     assert "--labels-only" in str(caught.value.hint)
-    PREPARE[kind](source, tmp_path / "out", missing="labels-only")
+    prepare_official(kind, source, tmp_path / "out", missing="labels-only")
     folder = read_folder(tmp_path / "out")
     assert folder.labels_only
     assert len(folder.images) == 30
@@ -121,10 +120,10 @@ def test_rare_attributes_count_train_alone(small_schema: AttributeSchema) -> Non
     assert rare_attributes(small_schema, np.ones((200, count), np.int8), splits) == []
 
 
-UNKNOWN = [(prepare_pa100k, "official:1"), (prepare_rapv1, "official:5"), (prepare_rapv1, "val")]
+UNKNOWN = [("pa100k", "official:1"), ("rapv1", "official:5"), ("rapv1", "val"), ("rapv2", "identity"), ("peta", "x")]
 
 
-@pytest.mark.parametrize(("prepare", "split"), UNKNOWN)
-def test_unknown_splits(tmp_path: Path, prepare, split: str) -> None:
+@pytest.mark.parametrize(("name", "split"), UNKNOWN)
+def test_unknown_splits(tmp_path: Path, name: str, split: str) -> None:
     with pytest.raises(UsageError, match="Unknown split"):
-        prepare(tmp_path, tmp_path / "out", split=split)
+        prepare_official(name, tmp_path, tmp_path / "out", split=split)

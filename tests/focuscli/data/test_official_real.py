@@ -9,7 +9,7 @@ import pytest
 
 from focuscli.data.folder import read_folder
 from focuscli.data.pa100k import read_pa100k
-from focuscli.data.prepare import prepare_pa100k, prepare_rapv1
+from focuscli.data.prepare import prepare_official
 from focuscli.data.rapv1 import read_rapv1
 from focuscli.data.schema import builtin_schema, text_targets
 from focuscli.data.splits import shared_persons
@@ -26,7 +26,7 @@ def there(folder: Path) -> Path:
 
 
 def test_pa100k(shared_data: Path) -> None:
-    found = read_pa100k(there(shared_data / "pa100k"), PA100K)
+    found = read_pa100k(there(shared_data / "pa100k"))
     assert {part: int((found.splits == part).sum()) for part in ("train", "val", "test")} == found.published
     assert found.images[0] == "000001.jpg"
     assert found.images[-1] == "100000.jpg"
@@ -45,22 +45,22 @@ def test_pa100k(shared_data: Path) -> None:
 def test_pa100k_with_the_images_that_are_there(shared_data: Path, tmp_path: Path) -> None:
     source = there(shared_data / "pa100k")
     with pytest.raises(InputError, match=r"98,000 of 100,000 images of pa100k are missing"):
-        prepare_pa100k(source, tmp_path / "out")
-    report = prepare_pa100k(source, tmp_path / "out", missing="allow")
+        prepare_official("pa100k", source, tmp_path / "out")
+    report = prepare_official("pa100k", source, tmp_path / "out", missing="allow")
     assert report.counts == {"train": 2000}
 
 
 def test_pa100k_mini(shared_data: Path, tmp_path: Path) -> None:
     images = there(shared_data / "pa100k" / "PA-100K" / "release_data" / "release_data")
-    report = prepare_pa100k(there(shared_data / "pa100k-mini"), tmp_path / "out", images=images)
+    report = prepare_official("pa100k", there(shared_data / "pa100k-mini"), tmp_path / "out", images=images)
     assert report.counts == {"train": 1400, "val": 200, "test": 400}
-    mini, whole = read_folder(tmp_path / "out"), read_pa100k(shared_data / "pa100k", PA100K)
+    mini, whole = read_folder(tmp_path / "out"), read_pa100k(shared_data / "pa100k")
     rows = [whole.images.index(name) for name in mini.images]
     assert np.array_equal(mini.labels, whole.labels[rows])
 
 
 def test_rapv1(shared_data: Path) -> None:
-    found = read_rapv1(there(shared_data / "rapv1"), RAPV1)
+    found = read_rapv1(there(shared_data / "rapv1"))
     train, test = (np.flatnonzero(found.splits == part) for part in ("train", "test"))
     assert (len(train), len(test)) == (33_268, 8_317)
     assert int((found.persons == "").sum()) == 18_920
@@ -71,7 +71,7 @@ def test_rapv1(shared_data: Path) -> None:
     assert (int(uncertain.sum()), int(uncertain[test].sum())) == (125, 27)
     in_test = []
     for number in range(1, 5):
-        other = read_rapv1(shared_data / "rapv1", RAPV1, split=f"official:{number}")
+        other = read_rapv1(shared_data / "rapv1", split=f"official:{number}")
         in_test.append(int((other.labels[other.splits == "test", 0] == 2).sum()))
     assert in_test == [30, 30, 21, 24]
     ages = found.labels[:, [RAPV1.index(name) for name in ("AgeLess16", "Age17-30", "Age31-45")]]
@@ -85,7 +85,7 @@ def test_rapv1(shared_data: Path) -> None:
 
 
 def test_rapv1_labels_alone(shared_data: Path, tmp_path: Path) -> None:
-    report = prepare_rapv1(there(shared_data / "rapv1"), tmp_path / "out", missing="labels-only")
+    report = prepare_official("rapv1", there(shared_data / "rapv1"), tmp_path / "out", missing="labels-only")
     assert report.counts == report.published
     assert read_folder(tmp_path / "out").labels_only
 

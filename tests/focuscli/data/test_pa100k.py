@@ -38,7 +38,7 @@ def test_labels_and_splits_stand_with_their_images(tmp_path: Path) -> None:
     scipy.io.savemat(tmp_path / "annotation.mat", content())
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "000002.jpg").touch()
-    found = read_pa100k(tmp_path, SCHEMA)
+    found = read_pa100k(tmp_path)
     assert found.images == [f"{number:06}.jpg" for number in range(1, 7)]
     assert found.splits.tolist() == ["train"] * 3 + ["val"] + ["test"] * 2
     assert np.array_equal(found.labels, np.eye(26, dtype=np.int8)[:6])
@@ -65,4 +65,4 @@ def test_contradictions_are_refused(tmp_path: Path, change: Callable[[dict[str, 
     change(variables)
     scipy.io.savemat(tmp_path / "annotation.mat", variables)
     with pytest.raises(InputError, match=words):
-        read_pa100k(tmp_path, SCHEMA)
+        read_pa100k(tmp_path)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scipy.io
 
-from focuscli.data.rapv1 import parse_split, read_rapv1
+from focuscli.data.rapv1 import read_rapv1
 from focuscli.data.schema import builtin_schema
 from focuscli.errors import InputError
 from focuscli.synthetic.official import write_official
@@ -33,13 +33,13 @@ def edited(download: Path, tmp_path: Path, change) -> Path:
 
 
 def test_columns_are_found_by_name(download: Path, tmp_path: Path) -> None:
-    plain = read_rapv1(download, SCHEMA)
+    plain = read_rapv1(download)
 
     def turn_round(content):
         content["attribute_eng"] = content["attribute_eng"][::-1]
         content["label"] = content["label"][:, ::-1]
 
-    turned = read_rapv1(edited(download, tmp_path, turn_round), SCHEMA)
+    turned = read_rapv1(edited(download, tmp_path, turn_round))
     assert np.array_equal(plain.labels, turned.labels)
     assert plain.labels[:, SCHEMA.index("Customer")].all()
 
@@ -47,17 +47,17 @@ def test_columns_are_found_by_name(download: Path, tmp_path: Path) -> None:
 def test_partitions_count_from_1(download: Path, tmp_path: Path) -> None:
     struct = scipy.io.loadmat(download / "RAP_annotation" / "RAP_annotation.mat")["RAP_annotation"][0, 0]
     for number in (0, 3):
-        found = read_rapv1(download, SCHEMA, split=f"official:{number}")
+        found = read_rapv1(download, split=f"official:{number}")
         test = struct["partion"][number, 0]["test_index"][0, 0].ravel().astype(int) - 1
         assert np.flatnonzero(found.splits == "test").tolist() == sorted(test.tolist())
         assert set(found.splits.tolist()) == {"train", "test"}
-    assert parse_split("official") == 0
+    assert np.array_equal(read_rapv1(download, split="official").splits, read_rapv1(download).splits)
 
     def shift(content):
         content["partion"][1, 0]["test_index"][0, 0][0, 0] += 1
 
     with pytest.raises(InputError, match="partition 1 does not hold each of the 24 images once"):
-        read_rapv1(edited(download, tmp_path, shift), SCHEMA)
+        read_rapv1(edited(download, tmp_path, shift))
 
 
 def test_unknown_persons_and_uncertain_labels(download: Path, tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_unknown_persons_and_uncertain_labels(download: Path, tmp_path: Path) ->
         content["identity"][[0, 5]] = -1
         content["label"][3, 0] = 2
 
-    found = read_rapv1(edited(download, tmp_path, change), SCHEMA)
+    found = read_rapv1(edited(download, tmp_path, change))
     assert [row for row, person in enumerate(found.persons.tolist()) if not person] == [0, 5]
     assert found.labels[3, 0] == 2
     assert any("1 labels are uncertain (value 2; Female)" in warning for warning in found.warnings)
@@ -82,4 +82,4 @@ def test_unknown_persons_and_uncertain_labels(download: Path, tmp_path: Path) ->
 )
 def test_contradictions_are_refused(download: Path, tmp_path: Path, change, words: str) -> None:
     with pytest.raises(InputError, match=words):
-        read_rapv1(edited(download, tmp_path, change), SCHEMA)
+        read_rapv1(edited(download, tmp_path, change))
