@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.io import loadmat
 
 from focuscli.data.folder import read_folder
 from focuscli.data.peta_files import SUBSETS
@@ -53,6 +55,64 @@ def test_pixels_are_those_of_the_person(tmp_path: Path) -> None:
     rng = np.random.default_rng([3, style_key("street"), 7])
     with Image.open(tmp_path / "peta" / "images" / "00008.png") as image:
         assert np.array_equal(image, draw(person, STYLES["street"], rng=rng).image)
+
+
+def test_rapv1_of_drawings_leaves_open_what_the_real_one_does(tmp_path: Path) -> None:
+    write_official("rapv1", tmp_path / "rap", images=45, seed=3)
+    struct = loadmat(tmp_path / "rap" / "RAP_annotation" / "RAP_annotation.mat")["RAP_annotation"][0, 0]
+    female = struct["label"][:, 0]
+    assert np.flatnonzero(female == 2).tolist() == [20]
+    assert (struct["identity"] == -1).sum() == 15
+    train = struct["partion"][0, 0]["train_index"][0, 0].ravel()
+    assert train.tolist() != sorted(train.tolist())
+    assert [str(name[0][0]) for name in struct["attribute_exp"][[0, 2, 12]]] == ["Female", "Age17-30", "Hat"]
+    known = np.concatenate([struct["reid_partion"][0, 0][part].ravel() for part in ("train_identity", "test_identity")])
+    assert sorted(known.tolist()) == sorted(set(struct["identity"].ravel().tolist()) - {-1})
+
+
+def test_rapv1_boxes_are_the_drawings_own_in_the_cameras_frame(tmp_path: Path) -> None:
+    write_official("rapv1", tmp_path / "rap", images=20, seed=3)
+    position = loadmat(tmp_path / "rap" / "RAP_annotation" / "RAP_annotation.mat")["RAP_annotation"][0, 0]["position"]
+    assert position.shape == (20, 16)
+    person = [person for _, person in cast_of(20, 3, "street")][7]
+    boxes = draw(person, STYLES["street"], rng=np.random.default_rng([3, style_key("street"), 7])).boxes
+    crop, *parts = position[7].reshape(4, 4).tolist()
+    assert crop[2:] == [128, 256]
+    for region, (left, top, width, height) in zip(("head", "upper", "lower"), parts, strict=True):
+        inside = (left - crop[0], top - crop[1], left - crop[0] + width, top - crop[1] + height)
+        assert inside == tuple(round(value) for value in boxes[region]), region
+
+
+def describe(value: Any) -> Any:
+    """Nesting, dtypes and fields of a MATLAB variable, and how many rows or columns it has where that is no count of
+    images or persons."""
+    if value.dtype.names:
+        return {name: describe(value[name].ravel()[0]) for name in value.dtype.names}
+    if value.dtype == object:
+        return ["cell", value.ndim, value.shape[1], describe(value.ravel()[0])]
+    if value.dtype.kind == "U":
+        return "text"
+    return str(value.dtype), value.ndim, 1 if value.shape[0] == 1 else value.shape[1:]
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(
+    ("kind", "real", "drawn"),
+    [
+        ("peta", "peta/PETA.mat", "PETA.mat"),
+        ("pa100k", "pa100k/PA-100K/annotation.mat", "annotation.mat"),
+        ("rapv1", "rapv1/RAP_annotation/RAP_annotation.mat", "RAP_annotation/RAP_annotation.mat"),
+    ],
+)
+def test_files_have_the_structure_of_the_real_ones(
+    shared_data: Path, tmp_path: Path, kind: str, real: str, drawn: str
+) -> None:
+    if not (shared_data / real).is_file():
+        pytest.skip(f"no {real}")
+    write_official(kind, tmp_path / kind, images=20)
+    files = [loadmat(path) for path in (shared_data / real, tmp_path / kind / drawn)]
+    theirs, ours = ({key: describe(value) for key, value in file.items() if key[0] != "_"} for file in files)
+    assert ours == theirs
 
 
 def test_peta_of_drawings_can_leave_camera_sites_out(tmp_path: Path) -> None:
