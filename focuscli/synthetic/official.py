@@ -23,7 +23,7 @@ from focuscli.files import atomic_folder
 from focuscli.synthetic.canvas import Box
 from focuscli.synthetic.drawing import SIZE, draw
 from focuscli.synthetic.generate import cast_of, style_key
-from focuscli.synthetic.labels import labels_of
+from focuscli.synthetic.labels import details_of, labels_of
 from focuscli.synthetic.styles import style_of
 
 MARKER = "drawn-by-focus.txt"
@@ -77,7 +77,7 @@ def write_official(
     cast = [*cast_of(images, seed, camera.name)]
     owners = np.array([name for name, _ in cast], np.str_)
     people = np.unique(owners, return_inverse=True)[1].astype(np.int64) + 1
-    table = official_labels(kind, [labels_of(person) for _, person in cast])
+    table = official_labels(kind, [labels_of(person) | details_of(person) for _, person in cast])
     names = _image_names(kind, people)
     with atomic_folder(out, overwrite=overwrite) as temporary:
         folder = temporary / IMAGE_FOLDERS[kind]
@@ -94,7 +94,8 @@ def write_official(
 
 
 def official_labels(kind: str, drawn: Sequence[Mapping[str, int]]) -> NDArray[np.int8]:
-    """The official labels [N, A], in the schema's order, of drawings with these labels of their own."""
+    """The official labels [N, A], in the schema's order, of drawings of which this is true: their own labels and
+    details."""
     rules = _rules(kind)
     table = np.zeros((len(drawn), len(builtin_schema(kind).attributes)), np.int8)
     for column, attribute in enumerate(builtin_schema(kind).attributes):

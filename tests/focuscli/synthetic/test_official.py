@@ -17,16 +17,17 @@ from focuscli.data.schema import builtin_schema
 from focuscli.errors import InputError, UsageError
 from focuscli.synthetic import STYLES, draw
 from focuscli.synthetic.generate import cast_of, style_key
-from focuscli.synthetic.labels import labels_of
+from focuscli.synthetic.labels import details_of, labels_of
 from focuscli.synthetic.official import IMAGE_FOLDERS, _rules, official_labels, write_official
 
 CAST = [person for _, person in cast_of(200, 3, "street")]
+SEEN = [labels_of(person) | details_of(person) for person in CAST]
 
 
 @pytest.mark.parametrize("kind", IMAGE_FOLDERS)
 def test_every_rule_names_attributes_that_exist(kind: str) -> None:
     official = {attribute.name for attribute in builtin_schema(kind).attributes}
-    own = set(labels_of(CAST[0]))
+    own = set(SEEN[0])
     for name, words in _rules(kind).items():
         assert name in official
         assert {word for word in words if word != "none of"} <= own, name
@@ -41,12 +42,26 @@ def test_pa100k_labels_are_the_drawings_own() -> None:
 @pytest.mark.parametrize(("kind", "groups"), [("peta", ("age", "hair", "carrying")), ("rapv1", ("age", "footwear"))])
 def test_groups_with_one_true_attribute_have_one(kind: str, groups: tuple[str, ...]) -> None:
     schema = builtin_schema(kind)
-    table = official_labels(kind, [labels_of(person) for person in CAST])
+    table = official_labels(kind, SEEN)
     for group in groups:
         columns = [row for row, attribute in enumerate(schema.attributes) if attribute.group == group]
         assert (table[:, columns].sum(axis=1) >= 1).all(), group
     ages = [row for row, attribute in enumerate(schema.attributes) if attribute.group == "age"]
     assert (table[:, ages].sum(axis=1) == 1).all()
+
+
+def test_details_are_told_from_labels_and_exclude_each_other() -> None:
+    assert not labels_of(CAST[0]).keys() & details_of(CAST[0]).keys()
+    for person, seen in zip(CAST, SEEN, strict=True):
+        hair = sum(seen[f"{name}Hair"] for name in ("Black", "Brown", "Yellow", "Red", "Grey"))
+        assert hair == (person.hair != "bald")
+        assert seen["Skirt"] + seen["Dress"] == seen["Skirt&Dress"]
+        assert seen["Box"] + seen["Folder"] == seen["HoldObjectsInFront"]
+        assert seen["FacingLeft"] + seen["FacingRight"] == seen["Side"]
+        assert seen["Slim"] + seen["Stout"] < 2
+        assert seen["Sunglasses"] <= seen["Glasses"]
+    counts = np.array([[*details_of(person).values()] for person in CAST]).sum(axis=0)
+    assert (counts > 3).all(), dict(zip(details_of(CAST[0]), counts.tolist(), strict=True))
 
 
 def test_pixels_are_those_of_the_person(tmp_path: Path) -> None:
