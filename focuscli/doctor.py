@@ -179,6 +179,7 @@ def check_weights() -> list[Check]:
 
 
 def check_datasets() -> list[Check]:
+    from focuscli.data.folder import is_labels_only
     from focuscli.data.schema_file import load_schema
 
     folders = sorted(file.parent for file in paths.datasets_dir().glob("[!.]*/schema.toml"))
@@ -189,13 +190,15 @@ def check_datasets() -> list[Check]:
         name = f"dataset {folder.name}"
         cure = f"focus prepare {folder.name} ... --force"
         try:
-            schema = load_schema(folder / "schema.toml")
+            schema, labels_only = load_schema(folder / "schema.toml"), is_labels_only(folder)
         except FocusError as error:
             found.append(Check(name, "failed", error.problem, error.hint or cure))
             continue
         images = folder / Path(schema.image_root or "").expanduser()
         if not (folder / "labels.csv").is_file():
             found.append(Check(name, "failed", f"{folder} has no labels.csv", cure))
+        elif labels_only:
+            found.append(Check(name, "ok", f"{len(schema.attributes)} attributes, labels only"))
         elif not images.is_dir():
             cure = f"Attach that disk, or set image_root in {folder / 'schema.toml'}."
             found.append(Check(name, "failed", f"its images should lie in {images}, which is no folder", cure))

@@ -10,7 +10,7 @@ import platformdirs
 
 from focuscli.errors import InputError, RequirementError
 
-KNOWN_DATASETS = ("peta", "pa100k", "rapv1", "synthetic")
+KNOWN_DATASETS = ("peta", "pa100k", "rapv1", "rapv2", "synthetic")
 
 
 def home() -> Path:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from focuscli import paths
 from focuscli.cli import open_views, render
 from focuscli.cli.models import find_model
-from focuscli.errors import InputError
+from focuscli.errors import InputError, RequirementError
 from focuscli.protocols import Protocol
 
 if TYPE_CHECKING:
@@ -36,12 +36,20 @@ class Options:
 def run_open_domain(checkpoints: Sequence[str | None], targets: Sequence[str], options: Options) -> None:
     """Evaluate every source on every target and show table or matrix.
 
-    Without targets every prepared dataset is one, and those that do not fit are left out with a warning.
+    Without targets every prepared dataset is one, and those that do not fit are left out with a warning. Targets that are
+    labels alone need no checkpoint, so none being there stops only what would score images.
 
     Raises:
         InputError: a named target or a checkpoint does not fit. UsageError: an unknown group.
+        RequirementError: there is no checkpoint to score images with.
     """
-    sources = list(dict.fromkeys(find_model(name) for name in checkpoints))
+    missing: RequirementError | None = None
+    try:
+        sources = list(dict.fromkeys(find_model(name) for name in checkpoints))
+    except RequirementError as error:
+        if not targets:
+            raise
+        sources, missing = [], error
     named = [paths.resolve_dataset(name) for name in dict.fromkeys(targets)]
     chosen = named or paths.prepared_datasets()
 
@@ -56,6 +64,8 @@ def run_open_domain(checkpoints: Sequence[str | None], targets: Sequence[str], o
     if not opened:
         raise InputError("No prepared dataset can be a target.", "Name one: focus eval --open-domain --target FOLDER")
 
+    if missing is not None and not all(target.folder.labels_only for target in opened):
+        raise missing
     recognizers = [source.open(device=options.device, precision=options.precision) for source in sources]
     pairs = _fitting(recognizers, opened, options, strict=bool(named))
     reports, written = [], []

@@ -108,7 +108,7 @@ def peta_command(
     source: Annotated[Path, typer.Argument(help="PETA as downloaded: ten subsets, or images/ with PETA.mat.")],
     out: OutOpt = None,
     split: Annotated[
-        str, typer.Option(help="official:0 to official:4, identity, paper, or subset:VIPeR,GRID (test sites).")
+        str, typer.Option(help="official:0 to official:4, identity, paper, subset:VIPeR,GRID (test sites), or zs:FILE.")
     ] = "official:0",
     force: ForceOpt = False,
     dry_run: DryRunOpt = False,
@@ -155,7 +155,7 @@ def rapv1_command(
 def rapv2_command(
     source: Annotated[Path, typer.Argument(help="RAPv2 as downloaded: RAP_annotation and RAP_dataset.")],
     out: OutOpt = None,
-    split: Annotated[str, typer.Option(help="official:0 to official:4.")] = "official:0",
+    split: Annotated[str, typer.Option(help="official:0 to official:4, or zs:FILE (RAP-ZS).")] = "official:0",
     images: ImagesOpt = None,
     allow_missing: AllowMissingOpt = False,
     labels_only: LabelsOnlyOpt = False,

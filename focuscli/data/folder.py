@@ -51,7 +51,7 @@ class DatasetFolder:
     @property
     def labels_only(self) -> bool:
         """Whether it was prepared without images."""
-        return bool(self.info.get("labels_only"))
+        return _says_labels_only(self.info)
 
     def require_images(self) -> None:
         """Refuse what needs pixels on a dataset of labels alone.
@@ -90,6 +90,19 @@ class DatasetFolder:
     def counts(self) -> dict[str, int]:
         """Images per split, in the order train, val, test, unused; splits without an image are left out."""
         return split_counts(self.splits)
+
+
+def is_labels_only(path: Path) -> bool:
+    """Whether a dataset folder was prepared without images, from its prepare.json alone.
+
+    Raises:
+        InputError: that file is damaged.
+    """
+    return _says_labels_only(_read_info(Path(path) / INFO_FILE))
+
+
+def _says_labels_only(info: Mapping[str, Any]) -> bool:
+    return bool(info.get("labels_only"))
 
 
 def split_counts(splits: NDArray[np.str_]) -> dict[str, int]:

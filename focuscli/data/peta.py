@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from focuscli.data.identity_file import ZS_PREFIX, identity_file, read_identity_splits
 from focuscli.data.labels_csv import SPLITS
 from focuscli.data.official import rare_attributes
 from focuscli.data.peta_files import LEFT_OUT, SUBSETS, LabelTexts, PetaFiles, find_peta, read_label_texts
@@ -20,6 +21,7 @@ from focuscli.errors import InputError, UsageError
 
 PUBLISHED_IMAGES = 19_000
 PUBLISHED_PARTS = {"train": 9_500, "val": 1_900, "test": 7_600}
+PUBLISHED_ZS = {"train": 11_241, "val": 3_826, "test": 3_933}
 IDENTITY_FRACTIONS = {"train": 0.5, "val": 0.1, "test": 0.4}  # the shares of the official partitions
 IDENTITY_SEED = 0
 SUBSET_FRACTIONS = {"train": 0.9, "val": 0.1}
@@ -75,7 +77,7 @@ def read_peta(source: Path, schema: AttributeSchema) -> Peta:
 
 
 def parse_split(split: str) -> tuple[str, int]:
-    """The kind of split ("official", "paper", "identity" or "subset") and the partition's number (0 but for the first).
+    """The kind of split ("official", "paper", "identity", "subset" or "zs") and the partition's number (0 but for the first).
 
     Raises:
         UsageError: none of them.
@@ -85,11 +87,15 @@ def parse_split(split: str) -> tuple[str, int]:
     if split.startswith("subset:"):
         left_out_subsets(split)
         return "subset", 0
+    if split.startswith(ZS_PREFIX):
+        identity_file(split)
+        return "zs", 0
     match = re.fullmatch(r"official(?::([0-4]))?", split)
     if match is None:
         raise UsageError(
             f'Unknown split "{split}".',
-            "There are: official:0 to official:4 (the default is official:0), identity, paper, subset:VIPeR,GRID.",
+            "There are: official:0 to official:4 (the default is official:0), identity, paper, subset:VIPeR,GRID, "
+            "zs:FILE.",
         )
     return "official", int(match[1] or 0)
 
@@ -119,7 +125,7 @@ def peta_splits(peta: Peta, split: str) -> tuple[NDArray[np.str_], dict[str, int
     "official:K": partition K of PETA.mat. "identity": 50, 10 and 40 % without a person in two of them. "paper": a
     reading of the FOCUS paper's sentence on PETA, which no official file fits: the test part of partition 0 (7,600) for
     training, its val part (1,900) for test, its train part (9,500) unused. "subset:VIPeR,GRID": these camera sites are
-    the test images, the other sites train and, with a tenth of their persons, val.
+    the test images, the other sites train and, with a tenth of their persons, val. "zs:FILE": PETA-ZS, see `identity_file`.
 
     Raises:
         UsageError: no such split. InputError: it needs PETA.mat and there is none.
@@ -132,6 +138,9 @@ def peta_splits(peta: Peta, split: str) -> tuple[NDArray[np.str_], dict[str, int
         splits = np.full(len(peta.persons), "test", dtype="U6")
         splits[~tested] = identity_split(peta.persons[~tested], SUBSET_FRACTIONS, IDENTITY_SEED)
         return splits, None
+    if kind == "zs":
+        numbered = [f"{number:05}.png" for number in range(1, len(peta.persons) + 1)]
+        return read_identity_splits(identity_file(split), numbered), PUBLISHED_ZS
     if peta.mat is None or number >= len(peta.mat.partitions):
         raise InputError(
             f"Split {split} is written in PETA.mat, and there is none in {peta.files.root} or beside it."
@@ -164,6 +173,10 @@ def peta_warnings(peta: Peta, splits: NDArray[np.str_], split: str, schema: Attr
         )
     if kind == "identity":
         warnings.append("This split is our own (no person in two parts): it compares with no published row.")
+    elif kind == "zs":
+        warnings.append(
+            "Splits from such a file were never run on a real one: compare the counts with the published ones."
+        )
     elif kind == "subset":
         warnings.append(
             "Test images come from camera sites that training never saw: this measures the shift between sites, and "

@@ -66,7 +66,7 @@ def prepare_peta(source: Path, out: Path, *, split: str = "official:0", **option
 
     Args:
         source: the folder with the ten subsets (or the one around it), or with images/00001.png and PETA.mat.
-        split: "official:0" to "official:4", "identity", "paper" or "subset:VIPeR,GRID", see `peta_splits`.
+        split: "official:0" to "official:4", "identity", "paper", "subset:VIPeR,GRID" or "zs:FILE", see `peta_splits`.
     """
     return prepare_official("peta", source, out, split=split, **options)
 

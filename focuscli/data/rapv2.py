@@ -1,115 +1,179 @@
-"""RAPv2's RAP_annotation.mat, by the structure that other projects' readers show. Never run on the real file."""
+"""RAPv2's official files: RAP_annotation.mat, which is another struct than RAPv1's, and the images of RAP_dataset.
+
+Written from the programs that read those files; never run on the real one, which is sent on request only. What the file
+itself says goes before what is known of it: which attributes are evaluated, their columns, the partitions.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from focuscli.data.attributes import Attribute, AttributeSchema, Group, normalise_phrase
 from focuscli.data.guess import guess_schema
+from focuscli.data.identity_file import ZS_PREFIX, identity_file, read_identity_splits
 from focuscli.data.mat import partition_parts, read_mat_file, strings
 from focuscli.data.official import Official, find_file, find_image_root, official_partition, rare_attributes
-from focuscli.data.schema import builtin_schema
+from focuscli.data.schema import UNCERTAIN, Attribute, AttributeSchema, Group, builtin_schema, normalise_phrase
 from focuscli.errors import InputError
 
 PARTS = {"train_index": "train", "val_index": "val", "test_index": "test"}
 PUBLISHED = {"train": 50_957, "val": 16_986, "test": 16_985}
+PUBLISHED_ZS = {"train": 17_062, "val": 4_628, "test": 4_928}
 EVALUATED = 54
-_Content = tuple[list[str], list[str], Any, list[int], list[dict[str, Any]]]
+ZS_LEFT_OUT = "Age46-60"  # RAP-ZS evaluates the other 53
+NEVER_RUN = "This reader was never run on the real file of RAPv2: compare the counts, and look at some images' labels."
+
+
+@dataclass(frozen=True, eq=False)
+class Rap2Mat:
+    """The content of RAPv2's RAP_annotation.mat for N images.
+
+    Attributes:
+        schema: the file's attributes, the evaluated ones first and in the file's order of them.
+        images: N names. labels: [N, A] int8 in schema order; 0, 1 or 2.
+        partitions: per partition the positions (from 0) of its train, val and test images.
+        notes: which columns were left out, and whose description is a guess.
+    """
+
+    schema: AttributeSchema
+    images: list[str]
+    labels: NDArray[np.int8]
+    partitions: tuple[dict[str, NDArray[np.int64]], ...]
+    notes: list[str]
 
 
 def read_rapv2(source: Path, *, split: str = "official:0", images: Path | None = None) -> Official:
     """Read RAP_annotation.mat: name, data, attribute, selected_attribute (from 1) and partition_attribute.
 
-    The schema is made from the file's names: RAPv1's declaration where RAPv1 has the name, else a guess. Columns beside the
-    evaluated ones are kept where they hold nothing but 0, 1 and 2.
-
     Args:
         source: the folder with RAP_annotation/ and RAP_dataset/, or the one of the .mat, or the file.
+        split: a partition of the file, or "zs:FILE" for RAP-ZS, see `identity_file`.
         images: the folder of the images; by default found beside.
 
     Raises:
         UsageError: no such split. InputError: not RAPv2, or damaged.
     """
-    number = official_partition(split, "RAPv2")
+    zs = split.startswith(ZS_PREFIX)
+    splits_file, number = (identity_file(split), 0) if zs else (None, official_partition(split, "RAPv2"))
     file = find_file(source, "RAP_annotation.mat", "RAPv2", ("RAP_annotation", "RAP2", "RAP2/RAP_annotation"))
-    found = read_mat_file(file, _parse, "Fetch RAP_annotation.mat again.")
-    names, attributes, table, selected, partitions = found
-    if number >= len(partitions):
-        raise InputError(f"{file} has {len(partitions)} partitions; {split} is not among them.")
-    others = [
-        column
-        for column in range(len(attributes))
-        if column not in selected and np.isin(table[:, column], (0, 1, 2)).all()
-    ]
-    columns = [*selected, *others]
-    schema = _schema([attributes[column] for column in columns], len(selected))
-    labels = table[:, columns].astype(np.int8)
-    splits = np.full(len(names), "unused", dtype="U6")
-    for part, split_name in PARTS.items():
-        splits[partitions[number][part]] = split_name
+    rap = read_mat_file(file, _parse, "Fetch RAP_annotation.mat of RAPv2 again.")
+    schema = rap.schema
+    if splits_file is not None:
+        splits = read_identity_splits(splits_file, rap.images)
+        schema = _without(schema, ZS_LEFT_OUT)
+    elif number >= len(rap.partitions):
+        raise InputError(f"{file} has {len(rap.partitions)} partitions; {split} is not among them.")
+    else:
+        splits = np.full(len(rap.images), "unused", dtype="U6")
+        for field, part in PARTS.items():
+            splits[rap.partitions[number][field]] = part
     near = (file.parent.parent / "RAP_dataset", file.parent / "RAP_dataset", file.parent.parent, file.parent)
-    root = images or find_image_root(near, names)
-    warnings = [
-        "This reader was never run on the real RAPv2 file: compare every count with the published ones first.",
-        "schema.toml is made from RAPv1's declarations and guesses; read it before you train.",
-        "Persons are not read, so whether test shows people of train is not checked.",
-    ]
-    if len(selected) != EVALUATED:
-        warnings.append(f"RAPv2 evaluates {EVALUATED} attributes; this file selects {len(selected)}.")
-    warnings += rare_attributes(schema, labels, splits)
-    notes = [f"{len(attributes) - len(columns)} columns hold other values than 0, 1 and 2 and are left out"]
-    persons = np.full(len(names), "", dtype=np.str_)
+    root = images or find_image_root(near, rap.images)
     return Official(
         schema,
         root.resolve(),
-        names,
+        rap.images,
         splits,
-        persons,
-        labels,
+        np.full(len(rap.images), "", dtype=np.str_),
+        rap.labels,
         split,
-        PUBLISHED,
-        warnings,
-        notes if len(columns) < len(attributes) else [],
+        PUBLISHED_ZS if zs else PUBLISHED,
+        _warnings(rap, schema, splits, zs=zs),
+        rap.notes,
         {"labels_from": file.name},
     )
 
 
-def _parse(variables: dict[str, Any]) -> _Content:
+def _warnings(rap: Rap2Mat, schema: AttributeSchema, splits: NDArray[np.str_], *, zs: bool) -> list[str]:
+    warnings = [NEVER_RUN]
+    count, wanted = len(schema.evaluated), EVALUATED - zs
+    if count != wanted:
+        warnings.append(f"{wanted} attributes should be evaluated; here are {count}. Published figures do not compare.")
+    uncertain = rap.labels == UNCERTAIN
+    if uncertain.any():
+        names = [schema.attributes[column].name for column in np.flatnonzero(uncertain.any(axis=0))]
+        warnings.append(
+            f"{int(uncertain.sum()):,} labels have the value 2 ({', '.join(names[:5])}), read as uncertain. They are masked; "
+            "--set data.uncertain=negative counts them as 0."
+        )
+    if not zs:
+        warnings.append("The five partitions overlap: never test on one what was trained on another.")
+        warnings.append("Persons are not read, so whether test shows people of train is not checked.")
+    return [*warnings, *rare_attributes(schema, rap.labels, splits)]
+
+
+def _parse(variables: dict[str, Any]) -> Rap2Mat:
     struct = variables["RAP_annotation"][0, 0]
     for field in ("name", "data", "attribute", "selected_attribute", "partition_attribute"):
         if field not in (struct.dtype.names or ()):
             raise ValueError(f"it has no field {field}; RAPv1's file is another one (focus prepare rapv1)")
-    names, attributes = strings(struct["name"]), strings(struct["attribute"])
-    table = np.asarray(struct["data"])
-    if table.shape != (len(names), len(attributes)):
+    images, names, table = strings(struct["name"]), strings(struct["attribute"]), np.asarray(struct["data"])
+    if table.shape != (len(images), len(names)):
         raise ValueError(
-            f"its data have shape {table.shape}, but it names {len(names):,} images and {len(attributes)} attributes"
+            f"its data have shape {table.shape}, but it names {len(images):,} images, {len(names)} columns"
         )
+    # Numbers of columns from 1, in an order that is not that of the columns.
     selected = (np.asarray(struct["selected_attribute"]).astype(np.int64).ravel() - 1).tolist()
-    if not selected or min(selected) < 0 or max(selected) >= len(attributes) or len(set(selected)) != len(selected):
-        raise ValueError("selected_attribute does not hold different numbers of its attributes, from 1")
-    if not np.isin(table[:, selected], (0, 1, 2)).all():
-        raise ValueError("it holds evaluated labels other than 0, 1 and 2")
+    if not selected or min(selected) < 0 or max(selected) >= len(names) or len(set(selected)) != len(selected):
+        raise ValueError("selected_attribute does not hold different numbers of its columns, from 1")
+    evaluated = [names[column] for column in selected]
+    known = {attribute.name for attribute in builtin_schema("rapv2").attributes}
+    # The file has 152 columns, of which some (boxes among them) are no attributes: unnamed ones are left alone.
+    extras = [name for name in names if name in known and name not in evaluated]
+    binary = {name: bool(np.isin(table[:, names.index(name)], (0, 1, UNCERTAIN)).all()) for name in evaluated + extras}
+    wrong = [name for name in evaluated if not binary[name]]
+    if wrong:
+        raise ValueError(f"{wrong[0]} is evaluated, but holds labels other than 0, 1 and 2")
+    kept = [*evaluated, *(name for name in extras if binary[name])]
+    schema, guessed = _schema(kept, len(evaluated))
+    notes = [f"left alone {len(names) - len(kept)} of the file's {len(names)} columns"]
+    if guessed:
+        notes.append(f"schema.toml guesses what {', '.join(guessed)} mean; read it before you train")
     entries = [entry[0, 0] for entry in np.asarray(struct["partition_attribute"]).ravel()]
-    parts = [partition_parts(entry, [*PARTS], number, len(names)) for number, entry in enumerate(entries)]
-    return names, attributes, table, selected, parts
-
-
-def _schema(names: list[str], evaluated: int) -> AttributeSchema:
-    """One attribute per name, the first `evaluated` of them evaluated."""
-    declared = {attribute.name: attribute for attribute in builtin_schema("rapv1").attributes}
-    attributes: list[Attribute] = []
-    taken = {normalise_phrase(declared[name].phrase) for name in names if name in declared}
-    for number, guessed in enumerate(guess_schema("rapv2", names).attributes):
-        attribute = declared.get(guessed.name, guessed)
-        phrase = attribute.phrase
-        if attribute is guessed and normalise_phrase(phrase) in taken:
-            phrase = f"{phrase} {number}"
-        attributes.append(attribute.model_copy(update={"phrase": phrase, "evaluated": number < evaluated}))
-    groups = tuple(Group(name=group) for group in dict.fromkeys(attribute.group for attribute in attributes))
-    return AttributeSchema(
-        name="rapv2", title="RAPv2, schema partly guessed", groups=groups, attributes=tuple(attributes)
+    return Rap2Mat(
+        schema,
+        images,
+        table[:, [names.index(name) for name in kept]].astype(np.int8),
+        tuple(partition_parts(entry, [*PARTS], number, len(images)) for number, entry in enumerate(entries)),
+        notes,
     )
+
+
+def _schema(names: list[str], evaluated: int) -> tuple[AttributeSchema, list[str]]:
+    """A schema of these attributes, the first `evaluated` of them evaluated, and which of them are guessed.
+
+    An attribute is described as in rapv2.toml, else as in rapv1.toml, else by a guess from its name.
+    """
+    own = builtin_schema("rapv2")
+    declared = {attribute.name: attribute for attribute in (*builtin_schema("rapv1").attributes, *own.attributes)}
+    guesses = {attribute.name: attribute for attribute in guess_schema(own.name, names).attributes}
+    attributes: list[Attribute] = []
+    taken: set[str] = {normalise_phrase(declared[name].phrase) for name in names if name in declared}
+    for number, name in enumerate(names):
+        attribute = declared.get(name) or guesses[name]
+        if name not in declared and normalise_phrase(attribute.phrase) in taken:
+            attribute = attribute.model_copy(update={"phrase": f"{attribute.phrase} {number}"})
+        attributes.append(attribute.model_copy(update={"evaluated": number < evaluated}))
+    return _with_attributes(own, attributes), [name for name in names if name not in declared]
+
+
+def _without(schema: AttributeSchema, name: str) -> AttributeSchema:
+    """The schema with one attribute outside the evaluation."""
+    changed = {True: {"evaluated": False}, False: {}}
+    return _with_attributes(schema, [a.model_copy(update=changed[a.name == name]) for a in schema.attributes])
+
+
+def _with_attributes(schema: AttributeSchema, attributes: list[Attribute]) -> AttributeSchema:
+    """The schema with other attributes: with a group for each, and complements only where something is evaluated."""
+    evaluated = {attribute.group for attribute in attributes if attribute.evaluated}
+    groups = {group.name: group for group in schema.groups}
+    for name in dict.fromkeys(attribute.group for attribute in attributes):
+        groups.setdefault(name, Group(name=name))
+    fitting = [
+        group if group.name in evaluated else group.model_copy(update={"complements": ()}) for group in groups.values()
+    ]
+    return AttributeSchema.model_validate({**dict(schema), "groups": tuple(fitting), "attributes": tuple(attributes)})

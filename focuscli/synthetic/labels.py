@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from focuscli.synthetic.palette import LOWER_COLOURS, UPPER_COLOURS
+from focuscli.synthetic.palette import GREY_HAIR, HAIR, LOWER_COLOURS, UPPER_COLOURS
 from focuscli.synthetic.person import Person
 
 
@@ -45,4 +45,30 @@ def labels_of(person: Person) -> dict[str, int]:
     }
     true |= {f"Upper{name}": person.upper_colour == name for name in UPPER_COLOURS}
     true |= {f"Lower{name}": person.lower_colour == name for name in LOWER_COLOURS}
+    return {name: int(value) for name, value in true.items()}
+
+
+_HAIR_NAMES = ("Black", "Brown", "Brown", "Brown", "Yellow", "Red")  # of palette.HAIR
+_SLIM, _STOUT = 0.93, 1.07
+
+
+def details_of(person: Person) -> dict[str, int]:
+    """What else can be seen in a picture and has no label of its own: name -> 0 or 1, for other datasets' attributes."""
+    front, back = person.view == "front", person.view == "back"
+    bald = person.hair == "bald"
+    hair = "Grey" if person.hair_rgb in GREY_HAIR else _HAIR_NAMES[HAIR.index(person.hair_rgb)]
+    true = {
+        "Bald": bald and not person.hat,
+        "Slim": person.build < _SLIM,
+        "Stout": person.build > _STOUT,
+        "Sunglasses": person.glasses == "sun" and not back,
+        "Sweater": person.long_sleeve and not person.coat and person.lower != "dress",
+        "Skirt": person.lower == "skirt",
+        "Dress": person.lower == "dress",
+        "Box": person.object in ("box", "parcel") and not back,
+        "Folder": person.object == "folder" and not back,
+        "FacingLeft": not front and not back and person.yaw < 0,
+        "FacingRight": not front and not back and person.yaw > 0,
+    }
+    true |= {f"{name}Hair": name == hair and not bald for name in ("Grey", *_HAIR_NAMES)}
     return {name: int(value) for name, value in true.items()}

@@ -254,14 +254,17 @@ def test_datasets_none_prepared() -> None:
 
 def test_datasets_sound_unreadable_and_without_images(coloured_dataset: Path, tmp_path: Path) -> None:
     schema = (coloured_dataset / "schema.toml").read_text()
-    for name in ("sound", "unreadable", "detached", "unlabelled"):
+    for name in ("sound", "unreadable", "detached", "unlabelled", "bare", "damaged"):
         folder = paths.datasets_dir() / name
         folder.mkdir(parents=True)
         (folder / "schema.toml").write_text(schema)
         (folder / "labels.csv").write_text("image,split,person\n")
     (paths.datasets_dir() / "unreadable" / "schema.toml").write_text("name = ")
-    detached = paths.datasets_dir() / "detached" / "schema.toml"
-    detached.write_text(schema.replace(str(coloured_dataset.parent / "images"), str(tmp_path / "gone")))
+    for name in ("detached", "bare"):
+        nowhere = schema.replace(str(coloured_dataset.parent / "images"), str(tmp_path / "gone"))
+        (paths.datasets_dir() / name / "schema.toml").write_text(nowhere)
+    (paths.datasets_dir() / "bare" / "prepare.json").write_text('{"labels_only": true}')
+    (paths.datasets_dir() / "damaged" / "prepare.json").write_text("{")
     (paths.datasets_dir() / "unlabelled" / "labels.csv").unlink()
 
     found = {check.name: check for check in doctor.check_datasets()}
@@ -270,7 +273,10 @@ def test_datasets_sound_unreadable_and_without_images(coloured_dataset: Path, tm
         "dataset unreadable": "failed",
         "dataset detached": "failed",
         "dataset unlabelled": "failed",
+        "dataset bare": "ok",
+        "dataset damaged": "failed",
     }
+    assert found["dataset bare"].detail.endswith("labels only")
     assert str(tmp_path / "gone") in found["dataset detached"].detail
     assert "labels.csv" in found["dataset unlabelled"].detail
 

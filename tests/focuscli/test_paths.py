@@ -94,7 +94,7 @@ def test_known_dataset_that_is_not_prepared_names_the_command(name: str, command
     assert caught.value.exit_code == 3
 
 
-@pytest.mark.parametrize(("typed", "meant"), [("rapv2", "rapv1"), ("pet", "peta"), ("my_shop", "my_shops")])
+@pytest.mark.parametrize(("typed", "meant"), [("rapv4", "rapv2"), ("pet", "peta"), ("my_shop", "my_shops")])
 def test_close_dataset_names_are_proposed(typed: str, meant: str) -> None:
     make_dataset(paths.datasets_dir() / "my_shops")
     with pytest.raises(InputError, match=f'Unknown dataset "{typed}"') as caught:

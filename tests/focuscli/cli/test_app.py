@@ -131,12 +131,12 @@ def test_a_table_shows_brackets_and_backslashes_as_they_are(capsys):
 
 
 def test_an_error_is_two_lines_on_stderr_and_nothing_on_stdout(focus):
-    outcome = focus("train", "--dataset", "rapv2")
+    outcome = focus("train", "--dataset", "rapv4")
     assert outcome.code == 3
     assert outcome.stdout == ""
     assert outcome.stderr.splitlines() == [
-        'error: Unknown dataset "rapv2". Known: pa100k, peta, rapv1, synthetic, or a prepared folder.',
-        "hint:  Did you mean rapv1?",
+        'error: Unknown dataset "rapv4". Known: pa100k, peta, rapv1, rapv2, synthetic, or a prepared folder.',
+        "hint:  Did you mean rapv2?",
     ]
 
 

@@ -128,6 +128,22 @@ def without_images(folder, *, declared: bool):
         (folder / "prepare.json").write_text(json.dumps({**info, "labels_only": True}))
 
 
+def test_targets_of_labels_alone_need_no_model(focus, make_target, tmp_path, monkeypatch):
+    monkeypatch.setenv("FOCUS_RUNS", str(tmp_path / "none"))
+    bare = make_target(schema(("red hat", "head"), ("scarf", "head"), name="bare"), "bare")
+    pictured = make_target(schema(("cap", "head")), "pictured")
+    without_images(bare, declared=True)
+    outcome = focus("eval", "--open-domain", "--target", bare, "--json")
+    assert outcome.code == 0, outcome.stderr
+    report = outcome.json["reports"][0]
+    assert report["source"] is None
+    assert 0 < report["chance"]["mean"]["R@1"] <= report["blind"]["mean"]["R@1"]
+    for targets in (["--target", bare, "--target", pictured], []):
+        refused = focus("eval", "--open-domain", *targets)
+        assert refused.code == 4
+        assert "No trained model" in refused.stderr
+
+
 def test_a_target_of_labels_alone_has_chance_and_blind_and_needs_no_row(focus, trained_run, make_target):
     declared = schema(("red hat", "head"), ("scarf", "head"), name="bare")
     bare, good = make_target(declared, "bare"), make_target(schema(("cap", "head")), "good")
