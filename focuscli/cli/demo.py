@@ -21,9 +21,10 @@ def demo_command(
     import os
     import shutil
 
-    # Must be set before torch is imported. Two threads that spin while they wait for each other train a little faster on
-    # an idle machine (136 against 112 images/s), but far slower (31 against 85) when something else runs beside.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Must be set before torch is imported. OpenMP's threads spin while they wait for each other; where something else needs
+    # the cores too, that stalls them (31 to 147 images/s were seen with its own 300,000 rounds). With 1,000 rounds, its choice
+    # for more threads than cores, it was 78 to 99; without any, 44 to 112.
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
     from focuscli.demo import HOME_STYLE, OTHER_STYLE, Demo
     from focuscli.errors import InputError
