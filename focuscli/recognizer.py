@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from clip_impl import CLIP
-from focuscli.config import RunConfig, build_config
+from focuscli.config import RunConfig
 from focuscli.data.images import load_image
 from focuscli.data.loader import normalise, resize_crop, to_unit
 from focuscli.data.places import Place, place_words
@@ -23,10 +23,10 @@ from focuscli.data.schema import AttributeSchema, Text, normalise_phrase
 from focuscli.engine.checkpoint import Checkpoint, load_strictly, read_checkpoint
 from focuscli.engine.device import autocast, resolve_device
 from focuscli.engine.scoring import score_files
-from focuscli.engine.setup import clip_shape_from_json, load_clip
+from focuscli.engine.setup import clip_shape_from_json
 from focuscli.engine.thresholds import Thresholds
 from focuscli.errors import InputError, UsageError
-from focuscli.methods import ZERO_SHOT, method_class, method_entry
+from focuscli.methods import ZERO_SHOT, method_class
 from focuscli.methods.base import Method
 from focuscli.paths import resolve_checkpoint
 
@@ -99,48 +99,6 @@ class Recognizer:
             return cls(model, checkpoint, target, precision)
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"Checkpoint {checkpoint.folder} is damaged: state.json: {error!r}.") from error
-
-    @classmethod
-    def from_clip(
-        cls,
-        weights: Path,
-        schema: AttributeSchema,
-        *,
-        folder: Path = Path(ZERO_SHOT),
-        device: str = "auto",
-        precision: str = "auto",
-    ) -> Recognizer:
-        """CLIP as it is: the class token against plain phrases, nothing trained, no threshold yet (`with_thresholds`).
-
-        Args:
-            weights: a CLIP weight file. schema: whose attributes are asked for by default.
-            folder: stands for the checkpoint in outputs.
-
-        Raises:
-            RequirementError: no such device. InputError: the weights cannot be used.
-        """
-        entry = method_entry(ZERO_SHOT)
-        config = build_config(
-            [("method clip", {**entry.changes, "model": {**entry.changes["model"], "method": ZERO_SHOT}})]
-        )[0]
-        clip, origin = load_clip(weights)
-        vision = clip.config.vision
-        shape = {"image_size": vision.image_size, "patch": vision.patch_size, "partitions": 1}
-        config = config.model_copy(update={"model": config.model.model_copy(update=shape)})
-        texts = schema.texts(complements=False)
-        model = method_class(ZERO_SHOT)(clip, config.model, texts)
-        state = {
-            "config": config.model_dump(mode="json"),
-            "schema": schema.model_dump(mode="json"),
-            "thresholds": {},
-            "global_threshold": math.nan,
-            "threshold_source": "",
-            "weights": origin,
-            "data": {"fingerprint": "", "name": "nothing", "train_images": 0, "train_split": "zero-shot"},
-        }
-        recognizer = cls(model, Checkpoint(folder, state), resolve_device(device), precision)
-        recognizer.trained_on = "nothing (CLIP as it is)"
-        return recognizer
 
     def with_thresholds(self, thresholds: Thresholds) -> Recognizer:
         """The same model with other thresholds."""

@@ -33,13 +33,14 @@ class ModelPlace:
         Raises:
             InputError: damaged. RequirementError: no such device.
         """
-        from focuscli.recognizer import Recognizer
-
         if self.weights is None:
+            from focuscli.recognizer import Recognizer
+
             return Recognizer.from_checkpoint(self.folder, device=device or "auto", precision=precision or "auto")
         from focuscli.data.schema import builtin_schema
+        from focuscli.engine.zero_shot import clip_recognizer
 
-        return Recognizer.from_clip(
+        return clip_recognizer(
             self.weights,
             schema or builtin_schema("synthetic"),
             folder=self.folder,

@@ -134,38 +134,29 @@ def pa100k_command(
     _official("pa100k", source, out, force, dry_run, on_bad_image, images=images, missing=missing)
 
 
-@prepare.command("rapv1")
-def rapv1_command(
-    source: Annotated[Path, typer.Argument(help="RAPv1 as downloaded: RAP_annotation and RAP_dataset.")],
-    out: OutOpt = None,
-    split: Annotated[str, typer.Option(help="official:0 to official:4.")] = "official:0",
-    images: ImagesOpt = None,
-    allow_missing: AllowMissingOpt = False,
-    labels_only: LabelsOnlyOpt = False,
-    force: ForceOpt = False,
-    dry_run: DryRunOpt = False,
-    on_bad_image: OnBadImageOpt = OnBadImage.error,
-) -> None:
-    """RAPv1 (41,585 images, 92 attributes, 51 evaluated)."""
-    missing = _missing(allow_missing, labels_only)
-    _official("rapv1", source, out, force, dry_run, on_bad_image, split=split, images=images, missing=missing)
+def _register_rap(name: str, about: str) -> None:
+    """The two RAP data sets differ in their files, not in what can be asked for."""
+
+    @prepare.command(name, help=about)
+    def rap_command(
+        source: Annotated[Path, typer.Argument(help="RAP as downloaded: RAP_annotation and RAP_dataset.")],
+        out: OutOpt = None,
+        split: Annotated[
+            str, typer.Option(help="official:0 to official:4; of RAPv2 also zs:FILE (RAP-ZS).")
+        ] = "official:0",
+        images: ImagesOpt = None,
+        allow_missing: AllowMissingOpt = False,
+        labels_only: LabelsOnlyOpt = False,
+        force: ForceOpt = False,
+        dry_run: DryRunOpt = False,
+        on_bad_image: OnBadImageOpt = OnBadImage.error,
+    ) -> None:
+        missing = _missing(allow_missing, labels_only)
+        _official(name, source, out, force, dry_run, on_bad_image, split=split, images=images, missing=missing)
 
 
-@prepare.command("rapv2")
-def rapv2_command(
-    source: Annotated[Path, typer.Argument(help="RAPv2 as downloaded: RAP_annotation and RAP_dataset.")],
-    out: OutOpt = None,
-    split: Annotated[str, typer.Option(help="official:0 to official:4, or zs:FILE (RAP-ZS).")] = "official:0",
-    images: ImagesOpt = None,
-    allow_missing: AllowMissingOpt = False,
-    labels_only: LabelsOnlyOpt = False,
-    force: ForceOpt = False,
-    dry_run: DryRunOpt = False,
-    on_bad_image: OnBadImageOpt = OnBadImage.error,
-) -> None:
-    """RAPv2 (84,928 images, 54 evaluated attributes); never run on the real file."""
-    missing = _missing(allow_missing, labels_only)
-    _official("rapv2", source, out, force, dry_run, on_bad_image, split=split, images=images, missing=missing)
+_register_rap("rapv1", "RAPv1 (41,585 images, 92 attributes, 51 evaluated).")
+_register_rap("rapv2", "RAPv2 (84,928 images, 54 evaluated attributes); never run on the real file.")
 
 
 @prepare.command("csv")

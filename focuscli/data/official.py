@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -75,6 +75,31 @@ def find_file(source: Path, name: str, dataset: str, folders: Sequence[str] = ()
         f"{source} is no {dataset} download: {name} is neither in it nor in {', '.join(folders) or 'a subfolder'}.",
         f"Name the folder that holds {name}, as downloaded.",
     )
+
+
+def partition_splits(
+    partitions: Sequence[Mapping[str, NDArray[np.int64]]], number: int, parts: Mapping[str, str], count: int, file: Path
+) -> NDArray[np.str_]:
+    """The split of each of `count` images in one of a file's partitions; "unused" for those in none of its parts.
+
+    Args:
+        partitions: positions (from 0) per part. parts: the file's name of a part -> the split's name.
+
+    Raises:
+        InputError: the file has no partition of that number.
+    """
+    if number >= len(partitions):
+        raise InputError(f"{file} has {len(partitions)} partitions; official:{number} is not among them.")
+    splits = np.full(count, "unused", dtype="U6")
+    for part, split in parts.items():
+        splits[partitions[number][part]] = split
+    return splits
+
+
+def find_rap_images(file: Path, images: Sequence[str]) -> Path:
+    """The folder of RAP's images: RAP_dataset beside the annotation or its folder, or one of these two."""
+    above, here = file.parent.parent, file.parent
+    return find_image_root((above / "RAP_dataset", here / "RAP_dataset", above, here), images)
 
 
 def find_image_root(places: Sequence[Path], images: Sequence[str]) -> Path:

@@ -10,10 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from focuscli.data.mat import partition_parts, read_mat_file, strings
-from focuscli.data.official import Official, find_file, find_image_root, official_partition, rare_attributes
+from focuscli.data.official import (
+    Official,
+    find_file,
+    find_rap_images,
+    official_partition,
+    partition_splits,
+    rare_attributes,
+)
 from focuscli.data.schema import UNCERTAIN, AttributeSchema, builtin_schema
 from focuscli.data.splits import shared_persons
-from focuscli.errors import InputError
 
 PARTS = {"train_index": "train", "test_index": "test"}
 PUBLISHED = {"train": 33_268, "test": 8_317}
@@ -50,13 +56,8 @@ def read_rapv1(source: Path, *, split: str = "official:0", images: Path | None =
     schema = builtin_schema("rapv1")
     file = find_file(source, "RAP_annotation.mat", "RAPv1", ("RAP_annotation", "RAP", "RAP/RAP_annotation"))
     rap = read_mat_file(file, lambda variables: _parse(variables, schema), "Fetch RAP_annotation.mat again.")
-    if number >= len(rap.partitions):
-        raise InputError(f"{file} has {len(rap.partitions)} partitions; {split} is not among them.")
-    splits = np.full(len(rap.images), "unused", dtype="U6")
-    for field, part in PARTS.items():
-        splits[rap.partitions[number][field]] = part
-    near = (file.parent.parent / "RAP_dataset", file.parent / "RAP_dataset", file.parent.parent, file.parent)
-    root = images or find_image_root(near, rap.images)
+    splits = partition_splits(rap.partitions, number, PARTS, len(rap.images), file)
+    root = images or find_rap_images(file, rap.images)
     return Official(
         schema,
         root.resolve(),

@@ -16,9 +16,15 @@ from numpy.typing import NDArray
 from focuscli.data.guess import guess_schema
 from focuscli.data.identity_file import ZS_PREFIX, identity_file, read_identity_splits
 from focuscli.data.mat import partition_parts, read_mat_file, strings
-from focuscli.data.official import Official, find_file, find_image_root, official_partition, rare_attributes
+from focuscli.data.official import (
+    Official,
+    find_file,
+    find_rap_images,
+    official_partition,
+    partition_splits,
+    rare_attributes,
+)
 from focuscli.data.schema import UNCERTAIN, Attribute, AttributeSchema, Group, builtin_schema, normalise_phrase
-from focuscli.errors import InputError
 
 PARTS = {"train_index": "train", "val_index": "val", "test_index": "test"}
 PUBLISHED = {"train": 50_957, "val": 16_986, "test": 16_985}
@@ -65,14 +71,9 @@ def read_rapv2(source: Path, *, split: str = "official:0", images: Path | None =
     if splits_file is not None:
         splits = read_identity_splits(splits_file, rap.images)
         schema = _without(schema, ZS_LEFT_OUT)
-    elif number >= len(rap.partitions):
-        raise InputError(f"{file} has {len(rap.partitions)} partitions; {split} is not among them.")
     else:
-        splits = np.full(len(rap.images), "unused", dtype="U6")
-        for field, part in PARTS.items():
-            splits[rap.partitions[number][field]] = part
-    near = (file.parent.parent / "RAP_dataset", file.parent / "RAP_dataset", file.parent.parent, file.parent)
-    root = images or find_image_root(near, rap.images)
+        splits = partition_splits(rap.partitions, number, PARTS, len(rap.images), file)
+    root = images or find_rap_images(file, rap.images)
     return Official(
         schema,
         root.resolve(),

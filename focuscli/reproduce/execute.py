@@ -19,6 +19,7 @@ from focuscli.engine.evaluate import ThresholdMode, evaluate
 from focuscli.engine.open_domain import OpenDomainReport, evaluate_open_domain
 from focuscli.engine.open_target import open_target
 from focuscli.engine.setup import weights_origin
+from focuscli.engine.zero_shot import clip_recognizer
 from focuscli.errors import InputError
 from focuscli.files import write_json
 from focuscli.protocols import protocol_named
@@ -197,7 +198,7 @@ def _open(run: PlannedRun, folder: Path, place: Place) -> Recognizer:
         return Recognizer.from_checkpoint(folder, device=place.device, precision=place.precision)
     assert place.weights is not None, "a plan from scratch leaves CLIP out"
     schema = builtin_schema("synthetic")  # any: the texts of a test are the target's
-    return Recognizer.from_clip(place.weights, schema, folder=folder, device=place.device, precision=place.precision)
+    return clip_recognizer(place.weights, schema, folder=folder, device=place.device, precision=place.precision)
 
 
 def _checkpoint_name(run: PlannedRun, folder: Path, origin: str) -> str:
