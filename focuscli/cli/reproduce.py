@@ -16,7 +16,7 @@ from focuscli.cli.options import DeviceOpt, DryRunOpt, PrecisionOpt
 from focuscli.cli.train import open_run, train_to_end, weights_file
 from focuscli.errors import InputError, Interrupted, RequirementError, UsageError
 from focuscli.reproduce.plan import PROTOCOLS, Plan, PlannedRun, ProtocolName, Settings, make_plan
-from focuscli.reproduce.published import Table, read_table
+from focuscli.reproduce.published import Table, moved, read_table
 from focuscli.reproduce.reductions import reductions
 
 if TYPE_CHECKING:
@@ -72,6 +72,8 @@ def reproduce_command(
     published = read_table(table)
     layers = _layers(config, model, weights, budget, device, precision, set_ or [])
     places = _places(datasets)
+    if len(places) == 1 and not set(places) & set(published.datasets):
+        published = moved(published, *places)
     settings = Settings(layers, _seeds(seeds), _protocol(protocol), tuple(_split(methods)), tuple(places))
     make_plan(published, {}, settings)  # refuses unknown names and settings before a dataset is read
     configuration.build_config(configuration.stacked(layers))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 from typing import Any, Literal
@@ -106,6 +106,26 @@ def read_table(name: str) -> Table:
         tuple(_row(row, data["kind"], tuple(data["figures"])) for row in data["rows"]),
         tuple(data["notes"]),
     )
+
+
+def moved(table: Table, dataset: str) -> Table:
+    """The rows of a closed-set table about one dataset, asked of another one, for which nothing is published.
+
+    Raises:
+        UsageError: the table is about several datasets, or the paper never uses that one.
+    """
+    if len(table.datasets) != 1 or table.kind != "closed":
+        raise UsageError(f"{table.name} has no row of dataset {dataset}.", f"It has: {', '.join(table.datasets)}.")
+    if dataset not in official():
+        raise UsageError(f'Unknown dataset "{dataset}".', f"Known: {', '.join(official())}.")
+
+    def empty(cell: Cell) -> Cell:
+        return Cell(dataset, cell.figure, None)
+
+    rows = tuple(replace(row, dataset=dataset, cells=tuple(empty(cell) for cell in row.cells)) for row in table.rows)
+    note = f"The paper prints this table for {official()[table.datasets[0]].title} alone; its rows are asked of {official()[dataset].title} here."
+    title = f"{table.title}, its rows on {official()[dataset].title}"
+    return replace(table, title=title, rows=rows, notes=(note,))
 
 
 @cache

@@ -8,7 +8,7 @@ import pytest
 
 from focuscli.errors import UsageError
 from focuscli.methods import METHODS
-from focuscli.reproduce.published import TABLES, fitting_definition, official, read_table
+from focuscli.reproduce.published import TABLES, fitting_definition, moved, official, read_table
 
 
 def cells(name):
@@ -111,3 +111,21 @@ def test_official_counts():
     assert sum(official()["peta"].counts.values()) == 19000
     assert sum(official()["pa100k"].counts.values()) == 100000
     assert sum(official()["rapv1"].counts.values()) == 41585
+
+
+def test_the_ladder_of_table_3_moves_to_another_dataset_without_its_published_values():
+    table = read_table("table3")
+    there = moved(table, "peta")
+    assert there.datasets == ("peta",)
+    assert [(row.paper, row.method, row.without) for row in there.rows] == [
+        (row.paper, row.method, row.without) for row in table.rows
+    ]
+    assert all(cell.value is None and cell.gain is None for row in there.rows for cell in row.cells)
+    assert "PETA" in there.title
+    assert read_table("table3").datasets == ("pa100k",)
+
+
+@pytest.mark.parametrize(("name", "dataset"), [("table1", "peta2"), ("table2", "peta"), ("table3", "peta2")])
+def test_what_cannot_move_is_refused(name, dataset):
+    with pytest.raises(UsageError):
+        moved(read_table(name), dataset)
