@@ -123,8 +123,9 @@ def moved(table: Table, dataset: str) -> Table:
         return Cell(dataset, cell.figure, None)
 
     rows = tuple(replace(row, dataset=dataset, cells=tuple(empty(cell) for cell in row.cells)) for row in table.rows)
-    note = f"The paper prints this table for {official()[table.datasets[0]].title} alone; its rows are asked of {official()[dataset].title} here."
-    title = f"{table.title}, its rows on {official()[dataset].title}"
+    here, paper = official()[dataset].title, official()[table.datasets[0]].title
+    note = f"The paper prints this table for {paper} alone; its rows are asked of {here} here."
+    title = f"{table.title}, its rows on {here}"
     return replace(table, title=title, rows=rows, notes=(note,))
 
 
