@@ -60,12 +60,11 @@ class FocusModel(Method):
         if self.mix_tokens is not None:
             prefix = self.mix_tokens.tokens
             mask = self.mix_tokens.attention_mask(grid[0] * grid[1], images.device)
-        tokens = vision.forward_tokens(images, prefix, mask, attention_layers=attention_layers)
-        mixed = tokens.class_token[:, None] if prefix is None else tokens.prefix
+        read = vision.read_tokens(images, prefix, mask, attention_layers=attention_layers)
         attention = None
-        if tokens.attention:
-            attention = mean_patch_attention(tokens.attention, slice(0, mixed.shape[1]), grid)
-        return ImageFeatures(vision.project(mixed), attention)
+        if read.attention:
+            attention = mean_patch_attention(read.attention, slice(0, read.tokens.shape[1]), grid)
+        return ImageFeatures(vision.project(read.tokens), attention)
 
     def encode_texts(self, texts: Sequence[Text] | None = None) -> Tensor:
         """Text features T [Z, D]; without an argument those of the training texts."""
