@@ -103,7 +103,8 @@ class FocusModel(Method):
         if weights.lsim:
             losses["lsim"] = mix_diversity_loss(features.mix, eps=weights.eps)
         if weights.racl:
-            losses["racl"] = region_contrastive_loss(output.attention_maps, context.blocks, eps=weights.eps)
+            maps = output.attention_maps.mean(dim=0) if weights.racl_over == "batch" else output.attention_maps
+            losses["racl"] = region_contrastive_loss(maps, context.blocks, eps=weights.eps)
         ramp = min(1.0, context.progress / weights.racl_ramp) if weights.racl_ramp else 1.0
         total = weights.v2t * v2t + weights.t2v * t2v
         total = total + weights.lsim * losses["lsim"] + ramp * weights.racl * losses["racl"]
