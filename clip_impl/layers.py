@@ -42,7 +42,6 @@ class Attention(nn.Module):
         mask: Tensor | None = None,
         *,
         causal: bool = False,
-        readers: int = 0,
         rows: slice | None = None,
         need_weights: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
@@ -52,9 +51,7 @@ class Attention(nn.Module):
             x: [B, T, W].
             mask: boolean [T, T], True where the row may attend to the column; None for everywhere.
             causal: only to itself and earlier positions (not together with a mask).
-            readers: so many leading tokens only read: nobody attends to them, they attend to the others where `mask`,
-                then [readers, T - readers], is True, and the others to each other everywhere.
-            rows: the tokens whose output is wanted, R of them; with `readers` some or all of these. None: all tokens.
+            rows: the tokens whose output is wanted, R of them (not together with `causal`). None: all tokens.
             need_weights: also return the attention weights [B, heads, R, T]; slower, same output to rounding.
         """
         width = x.shape[-1]
@@ -66,11 +63,13 @@ class Attention(nn.Module):
             key, value = self._split(F.linear(x, self.in_proj_weight[width:], self.in_proj_bias[width:]), 2)
         weights = None
         if need_weights:
-            attended, weights = _explicit_attention(
-                query, key, value, _whole_mask(x.shape[1], mask, causal, readers), rows
-            )
-        elif readers:
-            attended = _reader_attention(query, key, value, mask, readers, rows)
+            if causal:
+                mask = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool, device=x.device).tril()
+            scores = query @ key.mT * query.shape[-1] ** -0.5
+            if mask is not None:
+                scores = scores.masked_fill(~(mask if rows is None else mask[rows]), -torch.inf)
+            weights = scores.softmax(dim=-1)
+            attended = weights.to(value.dtype) @ value
         else:
             mask = mask if mask is None or rows is None else mask[rows]
             attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=causal)
@@ -79,44 +78,6 @@ class Attention(nn.Module):
     def _split(self, projected: Tensor, parts: int) -> Tensor:
         """[B, T, parts * W] -> [parts, B, heads, T, W / heads]."""
         return projected.unflatten(-1, (parts, self.heads, -1)).permute(2, 0, 3, 1, 4)
-
-
-def _reader_attention(
-    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, readers: int, rows: slice | None
-) -> Tensor:
-    """Readers and the others in two calls, so that the many others need no mask (and fused kernels that take none run)."""
-    key, value = key[:, :, readers:], value[:, :, readers:]
-    if rows is not None:
-        mask = mask if mask is None else mask[rows]
-        return F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-    reading = F.scaled_dot_product_attention(query[:, :, :readers], key, value, attn_mask=mask)
-    others = F.scaled_dot_product_attention(query[:, :, readers:], key, value)
-    # Joined as [B, T, heads, W / heads], the order in memory that the caller wants.
-    return torch.cat([reading.transpose(1, 2), others.transpose(1, 2)], dim=1).transpose(1, 2)
-
-
-def _whole_mask(length: int, mask: Tensor | None, causal: bool, readers: int) -> Tensor | None:
-    """The mask [T, T] behind `Attention.forward`'s three ways to say it; None for everywhere."""
-    if causal:
-        return torch.ones(length, length, dtype=torch.bool).tril()
-    if not readers:
-        return mask
-    whole = torch.zeros(length, length, dtype=torch.bool)
-    whole[:, readers:] = True
-    if mask is not None:
-        whole[:readers, readers:] = mask
-    return whole
-
-
-def _explicit_attention(
-    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, rows: slice | None
-) -> tuple[Tensor, Tensor]:
-    """The attention with its weights [B, heads, R, T] written out."""
-    scores = query @ key.mT * query.shape[-1] ** -0.5
-    if mask is not None:
-        scores = scores.masked_fill(~(mask if rows is None else mask[rows]).to(scores.device), -torch.inf)
-    weights = scores.softmax(dim=-1)
-    return weights.to(value.dtype) @ value, weights
 
 
 class MLP(nn.Module):
@@ -154,14 +115,11 @@ class ResidualAttentionBlock(nn.Module):
         x: Tensor,
         mask: Tensor | None = None,
         causal: bool = False,
-        readers: int = 0,
         rows: slice | None = None,
         need_weights: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
         """See `Attention.forward`; [B, R, W] where only some `rows` are wanted."""
-        attended, weights = self.attn(
-            self.ln_1(x), mask, causal=causal, readers=readers, rows=rows, need_weights=need_weights
-        )
+        attended, weights = self.attn(self.ln_1(x), mask, causal=causal, rows=rows, need_weights=need_weights)
         x = (x if rows is None else x[:, rows]) + attended
         return x + self.mlp(self.ln_2(x)), weights
 
@@ -182,11 +140,10 @@ class Transformer(nn.Module):
         mask: Tensor | None = None,
         *,
         causal: bool = False,
-        readers: int = 0,
         rows: slice | None = None,
         attention_layers: int = 0,
     ) -> tuple[Tensor, list[Tensor]]:
-        """Run all blocks; `mask`, `causal` and `readers` as `Attention.forward` has them.
+        """Run all blocks; `mask` and `causal` as `Attention.forward` has them.
 
         Args:
             x: [B, T, W].
@@ -201,9 +158,9 @@ class Transformer(nn.Module):
             need_weights = index >= self.layers - attention_layers
             last = rows if index == self.layers - 1 else None
             if self.gradient_checkpointing and self.training and torch.is_grad_enabled():
-                x, weights = checkpoint(block, x, mask, causal, readers, last, need_weights, use_reentrant=False)
+                x, weights = checkpoint(block, x, mask, causal, last, need_weights, use_reentrant=False)
             else:
-                x, weights = block(x, mask, causal, readers, last, need_weights)
+                x, weights = block(x, mask, causal, last, need_weights)
             if weights is not None:
                 collected.append(weights)
         return x, collected

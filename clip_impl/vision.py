@@ -105,9 +105,7 @@ class VisionTransformer(nn.Module):
         Args:
             images: [B, 3, H, W].
             prefix_tokens: [P, W], put before the class token, after the positional embedding and before `ln_pre`.
-            attention_mask: boolean [T, T] with T = P + 1 + S, True where the row may attend to the column; or
-                [P, 1 + S] for prefix tokens that only read: nobody attends to them, class token and patches attend to
-                each other.
+            attention_mask: boolean [T, T] with T = P + 1 + S, True where the row may attend to the column.
             attention_layers: of how many last layers to keep the attention weights.
 
         Raises:
@@ -151,14 +149,9 @@ class VisionTransformer(nn.Module):
         tokens = torch.cat([self.class_embedding.to(patches.dtype).expand(batch, 1, width), patches], dim=1)
         position = resample_positional_embedding(self.positional_embedding, self.config.grid, (height, across))
         tokens = tokens + position.to(tokens.dtype)
-        readers = 0
         if prefix_tokens is not None:
-            if mask is not None and mask.shape == (len(prefix_tokens), tokens.shape[1]):
-                readers = len(prefix_tokens)
             tokens = torch.cat([prefix_tokens.to(tokens.dtype).expand(batch, -1, -1), tokens], dim=1)
-        tokens, attention = self.transformer(
-            self.ln_pre(tokens), mask, readers=readers, rows=rows, attention_layers=attention_layers
-        )
+        tokens, attention = self.transformer(self.ln_pre(tokens), mask, rows=rows, attention_layers=attention_layers)
         return ReadTokens(tokens, (height, across), attention)
 
     def project(self, tokens: Tensor) -> Tensor:

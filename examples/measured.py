@@ -72,7 +72,7 @@ def sites() -> list[str]:
 
 def other_texts() -> list[str]:
     """Both directions between PETA and PA-100K, and PETA's own texts."""
-    pa100k = (f"train.epochs={PA100K_EPOCHS}",)
+    pa100k = (f"train.epochs={PA100K_EPOCHS}", "train.eval_every=4")
     from_pa100k = {
         method: [train(f"pa100k {method}", "pa100k-mini", seed, pa100k, method=method) for seed in SEEDS]
         for method in ("poar", "focus")
