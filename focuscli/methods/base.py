@@ -67,6 +67,8 @@ class Method(nn.Module, ABC):
 
     loss_names: tuple[str, ...]
     """Keys of `losses`, without "loss"."""
+    loss_inputs: tuple[str, ...] = ("mix", "scores", "attention_maps")
+    """Fields of features and output that `losses` reads. With several processes only these hold the rows of all."""
 
     def __init__(self, clip: CLIP, config: ModelConfig, texts: Sequence[Text]) -> None:
         super().__init__()

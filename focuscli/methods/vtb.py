@@ -28,6 +28,7 @@ class VtbModel(Method):
     """
 
     loss_names = ("bce",)
+    loss_inputs = ("scores",)
 
     def __init__(self, clip: CLIP, config: ModelConfig, texts: Sequence[Text]) -> None:
         super().__init__(clip, config, texts)

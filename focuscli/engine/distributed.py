@@ -1,0 +1,255 @@
+"""Several processes as one: who does what, agreement between them, and rows gathered with gradients.
+
+torchrun starts the processes, torch.distributed connects them. Every method of `Group` does nothing special in a group of
+one, so that callers need no second path. All processes of a group have to call the same methods in the same order.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from focuscli.engine.device import resolve_device
+from focuscli.errors import FocusError, RequirementError, UsageError
+from focuscli.torchrun import ALONE, Worker
+
+TIMEOUT = timedelta(minutes=10)
+"""How long a process waits for another one that lives but does not answer; one that has died is noticed at once."""
+ANSWER_SECONDS = 5.0
+"""How long a process that has found another one gone waits to hear from the rest."""
+T = TypeVar("T")
+
+
+class WorkerLost(RequirementError):
+    """Another process of the group has gone or does not answer."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """The processes that share a job, seen from one of them.
+
+    Attributes:
+        worker: which of them this is.
+        store: where they leave short messages, also for one whose connections are broken; None in a group of one.
+    """
+
+    worker: Worker = ALONE
+    store: Any = None
+
+    @property
+    def rank(self) -> int:
+        return self.worker.rank
+
+    @property
+    def size(self) -> int:
+        return self.worker.size
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process prints and writes."""
+        return self.worker.is_first
+
+    def device(self, name: str) -> torch.device:
+        """`auto`, `cpu` or `cuda` as this process's own device; in a group of one as `resolve_device` has it.
+
+        Raises:
+            UsageError: a word that names one device for all. RequirementError: fewer GPUs than processes here.
+        """
+        if self.size == 1:
+            return resolve_device(name)
+        if name not in ("auto", "cpu", "cuda"):
+            raise UsageError(
+                f"--device {name} is one device for {self.size} processes.",
+                "Use --device cuda (each process takes the GPU of its LOCAL_RANK) or --device cpu.",
+            )
+        if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
+            return torch.device("cpu")
+        present = torch.cuda.device_count()
+        if present and self.worker.local_rank >= present:
+            raise RequirementError(
+                f"{self.worker.local_size} processes on this machine (LOCAL_RANK={self.worker.local_rank}), but torch "
+                f"sees {present} GPUs.",
+                f"Start torchrun --nproc-per-node {present}, or use --device cpu.",
+            )
+        return resolve_device(f"cuda:{self.worker.local_rank}")
+
+    def my_part(self, items: Sequence[T]) -> Sequence[T]:
+        """This process's block of the items: contiguous, in order of rank, sizes differing by at most one."""
+        return items[block(len(items), self.rank, self.size)]
+
+    def decide(self, choose: Callable[[], T]) -> T:
+        """What `choose` returns in the first process, for all; a `FocusError` that it raises there is raised in all."""
+        if self.size == 1:
+            return choose()
+        outcome: list[Any] = [None, None]
+        if self.is_first:
+            try:
+                outcome[0] = choose()
+            except FocusError as error:
+                outcome[1] = error
+        with self.talking():
+            dist.broadcast_object_list(outcome, src=0)
+        if outcome[1] is not None:
+            raise outcome[1]
+        chosen: T = outcome[0]
+        return chosen
+
+    def collect(self, value: T) -> list[T]:
+        """Each process's value, in order of rank, in every process. Any object that pickles."""
+        if self.size == 1:
+            return [value]
+        gathered: list[Any] = [None] * self.size
+        with self.talking():
+            dist.all_gather_object(gathered, value)
+        return gathered
+
+    def any(self, flag: bool) -> bool:
+        """Whether any process says so; also a meeting point: nobody passes before all are there."""
+        if self.size == 1:
+            return flag
+        total = torch.tensor([int(flag)])
+        with self.talking():
+            dist.all_reduce(total)
+        return bool(total.item())
+
+    def wait(self) -> None:
+        """Go on when all processes are here."""
+        self.any(False)
+
+    def gather_rows(self, rows: Tensor) -> Tensor:
+        """[N, ...] of each process, alike in all -> [size * N, ...] in order of rank, in fp32 where it was a lower precision.
+
+        The gradient is that of the sum of all processes' results: each process's rows get what every process wants of
+        them. Where all compute the same loss from the rows that is `size` times the loss's own gradient, which the mean
+        over processes that DistributedDataParallel takes of parameter gradients undoes exactly.
+        """
+        if self.size == 1:
+            return rows
+        with self.talking():
+            exact = rows if rows.dtype in (torch.float32, torch.float64) else rows.float()
+            gathered: Tensor = _GatherRows.apply(exact, self.rank, self.size)
+        return gathered
+
+    @contextlib.contextmanager
+    def talking(self) -> Iterator[None]:
+        """Turn what torch raises inside, when another process is gone, into `WorkerLost`."""
+        try:
+            yield
+        except FocusError:
+            raise
+        except RuntimeError as error:
+            if self.size == 1 or not _is_connection(error):
+                raise
+            raise self._lost(error) from error
+
+    def speaks(self) -> bool:
+        """Whether this process is the one that reports the end of a job that failed: the first to ask."""
+        if self.store is None:
+            return True
+        try:
+            return self.store.compare_set("speaker", "", str(self.rank)) == str(self.rank).encode()
+        except RuntimeError:  # the store went with its machine: nobody can be asked
+            return True
+
+    def leave(self) -> None:
+        """Close the connections; the group is of no use then."""
+        if self.size > 1 and dist.is_initialized():
+            with contextlib.suppress(RuntimeError):
+                dist.destroy_process_group()
+
+    def __deepcopy__(self, memo: object) -> Group:
+        """Itself: connections have no copies (a model that holds a group is copied for its moving average)."""
+        return self
+
+    def _lost(self, error: RuntimeError) -> WorkerLost:
+        """Who has gone, as far as the store can tell: all that still live leave their name there."""
+        silent: list[int] = []
+        with contextlib.suppress(RuntimeError):
+            self.store.set(f"lives-{self.rank}", "1")
+            deadline = time.monotonic() + ANSWER_SECONDS
+            silent = [rank for rank in range(self.size) if rank != self.rank]
+            while silent and time.monotonic() < deadline:
+                silent = [rank for rank in silent if not self.store.check([f"lives-{rank}"])]
+                time.sleep(0.05)
+        who = f"Worker {', '.join(map(str, silent))}" if silent else "A worker"
+        slow = "timed out" in str(error).lower()
+        why = f"has not answered for {TIMEOUT.seconds // 60} minutes" if slow else "has gone (killed, or out of memory?)"
+        return WorkerLost(f"{who} of {self.size} {why}; the job cannot go on without it.", f"torch says: {_brief(error)}")
+
+
+ONE = Group()
+
+
+def join(worker: Worker, *, timeout: timedelta = TIMEOUT) -> Group:
+    """Meet the other processes that torchrun has started; `leave` the group at the end.
+
+    Raises:
+        UsageError: two processes claim the same rank. WorkerLost: the others cannot be reached.
+    """
+    if worker.size == 1:
+        return Group(worker)
+    place = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+    try:
+        store, rank, size = next(iter(dist.rendezvous("env://", timeout=timeout)))
+        own = dist.PrefixStore("focus", store)
+        if own.add(f"rank-{rank}", 1) > 1:
+            raise UsageError(f"Two processes have RANK={rank}; each needs its own.", "Start them with torchrun.")
+        # Tensors on the CPU (decisions, gathered objects) go through gloo, those on GPUs through NCCL.
+        gpus = torch.cuda.is_available() and dist.is_nccl_available()
+        if gpus and worker.local_rank < torch.cuda.device_count():
+            torch.cuda.set_device(worker.local_rank)
+        backend = "cpu:gloo,cuda:nccl" if gpus else "gloo"
+        dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=timeout)
+    except RuntimeError as error:
+        raise WorkerLost(
+            f"Worker {worker.rank} of {worker.size} on {socket.gethostname()} cannot meet the others at {place}: "
+            f"{_brief(error)}.",
+            "All must be started together, and MASTER_ADDR:MASTER_PORT must be reachable and free.",
+        ) from error
+    return Group(worker, own)
+
+
+def block(count: int, rank: int, size: int) -> slice:
+    """The positions of `count` items that are process `rank`'s."""
+    return slice(count * rank // size, count * (rank + 1) // size)
+
+
+class _GatherRows(torch.autograd.Function):
+    """All processes' rows; backward adds up what all processes want of this one's."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, rank: int, size: int) -> Tensor:
+        ctx.rank, ctx.rows = rank, len(rows)
+        parts = [torch.empty_like(rows, memory_format=torch.contiguous_format) for _ in range(size)]
+        dist.all_gather(parts, rows.contiguous())
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        wanted = gradients[0].contiguous().clone()  # autograd may still need the one that it gave
+        dist.all_reduce(wanted)
+        return wanted[ctx.rank * ctx.rows : (ctx.rank + 1) * ctx.rows], None, None
+
+
+def _is_connection(error: RuntimeError) -> bool:
+    """Whether an error tells of other processes; those of gloo's are plain RuntimeErrors with its source file in them."""
+    words = str(error).lower()
+    return isinstance(error, dist.DistError) or any(
+        sign in words for sign in ("gloo", "nccl", "connection closed", "connection reset", "broken pipe", "timed out")
+    )
+
+
+def _brief(error: BaseException) -> str:
+    """The first line of what torch says, without the place in its source."""
+    line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return line.rsplit("] ", 1)[-1].strip().rstrip(".") if line.startswith("[") else line[:200].rstrip(".")
