@@ -25,8 +25,6 @@ from focuscli.torchrun import ALONE, Worker
 
 TIMEOUT = timedelta(minutes=10)
 """How long a process waits for another one that lives but does not answer; one that has died is noticed at once."""
-ANSWER_SECONDS = 5.0
-"""How long a process that has found another one gone waits to hear from the rest."""
 T = TypeVar("T")
 
 
@@ -150,16 +148,36 @@ class Group:
         except RuntimeError as error:
             if self.size == 1 or not _is_connection(error):
                 raise
-            raise self._lost(error) from error
+            slow = "timed out" in str(error).lower()
+            what = "has not answered in time" if slow else "has gone: killed, out of memory, or failed"
+            raise WorkerLost(
+                f"One of the other {self.size - 1} workers {what}; the job cannot go on without it ({_brief(error)}).",
+                "torchrun's own report names it.",
+            ) from error
 
     def speaks(self) -> bool:
         """Whether this process is the one that reports the end of a job that failed: the first to ask."""
         if self.store is None:
             return True
         try:
-            return self.store.compare_set("speaker", "", str(self.rank)) == str(self.rank).encode()
+            return bool(self.store.compare_set("speaker", "", str(self.rank)) == str(self.rank).encode())
         except RuntimeError:  # the store went with its machine: nobody can be asked
             return True
+
+    def said(self, code: int) -> None:
+        """Tell the others that the end of the job is reported, and its exit code."""
+        with contextlib.suppress(RuntimeError):
+            self.store.set("said", str(code))
+
+    def heard(self, seconds: float, key: str = "said") -> int | None:
+        """The number that another process has left under `key` within so many seconds, or None."""
+        deadline = time.monotonic() + seconds
+        with contextlib.suppress(RuntimeError):
+            while time.monotonic() < deadline:
+                if self.store.check([key]):
+                    return int(self.store.get(key))
+                time.sleep(0.02)
+        return None
 
     def leave(self) -> None:
         """Close the connections; the group is of no use then."""
@@ -170,21 +188,6 @@ class Group:
     def __deepcopy__(self, memo: object) -> Group:
         """Itself: connections have no copies (a model that holds a group is copied for its moving average)."""
         return self
-
-    def _lost(self, error: RuntimeError) -> WorkerLost:
-        """Who has gone, as far as the store can tell: all that still live leave their name there."""
-        silent: list[int] = []
-        with contextlib.suppress(RuntimeError):
-            self.store.set(f"lives-{self.rank}", "1")
-            deadline = time.monotonic() + ANSWER_SECONDS
-            silent = [rank for rank in range(self.size) if rank != self.rank]
-            while silent and time.monotonic() < deadline:
-                silent = [rank for rank in silent if not self.store.check([f"lives-{rank}"])]
-                time.sleep(0.05)
-        who = f"Worker {', '.join(map(str, silent))}" if silent else "A worker"
-        slow = "timed out" in str(error).lower()
-        why = f"has not answered for {TIMEOUT.seconds // 60} minutes" if slow else "has gone (killed, or out of memory?)"
-        return WorkerLost(f"{who} of {self.size} {why}; the job cannot go on without it.", f"torch says: {_brief(error)}")
 
 
 ONE = Group()

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from focuscli.engine.distributed import Group
+from focuscli.errors import UsageError
 from focuscli.methods.base import ImageFeatures, Method, MethodOutput
 
 Rows = TypeVar("Rows", ImageFeatures, MethodOutput)
@@ -31,6 +32,21 @@ def replicate(model: Method, group: Group, device: torch.device) -> nn.Module:
             device_ids=[device.index] if device.type == "cuda" else None,
             find_unused_parameters=True,
             broadcast_buffers=False,  # `GlobalBatchNorm1d` keeps them equal
+        )
+
+
+def check_divides(batch_size: int, processes: int) -> None:
+    """Refuse a batch that cannot be shared equally.
+
+    Raises:
+        UsageError: with the nearest sizes that can.
+    """
+    if batch_size % processes:
+        below = batch_size // processes * processes
+        fitting = [str(size) for size in (below, below + processes) if size >= 2]
+        raise UsageError(
+            f"A batch of {batch_size} images does not divide over {processes} processes.",
+            f"--batch-size counts the images of all processes; use {' or '.join(fitting)}.",
         )
 
 
