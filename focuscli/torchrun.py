@@ -50,7 +50,9 @@ def read_worker(environment: Mapping[str, str] | None = None) -> Worker:
         raise UsageError(
             f"Some of torchrun's variables are missing: {', '.join(missing)} (set: {', '.join(present)}).", _HINT
         )
-    rank, size, local_rank, port = (_number(given, name) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_PORT"))
+    rank, size, local_rank, port = (
+        _number(given, name) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_PORT")
+    )
     local_size = _number(given, "LOCAL_WORLD_SIZE") if given.get("LOCAL_WORLD_SIZE") else None
     contradictions = {
         f"WORLD_SIZE={size} counts no process": size < 1,

@@ -71,7 +71,11 @@ def train_command(
     precision: PrecisionOpt = None,
     config: Annotated[Path | None, typer.Option("--config", help="TOML file with settings.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="One setting: section.key=value; repeatable.")] = None,
-    run: Annotated[Path | None, typer.Option("--run", help="Run folder; default: a new one under FOCUS_RUNS.")] = None,
+    run: Annotated[
+        Path | None,
+        # torchrun (on Python 3.11) takes --run for its own --run-path, wherever it stands.
+        typer.Option("--run", "--run-folder", help="Run folder; default: a new one under FOCUS_RUNS."),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with --run, or with the latest run.")] = False,
     print_config: Annotated[bool, typer.Option(help="Show every setting and its origin, then stop.")] = False,
     dry_run: DryRunOpt = False,
@@ -152,7 +156,7 @@ def train_to_end(run: Run) -> bool:
                 raise
             raise WorkerLost(
                 f"{lost.problem} Step {run.save_lost()} of {total} is saved in {run.folder}.",
-                f"Go on with as many processes as you like: torchrun ... -m focuscli train --resume --run {run.folder}",
+                f"Go on with as many processes as you like: torchrun ... -m focuscli train --resume --run-folder {run.folder}",
             ) from lost
         if stopped and run.trainer.step < total:
             raise Interrupted(

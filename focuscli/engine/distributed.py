@@ -2,6 +2,7 @@
 
 torchrun starts the processes, torch.distributed connects them. Every method of `Group` does nothing special in a group of
 one, so that callers need no second path. All processes of a group have to call the same methods in the same order.
+Importing this does not import torch: commands ask for their group before they know whether they need it.
 """
 
 from __future__ import annotations
@@ -13,15 +14,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import torch
-import torch.distributed as dist
-from torch import Tensor
-
-from focuscli.engine.device import resolve_device
 from focuscli.errors import FocusError, RequirementError, UsageError
 from focuscli.torchrun import ALONE, Worker
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 TIMEOUT = timedelta(minutes=10)
 """How long a process waits for another one that lives but does not answer; one that has died is noticed at once."""
@@ -63,6 +63,10 @@ class Group:
         Raises:
             UsageError: a word that names one device for all. RequirementError: fewer GPUs than processes here.
         """
+        import torch
+
+        from focuscli.engine.device import resolve_device
+
         if self.size == 1:
             return resolve_device(name)
         if name not in ("auto", "cpu", "cuda"):
@@ -95,7 +99,7 @@ class Group:
                 outcome[0] = choose()
             except FocusError as error:
                 outcome[1] = error
-        with self.talking():
+        with self.talking() as dist:
             dist.broadcast_object_list(outcome, src=0)
         if outcome[1] is not None:
             raise outcome[1]
@@ -107,7 +111,7 @@ class Group:
         if self.size == 1:
             return [value]
         gathered: list[Any] = [None] * self.size
-        with self.talking():
+        with self.talking() as dist:
             dist.all_gather_object(gathered, value)
         return gathered
 
@@ -115,8 +119,10 @@ class Group:
         """Whether any process says so; also a meeting point: nobody passes before all are there."""
         if self.size == 1:
             return flag
-        total = torch.tensor([int(flag)])
-        with self.talking():
+        from torch import tensor
+
+        total = tensor([int(flag)])
+        with self.talking() as dist:
             dist.all_reduce(total)
         return bool(total.item())
 
@@ -133,16 +139,18 @@ class Group:
         """
         if self.size == 1:
             return rows
+        from focuscli.engine.gathering import gather_rows
+
         with self.talking():
-            exact = rows if rows.dtype in (torch.float32, torch.float64) else rows.float()
-            gathered: Tensor = _GatherRows.apply(exact, self.rank, self.size)
-        return gathered
+            return gather_rows(rows, self.rank, self.size)
 
     @contextlib.contextmanager
-    def talking(self) -> Iterator[None]:
-        """Turn what torch raises inside, when another process is gone, into `WorkerLost`."""
+    def talking(self) -> Iterator[Any]:
+        """Yield torch.distributed, and turn what it raises inside, when another process is gone, into `WorkerLost`."""
+        import torch.distributed
+
         try:
-            yield
+            yield torch.distributed
         except FocusError:
             raise
         except RuntimeError as error:
@@ -181,6 +189,8 @@ class Group:
 
     def leave(self) -> None:
         """Close the connections; the group is of no use then."""
+        import torch.distributed as dist
+
         if self.size > 1 and dist.is_initialized():
             with contextlib.suppress(RuntimeError):
                 dist.destroy_process_group()
@@ -201,6 +211,9 @@ def join(worker: Worker, *, timeout: timedelta = TIMEOUT) -> Group:
     """
     if worker.size == 1:
         return Group(worker)
+    import torch
+    import torch.distributed as dist
+
     place = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
     try:
         store, rank, size = next(iter(dist.rendezvous("env://", timeout=timeout)))
@@ -227,25 +240,10 @@ def block(count: int, rank: int, size: int) -> slice:
     return slice(count * rank // size, count * (rank + 1) // size)
 
 
-class _GatherRows(torch.autograd.Function):
-    """All processes' rows; backward adds up what all processes want of this one's."""
-
-    @staticmethod
-    def forward(ctx: Any, rows: Tensor, rank: int, size: int) -> Tensor:
-        ctx.rank, ctx.rows = rank, len(rows)
-        parts = [torch.empty_like(rows, memory_format=torch.contiguous_format) for _ in range(size)]
-        dist.all_gather(parts, rows.contiguous())
-        return torch.cat(parts)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        wanted = gradients[0].contiguous().clone()  # autograd may still need the one that it gave
-        dist.all_reduce(wanted)
-        return wanted[ctx.rank * ctx.rows : (ctx.rank + 1) * ctx.rows], None, None
-
-
 def _is_connection(error: RuntimeError) -> bool:
     """Whether an error tells of other processes; those of gloo's are plain RuntimeErrors with its source file in them."""
+    import torch.distributed as dist
+
     words = str(error).lower()
     return isinstance(error, dist.DistError) or any(
         sign in words for sign in ("gloo", "nccl", "connection closed", "connection reset", "broken pipe", "timed out")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -13,6 +14,22 @@ from focuscli.config import TrainConfig
 def trained_parameters(model: nn.Module) -> dict[Tensor, str]:
     """The parameters that train, with their names."""
     return {parameter: name for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+
+def drop_noise(names: Mapping[Tensor, str]) -> None:
+    """Set the gradients of attention's key biases to 0, which is what they are but for rounding.
+
+    A bias adds the same to a query's products with all keys, and softmax does not see it. AdamW divides a gradient by its
+    size, so that it would make steps as large as the learning rate out of the noise: no harm to the scores, but no two
+    ways of computing the same gradient (batch sizes, numbers of processes) would lead to the same weights.
+    """
+    for parameter, name in names.items():
+        if parameter.grad is None:
+            continue
+        if name.endswith("in_proj_bias"):  # of queries, keys and values
+            parameter.grad.chunk(3)[1].zero_()
+        elif name.endswith(".key.bias"):
+            parameter.grad.zero_()
 
 
 def build_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:

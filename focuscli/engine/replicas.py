@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import fields, replace
 from typing import TypeVar
 
@@ -23,16 +22,8 @@ def replicate(model: Method, group: Group, device: torch.device) -> nn.Module:
     """
     if group.size == 1:
         return model
-    # Methods leave some parameters unused (with RLP off there are no prompts; VTB needs no projection), so torch has to look
-    # for them; in steps that use all it would say that it need not.
-    warnings.filterwarnings("ignore", message="find_unused_parameters=True was specified")
     with group.talking():
-        return nn.parallel.DistributedDataParallel(
-            model,
-            device_ids=[device.index] if device.type == "cuda" else None,
-            find_unused_parameters=True,
-            broadcast_buffers=False,  # `GlobalBatchNorm1d` keeps them equal
-        )
+        return nn.parallel.DistributedDataParallel(model, device_ids=[device.index] if device.type == "cuda" else None)
 
 
 def check_divides(batch_size: int, processes: int) -> None:

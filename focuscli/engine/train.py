@@ -24,7 +24,7 @@ from focuscli.data.loader import CropStore, normalise
 from focuscli.engine.checkpoint import Checkpoint, load_strictly, optimizer_tensors, restore_optimizer
 from focuscli.engine.device import autocast
 from focuscli.engine.distributed import ONE, Group, block
-from focuscli.engine.optim import build_ema, build_optimizer, build_scheduler, trained_parameters
+from focuscli.engine.optim import build_ema, build_optimizer, build_scheduler, drop_noise, trained_parameters
 from focuscli.engine.replicas import check_divides, gather, replicate, share_batch_norms
 from focuscli.engine.scoring import score_files
 from focuscli.engine.setup import TrainingData
@@ -235,6 +235,7 @@ class Trainer:
                 (losses["loss"] / len(micro)).backward()
             for name, value in losses.items():
                 means[name] += value.item() / len(micro)
+        drop_noise(self.names)
         limit = train.clip_gradient or math.inf
         norm = float(nn.utils.clip_grad_norm_([*self.names], limit))
         if not math.isfinite(norm) or not all(map(math.isfinite, means.values())):

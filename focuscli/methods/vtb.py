@@ -92,6 +92,11 @@ class VtbModel(Method):
             maps = rows.to(to_patches) @ (to_patches / to_patches.sum(dim=-1, keepdim=True))
         return MethodOutput(logits @ rows.T, rows.to(features.dtype) @ features, maps)
 
+    def freeze(self, *, text_tower: bool) -> None:
+        """As all methods, and the projection: tokens are used without it."""
+        super().freeze(text_tower=text_tower)
+        self.clip.visual.proj.requires_grad_(False)
+
     def losses(
         self, features: ImageFeatures, output: MethodOutput, targets: Tensor, known: Tensor, context: LossContext
     ) -> dict[str, Tensor]:
