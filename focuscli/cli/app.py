@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from focuscli import __version__
-from focuscli.cli import render, workers
+from focuscli.cli import processes, render
 from focuscli.errors import FocusError
 
 EXIT_CODES = {
@@ -104,7 +104,7 @@ def focus(
     if version:
         print(f"focus {__version__}")
         raise typer.Exit
-    workers.check_command(context.invoked_subcommand)
+    processes.check_command(context.invoked_subcommand)
     if context.invoked_subcommand is None:
         print(context.get_help())
 
@@ -223,5 +223,5 @@ def main() -> None:
         from focuscli.cli import commands  # noqa: F401  (registers the commands)
     except KeyboardInterrupt:
         sys.exit(130)
-    with workers.quiet_but_first():
+    with processes.quiet_but_first():
         app()

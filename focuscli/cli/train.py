@@ -13,7 +13,7 @@ import typer
 
 from focuscli import config as configuration
 from focuscli import paths
-from focuscli.cli import render, views, workers
+from focuscli.cli import processes, render, views
 from focuscli.cli.app import app
 from focuscli.cli.options import DatasetOpt, DeviceOpt, DryRunOpt, PrecisionOpt
 from focuscli.errors import InputError, Interrupted, UsageError
@@ -84,7 +84,7 @@ def train_command(
     values = {name: value for name, value in locals().items() if name in FLAGS and value is not None}
     layers = _flag_layers(values, without, set_ or [])
     plan = _resumed if resume else _fresh
-    with workers.together() as group:
+    with processes.together() as group:
         # By the first worker for all: a new folder's name has the minute in it, and the others would find it there.
         folder, settings, origins = group.decide(lambda: plan(run, dataset, layers, config))
         if print_config:

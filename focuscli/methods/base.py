@@ -134,7 +134,9 @@ class Method(nn.Module, ABC):
             if text_tower and not name.startswith("visual."):
                 parameter.requires_grad_(False)
         for parameter in self.parameters():
-            if not parameter.numel():  # such as the prompts with RLP off; DistributedDataParallel waits for all that train
+            if (
+                not parameter.numel()
+            ):  # such as the prompts with RLP off; DistributedDataParallel waits for all that train
                 parameter.requires_grad_(False)
 
     def grid(self, images: Tensor) -> tuple[int, int]:
