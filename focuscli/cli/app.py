@@ -65,6 +65,8 @@ class FocusGroup(ListingGroup):
             code = report(failure.reason)
         except BaseException as failure:
             code = report(failure)
+            if code:
+                processes.let_first_speak(failure)
         if standalone_mode:
             sys.exit(code)
         return code

@@ -57,12 +57,14 @@ def quiet_but_first() -> Iterator[None]:
         yield
         return
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
-        try:
-            yield
-        except SystemExit as end:
-            if end.code:  # torchrun ends all workers when one fails; the first one may not have said why yet
-                time.sleep(GRACE_SECONDS)
-            raise
+        yield
+
+
+def let_first_speak(failure: BaseException) -> None:
+    """Before a worker ends with an error that all have, such as a wrong option: torchrun ends all workers when one ends, and
+    the first one may not have said why yet."""
+    if not isinstance(failure, Reported) and not voice().is_first:
+        time.sleep(GRACE_SECONDS)
 
 
 @contextlib.contextmanager
@@ -89,7 +91,7 @@ def together() -> Iterator[Group]:
         # torchrun now ends all workers with SIGTERM; the one that speaks needs a moment to do so.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_IGN)
-        raise typer.Exit(_report_once(failure, group)) from failure
+        raise Reported(_report_once(failure, group)) from failure
     finally:
         signal.signal(signal.SIGTERM, before)
         group.leave()
@@ -121,6 +123,10 @@ def _report_once(failure: BaseException, group: Group) -> int:
         code = report(failure)
     group.said(code)
     return code
+
+
+class Reported(typer.Exit):
+    """The end of a command whose failure has been shown."""
 
 
 class _Terminated(KeyboardInterrupt):

@@ -285,7 +285,7 @@ def _stop_on_signal(*, insist: bool) -> Iterator[Callable[[], bool]]:
     def note(number: int, _frame: object) -> None:
         if received and insist:
             raise KeyboardInterrupt
-        if not received:
+        if not received and (insist or number == signal.SIGINT):  # SIGTERM is torchrun's way to end all when one fails
             more = "; once more to stop at once" if insist else ""
             render.note(f"stopping after this step, then saving{more}")
         received.append(number)

@@ -70,8 +70,9 @@ def run_header(run: Run) -> None:
     every = sum(parameter.numel() for parameter in trainer.model.parameters())
     trained = sum(parameter.numel() for parameter in trainer.names)
     start = f" · resumed at step {run.resumed_from}" if run.resumed_from else ""
+    where = f"{run.group.size} processes on {run.device.type}" if run.group.size > 1 else str(run.device)
     render.note(
-        f"run {run.folder} · {run.device} · {every / 1e6:.1f} M parameters, {trained / 1e6:.1f} M trained · "
+        f"run {run.folder} · {where} · {every / 1e6:.1f} M parameters, {trained / 1e6:.1f} M trained · "
         f"weights: {run.origin}{start}"
     )
     render.note(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -156,10 +157,11 @@ class Group:
         except RuntimeError as error:
             if self.size == 1 or not _is_connection(error):
                 raise
+            other = "The other worker" if self.size == 2 else f"One of the other {self.size - 1} workers"
             slow = "timed out" in str(error).lower()
             what = "has not answered in time" if slow else "has gone: killed, out of memory, or failed"
             raise WorkerLost(
-                f"One of the other {self.size - 1} workers {what}; the job cannot go on without it ({_brief(error)}).",
+                f"{other} {what}; the job cannot go on without it ({_brief(error)}).",
                 "torchrun's own report names it.",
             ) from error
 
@@ -251,6 +253,6 @@ def _is_connection(error: RuntimeError) -> bool:
 
 
 def _brief(error: BaseException) -> str:
-    """The first line of what torch says, without the place in its source."""
-    line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    return line.rsplit("] ", 1)[-1].strip().rstrip(".") if line.startswith("[") else line[:200].rstrip(".")
+    """The first sentence of what torch says, without the place in its source."""
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return re.sub(r"^\[[^\]]*\.\w+:\d+\] ", "", line).split(". ")[0][:200].rstrip(". ")
