@@ -109,7 +109,12 @@ def interruptible() -> Iterator[None]:
 def worker_farm() -> Iterator[subprocess.Popen[str]]:
     """The program that forks groups of processes; see tests/worker_farm.py."""
     program = Path(__file__).parent / "worker_farm.py"
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(program.parents[1])}
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "TORCH_CPP_LOG_LEVEL": "ERROR",
+        "PYTHONPATH": str(program.parents[1]),
+    }
     with subprocess.Popen(
         [sys.executable, str(program)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
     ) as farm:

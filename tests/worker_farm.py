@@ -9,6 +9,7 @@ import contextlib
 import importlib
 import json
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -180,13 +181,34 @@ def agree(folder: str) -> None:
     Path(folder, str(group.rank)).write_text(json.dumps(found))
 
 
-def twice(rank: str) -> None:
-    """Join with a rank that another process has too."""
-    os.environ["RANK"] = rank
-    focus("predict", "nothing.png")
+def other_data(dataset: str, folder: str, *options: str) -> None:
+    """Train, process 1 on a copy of the dataset whose labels differ."""
+    if os.environ["RANK"] == "1":
+        other = Path(folder, "copy")
+        shutil.copytree(dataset, other)
+        labels = other / "labels.csv"
+        labels.write_text(labels.read_text().replace("train", "val", 1))
+        dataset = str(other)
+        from focuscli.cli import train as module
+
+        module.paths.resolve_dataset = lambda _name: other
+    focus("train", "--dataset", dataset, *options, "--run-folder", f"{folder}/run")
 
 
-JOBS = {function.__name__: function for function in (focus, train, gather, agree, twice)}
+def broken(dataset: str, run: str, *options: str) -> None:
+    """Train; process 1 fails by itself where the others wait for it."""
+    if os.environ["RANK"] == "1":
+        from focuscli.engine import train as module
+        from focuscli.errors import InputError
+
+        def fail(*_arguments: object) -> None:
+            raise InputError("only here")
+
+        module.normalise = fail
+    focus("train", "--dataset", dataset, *options, "--run-folder", run)
+
+
+JOBS = {function.__name__: function for function in (focus, train, gather, agree, other_data, broken)}
 
 if __name__ == "__main__":
     main()

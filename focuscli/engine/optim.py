@@ -17,18 +17,19 @@ def trained_parameters(model: nn.Module) -> dict[Tensor, str]:
 
 
 def drop_noise(names: Mapping[Tensor, str]) -> None:
-    """Set the gradients of attention's key biases to 0, which is what they are but for rounding.
+    """Set gradients to 0 that are 0 but for rounding: of biases that the next operation takes away again.
 
-    A bias adds the same to a query's products with all keys, and softmax does not see it. AdamW divides a gradient by its
-    size, so that it would make steps as large as the learning rate out of the noise: no harm to the scores, but no two
-    ways of computing the same gradient (batch sizes, numbers of processes) would lead to the same weights.
+    A key's bias adds the same to a query's products with all keys, which softmax does not see; VTB's classifier stands
+    before a batch norm. AdamW divides a gradient by its size, so that it would make steps as large as the learning rate out
+    of the noise: no harm to the scores, but no two ways of computing the same gradient (batch sizes, numbers of processes)
+    would lead to the same weights.
     """
     for parameter, name in names.items():
         if parameter.grad is None:
             continue
         if name.endswith("in_proj_bias"):  # of queries, keys and values
             parameter.grad.chunk(3)[1].zero_()
-        elif name.endswith(".key.bias"):
+        elif name.endswith((".key.bias", "classifier_bias")):
             parameter.grad.zero_()
 
 

@@ -91,11 +91,10 @@ FULL = {"train__clip_gradient": 0.5, "augment__erase": 0.5, "augment__brightness
 @pytest.mark.parametrize(
     ("size", "changes"),
     [
-        (2, {**FULL, "train__accumulate": 2}),
-        (4, {**FULL, "train__save_every_steps": 2}),
+        (2, {**FULL, "train__accumulate": 2, "model__rlp": False, "data__cache": "none"}),
+        (4, {**FULL, "train__save_every_steps": 2, "train__gradient_checkpointing": True}),
         (2, {"model__method": "vtb", "data__complements": False, "model__mgmt": False, "model__avfe": False}),
         (2, {"model__method": "poar", "model__mgmt": False, "model__avfe": False}),
-        (4, {"model__rlp": False, "train__gradient_checkpointing": True, "data__cache": "none"}),
     ],
 )
 def test_several_processes_train_as_one(workers, tmp_path, coloured_dataset, micro_config, size, changes):
@@ -107,16 +106,15 @@ def test_several_processes_train_as_one(workers, tmp_path, coloured_dataset, mic
     assert_alike(tmp_path / "one", tmp_path / "several")
 
 
-@pytest.mark.parametrize(("first", "then"), [(1, 4), (4, 2)])
-def test_a_run_goes_on_with_another_number_of_processes(workers, tmp_path, coloured_dataset, micro_config, first, then):
+def test_a_run_goes_on_with_another_number_of_processes(workers, tmp_path, coloured_dataset, micro_config):
     config = micro_config(**RATE).model_dump(mode="json")
-    plan = [("whole", 1, None), ("parts", first, 3), ("parts", then, None)]
-    for name, count, stop_after in plan:
+    plan = [("whole", 1, None, 10), ("parts", 1, 2, 2), ("parts", 4, 2, 4), ("parts", 2, None, 10)]
+    for name, count, stop_after, step in plan:
         (tmp_path / name).mkdir(exist_ok=True)
         outcomes = workers(count, "train", tmp_path / name, config, coloured_dataset, stop_after, count - 1)
         assert {code for code, _, _ in outcomes} == {0}, outcomes
         # Only the last process asked to stop; all stopped after the same step.
-        assert {out.split()[-1] for _, out, _ in outcomes} == {str(stop_after or 10)}
+        assert {out.split()[-1] for _, out, _ in outcomes} == {str(step)}
     assert_alike(tmp_path / "whole", tmp_path / "parts")
 
 
