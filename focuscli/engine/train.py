@@ -190,6 +190,8 @@ class Trainer:
         if self.ema is not None:
             load_strictly(self.ema.module, checkpoint.tensors("ema"), f"checkpoint {checkpoint.folder}")
         self.step = state["step"]
+        if self.step:
+            self.scheduler.step_update(self.step - 1)  # for the record of an epoch that still has to be closed
         self.sums = state["epoch_sums"]
         self.history = state["history"]
         self.thresholds = state["thresholds"]

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from focuscli.engine.checkpoint import read_checkpoint
@@ -28,6 +29,16 @@ def test_eval_writes_the_file_of_one_process(workers, trained_run, coloured_data
         written = max(trained_run.rglob("*coloured-all*.json"), key=lambda path: path.stat().st_mtime_ns)
         found.append((outcomes[0][1], written.name, written.read_bytes()))
     assert found[0] == found[1]
+
+
+def test_files_are_scored_to_the_same_bits(workers, trained_run, coloured_dataset, tmp_path):
+    """72 images in 8 batches, for 3 processes."""
+    for size in (1, 3):
+        assert {code for code, _, _ in workers(size, "scores", trained_run, coloured_dataset, tmp_path)} == {0}
+    alone = np.load(tmp_path / "0-of-1.npy")
+    assert alone.shape == (72, 3)
+    for rank in range(3):
+        assert np.load(tmp_path / f"{rank}-of-3.npy").tobytes() == alone.tobytes()
 
 
 @pytest.fixture
@@ -130,8 +141,8 @@ def test_a_worker_that_is_killed_ends_the_job_and_nothing_is_lost(
 ):
     run = tmp_path / "run"
     line = ["train", "--dataset", coloured_dataset, *micro, "--epochs", "100000", "--set", "train.eval_every=100000"]
-    state = run / "checkpoints" / "last" / "state.json"
-    kill = {"rank": 1, "signal": int(number), "when": str(state)}
+    # In the first epoch, when nothing has been saved yet.
+    kill = {"rank": 1, "signal": int(number), "when": str(run / "config.toml")}
     outcomes = workers(2, "focus", *line, "--run-folder", run, kill=kill)
     assert [outcome[0] for outcome in outcomes] == [code, -9 if number == signal.SIGKILL else code], outcomes
     errors = outcomes[0][2]
@@ -144,6 +155,7 @@ def test_a_worker_that_is_killed_ends_the_job_and_nothing_is_lost(
     saved = read_checkpoint(run / "checkpoints" / "last")
     assert saved.state["step"] == step
     assert saved.tensors("model")
+    assert step < 5
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from focuscli.engine.checkpoint import read_checkpoint
-from focuscli.engine.distributed import ONE, Group, block
+from focuscli.engine.distributed import ONE, Group, WorkerLost, block
 from focuscli.engine.replicas import check_divides
+from focuscli.engine.run import Run
 from focuscli.errors import UsageError
 from focuscli.torchrun import Worker
 
@@ -104,6 +105,44 @@ def test_several_processes_train_as_one(workers, tmp_path, coloured_dataset, mic
         outcomes = workers(count, "train", tmp_path / name, config, coloured_dataset, None, 0)
         assert {code for code, _, _ in outcomes} == {0}, outcomes
     assert_alike(tmp_path / "one", tmp_path / "several")
+
+
+def test_what_is_due_after_the_last_step_of_an_epoch_is_made_up_for(
+    tmp_path, coloured_dataset, micro_config, monkeypatch
+):
+    """A worker is lost while the epoch is evaluated."""
+    config = micro_config()
+    for _ in Run(tmp_path / "whole", config, coloured_dataset, None).train():
+        pass
+    lost = Run(tmp_path / "parts", config, coloured_dataset, None)
+    with monkeypatch.context() as patch:
+        patch.setattr(lost.trainer, "_evaluate", _lose)
+        with pytest.raises(WorkerLost):
+            for _ in lost.train():
+                pass
+    assert lost.save_lost() == 5
+    for _ in Run(tmp_path / "parts", config, coloured_dataset, None).train():
+        pass
+    one, other = ((tmp_path / name / "metrics.jsonl").read_text().splitlines() for name in ("whole", "parts"))
+    assert [json.loads(line) | {"seconds": 0} for line in one] == [json.loads(line) | {"seconds": 0} for line in other]
+    for name in ("last", "best"):
+        first, second = (read_checkpoint(tmp_path / run / "checkpoints" / name) for run in ("whole", "parts"))
+        for kind in first.state["files"]:
+            ours = second.tensors(kind)
+            assert all(torch.equal(value, ours[key]) for key, value in first.tensors(kind).items())
+
+
+def _lose():
+    raise WorkerLost("gone")
+
+
+def test_what_was_saved_is_not_saved_again(tmp_path, coloured_dataset, micro_config):
+    run = Run(tmp_path, micro_config(train__epochs=1), coloured_dataset, None)
+    for _ in run.train():
+        pass
+    before = (tmp_path / "checkpoints/last/state.json").stat().st_mtime_ns
+    assert run.save_lost() == 5
+    assert (tmp_path / "checkpoints/last/state.json").stat().st_mtime_ns == before
 
 
 def test_a_run_goes_on_with_another_number_of_processes(workers, tmp_path, coloured_dataset, micro_config):
