@@ -196,6 +196,12 @@ def scores(run: str, dataset: str, folder: str) -> None:
         np.save(f"{folder}/{group.rank}-of-{group.size}", found)
 
 
+def same_rank() -> None:
+    """Three processes, two of which have rank 1."""
+    os.environ["RANK"] = os.environ["LOCAL_RANK"] = str(min(1, int(os.environ["RANK"])))
+    focus("predict", "nothing.png")
+
+
 def other_data(dataset: str, folder: str, *options: str) -> None:
     """Train, process 1 on a copy of the dataset whose labels differ."""
     if os.environ["RANK"] == "1":
@@ -223,7 +229,9 @@ def broken(dataset: str, run: str, *options: str) -> None:
     focus("train", "--dataset", dataset, *options, "--run-folder", run)
 
 
-JOBS = {function.__name__: function for function in (focus, train, gather, agree, scores, other_data, broken)}
+JOBS = {
+    function.__name__: function for function in (focus, train, gather, agree, scores, same_rank, other_data, broken)
+}
 
 if __name__ == "__main__":
     main()

@@ -66,7 +66,7 @@ class FocusGroup(ListingGroup):
         except BaseException as failure:
             code = report(failure)
             if code:
-                processes.let_first_speak(failure)
+                processes.let_first_speak()
         if standalone_mode:
             sys.exit(code)
         return code

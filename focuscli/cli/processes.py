@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from focuscli.cli import render
-from focuscli.errors import Interrupted, UsageError
+from focuscli.errors import FocusError, Interrupted, UsageError
 from focuscli.torchrun import ALONE, Worker, read_worker
 
 if TYPE_CHECKING:
@@ -60,10 +60,10 @@ def quiet_but_first() -> Iterator[None]:
         yield
 
 
-def let_first_speak(failure: BaseException) -> None:
+def let_first_speak() -> None:
     """Before a worker ends with an error that all have, such as a wrong option: torchrun ends all workers when one ends, and
     the first one may not have said why yet."""
-    if not isinstance(failure, Reported) and not voice().is_first:
+    if not voice().is_first:
         time.sleep(GRACE_SECONDS)
 
 
@@ -71,18 +71,24 @@ def let_first_speak(failure: BaseException) -> None:
 def together() -> Iterator[Group]:
     """Meet the other workers, yield the group, and part. Without torchrun: a group of one.
 
-    What ends the work early is reported by one worker only.
+    What ends the work early is reported by one worker only, but where they cannot meet, by each.
 
     Raises:
-        UsageError: torchrun's variables contradict each other. WorkerLost: the others cannot be reached.
+        UsageError: torchrun's variables contradict each other.
     """
     worker = read_worker()
+    from focuscli.cli.app import report
     from focuscli.engine.distributed import Group, join
 
     if worker.size == 1:
         yield Group(worker)
         return
-    group = join(worker)
+    try:
+        group = join(worker)
+    except FocusError as failure:
+        with _heard():
+            code = report(failure)
+        raise typer.Exit(code) from failure
     before = signal.signal(signal.SIGTERM, _terminate)
     try:
         yield group
@@ -91,7 +97,7 @@ def together() -> Iterator[Group]:
         # torchrun now ends all workers with SIGTERM; the one that speaks needs a moment to do so.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_IGN)
-        raise Reported(_report_once(failure, group)) from failure
+        raise typer.Exit(_report_once(failure, group)) from failure
     finally:
         signal.signal(signal.SIGTERM, before)
         group.leave()
@@ -117,7 +123,7 @@ def _report_once(failure: BaseException, group: Group) -> int:
     if not group.speaks():
         code = group.heard(SAYING_SECONDS)
         return describe(failure)[0] if code is None else code
-    with contextlib.redirect_stdout(sys.__stdout__), contextlib.redirect_stderr(sys.__stderr__):
+    with _heard():
         if own and describe(failure)[1]:
             render.note(f"worker {group.rank} of {group.size} on {socket.gethostname()}:")
         code = report(failure)
@@ -125,8 +131,14 @@ def _report_once(failure: BaseException, group: Group) -> int:
     return code
 
 
-class Reported(typer.Exit):
-    """The end of a command whose failure has been shown."""
+@contextlib.contextmanager
+def _heard() -> Iterator[None]:
+    """What a worker that is not the first prints inside is seen."""
+    if voice().is_first:
+        yield
+        return
+    with contextlib.redirect_stdout(sys.__stdout__), contextlib.redirect_stderr(sys.__stderr__):
+        yield
 
 
 class _Terminated(KeyboardInterrupt):

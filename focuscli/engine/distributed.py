@@ -220,8 +220,7 @@ def join(worker: Worker, *, timeout: timedelta = TIMEOUT) -> Group:
     try:
         store, rank, size = next(iter(dist.rendezvous("env://", timeout=timeout)))
         own = dist.PrefixStore("focus", store)
-        if own.add(f"rank-{rank}", 1) > 1:
-            raise UsageError(f"Two processes have RANK={rank}; each needs its own.", "Start them with torchrun.")
+        _roll_call(own, rank, size, timeout)
         # Tensors on the CPU (decisions, gathered objects) go through gloo, those on GPUs through NCCL.
         gpus = torch.cuda.is_available() and dist.is_nccl_available()
         if gpus and worker.local_rank < torch.cuda.device_count():
@@ -235,6 +234,28 @@ def join(worker: Worker, *, timeout: timedelta = TIMEOUT) -> Group:
             "All must be started together, and MASTER_ADDR:MASTER_PORT must be reachable and free.",
         ) from error
     return Group(worker, own)
+
+
+def _roll_call(store: Any, rank: int, size: int, timeout: timedelta) -> None:
+    """Wait until all are there, each with a rank of its own; connecting them would wait for the missing one for ever.
+
+    Raises:
+        UsageError: two processes claim the same rank. RuntimeError: they have not all come in time.
+    """
+    if store.add(f"rank-{rank}", 1) > 1:
+        store.set("twice", str(rank))
+    else:
+        store.add("present", 1)
+    deadline = time.monotonic() + timeout.total_seconds()
+    while store.add("present", 0) < size:
+        if store.check(["twice"]):
+            twice = int(store.get("twice"))
+            if rank == 0:
+                time.sleep(0.5)  # the store may live in this process, and the others have to read it too
+            raise UsageError(f"Two processes have RANK={twice}; each needs its own.", "Start them with torchrun.")
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"{store.add('present', 0)} of {size} have come")
+        time.sleep(0.02)
 
 
 def block(count: int, rank: int, size: int) -> slice:

@@ -7,12 +7,15 @@ import os
 import signal
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from focuscli.engine.checkpoint import read_checkpoint
+from focuscli.engine.distributed import WorkerLost, join
+from focuscli.torchrun import Worker
 
 VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", "LOCAL_WORLD_SIZE")
 
@@ -175,6 +178,19 @@ def test_contradicting_variables_are_named(focus, trained_run, pictures, monkeyp
     for word in words:
         assert word in outcome.stderr
     assert outcome.stderr.count("error:") == 1
+
+
+def test_two_workers_of_one_rank_are_refused_by_all(workers):
+    outcomes = workers(3, "same_rank")
+    assert [code for code, _, _ in outcomes] == [2, 2, 2], outcomes
+    assert all("Two processes have RANK=1" in errors for _, _, errors in outcomes)
+
+
+def test_workers_that_do_not_come_are_missed(monkeypatch):
+    for name, value in {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(WorkerLost, match=r"Worker 0 of 2 on .* cannot meet the others at 127.0.0.1:0"):
+        join(Worker(0, 2, 0, 2), timeout=timedelta(seconds=1))
 
 
 @pytest.mark.slow
