@@ -77,25 +77,38 @@ def predict(
     workers: int = 2,
     strict: bool = False,
 ) -> Iterator[Prediction | Skipped]:
-    """Yield one item per path, in order.
+    """Yield one item per path, in order. In a group of processes each takes one batch of a round, and all yield all.
 
     Raises:
         InputError: with `strict`, the first image that cannot be read.
     """
+    group = recognizer.group
+    batches = evenly(len(paths), batch_size)
     with ThreadPoolExecutor(max(1, workers)) as pool:
-        for batch in evenly(len(paths), batch_size):
-            opened = [*pool.map(_open, [paths[index] for index in batch])]
-            if strict:
-                for item in opened:
-                    if isinstance(item, InputError):
-                        raise item
-            images = [item for item in opened if not isinstance(item, InputError)]
-            scores = iter(recognizer.scores(images, texts, batch_size=batch_size).tolist())
-            for index, item in zip(batch, opened, strict=True):
-                if isinstance(item, InputError):
-                    yield Skipped(paths[index], item.problem)
-                else:
-                    yield Prediction(paths[index], next(scores))
+        for start in range(0, len(batches), group.size):
+            mine: list[Prediction | Skipped] | InputError = []
+            if start + group.rank < len(batches):
+                batch = [paths[index] for index in batches[start + group.rank]]
+                mine = _predict_batch(recognizer, batch, texts, pool, strict=strict)
+            for items in group.collect(mine):
+                if isinstance(items, InputError):
+                    raise items
+                yield from items
+
+
+def _predict_batch(
+    recognizer: Recognizer, paths: Sequence[Path], texts: Sequence[Text], pool: ThreadPoolExecutor, *, strict: bool
+) -> list[Prediction | Skipped] | InputError:
+    """An item per path; with `strict` the error of the first image that cannot be read."""
+    opened = [*pool.map(_open, paths)]
+    if strict and (errors := [item for item in opened if isinstance(item, InputError)]):
+        return errors[0]
+    images = [item for item in opened if not isinstance(item, InputError)]
+    scores = iter(recognizer.scores(images, texts, batch_size=len(paths)).tolist())
+    return [
+        Skipped(path, item.problem) if isinstance(item, InputError) else Prediction(path, next(scores))
+        for path, item in zip(paths, opened, strict=True)
+    ]
 
 
 def record(prediction: Prediction, decisions: Sequence[TextDecision], recognizer: Recognizer) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from focuscli.data.places import Place, place_words
 from focuscli.data.schema import AttributeSchema, Text, normalise_phrase
 from focuscli.engine.checkpoint import Checkpoint, load_strictly, read_checkpoint
 from focuscli.engine.device import autocast, resolve_device
+from focuscli.engine.distributed import ONE, Group
 from focuscli.engine.scoring import score_files
 from focuscli.engine.setup import clip_shape_from_json
 from focuscli.engine.thresholds import Thresholds
@@ -63,6 +64,7 @@ class Recognizer:
         self.model = model.to(device).eval().requires_grad_(False)
         self.device = device
         self.precision = precision
+        self.group = ONE
         self.folder = checkpoint.folder
         self.config = RunConfig.model_validate(state["config"])
         self.schema = AttributeSchema.model_validate(state["schema"])
@@ -106,6 +108,12 @@ class Recognizer:
         changed.thresholds = dict(thresholds.by_name)
         changed.global_threshold = thresholds.overall
         changed.threshold_source = thresholds.source
+        return changed
+
+    def among(self, group: Group) -> Recognizer:
+        """The same model, whose work on many files is shared with the other processes of a group: all call the same."""
+        changed = copy.copy(self)
+        changed.group = group
         return changed
 
     @property
@@ -237,6 +245,7 @@ class Recognizer:
             workers=workers,
             precision=self.precision,
             progress=progress,
+            group=self.group,
         )
 
     def _texts(self, texts: Sequence[str | Text] | None) -> list[Text]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -100,3 +103,45 @@ def interruptible() -> Iterator[None]:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture(scope="session")
+def worker_farm() -> Iterator[subprocess.Popen[str]]:
+    """The program that forks groups of processes; see tests/worker_farm.py."""
+    program = Path(__file__).parent / "worker_farm.py"
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "TORCH_CPP_LOG_LEVEL": "ERROR",
+        "PYTHONPATH": str(program.parents[1]),
+    }
+    with subprocess.Popen(
+        [sys.executable, str(program)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    ) as farm:
+        yield farm
+        farm.communicate()
+
+
+@pytest.fixture
+def workers(worker_farm, tmp_path_factory):
+    """workers(count, name, *arguments) runs a job of tests/worker_farm.py in so many processes -> [(code, out, err), ...]."""
+
+    def run(count: int, name: str, *arguments: object, kill: object = None, **environment: str):
+        folder = tmp_path_factory.mktemp("workers")
+        job = {
+            "count": count,
+            "name": name,
+            "arguments": [str(item) if isinstance(item, Path) else item for item in arguments],
+            "folder": str(folder),
+            "kill": kill,
+            "environment": {key: os.environ[key] for key in ("FOCUS_HOME", "FOCUS_RUNS")} | environment,
+        }
+        worker_farm.stdin.write(json.dumps(job) + "\n")
+        worker_farm.stdin.flush()
+        codes = json.loads(worker_farm.stdout.readline())
+        return [
+            (code, (folder / f"{rank}.out").read_text(), (folder / f"{rank}.err").read_text())
+            for rank, code in enumerate(codes)
+        ]
+
+    return run

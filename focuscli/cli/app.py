@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from focuscli import __version__
-from focuscli.cli import render
+from focuscli.cli import processes, render
 from focuscli.errors import FocusError
 
 EXIT_CODES = {
@@ -65,6 +65,8 @@ class FocusGroup(ListingGroup):
             code = report(failure.reason)
         except BaseException as failure:
             code = report(failure)
+            if code:
+                processes.let_first_speak()
         if standalone_mode:
             sys.exit(code)
         return code
@@ -104,6 +106,7 @@ def focus(
     if version:
         print(f"focus {__version__}")
         raise typer.Exit
+    processes.check_command(context.invoked_subcommand)
     if context.invoked_subcommand is None:
         print(context.get_help())
 
@@ -222,4 +225,5 @@ def main() -> None:
         from focuscli.cli import commands  # noqa: F401  (registers the commands)
     except KeyboardInterrupt:
         sys.exit(130)
-    app()
+    with processes.quiet_but_first():
+        app()

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, cast
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from focuscli import paths
-from focuscli.cli import render, views
+from focuscli.cli import processes, render, views
 from focuscli.cli.app import app
 from focuscli.cli.models import find_model
 from focuscli.cli.open_domain import Options, run_open_domain
 from focuscli.cli.options import CheckpointsOpt, DatasetOpt, DeviceOpt, PrecisionOpt
 from focuscli.errors import CheckFailed, UsageError
 from focuscli.protocols import protocol_named
+
+if TYPE_CHECKING:
+    from focuscli.engine.distributed import Group
+    from focuscli.engine.evaluate import ThresholdMode
 
 THRESHOLDS = ("val", "global", "oracle")
 FIGURES = ("mA", "Acc", "Prec", "Recall", "F1", "F1h", "mAP", "AUC")
@@ -74,11 +79,39 @@ def eval_command(
             precision=precision or "auto",
             workers=workers,
         )
-        run_open_domain(names, target or [], options)
+        with processes.together() as together:
+            run_open_domain(names, target or [], options, together)
         return
     if threshold not in THRESHOLDS:
         raise UsageError(f'Unknown threshold source "{threshold}".', f"Known: {', '.join(THRESHOLDS)}.")
     marks = [_mark(text) for text in require or []]
+    closed_set = ClosedSet(dataset, split, cast("ThresholdMode", threshold), other_data, workers)
+    with processes.together() as together:
+        _run_closed_set(names, closed_set, marks, device, precision, per_attribute=per_attribute, group=together)
+
+
+@dataclass(frozen=True)
+class ClosedSet:
+    """What the command line says about closed-set figures."""
+
+    dataset: str | None
+    split: str
+    threshold: ThresholdMode
+    other_data: bool
+    workers: int
+
+
+def _run_closed_set(
+    names: Sequence[str | None],
+    wanted: ClosedSet,
+    marks: Sequence[tuple[str, float]],
+    device: str | None,
+    precision: str | None,
+    *,
+    per_attribute: bool,
+    group: Group,
+) -> None:
+    dataset, threshold, workers = wanted.dataset, wanted.threshold, wanted.workers
     model, *more = [find_model(name) for name in names]
     if more:
         raise UsageError("Closed-set figures are of one checkpoint.", "Several are for a matrix: add --open-domain.")
@@ -87,26 +120,25 @@ def eval_command(
     known = paths.resolve_dataset(dataset) if dataset else None
 
     from focuscli.data.folder import read_folder
-    from focuscli.engine.evaluate import ThresholdMode, check_same_attributes, check_same_data, evaluate
+    from focuscli.engine.evaluate import check_same_attributes, check_same_data, evaluate
     from focuscli.engine.zero_shot import calibrated
     from focuscli.files import write_json
 
     schema = read_folder(known).schema if known else None
-    recognizer = model.open(schema=schema, device=device, precision=precision)
+    recognizer = model.open(schema=schema, device=device, precision=precision, group=group)
     data = read_folder(known or paths.resolve_dataset(recognizer.config.data.dataset))
     check_same_attributes(recognizer, data.schema)
-    if not other_data:
+    if not wanted.other_data:
         check_same_data(recognizer, data)
     if not recognizer.thresholds and threshold != "oracle":
         with render.progress("choosing thresholds on val") as progress:
             recognizer = calibrated(recognizer, data, workers=workers, progress=progress)
     with render.progress("scoring images") as progress:
-        report = evaluate(
-            recognizer, data, split, threshold=cast(ThresholdMode, threshold), workers=workers, progress=progress
-        )
+        report = evaluate(recognizer, data, wanted.split, threshold=threshold, workers=workers, progress=progress)
     place = model.folder
-    written = paths.report_folder(place) / f"{report.dataset}-{split}-{threshold}-{place.name}.json"
-    write_json(written, report.to_json())
+    written = paths.report_folder(place) / f"{report.dataset}-{wanted.split}-{threshold}-{place.name}.json"
+    if group.is_first:
+        write_json(written, report.to_json())
     missed = [
         f"{name} is {100 * (report.metrics[name] or 0):.2f}, not at least {value:g}"
         for name, value in marks

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from focuscli import paths
+from focuscli.engine.distributed import ONE, Group
 from focuscli.methods import ZERO_SHOT
 
 if TYPE_CHECKING:
@@ -22,21 +23,29 @@ class ModelPlace:
     weights: Path | None = None
 
     def open(
-        self, *, schema: AttributeSchema | None = None, device: str | None = None, precision: str | None = None
+        self,
+        *,
+        schema: AttributeSchema | None = None,
+        device: str | None = None,
+        precision: str | None = None,
+        group: Group = ONE,
     ) -> Recognizer:
         """Load it.
 
         Args:
             schema: for CLIP as it is, whose attributes are asked for by default; None: the built-in drawn people's, which
                 are PA-100K's and some more.
+            group: the processes that share its work; each loads it to its own device.
 
         Raises:
             InputError: damaged. RequirementError: no such device.
         """
+        own = device or "auto" if group.size == 1 else str(group.device(device or "auto"))
         if self.weights is None:
             from focuscli.recognizer import Recognizer
 
-            return Recognizer.from_checkpoint(self.folder, device=device or "auto", precision=precision or "auto")
+            found = Recognizer.from_checkpoint(self.folder, device=own, precision=precision or "auto")
+            return found.among(group)
         from focuscli.data.schema import builtin_schema
         from focuscli.engine.zero_shot import clip_recognizer
 
@@ -44,9 +53,9 @@ class ModelPlace:
             self.weights,
             schema or builtin_schema("synthetic"),
             folder=self.folder,
-            device=device or "auto",
+            device=own,
             precision=precision or "auto",
-        )
+        ).among(group)
 
 
 def find_model(name: str | None) -> ModelPlace:

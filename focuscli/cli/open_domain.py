@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from focuscli import paths
 from focuscli.cli import open_views, render
 from focuscli.cli.models import find_model
+from focuscli.engine.distributed import ONE, Group
 from focuscli.errors import InputError, RequirementError
 from focuscli.protocols import Protocol
 
@@ -33,7 +34,9 @@ class Options:
     workers: int
 
 
-def run_open_domain(checkpoints: Sequence[str | None], targets: Sequence[str], options: Options) -> None:
+def run_open_domain(
+    checkpoints: Sequence[str | None], targets: Sequence[str], options: Options, group: Group = ONE
+) -> None:
     """Evaluate every source on every target and show table or matrix.
 
     Without targets every prepared dataset is one, and those that do not fit are left out with a warning. Targets that are
@@ -66,12 +69,12 @@ def run_open_domain(checkpoints: Sequence[str | None], targets: Sequence[str], o
 
     if missing is not None and not all(target.folder.labels_only for target in opened):
         raise missing
-    recognizers = [source.open(device=options.device, precision=options.precision) for source in sources]
+    recognizers = [source.open(device=options.device, precision=options.precision, group=group) for source in sources]
     pairs = _fitting(recognizers, opened, options, strict=bool(named))
     reports, written = [], []
     for recognizer, target in pairs:
         reports.append(_evaluate(recognizer, target, options))
-        written.append(_write(reports[-1], recognizer.folder, options) if recognizer else None)
+        written.append(_write(reports[-1], recognizer.folder, options, group) if recognizer else None)
     open_views.show(reports, written, per_attribute=options.per_attribute)
 
 
@@ -120,7 +123,7 @@ def _evaluate(recognizer: Recognizer | None, target: Target, options: Options) -
         return evaluate_open_domain(recognizer, target, workers=options.workers, progress=progress)
 
 
-def _write(report: OpenDomainReport, checkpoint: Path, options: Options) -> Path:
+def _write(report: OpenDomainReport, checkpoint: Path, options: Options, group: Group) -> Path:
     from focuscli.files import write_json
 
     part = "".join(f"-{name.replace(' ', '_')}" for name in options.groups)
@@ -128,5 +131,6 @@ def _write(report: OpenDomainReport, checkpoint: Path, options: Options) -> Path
     target = report.target if folder == report.target else f"{report.target}-{folder}"
     name = f"open-domain-{target}-{report.split}-{report.protocol}{part}-{checkpoint.name}.json"
     written = paths.report_folder(checkpoint) / name
-    write_json(written, report.to_json())
+    if group.is_first:
+        write_json(written, report.to_json())
     return written

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from focuscli.cli import render, views
+from focuscli.cli import processes, render, views
 from focuscli.cli.app import app
 from focuscli.cli.models import find_model
 from focuscli.cli.options import CheckpointOpt, DeviceOpt, ForceOpt, PrecisionOpt, RegionOpt
@@ -55,33 +55,38 @@ def predict_command(
     for number, words in enumerate(attribute or [], start=1):
         if not words.strip():
             raise UsageError(f"Text {number} is empty.", "Give each text at least one word.")
+    with processes.together() as group:
+        # Standard input is one for all processes, and so is the file.
+        images = group.decide(lambda: _images(inputs, output, force=force))
+        recognizer = find_model(checkpoint).open(device=device, precision=precision, group=group)
+        texts = [recognizer.text(words, region=region) for words in attribute or []] or [*recognizer.attributes]
+        recognizer.encode_texts(texts)  # Too long a text is refused before anything is said or read.
+        from focuscli.predict import decide, predict
+
+        decisions = decide(recognizer, texts)
+        views.assumptions(recognizer, decisions)
+        results = predict(recognizer, images, texts, batch_size=batch, workers=workers, strict=strict)
+        skipped: list[Skipped] = []
+        good = _without_skipped(results, skipped)
+        if output is None:
+            _write(chosen, good, decisions, recognizer, sys.stdout)
+        else:
+            from focuscli.files import write_text
+
+            buffer = io.StringIO()
+            _write(chosen, good, decisions, recognizer, buffer)
+            if group.is_first:
+                write_text(output, buffer.getvalue())
+            render.note(f"wrote {output}")
+        views.skipped([(str(item.image), item.reason) for item in skipped], total=len(images))
+        if len(skipped) == len(images):
+            raise InputError(f"None of {len(images)} images can be read.")
+
+
+def _images(inputs: Sequence[str], output: Path | None, *, force: bool) -> list[Path]:
     if output is not None and output.exists() and not force:
         raise InputError(f"{output} exists already; nothing was changed.", "Add --force to replace it.")
-    images = expand_images(inputs, sys.stdin)
-    model = find_model(checkpoint)
-
-    from focuscli.predict import decide, predict
-
-    recognizer = model.open(device=device, precision=precision)
-    texts = [recognizer.text(words, region=region) for words in attribute] if attribute else [*recognizer.attributes]
-    recognizer.encode_texts(texts)  # Too long a text is refused before anything is said or read.
-    decisions = decide(recognizer, texts)
-    views.assumptions(recognizer, decisions)
-    results = predict(recognizer, images, texts, batch_size=batch, workers=workers, strict=strict)
-    skipped: list[Skipped] = []
-    good = _without_skipped(results, skipped)
-    if output is None:
-        _write(chosen, good, decisions, recognizer, sys.stdout)
-    else:
-        from focuscli.files import write_text
-
-        buffer = io.StringIO()
-        _write(chosen, good, decisions, recognizer, buffer)
-        write_text(output, buffer.getvalue())
-        render.note(f"wrote {output}")
-    views.skipped([(str(item.image), item.reason) for item in skipped], total=len(images))
-    if len(skipped) == len(images):
-        raise InputError(f"None of {len(images)} images can be read.")
+    return expand_images(inputs, sys.stdin)
 
 
 def _without_skipped(results: Iterator[Any], skipped: list[Any]) -> Iterator[Prediction]:

@@ -13,13 +13,14 @@ import typer
 
 from focuscli import config as configuration
 from focuscli import paths
-from focuscli.cli import render, views
+from focuscli.cli import processes, render, views
 from focuscli.cli.app import app
 from focuscli.cli.options import DatasetOpt, DeviceOpt, DryRunOpt, PrecisionOpt
 from focuscli.errors import InputError, Interrupted, UsageError
 from focuscli.methods import METHODS
 
 if TYPE_CHECKING:
+    from focuscli.engine.distributed import Group
     from focuscli.engine.run import Run
 
 
@@ -70,7 +71,11 @@ def train_command(
     precision: PrecisionOpt = None,
     config: Annotated[Path | None, typer.Option("--config", help="TOML file with settings.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="One setting: section.key=value; repeatable.")] = None,
-    run: Annotated[Path | None, typer.Option("--run", help="Run folder; default: a new one under FOCUS_RUNS.")] = None,
+    run: Annotated[
+        Path | None,
+        # torchrun (on Python 3.11) takes --run for its own --run-path, wherever it stands.
+        typer.Option("--run", "--run-folder", help="Run folder; default: a new one under FOCUS_RUNS."),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with --run, or with the latest run.")] = False,
     print_config: Annotated[bool, typer.Option(help="Show every setting and its origin, then stop.")] = False,
     dry_run: DryRunOpt = False,
@@ -78,31 +83,40 @@ def train_command(
     """Train FOCUS, or a method to compare it with, on a prepared dataset; stop with Ctrl-C, go on with --resume."""
     values = {name: value for name, value in locals().items() if name in FLAGS and value is not None}
     layers = _flag_layers(values, without, set_ or [])
-    if resume:
-        folder, settings, origins = _resumed(run, dataset, layers, config)
-    else:
-        folder, settings, origins = _fresh(run, dataset, layers, config)
-    if print_config:
-        views.configuration(settings.model_dump(mode="json"), origins)
-        return
-    if not settings.data.dataset:
-        raise UsageError(
-            "focus train needs a dataset.", "Name one: focus train --dataset NAME   (focus doctor lists them)"
-        )
-    dataset_folder = paths.resolve_dataset(settings.data.dataset)
-    start = weights_file(settings, resuming=(folder / "checkpoints" / "last" / "state.json").is_file())
-    run_train(folder, settings, dataset_folder, start, dry_run=dry_run)
+    plan = _resumed if resume else _fresh
+    with processes.together() as group:
+        # By the first worker for all: a new folder's name has the minute in it, and the others would find it there.
+        folder, settings, origins = group.decide(lambda: plan(run, dataset, layers, config))
+        if print_config:
+            views.configuration(settings.model_dump(mode="json"), origins)
+            return
+        if not settings.data.dataset:
+            raise UsageError(
+                "focus train needs a dataset.", "Name one: focus train --dataset NAME   (focus doctor lists them)"
+            )
+        dataset_folder = paths.resolve_dataset(settings.data.dataset)
+        start = weights_file(settings, resuming=(folder / "checkpoints" / "last" / "state.json").is_file())
+        run_train(folder, settings, dataset_folder, start, dry_run=dry_run, group=group)
 
 
 def run_train(
-    folder: Path, settings: configuration.RunConfig, dataset: Path, weights: Path | None, *, dry_run: bool = False
+    folder: Path,
+    settings: configuration.RunConfig,
+    dataset: Path,
+    weights: Path | None,
+    *,
+    dry_run: bool = False,
+    group: Group | None = None,
 ) -> None:
     """Open the run, train it, and show what happens.
 
+    Args:
+        group: the processes that share the run; None: this one alone.
+
     Raises:
-        Interrupted: SIGINT or SIGTERM came; `last` is saved.
+        Interrupted: SIGINT or SIGTERM came; `last` is saved. WorkerLost: a process of the group has gone; `last` is saved.
     """
-    run = open_run(folder, settings, dataset, weights)
+    run = open_run(folder, settings, dataset, weights, group=group)
     if dry_run:
         render.note(f"dry run: nothing was written; {run.trainer.total_steps} steps would follow")
         return
@@ -110,12 +124,15 @@ def run_train(
     _finished(run)
 
 
-def open_run(folder: Path, settings: configuration.RunConfig, dataset: Path, weights: Path | None) -> Run:
+def open_run(
+    folder: Path, settings: configuration.RunConfig, dataset: Path, weights: Path | None, *, group: Group | None = None
+) -> Run:
     """Open a run, at its `last` checkpoint where there is one, and show what it is."""
+    from focuscli.engine.distributed import ONE
     from focuscli.engine.run import Run
 
     with render.progress("reading crops") as progress:
-        run = Run(folder, settings, dataset, weights, progress=progress)
+        run = Run(folder, settings, dataset, weights, group=group or ONE, progress=progress)
     views.run_header(run)
     return run
 
@@ -124,16 +141,29 @@ def train_to_end(run: Run) -> bool:
     """Train a run and show what happens; True where SIGINT or SIGTERM came with the last step.
 
     Raises:
-        Interrupted: SIGINT or SIGTERM came before; `last` is saved.
+        Interrupted: SIGINT or SIGTERM came before, to any process of the run's group; `last` is saved.
+        WorkerLost: another process of the group has gone; `last` is saved.
     """
-    with _stop_on_signal() as stopped:
-        views.training(run, run.train(stopped))
-        if stopped() and run.trainer.step < run.trainer.total_steps:
+    from focuscli.engine.distributed import WorkerLost
+
+    group, total = run.group, run.trainer.total_steps
+    with _stop_on_signal(insist=group.size == 1) as asked:
+        try:
+            views.training(run, run.train(asked))
+            stopped = group.any(asked())
+        except WorkerLost as lost:
+            if not group.speaks():
+                raise
+            raise WorkerLost(
+                f"{lost.problem} Step {run.save_lost()} of {total} is saved in {run.folder}.",
+                f"Go on with as many processes as you like: torchrun ... -m focuscli train --resume --run-folder {run.folder}",
+            ) from lost
+        if stopped and run.trainer.step < total:
             raise Interrupted(
-                f"Stopped at step {run.trainer.step} of {run.trainer.total_steps}; saved in {run.folder}.",
+                f"Stopped at step {run.trainer.step} of {total}; saved in {run.folder}.",
                 f"Go on with: focus train --resume --run {run.folder}",
             )
-        return stopped()
+        return stopped
 
 
 def _finished(run: Run) -> None:
@@ -245,15 +275,20 @@ def weights_file(settings: configuration.RunConfig, *, resuming: bool = False) -
 
 
 @contextlib.contextmanager
-def _stop_on_signal() -> Iterator[Callable[[], bool]]:
-    """Turn the first SIGINT or SIGTERM into a question that the loop asks after each step; a second one interrupts."""
+def _stop_on_signal(*, insist: bool) -> Iterator[Callable[[], bool]]:
+    """Turn the first SIGINT or SIGTERM into a question that the loop asks after each step; a second one interrupts.
+
+    Without `insist` it does not: with Ctrl-C workers hear from the terminal and again from torchrun, which kills them later.
+    """
     received: list[int] = []
 
     def note(number: int, _frame: object) -> None:
-        if received:
+        if received and insist:
             raise KeyboardInterrupt
+        if not received and (insist or number == signal.SIGINT):  # SIGTERM is torchrun's way to end all when one fails
+            more = "; once more to stop at once" if insist else ""
+            render.note(f"stopping after this step, then saving{more}")
         received.append(number)
-        render.note("stopping after this step, then saving; once more to stop at once")
 
     before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

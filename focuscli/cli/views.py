@@ -65,19 +65,28 @@ def prepared(report: PrepareReport, *, next_command: str | None, dry_run: bool =
 
 
 def run_header(run: Run) -> None:
-    """One line on what is about to train."""
+    """What is about to train, in a few lines."""
+    from focuscli.engine.optim import advised_rate
+
     trainer = run.trainer
     every = sum(parameter.numel() for parameter in trainer.model.parameters())
     trained = sum(parameter.numel() for parameter in trainer.names)
     start = f" · resumed at step {run.resumed_from}" if run.resumed_from else ""
+    where = f"{run.group.size} processes on {run.device.type}" if run.group.size > 1 else str(run.device)
     render.note(
-        f"run {run.folder} · {run.device} · {every / 1e6:.1f} M parameters, {trained / 1e6:.1f} M trained · "
+        f"run {run.folder} · {where} · {every / 1e6:.1f} M parameters, {trained / 1e6:.1f} M trained · "
         f"weights: {run.origin}{start}"
     )
     render.note(
         f"{len(run.data.train):,} training images, {trainer.steps_per_epoch} steps an epoch, {run.config.train.epochs} epochs · "
         f"{len(run.data.texts)} texts · best by {run.config.eval.select} on {run.data.val_note}"
     )
+    if (rate := advised_rate(run.config)) is not None:
+        images = run.config.train.batch_size * run.config.train.accumulate
+        render.note(
+            f"  the learning rate {run.config.train.learning_rate:g} is the recipe's for smaller steps than {images:,} images; "
+            f"by the square-root rule it would be --lr {rate:.2g}"
+        )
 
 
 def training(run: Run, events: Iterable[Event]) -> None:

@@ -2,17 +2,36 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from focuscli.config import TrainConfig
+from focuscli.config import PRESETS, RunConfig, TrainConfig, build_config
 
 
 def trained_parameters(model: nn.Module) -> dict[Tensor, str]:
     """The parameters that train, with their names."""
     return {parameter: name for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+
+def drop_noise(names: Mapping[Tensor, str]) -> None:
+    """Set gradients to 0 that are 0 but for rounding: of biases that the next operation takes away again.
+
+    A key's bias adds the same to a query's products with all keys, which softmax does not see; VTB's classifier stands
+    before a batch norm. AdamW divides a gradient by its size, so that it would make steps as large as the learning rate out
+    of the noise: no harm to the scores, but no two ways of computing the same gradient (batch sizes, numbers of processes)
+    would lead to the same weights.
+    """
+    for parameter, name in names.items():
+        if parameter.grad is None:
+            continue
+        if name.endswith("in_proj_bias"):  # of queries, keys and values
+            parameter.grad.chunk(3)[1].zero_()
+        elif name.endswith((".key.bias", "classifier_bias")):
+            parameter.grad.zero_()
 
 
 def build_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
@@ -23,6 +42,19 @@ def build_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
         {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
+
+
+def advised_rate(config: RunConfig) -> float | None:
+    """The learning rate by the square-root rule, where the preset's own stands beside twice its images per step or more.
+
+    AdamW's steps do not grow with the gradient, so that its rate goes with the square root of the images per step, unlike
+    SGD's (Malladi et al., NeurIPS 2022). A rule of thumb: nothing is changed by it.
+    """
+    preset = build_config([("preset", PRESETS[config.model.preset])])[0].train
+    growth = config.train.batch_size * config.train.accumulate / (preset.batch_size * preset.accumulate)
+    if growth < 2 or config.train.learning_rate != preset.learning_rate:
+        return None
+    return preset.learning_rate * math.sqrt(growth)
 
 
 def build_scheduler(optimizer: torch.optim.Optimizer, config: TrainConfig, total_steps: int) -> Any:

@@ -19,7 +19,9 @@ from focuscli import __version__
 from focuscli.config import RunConfig, build_config, dump_config, read_config_file
 from focuscli.data.folder import DatasetFolder, read_folder
 from focuscli.engine.checkpoint import Checkpoint, read_checkpoint, save_checkpoint
-from focuscli.engine.device import effective_precision, resolve_device
+from focuscli.engine.device import effective_precision
+from focuscli.engine.distributed import ONE, Group
+from focuscli.engine.replicas import check_divides
 from focuscli.engine.setup import build_model, clip_shape_to_json, prepare_training_data
 from focuscli.engine.train import EpochEvent, Event, SaveEvent, Trainer
 from focuscli.errors import InputError
@@ -47,7 +49,10 @@ def last_checkpoint(run: Path) -> Checkpoint | None:
 
 
 class Run:
-    """A training run bound to its folder. `train()` yields the trainer's events and saves in between."""
+    """A training run bound to its folder. `train()` yields the trainer's events and saves in between.
+
+    In a group of processes each has its own `Run` of the same folder; the first one writes.
+    """
 
     def __init__(
         self,
@@ -56,16 +61,20 @@ class Run:
         dataset: Path,
         weights: Path | None,
         *,
+        group: Group = ONE,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
         """Open the run; goes on from its `last` checkpoint where there is one.
 
         Raises:
-            InputError: the dataset is unusable, or has changed since the run was started.
+            InputError: the dataset is unusable, or has changed since the run was started, or the processes of the group
+                see different ones. UsageError: the batch size does not divide over the processes.
         """
+        check_divides(config.train.batch_size, group.size)
         self.folder = folder
         self.config = config
-        self.device = resolve_device(config.train.device)
+        self.group = group
+        self.device = group.device(config.train.device)
         if config.train.threads:
             torch.set_num_threads(config.train.threads)
         self.dataset: DatasetFolder = read_folder(dataset)
@@ -81,14 +90,25 @@ class Run:
                 )
         state = None if checkpoint is None else checkpoint.state
         model, self.origin = build_model(config, self.data.texts, weights, state)
-        self.trainer = Trainer(model, self.data, config, self.device, progress=progress)
+        self._check_alike(0 if state is None else state["step"])
+        self.trainer = Trainer(model, self.data, config, self.device, group=group, progress=progress)
         self.resumed_from = 0
         if checkpoint is not None:
             self.trainer.restore(checkpoint)
             self.resumed_from = self.trainer.step
 
     def train(self, stop: Callable[[], bool] = lambda: False) -> Iterator[Event]:
-        """Train to the end, or until `stop` says so; see `Trainer.run`."""
+        """Train to the end, or until `stop` says so; see `Trainer.run`.
+
+        Raises:
+            WorkerLost: another process of the group has gone; `save_lost` saves what can be saved.
+        """
+        if not self.group.is_first:
+            for event in self.trainer.run(stop):
+                if isinstance(event, SaveEvent):
+                    self.group.wait()
+                yield event
+            return
         write_text(self.folder / "config.toml", dump_config(self.config))
         write_json(self.folder / "env.json", self._environment())
         self._write_history()
@@ -98,6 +118,7 @@ class Run:
             for event in self.trainer.run(stop):
                 if isinstance(event, SaveEvent):
                     self._save(best=event.best)
+                    self.group.wait()
                 elif isinstance(event, EpochEvent):
                     self._write_history()
                     for name, value in _flat(event.record).items():
@@ -105,9 +126,41 @@ class Run:
                     board.flush()
                 yield event
 
+    def save_lost(self) -> int:
+        """Save the state after the last whole step where the checkpoint is older, and return the step that is saved.
+
+        For one process of a group whose others have gone; every process has the whole state.
+        """
+        trainer = self.trainer
+        saved = last_checkpoint(self.folder)
+        if saved is not None and saved.state["step"] >= trainer.step:
+            return int(saved.state["step"])
+        if trainer.best_epoch and trainer.step == trainer.best_epoch * trainer.steps_per_epoch:
+            self._save(best=True)  # the first process may have gone before it did
+        write_text(self.folder / "config.toml", dump_config(self.config))
+        self._save(best=False)
+        self._write_history()
+        return trainer.step
+
     @property
     def best(self) -> Path:
         return self.folder / "checkpoints" / "best"
+
+    def _check_alike(self, step: int) -> None:
+        """Refuse a group whose processes see different data or checkpoints, as machines without shared folders do."""
+        seen = self.group.collect((self.dataset.fingerprint, step))
+        for rank, (fingerprint, other) in enumerate(seen):
+            if fingerprint != seen[0][0]:
+                raise InputError(
+                    f"Worker {rank} sees other data at {self.dataset.path} than worker 0 (fingerprint {fingerprint[:12]}, "
+                    f"not {seen[0][0][:12]}).",
+                    "Give every machine the same dataset folder and images under the same path.",
+                )
+            if other != seen[0][1]:
+                raise InputError(
+                    f"Worker {rank} finds the run {self.folder} at step {other}, worker 0 at step {seen[0][1]}.",
+                    "Every machine needs the run folder under the same path: put it on a disk that they share.",
+                )
 
     def _save(self, *, best: bool) -> None:
         trainer = self.trainer
@@ -152,6 +205,7 @@ class Run:
             if self.device.type == "cuda"
             else platform.machine(),
             "precision": effective_precision(self.device, self.config.train.precision),
+            "processes": self.group.size,
             "threads": torch.get_num_threads(),
             "cpus": os.cpu_count(),
             "command": sys.argv,

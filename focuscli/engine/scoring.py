@@ -12,6 +12,7 @@ from torch import Tensor
 
 from focuscli.data.loader import evenly, normalise, read_batches, to_unit
 from focuscli.engine.device import autocast
+from focuscli.engine.distributed import ONE, Group
 from focuscli.methods.base import Method
 
 Progress = Callable[[int, int], None]
@@ -27,8 +28,12 @@ def score_files(
     workers: int = 2,
     precision: str = "auto",
     progress: Progress | None = None,
+    group: Group = ONE,
 ) -> NDArray[np.float32]:
     """Scores [N, Z] = exp(logit_scale) * cos(V, T) of image files against text features T [Z, D].
+
+    In a group each process scores some of the batches and all get all scores. The batches are those of one process, so
+    that the scores are too, to the last bit.
 
     Raises:
         InputError: a file is missing or unreadable.
@@ -36,15 +41,17 @@ def score_files(
     device = text_features.device
     was_training = model.training
     model.eval()
-    scores = np.empty((len(paths), len(text_features)), dtype=np.float32)
+    batches = group.my_part(evenly(len(paths), batch_size))
+    mine = sum(map(len, batches))
+    scores = np.empty((mine, len(text_features)), dtype=np.float32)
     done = 0
-    for crops in read_batches(paths, model.config.image_size, evenly(len(paths), batch_size), workers=workers):
+    for crops in read_batches(paths, model.config.image_size, batches, workers=workers):
         with autocast(device, precision):
             mix = model.encode_image(normalise(to_unit(crops, device))).mix
             scored = model.score(mix, text_features).scores
         scores[done : done + len(crops)] = scored.float().cpu().numpy()
         done += len(crops)
         if progress is not None:
-            progress(done, len(paths))
+            progress(done, mine)
     model.train(was_training)
-    return scores
+    return np.concatenate(group.collect(scores))

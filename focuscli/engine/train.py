@@ -1,10 +1,12 @@
 """The training loop: yields events, prints nothing, and can be killed at any moment and resumed exactly.
 
-Everything random in it is a function of (seed, epoch) or (seed, step), so that there is no generator state to save.
+Everything random in it is a function of (seed, epoch) or (seed, step), so that there is no generator state to save. In a
+group of processes each takes its part of every micro-batch, and losses, gradients and steps are those of one process.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,14 +15,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from focuscli.config import RunConfig
-from focuscli.data.augment import augment, random_erase
+from focuscli.data.augment import SharedDraws, augment, random_erase
 from focuscli.data.loader import CropStore, normalise
 from focuscli.engine.checkpoint import Checkpoint, load_strictly, optimizer_tensors, restore_optimizer
 from focuscli.engine.device import autocast
-from focuscli.engine.optim import build_ema, build_optimizer, build_scheduler, trained_parameters
+from focuscli.engine.distributed import ONE, Group, block
+from focuscli.engine.optim import build_ema, build_optimizer, build_scheduler, drop_noise, trained_parameters
+from focuscli.engine.replicas import check_divides, gather, replicate, share_batch_norms
 from focuscli.engine.scoring import score_files
 from focuscli.engine.setup import TrainingData
 from focuscli.engine.thresholds import Thresholds
@@ -70,14 +75,23 @@ class Trainer:
         config: RunConfig,
         device: torch.device,
         *,
+        group: Group = ONE,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
+        """Read the crops into memory where they fit.
+
+        Raises:
+            UsageError: the batch size does not divide over the processes of the group.
+        """
         self.config = config
         self.data = data
         self.device = device
+        self.group = group
+        train = config.train
+        check_divides(train.batch_size, group.size)
+        share_batch_norms(model, group)
         self.model = model.to(device).train()
         self.store = self._open_store(progress)
-        train = config.train
         images_per_step = train.batch_size * train.accumulate
         self.steps_per_epoch = max(1, len(data.train) // images_per_step)
         self.total_steps = self.steps_per_epoch * train.epochs
@@ -85,6 +99,7 @@ class Trainer:
         self.optimizer = build_optimizer(model, train)
         self.scheduler = build_scheduler(self.optimizer, train, self.total_steps)
         self.ema = build_ema(model, train)
+        self._replica = replicate(model, group, device)
         self.step = 0
         self.sums = dict.fromkeys((*model.loss_names, "loss"), 0.0)
         self.history: list[dict[str, Any]] = []
@@ -99,21 +114,24 @@ class Trainer:
         return self.model if self.ema is None else self.ema.module
 
     def run(self, stop: Callable[[], bool] = lambda: False) -> Iterator[Event]:
-        """Train from the current step to the last. `stop` is asked after each step; when true, the loop saves and ends.
+        """Train from the current step to the last. `stop` is asked after each step; when true in any process of the group,
+        the loop saves and ends in all of them.
 
         Raises:
             CheckFailed: a loss is not finite; the checkpoints stay as they were.
         """
         train = self.config.train
-        while self.step < self.total_steps and not self._out_of_patience():
+        while (self._epoch_is_open() or self.step < self.total_steps) and not self._out_of_patience():
             epoch, begin = divmod(self.step, self.steps_per_epoch)
+            if self._epoch_is_open():
+                epoch, begin = epoch - 1, self.steps_per_epoch
             started, first = time.perf_counter(), begin
             order = self._order(epoch)
             micro = [
                 order[position * train.batch_size : (position + 1) * train.batch_size]
                 for position in range(begin * train.accumulate, self.steps_per_epoch * train.accumulate)
             ]
-            crops = self.store.batches(micro)
+            crops = self.store.batches([self.group.my_part(positions) for positions in micro])
             for number in range(begin, self.steps_per_epoch):
                 offset = (number - begin) * train.accumulate
                 norm = self._step(micro[offset : offset + train.accumulate], crops)
@@ -128,7 +146,7 @@ class Trainer:
                     (number + 1 - first) * train.batch_size * train.accumulate / seconds,
                 )
                 last = number + 1 == self.steps_per_epoch
-                if stop() and not last:
+                if self.group.any(stop()) and not last:
                     yield SaveEvent(best=False)
                     return
                 if train.save_every_steps and self.step % train.save_every_steps == 0 and not last:
@@ -138,7 +156,7 @@ class Trainer:
                 yield SaveEvent(best=True)
             yield SaveEvent(best=False)
             yield EpochEvent(self.history[-1], best)
-            if stop():
+            if self.group.any(stop()):
                 return
 
     def state(self) -> dict[str, Any]:
@@ -172,6 +190,8 @@ class Trainer:
         if self.ema is not None:
             load_strictly(self.ema.module, checkpoint.tensors("ema"), f"checkpoint {checkpoint.folder}")
         self.step = state["step"]
+        if self.step:
+            self.scheduler.step_update(self.step - 1)  # for the record of an epoch that still has to be closed
         self.sums = state["epoch_sums"]
         self.history = state["history"]
         self.thresholds = state["thresholds"]
@@ -183,7 +203,8 @@ class Trainer:
         data, size = self.config.data, self.config.model.image_size
         margin = self.config.augment.margin
         size = (size[0] + margin, size[1] + margin)
-        needed = len(self.data.train) * size[0] * size[1] * 3 / 2**20
+        # Every process of a machine keeps its own, as any image can be in its part of some batch.
+        needed = len(self.data.train) * size[0] * size[1] * 3 / 2**20 * self.group.worker.local_size
         in_memory = data.cache == "memory" or (data.cache == "auto" and needed <= data.cache_limit_mb)
         paths = self.data.paths(self.data.train)
         return CropStore(paths, size, workers=data.workers, in_memory=in_memory, progress=progress)
@@ -208,29 +229,43 @@ class Trainer:
         train = self.config.train
         self.scheduler.step_update(self.step)
         generator = torch.Generator().manual_seed(self._seed(self.step, stream=2))
-        for positions in micro:
+        means = dict.fromkeys(self.sums, 0.0)
+        for number, positions in enumerate(micro, start=1):
             indices = torch.from_numpy(self.data.train[positions])
-            losses = self._losses(next(crops), indices, generator)
-            (losses["loss"] / len(micro)).backward()
+            with self._accumulating(more=number < len(micro)), self.group.talking():
+                losses = self._losses(next(crops), indices, generator)
+                (losses["loss"] / len(micro)).backward()
             for name, value in losses.items():
-                self.sums[name] += value.item() / len(micro)
+                means[name] += value.item() / len(micro)
+        drop_noise(self.names)
         limit = train.clip_gradient or math.inf
         norm = float(nn.utils.clip_grad_norm_([*self.names], limit))
-        if not math.isfinite(norm) or not all(map(math.isfinite, self.sums.values())):
+        if not math.isfinite(norm) or not all(map(math.isfinite, means.values())):
             raise self._not_finite(losses)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         if self.ema is not None:
             self.ema.update(self.model, step=self.step)
         self.step += 1
+        self.sums = {name: value + means[name] for name, value in self.sums.items()}
         return norm
 
+    def _accumulating(self, *, more: bool) -> contextlib.AbstractContextManager[object]:
+        """Whether gradients of further micro-batches follow, so that processes need not exchange these yet."""
+        if more and isinstance(self._replica, nn.parallel.DistributedDataParallel):
+            return self._replica.no_sync()
+        return contextlib.nullcontext()
+
     def _losses(self, crops: Tensor, indices: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        """The losses of the whole micro-batch `indices`, of which this process has `crops`."""
         config = self.config
-        images = augment(crops.to(self.device), config.model.image_size, config.augment, generator)
-        images = random_erase(normalise(images), config.augment, generator)
+        start = block(len(indices), self.group.rank, self.group.size).start
+        draws = SharedDraws(generator, start, len(indices))
+        images = augment(crops.to(self.device), config.model.image_size, config.augment, draws)
+        images = random_erase(normalise(images), config.augment, draws)
         with autocast(self.device, config.train.precision):
-            features, output = self.model(images)
+            features, output = self._replica(images)
+        features, output = gather(self.model, features, output, self.group)
         targets, known = self.data.targets[indices].to(self.device), self.data.known[indices].to(self.device)
         context = LossContext(
             groups=self.data.groups.to(self.device),
@@ -247,7 +282,6 @@ class Trainer:
         record: dict[str, Any] = {"epoch": epoch, "step": self.step, "seconds": round(seconds, 3)}
         record |= {name: value / self.steps_per_epoch for name, value in self.sums.items()}
         record["learning_rate"] = self.optimizer.param_groups[0]["lr"]
-        self.sums = dict.fromkeys(self.sums, 0.0)
         best = False
         if epoch % train.eval_every == 0 or epoch == train.epochs:
             record["val"] = self._evaluate()
@@ -257,7 +291,12 @@ class Trainer:
             if best:
                 self.best_value, self.best_epoch = (value if math.isfinite(value) else -math.inf), epoch
         self.history.append(record)
+        self.sums = dict.fromkeys(self.sums, 0.0)
         return best
+
+    def _epoch_is_open(self) -> bool:
+        """Whether all steps of the last epoch were made, but not what belongs at its end (a worker was lost there)."""
+        return self.step == (len(self.history) + 1) * self.steps_per_epoch
 
     def _evaluate(self) -> dict[str, float]:
         model = self.evaluated_model
@@ -271,15 +310,21 @@ class Trainer:
             batch_size=self.config.eval.batch_size,
             workers=self.config.data.workers,
             precision=self.config.train.precision,
+            group=self.group,
         )
+        figures, self.thresholds, self.global_threshold = self.group.decide(lambda: self._figures(scores))
+        return figures
+
+    def _figures(self, scores: NDArray[np.float32]) -> tuple[dict[str, float], dict[str, float], float]:
+        """Figures on val at the thresholds that it chooses, and these: by name, and one for all."""
         targets, known = self.data.labels(self.data.val)
         names = [attribute.name for attribute in self.data.folder.schema.evaluated]
         criterion = self.config.eval.criterion
         chosen = Thresholds.choose(names, targets, scores, known, criterion=criterion, split=self.data.val_note)
-        self.thresholds, self.global_threshold = chosen.by_name, chosen.overall
         figures = pedestrian_metrics(targets > 0.5, scores > np.array([*chosen.by_name.values()]), known)
         areas = area_under_roc(targets, scores, known)
-        return {**figures, "AUC": float(areas[np.isfinite(areas)].mean()) if np.isfinite(areas).any() else math.nan}
+        figures["AUC"] = float(areas[np.isfinite(areas)].mean()) if np.isfinite(areas).any() else math.nan
+        return figures, dict(chosen.by_name), chosen.overall
 
     def _out_of_patience(self) -> bool:
         return out_of_patience(self.history, self.best_epoch, self.config.train.patience)

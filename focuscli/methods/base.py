@@ -67,6 +67,8 @@ class Method(nn.Module, ABC):
 
     loss_names: tuple[str, ...]
     """Keys of `losses`, without "loss"."""
+    loss_inputs: tuple[str, ...] = ("mix", "scores", "attention_maps")
+    """Fields of features and output that `losses` reads. With several processes only these hold the rows of all."""
 
     def __init__(self, clip: CLIP, config: ModelConfig, texts: Sequence[Text]) -> None:
         super().__init__()
@@ -120,8 +122,8 @@ class Method(nn.Module, ABC):
         return "no learned prompts"
 
     def freeze(self, *, text_tower: bool) -> None:
-        """Fix what does not train: the temperature and the token embedding always; with `text_tower` all of the text side
-        of CLIP (gradients still flow through it into learned prompts).
+        """Fix what does not train: the temperature, the token embedding and what has no part in the scores always; with
+        `text_tower` all of the text side of CLIP (gradients still flow through it into learned prompts).
 
         Without pretrained weights the tower trains on random token vectors: they tell the words apart as they are, and
         updating 49,408 rows for the few dozen words of a schema would be most of a small model's optimiser step.
@@ -130,6 +132,11 @@ class Method(nn.Module, ABC):
         self.clip.token_embedding.requires_grad_(False)
         for name, parameter in self.clip.named_parameters():
             if text_tower and not name.startswith("visual."):
+                parameter.requires_grad_(False)
+        for parameter in self.parameters():
+            if (
+                not parameter.numel()
+            ):  # such as the prompts with RLP off; DistributedDataParallel waits for all that train
                 parameter.requires_grad_(False)
 
     def grid(self, images: Tensor) -> tuple[int, int]:

@@ -50,6 +50,7 @@ class PoarModel(Method):
     """
 
     loss_names = ("v2t", "t2v")
+    loss_inputs = ("scores",)
 
     def __init__(self, clip: CLIP, config: ModelConfig, texts: Sequence[Text]) -> None:
         super().__init__(clip, config, texts)

@@ -28,6 +28,7 @@ class VtbModel(Method):
     """
 
     loss_names = ("bce",)
+    loss_inputs = ("scores",)
 
     def __init__(self, clip: CLIP, config: ModelConfig, texts: Sequence[Text]) -> None:
         super().__init__(clip, config, texts)
@@ -90,6 +91,11 @@ class VtbModel(Method):
             to_patches = weights[:, :, :count, count + 1 :].float().mean(dim=1)  # [B, A, S]
             maps = rows.to(to_patches) @ (to_patches / to_patches.sum(dim=-1, keepdim=True))
         return MethodOutput(logits @ rows.T, rows.to(features.dtype) @ features, maps)
+
+    def freeze(self, *, text_tower: bool) -> None:
+        """As all methods, and the projection: tokens are used without it."""
+        super().freeze(text_tower=text_tower)
+        self.clip.visual.proj.requires_grad_(False)
 
     def losses(
         self, features: ImageFeatures, output: MethodOutput, targets: Tensor, known: Tensor, context: LossContext

@@ -1,0 +1,149 @@
+"""Commands under torchrun: the processes meet, one of them speaks, and one reports what went wrong."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import typer
+
+from focuscli.cli import render
+from focuscli.errors import FocusError, Interrupted, UsageError
+from focuscli.torchrun import ALONE, Worker, read_worker
+
+if TYPE_CHECKING:
+    from focuscli.engine.distributed import Group
+
+SHARED = ("train", "eval", "predict")
+"""Commands that several processes share; the others run in one."""
+GRACE_SECONDS = 3.0
+"""How long a worker that fails leaves the word to the first one; torchrun ends it sooner where that one has ended."""
+SAYING_SECONDS = 20.0
+"""How long the others wait for the one that speaks, which may be saving a checkpoint; torchrun kills all after 30."""
+
+
+def voice() -> Worker:
+    """The worker that this process is, or ALONE where the environment makes no sense: then all complain."""
+    try:
+        return read_worker()
+    except UsageError:
+        return ALONE
+
+
+def check_command(name: str | None) -> None:
+    """Refuse to run a command in several processes that is for one.
+
+    Raises:
+        UsageError: it would do the same work several times, into the same files.
+    """
+    size = voice().size
+    if name is not None and name not in SHARED and size > 1:
+        raise UsageError(
+            f"focus {name} runs in one process, and torchrun has started {size}.",
+            f"Start it without torchrun: focus {name} ... Commands that share their work: {', '.join(SHARED)}.",
+        )
+
+
+@contextlib.contextmanager
+def quiet_but_first() -> Iterator[None]:
+    """Nothing that this process prints is seen, unless it is the first one."""
+    if voice().is_first:
+        yield
+        return
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
+        yield
+
+
+def let_first_speak() -> None:
+    """Before a worker ends with an error that all have, such as a wrong option: torchrun ends all workers when one ends, and
+    the first one may not have said why yet."""
+    if not voice().is_first:
+        time.sleep(GRACE_SECONDS)
+
+
+@contextlib.contextmanager
+def together() -> Iterator[Group]:
+    """Meet the other workers, yield the group, and part. Without torchrun: a group of one.
+
+    What ends the work early is reported by one worker only, but where they cannot meet, by each.
+
+    Raises:
+        UsageError: torchrun's variables contradict each other.
+    """
+    worker = read_worker()
+    from focuscli.cli.app import report
+    from focuscli.engine.distributed import Group, join
+
+    if worker.size == 1:
+        yield Group(worker)
+        return
+    try:
+        group = join(worker)
+    except FocusError as failure:
+        with _heard():
+            code = report(failure)
+        raise typer.Exit(code) from failure
+    before = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        yield group
+        group.wait()
+    except BaseException as failure:
+        # torchrun now ends all workers with SIGTERM; the one that speaks needs a moment to do so.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)
+        raise typer.Exit(_report_once(failure, group)) from failure
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        group.leave()
+
+
+def _report_once(failure: BaseException, group: Group) -> int:
+    """Report a failure unless another worker does, and return the exit code.
+
+    Mostly all fail alike, or lose their connections because one failed: so the first worker has the word, unless it has
+    nothing to say.
+    """
+    from focuscli.cli.app import describe, report
+    from focuscli.engine.distributed import WorkerLost
+
+    if isinstance(failure, _Terminated):
+        failure = Interrupted(
+            "torchrun has ended this job: another worker failed, or torchrun itself was told to stop.",
+            "Its own report names the cause.",
+        )
+    own = not group.is_first and not isinstance(failure, WorkerLost)
+    if own:
+        group.heard(GRACE_SECONDS, "speaker")
+    if not group.speaks():
+        code = group.heard(SAYING_SECONDS)
+        return describe(failure)[0] if code is None else code
+    with _heard():
+        if own and describe(failure)[1]:
+            render.note(f"worker {group.rank} of {group.size} on {socket.gethostname()}:")
+        code = report(failure)
+    group.said(code)
+    return code
+
+
+@contextlib.contextmanager
+def _heard() -> Iterator[None]:
+    """What a worker that is not the first prints inside is seen."""
+    if voice().is_first:
+        yield
+        return
+    with contextlib.redirect_stdout(sys.__stdout__), contextlib.redirect_stderr(sys.__stderr__):
+        yield
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM came; as Ctrl-C it passes every `except Exception`."""
+
+
+def _terminate(_number: int, _frame: object) -> None:
+    raise _Terminated

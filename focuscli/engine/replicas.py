@@ -1,0 +1,89 @@
+"""A model trained by several processes as if by one: mean gradients, losses over the whole batch, one batch norm."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from focuscli.engine.distributed import Group
+from focuscli.errors import UsageError
+from focuscli.methods.base import ImageFeatures, Method, MethodOutput
+
+Rows = TypeVar("Rows", ImageFeatures, MethodOutput)
+
+
+def replicate(model: Method, group: Group, device: torch.device) -> nn.Module:
+    """What to call in place of the model in training: the model itself in a group of one, else DistributedDataParallel.
+
+    Every process starts with the first one's weights, and `backward` leaves the mean of all gradients in each.
+    """
+    if group.size == 1:
+        return model
+    with group.talking():
+        return nn.parallel.DistributedDataParallel(model, device_ids=[device.index] if device.type == "cuda" else None)
+
+
+def check_divides(batch_size: int, processes: int) -> None:
+    """Refuse a batch that cannot be shared equally.
+
+    Raises:
+        UsageError: with the nearest sizes that can.
+    """
+    if batch_size % processes:
+        below = batch_size // processes * processes
+        fitting = [str(size) for size in (below, below + processes) if size >= 2]
+        raise UsageError(
+            f"A batch of {batch_size} images does not divide over {processes} processes.",
+            f"--batch-size counts the images of all processes; use {' or '.join(fitting)}.",
+        )
+
+
+def gather(
+    model: Method, features: ImageFeatures, output: MethodOutput, group: Group
+) -> tuple[ImageFeatures, MethodOutput]:
+    """The rows of all processes in the fields that the method's losses read; see `Group.gather_rows`."""
+    if group.size == 1:
+        return features, output
+
+    def gathered(part: Rows) -> Rows:
+        names = [field.name for field in fields(part) if field.name in model.loss_inputs]
+        return replace(part, **{name: group.gather_rows(getattr(part, name)) for name in names})
+
+    return gathered(features), gathered(output)
+
+
+class GlobalBatchNorm1d(nn.BatchNorm1d):
+    """Batch norm whose mean and variance are those of all processes' rows. torch's own for this needs a GPU."""
+
+    def __init__(self, norm: nn.BatchNorm1d, group: Group) -> None:
+        """Take the place of `norm`, with its parameters and buffers themselves."""
+        super().__init__(norm.num_features, eps=norm.eps, momentum=norm.momentum)
+        self.weight, self.bias = norm.weight, norm.bias
+        self.running_mean, self.running_var = norm.running_mean, norm.running_var
+        self.num_batches_tracked = norm.num_batches_tracked
+        self.group = group
+
+    def forward(self, rows: Tensor) -> Tensor:
+        if not self.training:
+            return super().forward(rows)
+        every: Tensor = super().forward(self.group.gather_rows(rows))
+        return every[self.group.rank * len(rows) : (self.group.rank + 1) * len(rows)]
+
+
+def share_batch_norms(model: nn.Module, group: Group) -> None:
+    """Put a `GlobalBatchNorm1d` in the place of every batch norm; parameters and their names stay.
+
+    Raises:
+        NotImplementedError: a batch norm over images, which no method has.
+    """
+    if group.size == 1:
+        return
+    for module in [*model.modules()]:
+        for name, child in [*module.named_children()]:
+            if isinstance(child, nn.BatchNorm1d):
+                setattr(module, name, GlobalBatchNorm1d(child, group))
+            elif isinstance(child, nn.modules.batchnorm._BatchNorm):
+                raise NotImplementedError(f"{type(child).__name__} over several processes")

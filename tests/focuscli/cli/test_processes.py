@@ -1,0 +1,207 @@
+"""Commands in several processes: one speaks and writes, files are those of one process, and a lost worker loses nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from focuscli.engine.checkpoint import read_checkpoint
+from focuscli.engine.distributed import WorkerLost, join
+from focuscli.torchrun import Worker
+
+VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", "LOCAL_WORLD_SIZE")
+
+
+@pytest.mark.parametrize("options", [["--threshold", "val"], ["--open-domain", "--other-data"]])
+def test_eval_writes_the_file_of_one_process(workers, trained_run, coloured_dataset, options):
+    where = ["--target" if "--open-domain" in options else "--dataset", coloured_dataset]
+    line = ["eval", "-c", trained_run, *options, *where, "--split", "all"]
+    found = []
+    for count in (1, 3):
+        outcomes = workers(count, "focus", *line)
+        assert [code for code, _, _ in outcomes] == count * [0], outcomes
+        assert {out for _, out, _ in outcomes[1:]} <= {""}
+        written = max(trained_run.rglob("*coloured-all*.json"), key=lambda path: path.stat().st_mtime_ns)
+        found.append((outcomes[0][1], written.name, written.read_bytes()))
+    assert found[0] == found[1]
+
+
+def test_files_are_scored_to_the_same_bits(workers, trained_run, coloured_dataset, tmp_path):
+    """72 images in 8 batches, for 3 processes."""
+    for size in (1, 3):
+        assert {code for code, _, _ in workers(size, "scores", trained_run, coloured_dataset, tmp_path)} == {0}
+    alone = np.load(tmp_path / "0-of-1.npy")
+    assert alone.shape == (72, 3)
+    for rank in range(3):
+        assert np.load(tmp_path / f"{rank}-of-3.npy").tobytes() == alone.tobytes()
+
+
+@pytest.fixture
+def pictures(coloured_dataset, tmp_path) -> Path:
+    """Images in a folder, one of them unreadable."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for place in sorted((coloured_dataset.parent / "images").iterdir())[:20]:
+        (folder / place.name).symlink_to(place)
+    (folder / "007b.png").write_text("no image")
+    return folder
+
+
+@pytest.mark.parametrize(("kind", "batch"), [("table", 3), ("jsonl", 16)])
+def test_predict_says_what_one_process_says(workers, trained_run, pictures, kind, batch):
+    line = ["predict", pictures, "-c", trained_run, "--format", kind, "--batch", batch, "-a", "red hat", "-a", "scarf"]
+    alone, shared = (workers(count, "focus", *map(str, line)) for count in (1, 2))
+    assert alone[0][0] == 0
+    assert len(alone[0][1].splitlines()) > 19
+    assert shared == [alone[0], (0, "", "")]
+
+
+def test_predict_writes_the_file_of_one_process(workers, trained_run, pictures, tmp_path):
+    files = [tmp_path / "one.csv", tmp_path / "two.csv"]
+    for count, file in zip((1, 2), files, strict=True):
+        outcomes = workers(count, "focus", "predict", pictures, "-c", trained_run, "--format", "csv", "-o", file)
+        assert {code for code, _, _ in outcomes} == {0}
+    assert files[0].read_bytes() == files[1].read_bytes()
+    assert len(files[0].read_text().splitlines()) == 21
+
+
+def test_predict_stops_at_the_same_unreadable_image(workers, trained_run, pictures):
+    line = ["predict", pictures, "-c", trained_run, "--format", "csv", "--batch", "2", "--strict"]
+    alone, shared = (workers(count, "focus", *line) for count in (1, 3))
+    assert alone[0][0] == 3
+    assert "007b.png" in alone[0][2]
+    assert shared[0] == alone[0]
+    assert shared[1:] == 2 * [(3, "", "")]
+
+
+def test_the_first_worker_alone_speaks_and_writes(workers, coloured_dataset, micro, tmp_path):
+    run = tmp_path / "run"
+    line = ["train", "--dataset", coloured_dataset, *micro, "--epochs", "1", "--run-folder", run]
+    outcomes = workers(2, "focus", *line)
+    assert [code for code, _, _ in outcomes] == [0, 0], outcomes
+    assert "2 processes on cpu" in outcomes[0][2]
+    assert f"wrote {run}" in outcomes[0][1]
+    assert outcomes[1][1:] == ("", "")
+    assert json.loads((run / "env.json").read_text())["processes"] == 2
+    assert len(list(run.glob("events.*"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["train", "--batch-size", "9"], 2, ["9 images does not divide over 2 processes", "8 or 10"]),
+        (["train", "--device", "cuda:0"], 2, ["one device for 2 processes"]),
+        (["train", "--epochs", "many"], 2, ["--epochs"]),
+        (["eval", "--threshold", "none"], 2, ["Unknown threshold source"]),
+        (["doctor"], 2, ["focus doctor runs in one process", "train, eval, predict"]),
+    ],
+)
+def test_what_is_wrong_is_said_once(workers, coloured_dataset, micro, tmp_path, arguments, code, words):
+    more = ["--dataset", str(coloured_dataset), *micro, "--run-folder", str(tmp_path / "run")]
+    outcomes = workers(2, "focus", arguments[0], *(more if arguments[0] == "train" else []), *arguments[1:])
+    assert [outcome[0] for outcome in outcomes] == [code, code], outcomes
+    for word in words:
+        assert word in outcomes[0][2]
+    assert outcomes[0][2].count("error:") == 1
+    assert outcomes[1][1:] == ("", "")
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_only_another_worker_knows_is_said_by_it(workers, coloured_dataset, micro, tmp_path):
+    """The dataset of the second worker has other labels, as on a machine with an older copy."""
+    outcomes = workers(2, "other_data", coloured_dataset, tmp_path, *micro)
+    assert [outcome[0] for outcome in outcomes] == [3, 3], outcomes
+    said = outcomes[0][2] + outcomes[1][2]
+    assert said.count("error:") == 1
+    assert "Worker 1 sees other data" in said
+
+
+def test_an_error_of_one_worker_ends_all_with_its_message(workers, coloured_dataset, micro, tmp_path):
+    outcomes = workers(2, "broken", coloured_dataset, tmp_path / "run", *micro)
+    assert [outcome[0] for outcome in outcomes] == [3, 3], outcomes
+    assert "worker 1 of 2 on " in outcomes[1][2]
+    assert "error: only here" in outcomes[1][2]
+    assert "error:" not in outcomes[0][2]
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "words"),
+    [
+        (signal.SIGKILL, 4, ["The other worker has gone", "is saved in", "torchrun ... -m focuscli train --resume"]),
+        (signal.SIGTERM, 130, ["Stopped at step", "focus train --resume"]),
+    ],
+)
+def test_a_worker_that_is_killed_ends_the_job_and_nothing_is_lost(
+    workers, coloured_dataset, micro, tmp_path, number, code, words
+):
+    run = tmp_path / "run"
+    line = ["train", "--dataset", coloured_dataset, *micro, "--epochs", "100000", "--set", "train.eval_every=100000"]
+    # In the first epoch, when nothing has been saved yet.
+    kill = {"rank": 1, "signal": int(number), "when": str(run / "config.toml")}
+    outcomes = workers(2, "focus", *line, "--run-folder", run, kill=kill)
+    assert [outcome[0] for outcome in outcomes] == [code, -9 if number == signal.SIGKILL else code], outcomes
+    errors = outcomes[0][2]
+    for word in words:
+        assert word in errors
+    assert errors.count("error:") == 1
+    assert "Traceback" not in errors
+    assert outcomes[1][1:] == ("", "")
+    step = int(errors.lower().rsplit(" step ", 1)[1].split()[0])
+    saved = read_checkpoint(run / "checkpoints" / "last")
+    assert saved.state["step"] == step
+    assert saved.tensors("model")
+    assert step < 5
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"RANK": "2"}, ["RANK=2", "WORLD_SIZE=2", "contradict"]),
+        ({"MASTER_PORT": ""}, ["missing: MASTER_PORT"]),
+        ({"WORLD_SIZE": "two"}, ["WORLD_SIZE", "'two'"]),
+    ],
+)
+def test_contradicting_variables_are_named(focus, trained_run, pictures, monkeypatch, changes, words):
+    given = {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
+    for name, value in (given | changes).items():
+        monkeypatch.setenv(name, value)
+    outcome = focus("predict", pictures, "-c", trained_run)
+    assert outcome.code == 2
+    for word in words:
+        assert word in outcome.stderr
+    assert outcome.stderr.count("error:") == 1
+
+
+def test_two_workers_of_one_rank_are_refused_by_all(workers):
+    outcomes = workers(3, "same_rank")
+    assert [code for code, _, _ in outcomes] == [2, 2, 2], outcomes
+    assert all("Two processes have RANK=1" in errors for _, _, errors in outcomes)
+
+
+def test_workers_that_do_not_come_are_missed(monkeypatch):
+    for name, value in {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(WorkerLost, match=r"Worker 0 of 2 on .* cannot meet the others at 127.0.0.1:0"):
+        join(Worker(0, 2, 0, 2), timeout=timedelta(seconds=1))
+
+
+@pytest.mark.slow
+def test_torchrun_itself(coloured_dataset, micro, tmp_path):
+    run = tmp_path / "run"
+    line = ["train", "--dataset", coloured_dataset, *micro, "--epochs", "1", "--run-folder", run, "--json"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    environment = {name: value for name, value in os.environ.items() if name not in VARIABLES}
+    done = subprocess.run(
+        [*command, "-m", "focuscli", *map(str, line)], env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["run"] == str(run)
+    assert read_checkpoint(run / "checkpoints" / "last").state["step"] == 5
