@@ -128,6 +128,13 @@ class Results(_Record):
         return tuple(found for found in self.measurements if found.check is not None and not found.check.passed)
 
 
+class Outcome(_Record):
+    """What one work returns."""
+
+    measurements: tuple[Measurement, ...] = ()
+    missing: tuple[Missing, ...] = ()
+
+
 def timed(
     work: str,
     seconds: dict[str, list[float]],

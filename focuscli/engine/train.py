@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from focuscli.config import RunConfig
-from focuscli.data.augment import augment, random_erase
-from focuscli.data.loader import CropStore, normalise
+from focuscli.data.augment import training_images
+from focuscli.data.loader import CropStore
 from focuscli.engine.checkpoint import Checkpoint, load_strictly, optimizer_tensors, restore_optimizer
 from focuscli.engine.device import autocast
 from focuscli.engine.optim import build_ema, build_optimizer, build_scheduler, trained_parameters
@@ -186,7 +186,9 @@ class Trainer:
         needed = len(self.data.train) * size[0] * size[1] * 3 / 2**20
         in_memory = data.cache == "memory" or (data.cache == "auto" and needed <= data.cache_limit_mb)
         paths = self.data.paths(self.data.train)
-        return CropStore(paths, size, workers=data.workers, in_memory=in_memory, progress=progress)
+        return CropStore(
+            paths, size, workers=data.workers, in_memory=in_memory, progress=progress, resize=data.resize
+        )
 
     def _order(self, epoch: int) -> list[int]:
         """Positions in the training set for an epoch, shuffled by (seed, epoch); repeated where there are too few."""
@@ -227,8 +229,7 @@ class Trainer:
 
     def _losses(self, crops: Tensor, indices: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         config = self.config
-        images = augment(crops.to(self.device), config.model.image_size, config.augment, generator)
-        images = random_erase(normalise(images), config.augment, generator)
+        images = training_images(crops.to(self.device), config.model.image_size, config.augment, generator)
         with autocast(self.device, config.train.precision):
             features, output = self.model(images)
         targets, known = self.data.targets[indices].to(self.device), self.data.known[indices].to(self.device)
