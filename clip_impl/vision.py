@@ -53,6 +53,20 @@ class VisionTokens:
     attention: list[Tensor] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class ReadTokens:
+    """Some tokens of an image before `ln_post` and the projection.
+
+    Attributes:
+        tokens: [B, R, W]. grid: rows and columns of patches.
+        attention: weights [B, heads, T, T] of the last layers asked for, of the very last one [B, heads, R, T].
+    """
+
+    tokens: Tensor
+    grid: tuple[int, int]
+    attention: list[Tensor]
+
+
 class VisionTransformer(nn.Module):
     """Images [B, 3, H, W] (normalised) -> class-token features [B, E]; H and W are any multiples of the patch size."""
 
@@ -76,7 +90,7 @@ class VisionTransformer(nn.Module):
         self.transformer.initialize_parameters()
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.project(self.forward_tokens(images).class_token)
+        return self.project(self.read_tokens(images).tokens[:, 0])
 
     def forward_tokens(
         self,
@@ -91,31 +105,61 @@ class VisionTransformer(nn.Module):
         Args:
             images: [B, 3, H, W].
             prefix_tokens: [P, W], put before the class token, after the positional embedding and before `ln_pre`.
-            attention_mask: boolean [T, T] with T = P + 1 + S, True where the row may attend to the column.
+            attention_mask: boolean [T, T] with T = P + 1 + S, True where the row may attend to the column; or
+                [P, 1 + S] for prefix tokens that only read: nobody attends to them, class token and patches attend to
+                each other.
             attention_layers: of how many last layers to keep the attention weights.
 
         Raises:
             ValueError: H or W is no multiple of the patch size.
         """
+        count = 0 if prefix_tokens is None else len(prefix_tokens)
+        read = self._run(images, prefix_tokens, attention_mask, None, attention_layers)
+        return VisionTokens(
+            prefix=read.tokens[:, :count],
+            class_token=read.tokens[:, count],
+            patches=read.tokens[:, count + 1 :],
+            grid=read.grid,
+            attention=read.attention,
+        )
+
+    def read_tokens(
+        self,
+        images: Tensor,
+        prefix_tokens: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        *,
+        attention_layers: int = 0,
+    ) -> ReadTokens:
+        """The prefix tokens alone, or without such the class token alone: equal to those of `forward_tokens`, for less,
+        as the last layer does not compute what nobody reads. Arguments and errors are the same."""
+        count = 1 if prefix_tokens is None else len(prefix_tokens)
+        return self._run(images, prefix_tokens, attention_mask, slice(0, count), attention_layers)
+
+    def _run(
+        self,
+        images: Tensor,
+        prefix_tokens: Tensor | None,
+        mask: Tensor | None,
+        rows: slice | None,
+        attention_layers: int,
+    ) -> ReadTokens:
         check_image_size((images.shape[-2], images.shape[-1]), self.config.patch_size)
         patches = self.conv1(images.to(self.conv1.weight.dtype))
-        batch, width, rows, columns = patches.shape
+        batch, width, height, across = patches.shape
         patches = patches.flatten(2).mT  # [B, S, W]
         tokens = torch.cat([self.class_embedding.to(patches.dtype).expand(batch, 1, width), patches], dim=1)
-        position = resample_positional_embedding(self.positional_embedding, self.config.grid, (rows, columns))
+        position = resample_positional_embedding(self.positional_embedding, self.config.grid, (height, across))
         tokens = tokens + position.to(tokens.dtype)
-        prefix_length = 0
+        readers = 0
         if prefix_tokens is not None:
-            prefix_length = prefix_tokens.shape[0]
+            if mask is not None and mask.shape == (len(prefix_tokens), tokens.shape[1]):
+                readers = len(prefix_tokens)
             tokens = torch.cat([prefix_tokens.to(tokens.dtype).expand(batch, -1, -1), tokens], dim=1)
-        tokens, attention = self.transformer(self.ln_pre(tokens), attention_mask, attention_layers=attention_layers)
-        return VisionTokens(
-            prefix=tokens[:, :prefix_length],
-            class_token=tokens[:, prefix_length],
-            patches=tokens[:, prefix_length + 1 :],
-            grid=(rows, columns),
-            attention=attention,
+        tokens, attention = self.transformer(
+            self.ln_pre(tokens), mask, readers=readers, rows=rows, attention_layers=attention_layers
         )
+        return ReadTokens(tokens, (height, across), attention)
 
     def project(self, tokens: Tensor) -> Tensor:
         """[..., W] tokens of the tower -> [..., E] in the joint space: `ln_post`, then the projection."""

@@ -119,6 +119,8 @@ class LossConfig(_Section):
     racl: Annotated[float, Field(ge=0)] = 1.0
     racl_ramp: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Share of the run over which the weight of RACL rises linearly from 0; 0 means constant."""
+    racl_over: Literal["image", "batch"] = "image"
+    """Whether RACL compares the attention maps of each image, or their mean over the batch."""
     eps: Annotated[float, Field(gt=0, lt=0.5)] = 1e-4
     """Cosines are clamped to [eps, 1 - eps] before the logarithms of Eq. 4 and 7."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 
 import numpy as np
@@ -9,9 +10,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from focuscli.retrieval import grouped_recall
 
-__all__ = ["area_under_roc", "average_precision", "grouped_recall", "label_accuracy", "pedestrian_metrics"]
+__all__ = ["area_under_roc", "average_precision", "finite", "grouped_recall", "label_accuracy", "pedestrian_metrics"]
 
 BoolArray = NDArray[np.bool_]
+
+
+def finite(value: float) -> float | None:
+    """A figure as JSON says it: None where it is undefined (NaN, infinity)."""
+    return float(value) if math.isfinite(value) else None
 
 
 def label_accuracy(targets: ArrayLike, predictions: ArrayLike, known: ArrayLike | None = None) -> dict[str, NDArray]:

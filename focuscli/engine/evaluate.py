@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -16,7 +15,7 @@ from focuscli.data.schema import AttributeSchema, Text, text_targets
 from focuscli.data.splits import shared_persons
 from focuscli.engine.thresholds import Criterion, best_thresholds
 from focuscli.errors import InputError
-from focuscli.metrics import area_under_roc, average_precision, label_accuracy, pedestrian_metrics
+from focuscli.metrics import area_under_roc, average_precision, finite, label_accuracy, pedestrian_metrics
 from focuscli.recognizer import Recognizer
 
 ThresholdMode = Literal["val", "global", "oracle"]
@@ -115,9 +114,9 @@ def evaluate(
             region=texts[z].region,
             threshold=float(thresholds[z]),
             positives=int(figures["positives"][z]),
-            **{key: _finite(figures[key][z]) for key in ("mA", "recall", "specificity", "precision", "f1")},
-            AP=_finite(precision[z]),
-            AUC=_finite(area[z]),
+            **{key: finite(figures[key][z]) for key in ("mA", "recall", "specificity", "precision", "f1")},
+            AP=finite(precision[z]),
+            AUC=finite(area[z]),
         )
         for z in range(len(texts))
     ]
@@ -241,7 +240,7 @@ def _thresholds(
 
 def _metrics(truth: NDArray, predictions: NDArray, scores: NDArray, known: NDArray) -> dict[str, float | None]:
     figures: dict[str, float | None] = {
-        name: _finite(value) for name, value in pedestrian_metrics(truth, predictions, known).items()
+        name: finite(value) for name, value in pedestrian_metrics(truth, predictions, known).items()
     }
     for name, values in (
         ("mAP", average_precision(truth, scores, known)),
@@ -291,7 +290,3 @@ def _notes(
     if recognizer.config.data.train_split == "trainval":
         notes.append("trained on train + val: thresholds and best epoch come from images that were trained on")
     return notes
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None

@@ -6,7 +6,6 @@ presets `corrected` and `poar` decide stands in `focuscli.protocols`.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -18,7 +17,7 @@ from focuscli.data.candidates import frequent
 from focuscli.data.schema import Text
 from focuscli.engine.open_target import Target
 from focuscli.errors import InputError
-from focuscli.metrics import average_precision
+from focuscli.metrics import average_precision, finite
 from focuscli.recognizer import Recognizer
 from focuscli.retrieval import (
     Grouped,
@@ -233,8 +232,8 @@ def _text_figures(
             prompt=recognizer.prompt_source(words) if recognizer else None,
             candidate=position < len(target.candidates.texts),
             positives=int(truth[:, position].sum()),
-            AP=_finite(area[position]),
-            precision={name: _finite(values[position]) for name, values in precision.items()},
+            AP=finite(area[position]),
+            precision={name: finite(values[position]) for name, values in precision.items()},
         )
         for position, (text, words) in enumerate(zip(texts, read, strict=True))
     ]
@@ -273,7 +272,3 @@ def _source_notes(recognizer: Recognizer, target: Target) -> list[str]:
 def _mean(values: Sequence[float | None]) -> float | None:
     defined = [value for value in values if value is not None]
     return sum(defined) / len(defined) if defined else None
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None

@@ -24,6 +24,7 @@ from focuscli.engine.setup import build_model, clip_shape_to_json, prepare_train
 from focuscli.engine.train import EpochEvent, Event, SaveEvent, Trainer
 from focuscli.errors import InputError
 from focuscli.files import write_json, write_text
+from focuscli.metrics import finite
 
 
 def new_run_folder(runs: Path, dataset: str, now: datetime) -> Path:
@@ -136,7 +137,7 @@ class Run:
 
     def _write_history(self) -> None:
         """metrics.jsonl, one line per epoch; written whole, so that a resumed run never repeats or loses a line."""
-        lines = [json.dumps(record) + "\n" for record in self.trainer.history]
+        lines = [json.dumps(_told(record), allow_nan=False) + "\n" for record in self.trainer.history]
         write_text(self.folder / "metrics.jsonl", "".join(lines))
 
     def _environment(self) -> dict[str, Any]:
@@ -156,6 +157,13 @@ class Run:
             "command": sys.argv,
             "weights": self.origin,
         }
+
+
+def _told(value: Any) -> Any:
+    """A record as JSON can say it: a figure that is not defined (NaN) is null."""
+    if isinstance(value, dict):
+        return {key: _told(item) for key, item in value.items()}
+    return finite(value) if isinstance(value, float) else value
 
 
 def _flat(record: dict[str, Any], prefix: str = "train/") -> dict[str, float]:

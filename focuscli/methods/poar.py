@@ -75,11 +75,11 @@ class PoarModel(Method):
         """Normalised pixels [B, 3, H, W] -> one feature per group [B, K, D]."""
         vision, grid = self.clip.visual, self.grid(images)
         mask = self.attention_mask(grid, images.device)
-        tokens = vision.forward_tokens(images, self.tokens, mask, attention_layers=attention_layers)
+        read = vision.read_tokens(images, self.tokens, mask, attention_layers=attention_layers)
         attention = None
-        if tokens.attention:
-            attention = mean_patch_attention(tokens.attention, slice(0, len(self.groups)), grid)
-        return ImageFeatures(vision.project(tokens.prefix), attention)
+        if read.attention:
+            attention = mean_patch_attention(read.attention, slice(0, len(self.groups)), grid)
+        return ImageFeatures(vision.project(read.tokens), attention)
 
     def encode_texts(self, texts: Sequence[Text] | None = None) -> Tensor:
         """Rows [Z, D + K]: the text's feature, then which token it is compared with (1 there, else 0)."""

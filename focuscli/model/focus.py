@@ -60,12 +60,11 @@ class FocusModel(Method):
         if self.mix_tokens is not None:
             prefix = self.mix_tokens.tokens
             mask = self.mix_tokens.attention_mask(grid[0] * grid[1], images.device)
-        tokens = vision.forward_tokens(images, prefix, mask, attention_layers=attention_layers)
-        mixed = tokens.class_token[:, None] if prefix is None else tokens.prefix
+        read = vision.read_tokens(images, prefix, mask, attention_layers=attention_layers)
         attention = None
-        if tokens.attention:
-            attention = mean_patch_attention(tokens.attention, slice(0, mixed.shape[1]), grid)
-        return ImageFeatures(vision.project(mixed), attention)
+        if read.attention:
+            attention = mean_patch_attention(read.attention, slice(0, read.tokens.shape[1]), grid)
+        return ImageFeatures(vision.project(read.tokens), attention)
 
     def encode_texts(self, texts: Sequence[Text] | None = None) -> Tensor:
         """Text features T [Z, D]; without an argument those of the training texts."""
@@ -104,7 +103,8 @@ class FocusModel(Method):
         if weights.lsim:
             losses["lsim"] = mix_diversity_loss(features.mix, eps=weights.eps)
         if weights.racl:
-            losses["racl"] = region_contrastive_loss(output.attention_maps, context.blocks, eps=weights.eps)
+            maps = output.attention_maps.mean(dim=0) if weights.racl_over == "batch" else output.attention_maps
+            losses["racl"] = region_contrastive_loss(maps, context.blocks, eps=weights.eps)
         ramp = min(1.0, context.progress / weights.racl_ramp) if weights.racl_ramp else 1.0
         total = weights.v2t * v2t + weights.t2v * t2v
         total = total + weights.lsim * losses["lsim"] + ramp * weights.racl * losses["racl"]

@@ -24,8 +24,11 @@ class MixTokens(nn.Module):
         self.tokens = nn.Parameter(start.detach().expand(count, width) + noise * torch.randn(count, width))
 
     def attention_mask(self, patches: int, device: torch.device) -> Tensor:
-        """The mask for an image of so many patches; see `mix_attention_mask`."""
-        return mix_attention_mask(self.num_global, self.num_local, self.partitions, patches).to(device)
+        """What the tokens read, boolean [K, 1 + S]: their rows of `mix_attention_mask`, without the columns of the Mix
+        Tokens, which nobody reads."""
+        count = self.num_global + self.num_local
+        mask = mix_attention_mask(self.num_global, self.num_local, self.partitions, patches)
+        return mask[:count, count:].to(device)
 
 
 def mix_attention_mask(num_global: int, num_local: int, partitions: int, patches: int) -> Tensor:

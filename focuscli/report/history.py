@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ METRICS_FILE = "metrics.jsonl"
 
 
 def read_history(run: Path) -> list[dict[str, Any]]:
-    """One record per finished epoch, in order; see `Trainer._finish_epoch` for what is in it.
+    """One record per finished epoch, in order; see `Trainer._finish_epoch` for what is in it; NaN where null is
+    written for an undefined val figure.
 
     Raises:
         InputError: the file is missing, empty or damaged; the message names the line.
@@ -40,4 +42,6 @@ def _record(file: Path, number: int, line: str, hint: str) -> dict[str, Any]:
         raise InputError(f"{file} line {number} is no JSON: {error.msg}.", hint) from error
     if not isinstance(record, dict) or not isinstance(record.get("epoch"), int):
         raise InputError(f'{file} line {number} is no epoch: it has no number "epoch".', hint)
+    if isinstance(record.get("val"), dict):
+        record["val"] = {name: math.nan if value is None else value for name, value in record["val"].items()}
     return record

@@ -22,6 +22,7 @@ from focuscli.engine.setup import weights_origin
 from focuscli.engine.zero_shot import clip_recognizer
 from focuscli.errors import InputError
 from focuscli.files import write_json
+from focuscli.metrics import finite
 from focuscli.protocols import protocol_named
 from focuscli.recognizer import Recognizer
 from focuscli.reproduce.plan import OPEN_SCORINGS, Evaluation, Plan, PlannedRun
@@ -190,7 +191,7 @@ def _beside(report: OpenDomainReport) -> Figures:
 
 
 def _finite(figures: Mapping[str, float]) -> Figures:
-    return {name: value if math.isfinite(value) else None for name, value in figures.items()}
+    return {name: finite(value) for name, value in figures.items()}
 
 
 def _open(run: PlannedRun, folder: Path, place: Place) -> Recognizer:

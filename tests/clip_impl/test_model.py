@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from clip_impl import TINY, VIT_B_16, CLIPConfig, TextConfig, VisionConfig, tokenize
-from clip_impl.layers import Attention, LayerNorm
+from clip_impl.layers import MLP, Attention, LayerNorm, Transformer
 from clip_impl.model import CLIP, end_of_text_index
 from clip_impl.vision import resample_positional_embedding
 from clip_impl.weights import build_model
@@ -231,6 +231,95 @@ def test_features_are_the_projected_class_token(model, images):
     tokens = model.visual.forward_tokens(images)
     assert close(model.visual.project(tokens.class_token), model.visual(images))
     assert model.visual.project(tokens.patches).shape == (3, 16, 96)
+
+
+@pytest.mark.parametrize("rows", [slice(0, 1), slice(2, 5), slice(0, 9)])
+@pytest.mark.parametrize("how", ["everywhere", "mask", "causal"])
+def test_some_rows_are_those_rows_of_all(how, rows):
+    torch.manual_seed(0)
+    block = Transformer(32, 3, 4, "quick_gelu")
+    block.initialize_parameters()
+    x = torch.randn(2, 9, 32)
+    mask = torch.rand(9, 9) < 0.6
+    mask.fill_diagonal_(True)
+    # Causal attention of some rows alone has no kernel: it is said as a mask.
+    masks = {"everywhere": None, "mask": mask, "causal": torch.ones(9, 9, dtype=torch.bool).tril()}
+    options = {"mask": masks[how]}
+    whole, every = block(x, **options, attention_layers=2)
+    some, weights = block(x, **options, rows=rows, attention_layers=2)
+    fast, _ = block(x, **options, rows=rows)
+    assert close(some, whole[:, rows])
+    assert close(fast, whole[:, rows])
+    assert close(weights[0], every[0])
+    assert close(weights[1], every[1][:, :, rows])
+
+
+@pytest.mark.parametrize("need_weights", [False, True])
+@pytest.mark.parametrize("rows", [None, slice(0, 3), slice(1, 2)])
+def test_readers_equal_the_whole_mask(rows, need_weights):
+    torch.manual_seed(0)
+    layer = Attention(32, 4)
+    torch.nn.init.normal_(layer.in_proj_weight, std=0.3)
+    x = torch.randn(2, 9, 32)
+    reading = torch.rand(3, 6) < 0.5
+    reading[:, 0] = True
+    whole = torch.zeros(9, 9, dtype=torch.bool)
+    whole[:3, 3:], whole[3:, 3:] = reading, True
+    wanted, wanted_weights = layer(x, whole, rows=rows, need_weights=need_weights)
+    got, weights = layer(x, reading, readers=3, rows=rows, need_weights=need_weights)
+    assert close(got, wanted)
+    assert weights is None if wanted_weights is None else close(weights, wanted_weights)
+    assert not close(layer(x, ~reading, readers=3, rows=rows)[0], wanted, 1e-2)
+
+
+def test_reading_tokens_gives_what_all_tokens_give(model, images):
+    prefix, mask = torch.randn(2, 128), torch.rand(2, 17) < 0.7
+    whole = torch.ones(19, 19, dtype=torch.bool)
+    whole[:, :2], whole[:2, 2:] = False, mask
+    every = model.visual.forward_tokens(images, prefix, whole, attention_layers=2)
+    again = model.visual.forward_tokens(images, prefix, mask)
+    read = model.visual.read_tokens(images, prefix, mask, attention_layers=2)
+    assert close(read.tokens, every.prefix)
+    assert close(again.prefix, every.prefix)
+    assert close(again.patches, every.patches)
+    assert close(read.attention[-1], every.attention[-1][:, :, :2])
+    assert read.grid == (4, 4)
+    plain = model.visual.read_tokens(images)
+    assert plain.tokens.shape == (3, 1, 128)
+    assert close(plain.tokens[:, 0], model.visual.forward_tokens(images).class_token)
+
+
+def test_reading_some_tokens_has_the_same_gradients(small, small_config, images):
+    with torch.inference_mode(False), torch.enable_grad():
+        gradients = []
+        for read in (True, False):
+            model = CLIP(small_config)
+            model.load_state_dict(small)
+            visual = model.visual
+            tokens = (
+                visual.read_tokens(images.clone()).tokens[:, 0]
+                if read
+                else visual.forward_tokens(images.clone()).class_token
+            )
+            (tokens * torch.linspace(-1, 1, tokens.shape[-1])).sum().backward()
+            gradients.append([parameter.grad for parameter in visual.transformer.parameters()])
+        assert all(close(one, other, 1e-4) for one, other in zip(*gradients, strict=True))
+
+
+def test_quick_gelu_in_the_matrix_products_is_the_formula():
+    with torch.inference_mode(False), torch.enable_grad():
+        torch.manual_seed(0)
+        mlp = MLP(32, "quick_gelu")
+        x = torch.randn(2, 5, 32, requires_grad=True)
+        hidden = mlp.c_fc(x)
+        plain = mlp.c_proj(hidden * torch.sigmoid(1.702 * hidden))
+        (wanted,) = torch.autograd.grad(plain.square().sum(), x)
+        got = mlp(x)
+        (gradient,) = torch.autograd.grad(got.square().sum(), x)
+        with torch.no_grad():
+            assert close(mlp(x), plain)
+        assert close(got, plain)
+        assert close(gradient, wanted)
 
 
 # Precision and gradients

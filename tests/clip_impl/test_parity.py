@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from clip_impl.config import VIT_B_16
 from clip_impl.formats import to_huggingface, to_timm
-from clip_impl.layers import ACTIVATIONS
 from clip_impl.model import CLIP
 from clip_impl.tokenizer import tokenize
 from clip_impl.weights import build_model
@@ -188,7 +187,7 @@ def mutate(tower: nn.Module, mutation: str, patch: pytest.MonkeyPatch) -> None:
         patch.setattr(blocks[6].mlp.c_fc.weight, "data", weight)
     elif mutation == "exact GELU":
         for block in blocks:
-            patch.setattr(block.mlp, "activation", ACTIVATIONS["gelu"])
+            patch.setattr(block.mlp, "activation", "gelu")
     elif mutation == "eps":
         for module in tower.modules():
             if isinstance(module, nn.LayerNorm):

@@ -93,6 +93,14 @@ def test_a_stopped_run_goes_on_to_the_same_bits(tmp_path, coloured_dataset, micr
     assert history("whole") == history("parts")
 
 
+def test_an_undefined_figure_is_null_in_the_history(tmp_path, coloured_dataset, micro_config):
+    run = Run(tmp_path, micro_config(train__epochs=1), coloured_dataset, None)
+    run.trainer.history = [{"epoch": 1, "val": {"mA": math.nan, "F1": 0.5}}]
+    run._write_history()
+    record = json.loads((tmp_path / "metrics.jsonl").read_text(), parse_constant=pytest.fail)
+    assert record == {"epoch": 1, "val": {"mA": None, "F1": 0.5}}
+
+
 def test_two_micro_batches_make_one_step(tmp_path, coloured_dataset, micro_config):
     run = Run(tmp_path, micro_config(train__accumulate=2, train__epochs=1), coloured_dataset, None)
     steps = [event for event in finish(run) if isinstance(event, StepEvent)]

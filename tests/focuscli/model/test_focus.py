@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from clip_impl import CLIP, TextConfig, VisionConfig
 from clip_impl.config import CLIPConfig
-from focuscli.config import ModelConfig
+from focuscli.config import LossConfig, ModelConfig
 from focuscli.data.schema import Text
-from focuscli.methods.base import clip_config
+from focuscli.losses import region_contrastive_loss
+from focuscli.methods.base import LossContext, clip_config
 from focuscli.model.focus import FocusModel
 
 TEXTS = (
@@ -58,6 +61,26 @@ def test_switches():
     assert plain.mix_tokens is None
     assert plain.avfe is None
     assert plain.prompts.context.numel() == 0
+
+
+def test_racl_over_each_image_or_over_the_batch():
+    model, blocks = build(), torch.eye(3)
+    features, output = model(torch.randn(4, 3, 64, 32))
+    # Maps that differ from image to image, as trained ones do.
+    output = replace(output, attention_maps=torch.rand(4, 3, 12).softmax(dim=-1))
+    targets = (torch.rand(4, 3) > 0.5).float()
+
+    def racl(over, progress=1.0):
+        weights = LossConfig(racl_over=over, racl_ramp=1.0)
+        context = LossContext(torch.eye(3).bool(), blocks, torch.full((3,), 0.5), weights, progress)
+        return model.losses(features, output, targets, torch.ones_like(targets).bool(), context)
+
+    image, batch = racl("image"), racl("batch")
+    assert image["racl"] == region_contrastive_loss(output.attention_maps, blocks)
+    assert batch["racl"] == region_contrastive_loss(output.attention_maps.mean(dim=0), blocks)
+    assert abs(image["racl"] - batch["racl"]) > 1e-3
+    half = racl("batch", progress=0.5)
+    assert torch.isclose(batch["loss"] - half["loss"], 0.5 * batch["racl"], rtol=1e-4)
 
 
 def test_a_local_token_looks_at_its_stripe_only():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from focuscli.errors import InputError
@@ -11,6 +13,13 @@ from focuscli.report.history import read_history
 def test_records_come_in_order(tmp_path):
     (tmp_path / "metrics.jsonl").write_text('{"epoch": 1, "loss": 2.5}\n\n{"epoch": 2, "loss": 1.5}\n')
     assert [record["loss"] for record in read_history(tmp_path)] == [2.5, 1.5]
+
+
+def test_an_undefined_figure_is_nan_again(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"epoch": 1, "val": {"mA": null, "F1": 0.5}}\n')
+    (record,) = read_history(tmp_path)
+    assert math.isnan(record["val"]["mA"])
+    assert record["val"]["F1"] == 0.5
 
 
 @pytest.mark.parametrize(
