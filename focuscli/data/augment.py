@@ -18,7 +18,19 @@ LUMA = (0.299, 0.587, 0.114)
 
 
 @dataclass(frozen=True)
-class Draws:
+class SharedDraws:
+    """A generator for the images from `start` on of a batch of `total`: they get what they would get in the whole batch."""
+
+    generator: torch.Generator
+    start: int
+    total: int
+
+
+Draws = torch.Generator | SharedDraws
+
+
+@dataclass(frozen=True)
+class Drawn:
     """What was drawn for each image of a batch, [B] each, on the CPU.
 
     Attributes:
@@ -36,13 +48,13 @@ class Draws:
     erased: Tensor
 
 
-def training_images(images: Tensor, size: tuple[int, int], config: AugmentConfig, generator: torch.Generator) -> Tensor:
+def training_images(images: Tensor, size: tuple[int, int], config: AugmentConfig, generator: Draws) -> Tensor:
     """Random crop, flip and colour jitter, CLIP's normalisation, random erasing.
 
     Args:
         images: uint8 [B, H + margin, W + margin, 3].
         size: H, W of the result.
-        generator: a CPU generator; the same state gives the same result.
+        generator: a CPU generator, the same state gives the same result; or a part of a batch's draws.
 
     Returns:
         float [B, 3, H, W] on the device of `images`.
@@ -53,22 +65,20 @@ def training_images(images: Tensor, size: tuple[int, int], config: AugmentConfig
     return apply(images, size, draws, chunk=1 if images.device.type == "cpu" else len(images))
 
 
-def draw(shape: torch.Size, size: tuple[int, int], config: AugmentConfig, generator: torch.Generator) -> Draws:
+def draw(shape: torch.Size, size: tuple[int, int], config: AugmentConfig, generator: Draws) -> Drawn:
     """Draw for uint8 images of `shape` [B, H', W', 3] that become `size`."""
     batch, height, width, _ = shape
     top = _integers(batch, height - size[0], generator)
     left = _integers(batch, width - size[1], generator)
-    mirrored = torch.rand(batch, generator=generator) < config.flip
+    mirrored = _uniform(batch, generator) < config.flip
     brightness, contrast, saturation = (
-        1 + strength * (2 * torch.rand(batch, generator=generator) - 1)
+        1 + strength * (2 * _uniform(batch, generator) - 1)
         for strength in (config.brightness, config.contrast, config.saturation)
     )
-    return Draws(
-        top, left, mirrored, brightness, contrast, saturation, _rectangles(batch, size, config, generator)
-    )
+    return Drawn(top, left, mirrored, brightness, contrast, saturation, _rectangles(batch, size, config, generator))
 
 
-def apply(images: Tensor, size: tuple[int, int], draws: Draws, *, chunk: int) -> Tensor:
+def apply(images: Tensor, size: tuple[int, int], draws: Drawn, *, chunk: int) -> Tensor:
     """What was drawn, done to `chunk` images at a time; arguments and result as of `training_images`."""
     device = images.device
     result = torch.empty(len(images), 3, *size, device=device)
@@ -129,21 +139,29 @@ def erase(images: Tensor, rectangles: Tensor) -> None:
     images.masked_fill_(inside[:, None], 0.0)
 
 
-def _rectangles(batch: int, size: tuple[int, int], config: AugmentConfig, generator: torch.Generator) -> Tensor:
+def _rectangles(batch: int, size: tuple[int, int], config: AugmentConfig, generator: Draws) -> Tensor:
     """[B, 4]; a share `erase` of them is not empty."""
     height, width = size
-    chosen = torch.rand(batch, generator=generator) < config.erase
+    chosen = _uniform(batch, generator) < config.erase
     low, high = config.erase_area
-    area = (low + (high - low) * torch.rand(batch, generator=generator)) * height * width
+    area = (low + (high - low) * _uniform(batch, generator)) * height * width
     log_low, log_high = (torch.tensor(ratio).log() for ratio in config.erase_ratio)
-    ratio = (log_low + (log_high - log_low) * torch.rand(batch, generator=generator)).exp()
+    ratio = (log_low + (log_high - log_low) * _uniform(batch, generator)).exp()
     tall = (area * ratio).sqrt().round().clamp(1, height)
     wide = (area / ratio).sqrt().round().clamp(1, width)
-    top = (torch.rand(batch, generator=generator) * (height - tall + 1)).floor()
-    left = (torch.rand(batch, generator=generator) * (width - wide + 1)).floor()
+    top = (_uniform(batch, generator) * (height - tall + 1)).floor()
+    left = (_uniform(batch, generator) * (width - wide + 1)).floor()
     return torch.stack([top, top + tall * chosen, left, left + wide], dim=1).long()
 
 
-def _integers(count: int, most: int, generator: torch.Generator) -> Tensor:
+def _integers(count: int, most: int, generator: Draws) -> Tensor:
     """Whole numbers from 0 to `most`, both included."""
-    return (torch.rand(count, generator=generator) * (most + 1)).floor().long().clamp(max=most)
+    return (_uniform(count, generator) * (most + 1)).floor().long().clamp(max=most)
+
+
+def _uniform(count: int, generator: Draws) -> Tensor:
+    """A number in [0, 1) for each of `count` images; every draw here is one of these."""
+    if isinstance(generator, SharedDraws):
+        whole = torch.rand(generator.total, generator=generator.generator)
+        return whole[generator.start : generator.start + count]
+    return torch.rand(count, generator=generator)

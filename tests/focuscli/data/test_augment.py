@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from focuscli.config import AugmentConfig
-from focuscli.data.augment import apply, draw, erase, jitter, training_images
+from focuscli.data.augment import SharedDraws, apply, draw, erase, jitter, training_images
 from focuscli.data.loader import normalise
 
 STILL = AugmentConfig(margin=0, flip=0, brightness=0, contrast=0, saturation=0, erase=0)
@@ -63,6 +63,13 @@ def test_the_same_generator_state_gives_the_same_batch():
     assert not torch.equal(first, other)
     assert first.shape == (64, 3, 16, 8)
     assert torch.equal(before, pictures())
+
+
+def test_a_part_of_a_batch_becomes_what_it_becomes_in_the_whole():
+    config, size = AugmentConfig(), (16, 8)
+    whole = training_images(pictures(12), size, config, generator(1))
+    part = training_images(pictures(12)[4:9], size, config, SharedDraws(generator(1), 4, 12))
+    assert torch.equal(part, whole[4:9])
 
 
 def test_every_offset_occurs_and_half_are_mirrored():
