@@ -12,14 +12,26 @@ from numpy.typing import NDArray
 
 from focuscli.bench.results import Measurement, Ratio, Spread, single
 from focuscli.bench.settings import Settings
-from focuscli.data.folder import DatasetFolder
+from focuscli.data.folder import DatasetFolder, read_folder
 from focuscli.engine.setup import prepare_training_data
 from focuscli.errors import UsageError
 from focuscli.metrics import pedestrian_metrics
+from focuscli.paths import resolve_dataset
 from focuscli.recognizer import Recognizer
 
 WORK = "encode"
 VARIANTS = ("fp32", "bf16 autocast", "bf16 weights")
+
+
+def measure_checkpoint(settings: Settings) -> list[Measurement]:
+    """The same for the checkpoint and dataset that the settings name; by default the dataset of its training.
+
+    Raises:
+        InputError, RequirementError: there is no such checkpoint or dataset.
+    """
+    recognizer = Recognizer.from_checkpoint(settings.checkpoint, device=settings.device, precision="fp32")
+    folder = read_folder(resolve_dataset(settings.dataset or recognizer.config.data.dataset))
+    return measure_accuracy(recognizer, folder, settings)
 
 
 def measure_accuracy(
@@ -46,7 +58,8 @@ def measure_accuracy(
     paths = data.paths(indices)
     scores = {name: _scores(recognizer, name, paths) for name in VARIANTS}
     figures = {
-        name: 100 * pedestrian_metrics(targets > 0.5, values > thresholds, known)["mA"] for name, values in scores.items()
+        name: 100 * pedestrian_metrics(targets > 0.5, values > thresholds, known)["mA"]
+        for name, values in scores.items()
     }
     note = f"{folder.schema.name} {split}, {len(indices):,} crops, {recognizer.weights}, trained on {recognizer.trained_on}"
     return [_measurement(name, figures, scores, note) for name in VARIANTS]

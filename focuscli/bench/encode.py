@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from focuscli.bench import onnx
+from focuscli.bench.accuracy import measure_checkpoint
 from focuscli.bench.models import (
     DTYPES,
     EXACT_IMAGES,
@@ -70,11 +71,9 @@ def measure(settings: Settings, progress: Progress | None = None) -> Outcome:
     }
     candidates = [Candidate(name, run) for name, (run, _, _) in work.items()]
     clock = settings.clock
-    seconds = interleave(
-        candidates, rounds=settings.rounds_or(7), warmup=1, clock=clock, progress=progress
-    )
+    seconds = interleave(candidates, rounds=settings.rounds_or(7), warmup=1, clock=clock, progress=progress)
     own_size = [name for name, (_, _, size) in work.items() if size == sizes[0]]
-    compared = dict.fromkeys(work, [OURS]) | dict.fromkeys(set(own_size) - {*rivals}, [OURS, *rivals])
+    compared = {name: (OURS, *rivals) if name in own_size and name not in rivals else (OURS,) for name in work}
     measured = timed(
         "encode",
         seconds,
@@ -85,12 +84,15 @@ def measure(settings: Settings, progress: Progress | None = None) -> Outcome:
         compare=compared,
         notes=dict.fromkeys(work, f"batch {batch}"),
     )
-    return Outcome(measurements=tuple(with_fastest_rival(measured, own_size)), missing=tuple(missing))
+    measured = with_fastest_rival(measured, own_size)
+    if settings.checkpoint is not None:
+        measured += measure_checkpoint(settings)
+    return Outcome(measurements=tuple(measured), missing=tuple(missing))
 
 
 def with_fastest_rival(measured: list[Measurement], comparable: Collection[str]) -> list[Measurement]:
-    """What is ours and `comparable` also in terms of the rival with the lowest median (one for all rounds: the least of several noisy times in each
-    round would be nobody's)."""
+    """What is ours and `comparable` also in terms of the rival with the lowest median. It is one rival for all rounds: the
+    least of several noisy times in each round would be nobody's."""
     rivals = [item for item in measured if item.name in {rival.name for rival in RIVALS}]
     if not rivals:
         return measured
@@ -102,9 +104,7 @@ def with_fastest_rival(measured: list[Measurement], comparable: Collection[str])
             continue
         spread = Spread.of(ratios(item.spread.values, fastest.spread.values))
         note = f"{item.note}; the fastest rival was {fastest.name}"
-        found.append(
-            item.model_copy(update={"ratios": (*item.ratios, Ratio(to=FASTEST, spread=spread)), "note": note})
-        )
+        found.append(item.model_copy(update={"ratios": (*item.ratios, Ratio(to=FASTEST, spread=spread)), "note": note}))
     return found
 
 
@@ -117,4 +117,3 @@ def _autocast(tower: nn.Module, images: Tensor) -> Tensor:
     with autocast(images.device, "bf16"):
         features: Tensor = tower(images)
     return features
-

@@ -8,6 +8,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -67,9 +68,7 @@ def measure_loop(settings: Settings, precision: str, progress: Progress | None =
     flops = STEP_FLOPS * tower_flops(clip_shape(settings.model))
     shares = [images * flops / (rate.spread.median * 1e12) for images in found[LOOP][0]]
     ratio = Ratio(to=REPEATED, spread=Spread.of([one / Spread.of(found[REPEATED][0]).median for one in found[LOOP][0]]))
-    measured.append(
-        single("train", SHARE, "share", shares, note=f"{flops / 1e9:.1f} GFLOP an image", ratios=(ratio,))
-    )
+    measured.append(single("train", SHARE, "share", shares, note=f"{flops / 1e9:.1f} GFLOP an image", ratios=(ratio,)))
     measured.append(single("train", WAIT, "share", found[LOOP][1], note="of the time of a step, crops from files"))
     return measured
 
@@ -132,19 +131,16 @@ def _run(
     waiting = Waiting(trainer.store.batches, repeat=repeat)
     trainer.store.batches = waiting.batches  # type: ignore[method-assign]
     marks: list[tuple[float, float]] = []
-    wanted = steps[0] + rounds * steps[1]
-    taken = 0
-    for event in trainer.run(stop=lambda: taken >= wanted):
-        if not isinstance(event, StepEvent):
-            break
-        taken += 1
+    last = steps[0] + rounds * steps[1]  # a few less than the epoch has, so that nothing else happens
+    for taken, event in enumerate(trainer.run(), start=1):
+        assert isinstance(event, StepEvent)
         if taken >= steps[0] and (taken - steps[0]) % steps[1] == 0:
             settings.clock.wait()
             marks.append((WALL.now(), waiting.seconds))
-        if taken == wanted:
+        if taken == last:
             break
     images = steps[1] * config.train.batch_size
-    spans = [(end[0] - start[0], end[1] - start[1]) for start, end in zip(marks, marks[1:], strict=False)]
+    spans = [(end[0] - start[0], end[1] - start[1]) for start, end in pairwise(marks)]
     return [images / span for span, _ in spans], [waited / span for span, waited in spans]
 
 
@@ -160,9 +156,9 @@ class Waiting:
         self._repeat = repeat
         self.seconds = 0.0
 
-    def batches(self, wanted: Iterable[Sequence[int]]) -> Iterator[Tensor]:
+    def batches(self, batches: Iterable[Sequence[int]]) -> Iterator[Tensor]:
         """As `CropStore.batches`; with `repeat` always the first one."""
-        source = self._batches(wanted)
+        source = self._batches(batches)
         first = None
         while True:
             started = time.perf_counter()
@@ -173,4 +169,3 @@ class Waiting:
             if self._repeat:
                 first = crops
             yield crops
-

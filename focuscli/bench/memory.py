@@ -64,14 +64,15 @@ def run_task(task: Task) -> Usage:
     """Two optimiser steps for the peak, then forward and backward alone for the activations."""
     import torch
 
-    from focuscli.bench.steps import build_batch, build_full, build_visual, stepper
+    from focuscli.bench.steps import Full, VisualOnly, build_batch, build_full, build_visual, stepper
 
     torch.set_num_threads(task.threads)
     device = torch.device(task.device)
-    if task.kind == "visual":
-        module = build_visual(task.model, device)
-    else:
-        module = build_full(task.model, device, checkpointing=task.kind != "full")
+    module: Full | VisualOnly = (
+        build_visual(task.model, device)
+        if task.kind == "visual"
+        else build_full(task.model, device, checkpointing=task.kind != "full")
+    )
     batch = build_batch(task.model, task.batch, device)
     meter: Meter = GpuMeter(task.device) if device.type == "cuda" else Meter()
     # Before the first measurement: what torch imports and allocates once, and the gradients; what is added are activations.

@@ -23,9 +23,7 @@ NAMES = {"fp32": "ours ONNX fp32", "int8": "ours ONNX int8"}
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
 
 
-def image_towers(
-    tower: nn.Module, images: Tensor, threads: int
-) -> tuple[dict[str, tuple[Run, str]], list[Missing]]:
+def image_towers(tower: nn.Module, images: Tensor, threads: int) -> tuple[dict[str, tuple[Run, str]], list[Missing]]:
     """name -> (one call on the images, precision), and what cannot be had with the reason."""
     absent = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     reason = f"not installed: pip install {' '.join(absent)}" if absent else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +13,7 @@ from focuscli.bench.timing import quartiles, ratios
 from focuscli.errors import InputError
 from focuscli.files import write_json
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Literal[1] = 1
 
 
 class _Record(BaseModel):
@@ -87,6 +87,10 @@ class Missing(_Record):
     name: str
     reason: str
 
+    def explains(self, name: str) -> bool:
+        """Whether a measurement of that name is not there for this reason: it is this one, a kind of it, or all are."""
+        return self.name == self.work or name.startswith(self.name)
+
 
 class Machine(_Record):
     """Where it ran; `load_before` and `load_after` count processes that wanted to run, this one included."""
@@ -143,7 +147,7 @@ def timed(
     scale: float,
     clock: str,
     checks: dict[str, Check] | None = None,
-    compare: dict[str, Sequence[str]] | None = None,
+    compare: Mapping[str, Sequence[str]] | None = None,
     notes: dict[str, str] | None = None,
 ) -> list[Measurement]:
     """Measurements from what `interleave` returns.

@@ -60,7 +60,9 @@ def measurements(times: Any) -> list[Measurement]:
             RECALL,
             "share",
             [mean],
-            check=Check(what="share of the exact result that is not found, mean over queries", difference=1 - mean, bound=0.05),
+            check=Check(
+                what="share of the exact result that is not found, mean over queries", difference=1 - mean, bound=0.05
+            ),
             note=f"worst query {least:.3f}",
         ),
     ]

@@ -21,6 +21,7 @@ class Settings:
     Attributes:
         device: `cpu`, `cuda`, `cuda:N` or `mps`, resolved. threads: of each measured process.
         quick: few rounds and small batches, to see that it works; its figures are worth nothing.
+        checkpoint, dataset: on what `encode` also shows what precisions cost in accuracy; None: not, or the checkpoint's own.
     """
 
     device: str = "cpu"
@@ -30,6 +31,8 @@ class Settings:
     threads: int = 1
     model: Model = "vit-b16"
     quick: bool = False
+    checkpoint: str | None = None
+    dataset: str | None = None
 
     @property
     def clock(self) -> Clock:
@@ -53,6 +56,8 @@ class Settings:
             "rounds": self.rounds,
             "model": self.model,
             "quick": self.quick,
+            "checkpoint": self.checkpoint,
+            "dataset": self.dataset,
         }
 
 

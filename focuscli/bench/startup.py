@@ -59,7 +59,8 @@ def measure(settings: Settings, progress: Progress | None = None) -> Outcome:
         lines |= {label: [sys.executable, "-m", "focuscli", *arguments] for label, arguments in commands.items()}
         seconds = interleave(
             [Candidate(label, lambda line=line: call(line, environment)) for label, line in lines.items()],  # type: ignore[misc]
-            rounds=settings.rounds_or(9),
+            rounds=settings.rounds_or(9, quick=1),
+            warmup=0 if settings.quick else 1,
             clock=Clock("cpu", children_seconds),
             progress=progress,
         )
@@ -77,11 +78,8 @@ def tiny_run(folder: Path, environment: dict[str, str]) -> Path:
     """A tiny model, trained for a moment on a few drawings; what it knows does not matter."""
     run = folder / "run"
     _focus(["prepare", "synthetic", "--images", "24", "--out", str(folder / "drawn")], environment)
-    _focus(
-        ["train", "--dataset", str(folder / "drawn"), "--model", "tiny", "--weights", "none", "--device", "cpu"]
-        + ["--epochs", "1", "--batch-size", "8", "--threads", "1", "--run", str(run)],
-        environment,
-    )
+    options = ["--model", "tiny", "--weights", "none", "--epochs", "1", "--batch-size", "8", "--threads", "1"]
+    _focus(["train", "--dataset", str(folder / "drawn"), "--run", str(run), "--device", "cpu", *options], environment)
     return run
 
 

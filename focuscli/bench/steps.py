@@ -34,6 +34,10 @@ class Batch:
 class VisualOnly(nn.Module):
     """Fine-tuning of the visual tower: class token against given text features [Z, D]; nothing else is in memory."""
 
+    text_features: Tensor
+    scale: Tensor
+    groups: Tensor
+
     def __init__(self, visual: nn.Module, text_features: Tensor, scale: Tensor, groups: Tensor) -> None:
         super().__init__()
         self.visual = visual

@@ -119,7 +119,7 @@ def judge(target: Target, results: Results) -> Verdict:
         return Verdict(None, None)
     found = results.find(target.work, target.name)
     if found is None:
-        gone = next((item for item in results.missing if item.work == target.work and item.name in target.name), None)
+        gone = next((item for item in results.missing if item.work == target.work and item.explains(target.name)), None)
         return Verdict(None, None, gone.reason if gone else "")
     spread = found.ratio_to(target.to) if target.to else found.spread
     if spread is None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from focuscli.bench import loop
@@ -69,7 +71,10 @@ def _loss_check(module: Full | VisualOnly, batch: Batch, precision: str) -> Chec
     images = Batch(batch.images.cpu().double(), batch.targets.cpu())
     exact = in_double(module)
     if isinstance(exact, Full):
-        exact.context = _on_cpu(exact)
+        context = exact.context
+        exact.context = replace(
+            context, groups=context.groups.cpu(), blocks=context.blocks.cpu(), positive_rate=context.positive_rate.cpu()
+        )
     wanted = float(exact.loss(images, "fp32"))
     found = float(module.loss(batch, precision))
     return Check(
@@ -79,31 +84,18 @@ def _loss_check(module: Full | VisualOnly, batch: Batch, precision: str) -> Chec
     )
 
 
-def _on_cpu(module: Full):  # type: ignore[no-untyped-def]
-    from dataclasses import replace
-
-    context = module.context
-    return replace(
-        context, groups=context.groups.cpu(), blocks=context.blocks.cpu(), positive_rate=context.positive_rate.cpu()
-    )
-
-
 def _memory(settings: Settings, precision: str) -> list[Measurement]:
     """Each in a process of its own, because a process never gives everything back."""
     batch = settings.batch_or(32, quick=4)
     found = {
-        name: measure_in_process(
-            Task(kind, settings.model, batch, settings.device, precision, settings.threads)
-        )
+        name: measure_in_process(Task(kind, settings.model, batch, settings.device, precision, settings.threads))
         for name, kind in ((VISUAL, "visual"), (FULL, "full"), (CHECKPOINTED, "full checkpointed"))
     }
     note = f"batch {batch}, {precision}"
 
     def figure(label: str, name: str, value: float, to: str, other: float) -> Measurement:
         ratio = Ratio(to=f"{label}, {to}", spread=Spread.of([value / max(other, 1e-9)]))
-        return single(
-            "train", f"{label}, {name}", "MiB", [value], ratios=(ratio,) if name != to else (), note=note
-        )
+        return single("train", f"{label}, {name}", "MiB", [value], ratios=(ratio,) if name != to else (), note=note)
 
     peaks = [figure(PEAK, name, usage.peak, VISUAL, found[VISUAL].peak) for name, usage in found.items()]
     activations = [

@@ -13,7 +13,7 @@ from focuscli.bench.settings import Model, Settings, check_settings
 from focuscli.bench.works import WORKS, expand, pin_threads, run_works
 from focuscli.cli import render
 from focuscli.cli.app import app
-from focuscli.cli.options import DeviceOpt, ForceOpt
+from focuscli.cli.options import DatasetOpt, DeviceOpt, ForceOpt
 from focuscli.errors import CheckFailed, InputError, UsageError
 
 if TYPE_CHECKING:
@@ -37,6 +37,10 @@ def bench_command(
     threads: Annotated[int, typer.Option(min=1, help="CPU threads of each measured process.")] = 1,
     model: Annotated[str, typer.Option(help=f"{' or '.join(get_args(Model))}.")] = "vit-b16",
     quick: Annotated[bool, typer.Option("--quick", help="Small and few: shows that it works, not how fast.")] = False,
+    checkpoint: Annotated[
+        str | None, typer.Option("--checkpoint", "-c", metavar="RUN", help="For encode: also mA in each precision.")
+    ] = None,
+    dataset: DatasetOpt = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE.json", help="Write the results there.", show_default=False)
     ] = None,
@@ -54,6 +58,10 @@ def bench_command(
         raise UsageError(f'focus bench {work} reads no files; got "{files[0]}".', "Results go to: --json FILE.json")
     if readme is not None:
         raise UsageError("--readme belongs to focus bench table.", "focus bench table FILE.json --readme README.md")
+    if (checkpoint or dataset) and "encode" not in works:
+        raise UsageError("--checkpoint and --dataset belong to focus bench encode.")
+    if dataset and not checkpoint:
+        raise UsageError("--dataset wants a --checkpoint whose accuracy is to be shown on it.")
     if json_file is not None and json_file.exists() and not force:
         raise InputError(f"{json_file} exists already; nothing was changed.", "Add --force to replace it.")
     pin_threads(threads)  # before torch is there
@@ -68,6 +76,8 @@ def bench_command(
         threads=threads,
         model=model,  # type: ignore[arg-type]
         quick=quick,
+        checkpoint=checkpoint,
+        dataset=dataset,
     )
     check_settings(settings)
     render.note(f"{settings.device}, {threads} thread{'s' * (threads > 1)} a process, {model}")

@@ -186,9 +186,7 @@ class Trainer:
         needed = len(self.data.train) * size[0] * size[1] * 3 / 2**20
         in_memory = data.cache == "memory" or (data.cache == "auto" and needed <= data.cache_limit_mb)
         paths = self.data.paths(self.data.train)
-        return CropStore(
-            paths, size, workers=data.workers, in_memory=in_memory, progress=progress, resize=data.resize
-        )
+        return CropStore(paths, size, workers=data.workers, in_memory=in_memory, progress=progress, resize=data.resize)
 
     def _order(self, epoch: int) -> list[int]:
         """Positions in the training set for an epoch, shuffled by (seed, epoch); repeated where there are too few."""

@@ -24,7 +24,19 @@ def test_help_imports_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    for command in ("bench", "demo", "doctor", "eval", "predict", "prepare", "report", "reproduce", "schema", "train", "viz"):
+    for command in (
+        "bench",
+        "demo",
+        "doctor",
+        "eval",
+        "predict",
+        "prepare",
+        "report",
+        "reproduce",
+        "schema",
+        "train",
+        "viz",
+    ):
         assert f"\n  {command} " in done.stdout
 
 
@@ -198,7 +210,7 @@ def test_a_traceback_shows_only_with_verbose(focus, monkeypatch, tmp_path):
 
 
 OPTIONS = {
-    "bench": "device precision batch rounds threads model quick json readme force",
+    "bench": "device precision batch rounds threads model quick checkpoint dataset json readme force",
     "train": "dataset method model weights epochs batch-size lr train-split without accumulate ema patience "
     "gradient-checkpointing threads seed device precision config set run resume print-config dry-run",
     "eval": "checkpoint dataset split threshold open-domain target protocol group other-data per-attribute require device "
