@@ -64,7 +64,7 @@ def measure(settings: Settings, progress: Progress | None = None) -> Outcome:
             clock=Clock("cpu", children_seconds),
             progress=progress,
         )
-    measured = timed("startup", seconds, unit="s", scale=1.0, clock="cpu", compare={HELP: [BARE], PREDICT: [BARE]})
+    measured = timed("startup", seconds, unit="s", scale=1.0, clock="cpu")
     return Outcome(measurements=(*measured, *imports), missing=tuple(missing))
 
 

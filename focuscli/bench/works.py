@@ -1,17 +1,10 @@
-"""The works of `focus bench` in the order of `all`, and running them; imports no torch by itself."""
+"""The works of `focus bench` in the order of `all`. Light to import: `focus --help` reads it."""
 
 from __future__ import annotations
 
-import importlib
 import os
-from collections.abc import Callable, Sequence
-from datetime import datetime
 
-from focuscli import machine
-from focuscli.bench import host
-from focuscli.bench.results import Measurement, Missing, Outcome, Results
-from focuscli.bench.settings import Settings, check_settings
-from focuscli.errors import RequirementError, UsageError
+from focuscli.errors import UsageError
 
 WORKS = {
     "encode": "CLIP's image tower against OpenAI's, open_clip's, timm's and Hugging Face's",
@@ -23,7 +16,6 @@ WORKS = {
 }
 ALL = "all"
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-Tell = Callable[[str, int, int], None]
 
 
 def pin_threads(threads: int) -> None:
@@ -43,43 +35,3 @@ def expand(work: str) -> list[str]:
     if work not in WORKS:
         raise UsageError(f'Unknown work "{work}".', f"Known: {', '.join(WORKS)}, {ALL}, table.")
     return [work]
-
-
-def run_works(
-    works: Sequence[str], settings: Settings, *, command: str, tell: Tell | None = None, now: datetime | None = None
-) -> Results:
-    """Measure them one after another. Where several are asked for, one that this machine cannot do is noted and left out.
-
-    Args:
-        tell: called with (work, done, total) now and then.
-
-    Raises:
-        UsageError, RequirementError: a setting that cannot be, or the only work asked for cannot be done here.
-    """
-    check_settings(settings)
-    import torch
-
-    torch.set_num_threads(settings.threads)
-    load = machine.load()
-    measurements: list[Measurement] = []
-    missing: list[Missing] = []
-    for work in works:
-        module = importlib.import_module(f"focuscli.bench.{work}")
-        progress = None if tell is None else (lambda done, total, work=work: tell(work, done, total))
-        try:
-            outcome: Outcome = module.measure(settings, progress)
-        except RequirementError as error:
-            if len(works) == 1:
-                raise
-            outcome = Outcome(missing=(Missing(work=work, name=work, reason=error.problem),))
-        measurements += outcome.measurements
-        missing += outcome.missing
-    return Results(
-        command=command,
-        settings=settings.record(),
-        machine=host.describe(
-            settings.device, settings.threads, load_before=load, now=now or datetime.now().astimezone()
-        ),
-        measurements=tuple(measurements),
-        missing=tuple(missing),
-    )

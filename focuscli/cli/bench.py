@@ -5,12 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from focuscli.bench.settings import Model, Settings, check_settings
-from focuscli.bench.works import WORKS, expand, pin_threads, run_works
+from focuscli.bench.works import WORKS, expand, pin_threads
 from focuscli.cli import render
 from focuscli.cli.app import app
 from focuscli.cli.options import DatasetOpt, DeviceOpt, ForceOpt
@@ -18,6 +17,7 @@ from focuscli.errors import CheckFailed, InputError, UsageError
 
 if TYPE_CHECKING:
     from focuscli.bench.results import Measurement, Results
+    from focuscli.bench.settings import Settings
 
 TABLE = "table"
 
@@ -35,7 +35,7 @@ def bench_command(
         int | None, typer.Option(min=1, help="Rounds that count, after one of warm-up. [default: 5 to 9]")
     ] = None,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads of each measured process.")] = 1,
-    model: Annotated[str, typer.Option(help=f"{' or '.join(get_args(Model))}.")] = "vit-b16",
+    model: Annotated[str, typer.Option(help="vit-b16 or tiny.")] = "vit-b16",
     quick: Annotated[bool, typer.Option("--quick", help="Small and few: shows that it works, not how fast.")] = False,
     checkpoint: Annotated[
         str | None, typer.Option("--checkpoint", "-c", metavar="RUN", help="For encode: also mA in each precision.")
@@ -66,6 +66,7 @@ def bench_command(
         raise InputError(f"{json_file} exists already; nothing was changed.", "Add --force to replace it.")
     pin_threads(threads)  # before torch is there
 
+    from focuscli.bench.settings import Settings, check_settings
     from focuscli.engine.device import resolve_device
 
     settings = Settings(
@@ -91,6 +92,8 @@ def bench_command(
 
 
 def _run(works: Sequence[str], settings: Settings) -> Results:
+    from focuscli.bench.run import run_works
+
     command = " ".join(["focus", *sys.argv[1:]])
     with render.progress("bench") as progress:
         return run_works(works, settings, command=command, tell=lambda _work, done, total: progress(done, total))

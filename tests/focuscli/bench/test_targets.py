@@ -75,8 +75,14 @@ def test_the_issue_is_covered():
 
 @pytest.mark.parametrize(
     ("value", "unit", "text"),
-    [(0.956, "x", "0.96 x"), (0.4, "share", "40%"), (0.012, "share", "1.2%"), (1234.5, "images/s", "1,234 images/s"), (0.3, "s", "0.30 s")],
-)  # fmt: skip
+    [
+        (0.956, "x", "0.96 x"),
+        (0.4, "share", "40%"),
+        (0.012, "share", "1.2%"),
+        (1234.5, "images/s", "1,234 images/s"),
+        (0.3, "s", "0.30 s"),
+    ],
+)
 def test_figures_as_shown(value, unit, text):
     assert shown(value, unit) == text
 

@@ -8,7 +8,22 @@ import pytest
 import torch
 
 from clip_impl import TINY, VIT_B_16
-from focuscli.bench import data, encode, loop, memory, onnx, score, search, settings, startup, steps, text, train, works
+from focuscli.bench import (
+    data,
+    encode,
+    loop,
+    memory,
+    onnx,
+    run,
+    score,
+    search,
+    settings,
+    startup,
+    steps,
+    text,
+    train,
+    works,
+)
 from focuscli.bench.models import random_clip
 from focuscli.bench.results import Missing, Outcome
 from focuscli.bench.settings import Settings, check_settings, precisions
@@ -179,15 +194,46 @@ def test_data_notices_another_picture(monkeypatch):
     assert not by_name(data.measure(QUICK))["decode and resize (pillow), 128x64"].check.passed
 
 
-def test_start_up_counts_heavy_imports(monkeypatch, run):
-    monkeypatch.setattr(startup, "tiny_run", lambda *_: run)
-    monkeypatch.setattr(startup.importlib.util, "find_spec", lambda _: None)
-    monkeypatch.setitem(startup.FORBIDDEN, startup.HELP, ("torch", "typer"))
-    found = by_name(startup.measure(QUICK))
-    assert found["focus --help"].spread.median > 0
+def test_start_up_times_each_command_and_counts_heavy_imports(monkeypatch):
+    commands = []
+
+    def call(command, environment):
+        commands.append([*command])
+        assert environment["OMP_NUM_THREADS"] == "1"
+        return SimpleNamespace(stderr='a note\n["os", "scipy", "typer"]')
+
+    monkeypatch.setattr(startup, "call", call)
+    monkeypatch.setattr(startup.importlib.util, "find_spec", lambda _: True)
+    outcome = startup.measure(QUICK)
+    found = by_name(outcome)
+    assert {*found} >= {startup.BARE, startup.HELP, startup.PREDICT, startup.PREDICT_ONNX}
     heavy = found["heavy imports of focus --help"]
-    assert (heavy.spread.median, heavy.note, heavy.check.passed) == (1, "imported: typer", False)
-    assert found["heavy imports of focus predict, one image, tiny"].check.passed
+    assert (heavy.spread.median, heavy.note, heavy.check.passed) == (1, "imported: scipy", False)
+    assert any("train" in command for command in commands)
+    assert sum("export" in command for command in commands) == 1
+    assert not outcome.missing
+    monkeypatch.setattr(startup.importlib.util, "find_spec", lambda _: None)
+    assert [item.name for item in startup.measure(QUICK).missing] == [startup.PREDICT_ONNX]
+
+
+def test_imports_of_a_real_command(monkeypatch, tmp_path):
+    monkeypatch.setitem(startup.FORBIDDEN, startup.HELP, ("torch", "typer"))
+    found = startup._imports(startup.HELP, ["--help"], startup._environment(QUICK, tmp_path))
+    assert (found.spread.median, found.note) == (1, "imported: typer")
+
+
+def test_a_command_that_fails_is_not_timed(tmp_path):
+    environment = startup._environment(QUICK, tmp_path)
+    with pytest.raises(RequirementError, match="failed with 7: no luck"):
+        startup.call(
+            [startup.sys.executable, "-c", "import sys; print('no luck', file=sys.stderr); sys.exit(7)"], environment
+        )
+
+
+def test_children_are_counted():
+    before = startup.children_seconds()
+    startup.call([startup.sys.executable, "-c", "sum(range(10**6))"], {})
+    assert startup.children_seconds() > before
 
 
 def test_search_says_what_the_gallery_measured():
@@ -221,11 +267,11 @@ def test_in_all_what_cannot_be_done_is_noted_and_alone_it_is_an_error(monkeypatc
         raise RequirementError("No such thing.")
 
     modules = {"search": SimpleNamespace(measure=measure), "score": SimpleNamespace(measure=lambda *_: Outcome())}
-    monkeypatch.setattr(works.importlib, "import_module", lambda name: modules[name.rpartition(".")[2]])
-    found = works.run_works(["score", "search"], QUICK, command="focus bench")
+    monkeypatch.setattr(run.importlib, "import_module", lambda name: modules[name.rpartition(".")[2]])
+    found = run.run_works(["score", "search"], QUICK, command="focus bench")
     assert found.missing == (Missing(work="search", name="search", reason="No such thing."),)
     with pytest.raises(RequirementError):
-        works.run_works(["search"], QUICK, command="focus bench")
+        run.run_works(["search"], QUICK, command="focus bench")
 
 
 @pytest.mark.parametrize("has", [True, False])
