@@ -24,6 +24,7 @@ def test_figures_and_ratios_from_seconds():
     assert first.spread.median == 500
     assert first.ratio_to("b").values == (0.5, 1.0, 2.0)
     assert first.ratio_to("b").median == 1.0
+    assert [ratio.to for ratio in first.ratios] == ["b"]
     assert first.ratio_to("nobody") is None
     assert (second.ratios, second.note) == ((), "batch 4")
 
