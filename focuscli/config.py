@@ -38,6 +38,8 @@ class DataConfig(_Section):
     """Whether resized images stay in memory; auto: where they need less than `cache_limit_mb`."""
     cache_limit_mb: Annotated[int, Field(ge=0)] = 4096
     workers: Annotated[int, Field(ge=0)] = 2
+    resize: Literal["pillow", "torch"] = "pillow"
+    """Who resizes training crops: Pillow as for CLIP and for every evaluation, or torch, faster, equal to a grey level."""
 
 
 class AugmentConfig(_Section):

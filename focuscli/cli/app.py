@@ -28,6 +28,8 @@ EXIT_CODES = {
 }
 GLOBAL_FLAGS = ("--json", "-q", "--quiet", "-v", "--verbose", "--version")
 GLOBAL_VALUES = ("--home",)
+WRITES_JSON = "bench"
+"""The command whose --json may name a file to write."""
 
 
 class Stopped(Exception):
@@ -126,17 +128,23 @@ def help_command(
 
 def hoist_globals(arguments: Sequence[str]) -> list[str]:
     """Move global options to the front, up to a `--`, so that they work before and after the command."""
-    globals_, others = [], []
+    globals_: list[str] = []
+    others: list[str] = []
     waiting = iter(arguments)
+    before = ""
     for argument in waiting:
         if argument == "--":
             others += [argument, *waiting]
+        elif before == "--json" and argument.endswith(".json") and others[:1] == [WRITES_JSON]:
+            globals_.pop()
+            others.append(f"{before}={argument}")
         elif _is_global_flag(argument) or argument.startswith(tuple(f"{name}=" for name in GLOBAL_VALUES)):
             globals_.append(argument)
         elif argument in GLOBAL_VALUES:
             globals_ += [argument, *(value for value in [next(waiting, None)] if value is not None)]
         else:
             others.append(argument)
+        before = argument
     return globals_ + others
 
 

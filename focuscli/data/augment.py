@@ -11,7 +11,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from clip_impl.preprocess import MEAN, STD
 from focuscli.config import AugmentConfig
+
+LUMA = (0.299, 0.587, 0.114)
 
 
 @dataclass(frozen=True)
@@ -26,8 +29,27 @@ class SharedDraws:
 Draws = torch.Generator | SharedDraws
 
 
-def augment(images: Tensor, size: tuple[int, int], config: AugmentConfig, generator: Draws) -> Tensor:
-    """Random crop, flip and colour jitter.
+@dataclass(frozen=True)
+class Drawn:
+    """What was drawn for each image of a batch, [B] each, on the CPU.
+
+    Attributes:
+        top, left: offset of the crop in pixels. mirrored: bool.
+        brightness, contrast, saturation: factors around 1.
+        erased: [B, 4] top, bottom, left and right of the rectangle to erase; empty (bottom = top) where none is.
+    """
+
+    top: Tensor
+    left: Tensor
+    mirrored: Tensor
+    brightness: Tensor
+    contrast: Tensor
+    saturation: Tensor
+    erased: Tensor
+
+
+def training_images(images: Tensor, size: tuple[int, int], config: AugmentConfig, generator: Draws) -> Tensor:
+    """Random crop, flip and colour jitter, CLIP's normalisation, random erasing.
 
     Args:
         images: uint8 [B, H + margin, W + margin, 3].
@@ -35,45 +57,91 @@ def augment(images: Tensor, size: tuple[int, int], config: AugmentConfig, genera
         generator: a CPU generator, the same state gives the same result; or a part of a batch's draws.
 
     Returns:
-        float [B, 3, H, W] in [0, 1].
+        float [B, 3, H, W] on the device of `images`.
     """
-    cropped = random_crop_flip(images, size, config.flip, generator)
-    return colour_jitter(cropped, config, generator)
+    draws = draw(images.shape, size, config, generator)
+    # A CPU takes one image through all steps while it lies in the cache, 2 to 3 times as fast as the batch through each
+    # step; a GPU wants few and large operations.
+    return apply(images, size, draws, chunk=1 if images.device.type == "cpu" else len(images))
 
 
-def random_crop_flip(images: Tensor, size: tuple[int, int], flip: float, generator: Draws) -> Tensor:
-    """uint8 [B, H', W', 3] -> float [B, 3, H, W] in [0, 1], one offset and one mirroring per image."""
-    batch, height, width, _ = images.shape
+def draw(shape: torch.Size, size: tuple[int, int], config: AugmentConfig, generator: Draws) -> Drawn:
+    """Draw for uint8 images of `shape` [B, H', W', 3] that become `size`."""
+    batch, height, width, _ = shape
     top = _integers(batch, height - size[0], generator)
     left = _integers(batch, width - size[1], generator)
-    mirrored = _uniform(batch, generator) < flip
-    rows = top[:, None] + torch.arange(size[0])  # [B, H]
-    columns = left[:, None] + torch.arange(size[1])  # [B, W]
-    columns = torch.where(mirrored[:, None], columns.flip(1), columns)
+    mirrored = _uniform(batch, generator) < config.flip
+    brightness, contrast, saturation = (
+        1 + strength * (2 * _uniform(batch, generator) - 1)
+        for strength in (config.brightness, config.contrast, config.saturation)
+    )
+    return Drawn(top, left, mirrored, brightness, contrast, saturation, _rectangles(batch, size, config, generator))
+
+
+def apply(images: Tensor, size: tuple[int, int], draws: Drawn, *, chunk: int) -> Tensor:
+    """What was drawn, done to `chunk` images at a time; arguments and result as of `training_images`."""
     device = images.device
-    index = torch.arange(batch, device=device)[:, None, None]
-    picked = images[index, rows.to(device)[:, :, None], columns.to(device)[:, None, :]]  # [B, H, W, 3]
-    return picked.permute(0, 3, 1, 2).float().div(255)
+    result = torch.empty(len(images), 3, *size, device=device)
+    mean, std = (torch.tensor(values, device=device)[:, None, None] for values in (MEAN, STD))
+    for start in range(0, len(images), max(chunk, 1)):
+        part = slice(start, start + chunk)
+        pixels = result[part]
+        _cut(images[part], draws.top[part], draws.left[part], draws.mirrored[part], out=pixels)
+        factors = (draws.brightness[part], draws.contrast[part], draws.saturation[part])
+        jitter(pixels, *(factor.to(device)[:, None, None, None] for factor in factors))
+        pixels.sub_(mean).div_(std)
+        erase(pixels, draws.erased[part])
+    return result
 
 
-def colour_jitter(images: Tensor, config: AugmentConfig, generator: Draws) -> Tensor:
-    """Brightness, contrast and saturation of [B, 3, H, W] in [0, 1], each scaled by 1 +- its strength per image."""
+def _cut(images: Tensor, top: Tensor, left: Tensor, mirrored: Tensor, *, out: Tensor) -> None:
+    """Windows of uint8 [B, H', W', 3], mirrored or not, into `out`, float [B, 3, H, W] in [0, 1]."""
+    height, width = out.shape[-2:]
+    if len(images) == 1:
+        row, column = int(top), int(left)
+        window = images[:, row : row + height, column : column + width]
+        out.copy_((window.flip(2) if bool(mirrored) else window).permute(0, 3, 1, 2))
+    else:
+        rows = top[:, None] + torch.arange(height)  # [B, H]
+        columns = left[:, None] + torch.arange(width)  # [B, W]
+        columns = torch.where(mirrored[:, None], columns.flip(1), columns)
+        device = images.device
+        index = torch.arange(len(images), device=device)[:, None, None]
+        picked = images[index, rows.to(device)[:, :, None], columns.to(device)[:, None, :]]  # [B, H, W, 3]
+        out.copy_(picked.permute(0, 3, 1, 2))
+    out.div_(255)
 
-    def factor(strength: float) -> Tensor:
-        draw = 1 + strength * (2 * _uniform(len(images), generator) - 1)
-        return draw.to(images)[:, None, None, None]
 
-    luma = images.new_tensor((0.299, 0.587, 0.114))[:, None, None]
-    images = (images * factor(config.brightness)).clamp(0, 1)
-    mean = (images * luma).sum(dim=1, keepdim=True).mean(dim=(2, 3), keepdim=True)
-    images = torch.lerp(mean, images, factor(config.contrast)).clamp(0, 1)
-    grey = (images * luma).sum(dim=1, keepdim=True)
-    return torch.lerp(grey.expand_as(images), images, factor(config.saturation)).clamp(0, 1)
+def jitter(images: Tensor, brightness: Tensor, contrast: Tensor, saturation: Tensor) -> None:
+    """Scale brightness, distance from the mean grey, and distance from each pixel's grey of [B, 3, H, W] in [0, 1], in
+    place, by factors [B, 1, 1, 1]."""
+    images.mul_(brightness).clamp_(0, 1)
+    mean = images.mean(dim=(2, 3), keepdim=True)  # [B, 3, 1, 1]
+    mean = (mean * mean.new_tensor(LUMA)[:, None, None]).sum(dim=1, keepdim=True)
+    images.mul_(contrast).add_(mean * (1 - contrast)).clamp_(0, 1)
+    grey = images[:, :1] * LUMA[0]
+    grey.add_(images[:, 1:2], alpha=LUMA[1]).add_(images[:, 2:], alpha=LUMA[2])
+    images.mul_(saturation).add_(grey.mul_(1 - saturation)).clamp_(0, 1)
 
 
-def random_erase(images: Tensor, config: AugmentConfig, generator: Draws) -> Tensor:
-    """Set one rectangle to 0 (the mean colour, after normalisation) in a share `erase` of the images [B, 3, H, W]."""
-    batch, _, height, width = images.shape
+def erase(images: Tensor, rectangles: Tensor) -> None:
+    """Set one rectangle [B, 4] (top, bottom, left, right) of each of [B, 3, H, W] to 0, in place: the mean colour, after
+    normalisation."""
+    if len(images) == 1:
+        top, bottom, left, right = rectangles[0].tolist()
+        images[..., top:bottom, left:right] = 0.0
+        return
+    height, width = images.shape[-2:]
+    rectangles = rectangles.to(images.device)
+    top, bottom, left, right = (rectangles[:, side, None] for side in range(4))
+    y, x = torch.arange(height, device=images.device), torch.arange(width, device=images.device)
+    inside = ((y >= top) & (y < bottom))[:, :, None] & ((x >= left) & (x < right))[:, None, :]
+    images.masked_fill_(inside[:, None], 0.0)
+
+
+def _rectangles(batch: int, size: tuple[int, int], config: AugmentConfig, generator: Draws) -> Tensor:
+    """[B, 4]; a share `erase` of them is not empty."""
+    height, width = size
     chosen = _uniform(batch, generator) < config.erase
     low, high = config.erase_area
     area = (low + (high - low) * _uniform(batch, generator)) * height * width
@@ -83,11 +151,7 @@ def random_erase(images: Tensor, config: AugmentConfig, generator: Draws) -> Ten
     wide = (area / ratio).sqrt().round().clamp(1, width)
     top = (_uniform(batch, generator) * (height - tall + 1)).floor()
     left = (_uniform(batch, generator) * (width - wide + 1)).floor()
-    y, x = torch.arange(height), torch.arange(width)
-    inside_y = (y >= top[:, None]) & (y < (top + tall)[:, None])
-    inside_x = (x >= left[:, None]) & (x < (left + wide)[:, None])
-    erased = chosen[:, None, None] & inside_y[:, :, None] & inside_x[:, None, :]
-    return images.masked_fill(erased.to(images.device)[:, None], 0.0)
+    return torch.stack([top, top + tall * chosen, left, left + wide], dim=1).long()
 
 
 def _integers(count: int, most: int, generator: Draws) -> Tensor:

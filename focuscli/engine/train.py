@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from focuscli.config import RunConfig
-from focuscli.data.augment import SharedDraws, augment, random_erase
-from focuscli.data.loader import CropStore, normalise
+from focuscli.data.augment import SharedDraws, training_images
+from focuscli.data.loader import CropStore
 from focuscli.engine.checkpoint import Checkpoint, load_strictly, optimizer_tensors, restore_optimizer
 from focuscli.engine.device import autocast
 from focuscli.engine.distributed import ONE, Group, block
@@ -207,7 +207,7 @@ class Trainer:
         needed = len(self.data.train) * size[0] * size[1] * 3 / 2**20 * self.group.worker.local_size
         in_memory = data.cache == "memory" or (data.cache == "auto" and needed <= data.cache_limit_mb)
         paths = self.data.paths(self.data.train)
-        return CropStore(paths, size, workers=data.workers, in_memory=in_memory, progress=progress)
+        return CropStore(paths, size, workers=data.workers, in_memory=in_memory, progress=progress, resize=data.resize)
 
     def _order(self, epoch: int) -> list[int]:
         """Positions in the training set for an epoch, shuffled by (seed, epoch); repeated where there are too few."""
@@ -261,8 +261,7 @@ class Trainer:
         config = self.config
         start = block(len(indices), self.group.rank, self.group.size).start
         draws = SharedDraws(generator, start, len(indices))
-        images = augment(crops.to(self.device), config.model.image_size, config.augment, draws)
-        images = random_erase(normalise(images), config.augment, draws)
+        images = training_images(crops.to(self.device), config.model.image_size, config.augment, draws)
         with autocast(self.device, config.train.precision):
             features, output = self._replica(images)
         features, output = gather(self.model, features, output, self.group)

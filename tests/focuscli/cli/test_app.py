@@ -24,7 +24,19 @@ def test_help_imports_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    for command in ("demo", "doctor", "eval", "predict", "prepare", "report", "reproduce", "schema", "train", "viz"):
+    for command in (
+        "bench",
+        "demo",
+        "doctor",
+        "eval",
+        "predict",
+        "prepare",
+        "report",
+        "reproduce",
+        "schema",
+        "train",
+        "viz",
+    ):
         assert f"\n  {command} " in done.stdout
 
 
@@ -44,6 +56,11 @@ def test_version_and_module_entry():
         (["doctor", "--home"], ["--home", "doctor"]),
         (["doctor", "-qv"], ["-qv", "doctor"]),
         (["train", "--version"], ["--version", "train"]),
+        (["bench", "all", "--json", "-q"], ["--json", "-q", "bench", "all"]),
+        (["bench", "all", "--json", "a.json", "-q"], ["-q", "bench", "all", "--json=a.json"]),
+        (["bench", "all", "--json=a.json"], ["bench", "all", "--json=a.json"]),
+        (["bench", "table", "--json", "-q", "a.json"], ["--json", "-q", "bench", "table", "a.json"]),
+        (["predict", "--json", "a.json"], ["--json", "predict", "a.json"]),
     ],
 )
 def test_global_options_work_before_and_after_the_command(given, expected):
@@ -193,6 +210,7 @@ def test_a_traceback_shows_only_with_verbose(focus, monkeypatch, tmp_path):
 
 
 OPTIONS = {
+    "bench": "device precision batch rounds threads model quick checkpoint dataset json readme force",
     "train": "dataset method model weights epochs batch-size lr train-split without accumulate ema patience "
     "gradient-checkpointing threads seed device precision config set run resume print-config dry-run",
     "eval": "checkpoint dataset split threshold open-domain target protocol group other-data per-attribute require device "

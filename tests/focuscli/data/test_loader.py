@@ -1,0 +1,64 @@
+"""Crops from files: who resizes, how they are put together, and that order and cache change nothing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from focuscli.data.loader import CropStore, read_batches, read_crop, resize_crop, stack_crops
+
+SIZE = (24, 16)
+
+
+@pytest.fixture(scope="module")
+def paths(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("crops")
+    rng = np.random.default_rng(0)
+    found = []
+    for number in range(9):
+        height, width = int(rng.integers(10, 60)), int(rng.integers(6, 30))
+        smooth = Image.fromarray(rng.integers(0, 256, (5, 4, 3), np.uint8)).resize((width, height))
+        found.append(folder / f"{number}.png")
+        smooth.save(found[-1])
+    return found
+
+
+def test_pillow_resizes_as_pillow_does(paths):
+    wanted = np.array(Image.open(paths[0]).resize((16, 24), Image.Resampling.BICUBIC))
+    assert np.array_equal(read_crop(paths[0], SIZE).numpy(), wanted)
+
+
+def test_torch_resizes_to_within_a_few_grey_levels(paths):
+    for path in paths:
+        image = Image.open(path)
+        one, other = resize_crop(image, SIZE), resize_crop(image, SIZE, "torch")
+        difference = (one.int() - other.int()).abs()
+        assert other.dtype == torch.uint8
+        assert other.shape == (24, 16, 3)
+        assert difference.max() <= 3
+        assert difference.float().mean() < 0.2
+
+
+@pytest.mark.parametrize("resize", ["pillow", "torch"])
+@pytest.mark.parametrize("in_memory", [False, True])
+def test_batches_hold_the_crops_that_were_asked_for(paths, resize, in_memory):
+    store = CropStore(paths, SIZE, workers=2, in_memory=in_memory, progress=None, resize=resize)
+    wanted = [[3, 1], [8], [0, 2, 4, 6, 5, 7]]
+    for positions, crops in zip(wanted, store.batches(wanted), strict=True):
+        assert torch.equal(crops, torch.stack([read_crop(paths[index], SIZE, resize) for index in positions]))
+
+
+def test_planes_stay_planes(paths):
+    crops = [read_crop(path, SIZE, "torch") for path in paths]
+    stacked = stack_crops(crops)
+    assert torch.equal(stacked, torch.stack(crops))
+    assert stacked.permute(0, 3, 1, 2).is_contiguous()
+    assert stack_crops([read_crop(path, SIZE) for path in paths]).is_contiguous()
+
+
+def test_no_batch_is_read_that_nobody_asked_for(paths):
+    reader = read_batches(paths, SIZE, ([index] for index in range(9)), workers=1)
+    assert torch.equal(next(reader)[0], read_crop(paths[0], SIZE))
+    reader.close()
