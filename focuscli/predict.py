@@ -1,4 +1,4 @@
-"""Attributes of many image files: scores, decisions and where the thresholds come from."""
+"""Attributes of many image files: scores, decisions and where the thresholds come from; the same for every backend."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from focuscli.data.images import load_image
-from focuscli.data.loader import evenly
-from focuscli.data.schema import Text
+import numpy as np
+
+from focuscli.data.crops import Pixels, evenly, read_pixels
+from focuscli.data.texts import Text
 from focuscli.errors import InputError
-from focuscli.recognizer import Recognizer
+from focuscli.scorer import ScorePixels, Scorer
 
 
 @dataclass(frozen=True)
@@ -46,14 +47,12 @@ class Skipped:
     reason: str
 
 
-def decide(recognizer: Recognizer, texts: Sequence[Text]) -> list[TextDecision]:
+def decide(scorer: Scorer, texts: Sequence[Text]) -> list[TextDecision]:
     """Thresholds for texts: a seen attribute's own, else the mean of its region."""
     decisions = []
     for text in texts:
-        threshold, source = recognizer.threshold(text)
-        decisions.append(
-            TextDecision(text, recognizer.is_seen(text), None if math.isnan(threshold) else threshold, source)
-        )
+        threshold, source = scorer.threshold(text)
+        decisions.append(TextDecision(text, scorer.is_seen(text), None if math.isnan(threshold) else threshold, source))
     return decisions
 
 
@@ -69,7 +68,7 @@ def shown_threshold(decision: TextDecision) -> float | None:
 
 
 def predict(
-    recognizer: Recognizer,
+    scorer: Scorer,
     paths: Sequence[Path],
     texts: Sequence[Text],
     *,
@@ -77,20 +76,33 @@ def predict(
     workers: int = 2,
     strict: bool = False,
 ) -> Iterator[Prediction | Skipped]:
-    """Yield one item per path, in order.
+    """One item per path, in order; the texts are read at once, the images one batch after the other.
 
     Raises:
-        InputError: with `strict`, the first image that cannot be read.
+        UsageError: a text is empty, too long, or nothing that this model can be asked.
+        InputError: with `strict`, in its place the first image that cannot be read.
     """
+    return _predict(scorer.against(texts), paths, scorer.image_size, batch_size, workers, strict)
+
+
+def _predict(
+    score: ScorePixels, paths: Sequence[Path], size: tuple[int, int], batch_size: int, workers: int, strict: bool
+) -> Iterator[Prediction | Skipped]:
+    def read(path: Path) -> Pixels | InputError:
+        try:
+            return read_pixels(path, size)
+        except InputError as error:
+            return error
+
     with ThreadPoolExecutor(max(1, workers)) as pool:
         for batch in evenly(len(paths), batch_size):
-            opened = [*pool.map(_open, [paths[index] for index in batch])]
+            opened = [*pool.map(read, [paths[index] for index in batch])]
             if strict:
                 for item in opened:
                     if isinstance(item, InputError):
                         raise item
-            images = [item for item in opened if not isinstance(item, InputError)]
-            scores = iter(recognizer.scores(images, texts, batch_size=batch_size).tolist())
+            crops = [item for item in opened if not isinstance(item, InputError)]
+            scores = iter(score(np.stack(crops)).tolist() if crops else [])
             for index, item in zip(batch, opened, strict=True):
                 if isinstance(item, InputError):
                     yield Skipped(paths[index], item.problem)
@@ -98,7 +110,7 @@ def predict(
                     yield Prediction(paths[index], next(scores))
 
 
-def record(prediction: Prediction, decisions: Sequence[TextDecision], recognizer: Recognizer) -> dict[str, Any]:
+def record(prediction: Prediction, decisions: Sequence[TextDecision], scorer: Scorer) -> dict[str, Any]:
     """One JSON line: image, scores, what is present, the thresholds and their sources, which texts are unseen."""
     phrases = [decision.text.phrase for decision in decisions]
     pairs = [*zip(decisions, prediction.scores, strict=True)]
@@ -109,13 +121,6 @@ def record(prediction: Prediction, decisions: Sequence[TextDecision], recognizer
         "thresholds": {decision.text.phrase: shown_threshold(decision) for decision in decisions},
         "threshold_source": {decision.text.phrase: decision.threshold_source for decision in decisions},
         "unseen": [decision.text.phrase for decision in decisions if not decision.seen],
-        "model": str(recognizer.folder),
-        "weights": recognizer.weights,
+        "model": str(scorer.folder),
+        "weights": scorer.weights,
     }
-
-
-def _open(path: Path) -> Any:
-    try:
-        return load_image(path)
-    except InputError as error:
-        return error

@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
 from clip_impl.preprocess import MEAN, STD
-from focuscli.data.images import load_image
+from focuscli.data.crops import evenly, read_pixels, squash
+
+__all__ = ["CropStore", "evenly", "normalise", "read_batches", "read_crop", "resize_crop", "to_unit"]
 
 PREFETCH = 3
 Progress = Callable[[int, int], None]
@@ -25,13 +26,12 @@ def read_crop(path: Path, size: tuple[int, int]) -> Tensor:
     Raises:
         InputError: not there or not readable as an image.
     """
-    return resize_crop(load_image(path), size)
+    return torch.from_numpy(read_pixels(path, size))
 
 
 def resize_crop(image: Image.Image, size: tuple[int, int]) -> Tensor:
     """A PIL image as uint8 [H, W, 3], squashed to `size` = (H, W)."""
-    resized = image.convert("RGB").resize((size[1], size[0]), Image.Resampling.BICUBIC)
-    return torch.from_numpy(np.array(resized))
+    return torch.from_numpy(squash(image, size))
 
 
 def read_batches(
@@ -79,11 +79,6 @@ class CropStore:
             return
         for batch in batches:
             yield self._cache[torch.as_tensor(batch)]
-
-
-def evenly(count: int, batch_size: int) -> list[range]:
-    """Positions 0 to count - 1 in consecutive ranges of at most `batch_size`."""
-    return [range(start, min(start + batch_size, count)) for start in range(0, count, batch_size)]
 
 
 def to_unit(crops: Tensor, device: torch.device) -> Tensor:
