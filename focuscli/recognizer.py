@@ -20,7 +20,7 @@ from focuscli.data.images import load_image
 from focuscli.data.loader import normalise, to_unit
 from focuscli.data.schema import AttributeSchema, Text
 from focuscli.engine.checkpoint import Checkpoint, load_strictly, read_checkpoint
-from focuscli.engine.device import autocast, resolve_device
+from focuscli.engine.device import autocast, check_precision, resolve_device
 from focuscli.engine.scoring import score_files
 from focuscli.engine.setup import clip_shape_from_json
 from focuscli.engine.thresholds import Thresholds
@@ -94,8 +94,9 @@ class Recognizer(Scorer):
 
         Raises:
             RequirementError: there is no run at all, or no such device.
-            InputError: no such checkpoint, or it is damaged.
+            InputError: no such checkpoint, or it is damaged. UsageError: no such device or precision.
         """
+        check_precision(precision)
         checkpoint = read_checkpoint(resolve_checkpoint(None if run is None else str(run)))
         target = resolve_device(device)
         try:
