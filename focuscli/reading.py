@@ -9,7 +9,6 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from clip_impl.tokenizer import token_ids
 from focuscli.data.texts import Text, normalise_phrase
 from focuscli.errors import UsageError
 
@@ -78,6 +77,8 @@ def sentence_ids(
     Raises:
         UsageError: a text is empty, or with the learned prompt it is longer than the text tower reads.
     """
+    from clip_impl.tokenizer import token_ids  # its tables take a tenth of a second, and fixed texts need none
+
     rows = []
     for number, (text, sentence) in enumerate(zip(texts, sentences, strict=True), start=1):
         if not text.phrase.strip():

@@ -86,7 +86,7 @@ def training(run: Run, events: Iterable[Event]) -> None:
     from focuscli.engine.train import EpochEvent, StepEvent
 
     # Without a terminal the step line, which says more, takes the place of the bar.
-    live = render.console().is_terminal
+    live = render.is_live()
     with render.progress("training") as progress:
         last = time.monotonic()
         for event in events:
