@@ -140,7 +140,7 @@ def to_onnx(module: nn.Module, inputs: Mapping[str, Tensor], output: str, free: 
     """A module as an ONNX graph whose `free` axes take any size.
 
     Raises:
-        RuntimeError: an axis came out fixed, which is a bug in the model's code (len() of a tensor does it).
+        RuntimeError: see `check_free`.
     """
     axes = {name: torch.export.Dim(name) for dims in free.values() for name in dims.values()}
     shapes = {name: {axis: axes[free[name][axis]] for axis in free.get(name, {})} for name in inputs}
@@ -156,13 +156,21 @@ def to_onnx(module: nn.Module, inputs: Mapping[str, Tensor], output: str, free: 
             verbose=False,
         )
     assert program is not None
-    proto = program.model_proto
+    check_free(program.model_proto, free)
+    return program.model_proto
+
+
+def check_free(proto: onnx.ModelProto, free: Dims) -> None:
+    """Make sure that axes take any size: where the exporter cannot keep one free, it fixes it without a word.
+
+    Raises:
+        RuntimeError: an axis came out fixed, which is a bug in the model's code (len() of a tensor does it).
+    """
     for value in proto.graph.input:
         dims = value.type.tensor_type.shape.dim
-        fixed = [axis for axis in free.get(value.name, {}) if not dims[axis].dim_param]
-        if fixed:
-            raise RuntimeError(f"axis {fixed[0]} of {value.name} came out as {dims[fixed[0]].dim_value}, not free")
-    return proto
+        for axis in free.get(value.name, {}):
+            if not dims[axis].dim_param:
+                raise RuntimeError(f"axis {axis} of {value.name} came out as {dims[axis].dim_value}, not free")
 
 
 def folded(proto: onnx.ModelProto, folder: Path) -> onnx.ModelProto:

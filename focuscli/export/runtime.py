@@ -165,7 +165,7 @@ def _providers(device: str, onnxruntime: Any) -> list[Any]:
     if device in ("auto", "cpu"):
         return ["CPUExecutionProvider"]
     if kind != "cuda" or not (index == "" or index.isdecimal()):
-        raise UsageError(f'An exported model runs on cpu or cuda, not on "{device}".')
+        raise UsageError(f'An exported model does not run on "{device}".', "Use auto, cpu, cuda or cuda:N.")
     if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
         raise RequirementError(
             f"No CUDA for --device {device}: onnxruntime {onnxruntime.__version__} is a CPU build.",
