@@ -7,10 +7,18 @@
 Names follow OpenAI's package: parameters, `load`, `tokenize`, `encode_image`, `encode_text`.
 """
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from clip_impl.config import TINY, VIT_B_16, CLIPConfig, TextConfig, VisionConfig
-from clip_impl.model import CLIP
-from clip_impl.preprocess import Preprocess, openai_transform
-from clip_impl.tokenizer import tokenize
+
+if TYPE_CHECKING:
+    from clip_impl.model import CLIP
+    from clip_impl.preprocess import Preprocess, openai_transform
+    from clip_impl.tokenizer import tokenize
+    from clip_impl.weights import load, read_state_dict
 
 __all__ = [
     "CLIP",
@@ -27,10 +35,19 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> object:
-    """Reading weight files is loaded on first use: predicting from a checkpoint needs none of it."""
-    if name in ("load", "read_state_dict", "infer_config"):
-        from clip_impl import weights
+_PLACES = {
+    "CLIP": "model",
+    "Preprocess": "preprocess",
+    "infer_config": "weights",
+    "load": "weights",
+    "openai_transform": "preprocess",
+    "read_state_dict": "weights",
+    "tokenize": "tokenizer",
+}
 
-        return getattr(weights, name)
+
+def __getattr__(name: str) -> object:
+    """What needs torch is loaded on first use: the tokenizer alone needs none."""
+    if name in _PLACES:
+        return getattr(import_module(f"clip_impl.{_PLACES[name]}"), name)
     raise AttributeError(f"module clip_impl has no attribute {name!r}")

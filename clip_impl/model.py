@@ -83,7 +83,7 @@ class CLIP(nn.Module):
         x = embeddings.to(self.dtype) + self.positional_embedding[:length].to(self.dtype)
         x, _ = self.transformer(x, causal=True)
         # LayerNorm works row by row, so it is enough to normalise the rows that are read.
-        x = x[torch.arange(len(x), device=x.device), eot_index]
+        x = x[torch.arange(x.shape[0], device=x.device), eot_index]
         return self.ln_final(x) @ self.text_projection
 
     def forward(self, images: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:

@@ -9,11 +9,13 @@ import html
 import itertools
 from collections.abc import Iterator, Sequence
 from importlib.resources import files
+from typing import TYPE_CHECKING
 
 import ftfy
 import regex
-import torch
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MERGES_FILE = "bpe_simple_vocab_16e6.txt.gz"
 MERGES_SHA256 = "924691ac288e54409236115652ad4aa250f48203de50a9e4722a6ecd48d6804a"
@@ -91,12 +93,14 @@ def tokenize(texts: str | Sequence[str], context_length: int = 77, truncate: boo
         RuntimeError: a text is too long; quotes it with its length.
         TypeError: something else than a string.
     """
+    import torch
+
     texts = [texts] if isinstance(texts, str) else [*texts]
     result = torch.zeros(len(texts), context_length, dtype=torch.long)
     for row, text in enumerate(texts):
         if not isinstance(text, str):
             raise TypeError(f"text {row + 1} is no string but {type(text).__name__}")
-        ids = [SOT_ID, *default_tokenizer().encode(text), EOT_ID]
+        ids = token_ids(text)
         if len(ids) > context_length:
             if not truncate:
                 shown = text if len(text) <= 60 else text[:60] + "..."
@@ -106,6 +110,11 @@ def tokenize(texts: str | Sequence[str], context_length: int = 77, truncate: boo
             ids = [*ids[: context_length - 1], EOT_ID]
         result[row, : len(ids)] = torch.tensor(ids)
     return result
+
+
+def token_ids(text: str) -> list[int]:
+    """The ids of one text of any length, from the start token to the end token."""
+    return [SOT_ID, *default_tokenizer().encode(text), EOT_ID]
 
 
 @functools.cache

@@ -72,8 +72,18 @@ def prepared_datasets() -> list[Path]:
 
 def report_folder(checkpoint: Path) -> Path:
     """Where figures of a checkpoint are written: eval/ in its run folder, or beside a checkpoint that lies elsewhere."""
-    run = checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint
-    return run / "eval"
+    return run_folder(checkpoint) / "eval"
+
+
+def run_folder(checkpoint: Path) -> Path:
+    """The run folder of a checkpoint folder, or the folder itself where it lies elsewhere."""
+    return checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint
+
+
+def export_path(checkpoint: Path, *, dynamic: bool = False, int8: bool = False) -> Path:
+    """Where `focus export` writes by default: export/model[-dynamic][-int8].onnx in the run folder."""
+    name = "model" + ("-dynamic" if dynamic else "") + ("-int8" if int8 else "")
+    return run_folder(checkpoint) / "export" / f"{name}.onnx"
 
 
 def resolve_checkpoint(name: str | None) -> Path:

@@ -1,4 +1,4 @@
-"""Attributes of many image files: scores, decisions and where the thresholds come from."""
+"""Attributes of many image files: scores, decisions and where the thresholds come from; the same for every backend."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from focuscli.data.images import load_image
-from focuscli.data.loader import evenly
-from focuscli.data.schema import Text
+import numpy as np
+
+from focuscli.data.crops import Pixels, evenly, read_pixels
+from focuscli.data.texts import Text
+from focuscli.engine.distributed import ONE, Group
 from focuscli.errors import InputError
-from focuscli.recognizer import Recognizer
+from focuscli.scorer import ScorePixels, Scorer
 
 
 @dataclass(frozen=True)
@@ -46,14 +48,12 @@ class Skipped:
     reason: str
 
 
-def decide(recognizer: Recognizer, texts: Sequence[Text]) -> list[TextDecision]:
+def decide(scorer: Scorer, texts: Sequence[Text]) -> list[TextDecision]:
     """Thresholds for texts: a seen attribute's own, else the mean of its region."""
     decisions = []
     for text in texts:
-        threshold, source = recognizer.threshold(text)
-        decisions.append(
-            TextDecision(text, recognizer.is_seen(text), None if math.isnan(threshold) else threshold, source)
-        )
+        threshold, source = scorer.threshold(text)
+        decisions.append(TextDecision(text, scorer.is_seen(text), None if math.isnan(threshold) else threshold, source))
     return decisions
 
 
@@ -69,27 +69,41 @@ def shown_threshold(decision: TextDecision) -> float | None:
 
 
 def predict(
-    recognizer: Recognizer,
+    scorer: Scorer,
     paths: Sequence[Path],
     texts: Sequence[Text],
     *,
     batch_size: int = 32,
     workers: int = 2,
     strict: bool = False,
+    group: Group = ONE,
 ) -> Iterator[Prediction | Skipped]:
-    """Yield one item per path, in order. In a group of processes each takes one batch of a round, and all yield all.
+    """One item per path, in order; the texts are read at once, the images one batch after the other. In a group of
+    processes each takes one batch of a round, and all yield all.
 
     Raises:
-        InputError: with `strict`, the first image that cannot be read.
+        UsageError: a text is empty, too long, or nothing that this model can be asked.
+        InputError: with `strict`, in its place the first image that cannot be read.
     """
-    group = recognizer.group
+    return _predict(scorer.against(texts), paths, scorer.image_size, batch_size, workers, strict, group)
+
+
+def _predict(
+    score: ScorePixels,
+    paths: Sequence[Path],
+    size: tuple[int, int],
+    batch_size: int,
+    workers: int,
+    strict: bool,
+    group: Group,
+) -> Iterator[Prediction | Skipped]:
     batches = evenly(len(paths), batch_size)
     with ThreadPoolExecutor(max(1, workers)) as pool:
         for start in range(0, len(batches), group.size):
             mine: list[Prediction | Skipped] | InputError = []
             if start + group.rank < len(batches):
                 batch = [paths[index] for index in batches[start + group.rank]]
-                mine = _predict_batch(recognizer, batch, texts, pool, strict=strict)
+                mine = _predict_batch(score, batch, size, pool, strict=strict)
             for items in group.collect(mine):
                 if isinstance(items, InputError):
                     raise items
@@ -97,21 +111,28 @@ def predict(
 
 
 def _predict_batch(
-    recognizer: Recognizer, paths: Sequence[Path], texts: Sequence[Text], pool: ThreadPoolExecutor, *, strict: bool
+    score: ScorePixels, paths: Sequence[Path], size: tuple[int, int], pool: ThreadPoolExecutor, *, strict: bool
 ) -> list[Prediction | Skipped] | InputError:
     """An item per path; with `strict` the error of the first image that cannot be read."""
-    opened = [*pool.map(_open, paths)]
+
+    def read(path: Path) -> Pixels | InputError:
+        try:
+            return read_pixels(path, size)
+        except InputError as error:
+            return error
+
+    opened = [*pool.map(read, paths)]
     if strict and (errors := [item for item in opened if isinstance(item, InputError)]):
         return errors[0]
-    images = [item for item in opened if not isinstance(item, InputError)]
-    scores = iter(recognizer.scores(images, texts, batch_size=len(paths)).tolist())
+    crops = [item for item in opened if not isinstance(item, InputError)]
+    scores = iter(score(np.stack(crops)).tolist() if crops else [])
     return [
         Skipped(path, item.problem) if isinstance(item, InputError) else Prediction(path, next(scores))
         for path, item in zip(paths, opened, strict=True)
     ]
 
 
-def record(prediction: Prediction, decisions: Sequence[TextDecision], recognizer: Recognizer) -> dict[str, Any]:
+def record(prediction: Prediction, decisions: Sequence[TextDecision], scorer: Scorer) -> dict[str, Any]:
     """One JSON line: image, scores, what is present, the thresholds and their sources, which texts are unseen."""
     phrases = [decision.text.phrase for decision in decisions]
     pairs = [*zip(decisions, prediction.scores, strict=True)]
@@ -122,13 +143,6 @@ def record(prediction: Prediction, decisions: Sequence[TextDecision], recognizer
         "thresholds": {decision.text.phrase: shown_threshold(decision) for decision in decisions},
         "threshold_source": {decision.text.phrase: decision.threshold_source for decision in decisions},
         "unseen": [decision.text.phrase for decision in decisions if not decision.seen],
-        "model": str(recognizer.folder),
-        "weights": recognizer.weights,
+        "model": str(scorer.folder),
+        "weights": scorer.weights,
     }
-
-
-def _open(path: Path) -> Any:
-    try:
-        return load_image(path)
-    except InputError as error:
-        return error

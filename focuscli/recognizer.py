@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +15,12 @@ from torch import Tensor
 
 from clip_impl import CLIP
 from focuscli.config import RunConfig
+from focuscli.data.crops import Pixels, squash
 from focuscli.data.images import load_image
-from focuscli.data.loader import normalise, resize_crop, to_unit
-from focuscli.data.places import Place, place_words
-from focuscli.data.schema import AttributeSchema, Text, normalise_phrase
+from focuscli.data.loader import normalise, to_unit
+from focuscli.data.schema import AttributeSchema, Text
 from focuscli.engine.checkpoint import Checkpoint, load_strictly, read_checkpoint
-from focuscli.engine.device import autocast, resolve_device
+from focuscli.engine.device import autocast, check_precision, resolve_device
 from focuscli.engine.distributed import ONE, Group
 from focuscli.engine.scoring import score_files
 from focuscli.engine.setup import clip_shape_from_json
@@ -30,6 +29,8 @@ from focuscli.errors import InputError, UsageError
 from focuscli.methods import ZERO_SHOT, method_class
 from focuscli.methods.base import Method
 from focuscli.paths import resolve_checkpoint
+from focuscli.scorer import ScorePixels, Scorer
+from focuscli.vocabulary import Vocabulary
 
 ImageLike = Image.Image | str | Path
 
@@ -51,7 +52,7 @@ class Attention:
     token_maps: NDArray[np.float32]
 
 
-class Recognizer:
+class Recognizer(Scorer):
     """Seen attributes and free texts on pedestrian crops.
 
     Example:
@@ -68,7 +69,15 @@ class Recognizer:
         self.folder = checkpoint.folder
         self.config = RunConfig.model_validate(state["config"])
         self.schema = AttributeSchema.model_validate(state["schema"])
-        self.thresholds: dict[str, float] = state["thresholds"]
+        self.image_size = self.config.model.image_size
+        self.vocabulary = Vocabulary(
+            trained=self.model.texts,
+            attributes=self.schema.texts(complements=False),
+            declared=self.schema.texts(complements=False, evaluated_only=False),
+            regions=self.schema.regions,
+            thresholds=state["thresholds"],
+            learned=self.config.model.method != ZERO_SHOT,
+        )
         self.global_threshold: float = state["global_threshold"]
         self.threshold_source: str = state["threshold_source"]
         self.weights: str = state["weights"]
@@ -87,8 +96,9 @@ class Recognizer:
 
         Raises:
             RequirementError: there is no run at all, or no such device.
-            InputError: no such checkpoint, or it is damaged.
+            InputError: no such checkpoint, or it is damaged. UsageError: no such device or precision.
         """
+        check_precision(precision)
         checkpoint = read_checkpoint(resolve_checkpoint(None if run is None else str(run)))
         target = resolve_device(device)
         try:
@@ -105,7 +115,7 @@ class Recognizer:
     def with_thresholds(self, thresholds: Thresholds) -> Recognizer:
         """The same model with other thresholds."""
         changed = copy.copy(self)
-        changed.thresholds = dict(thresholds.by_name)
+        changed.vocabulary = replace(self.vocabulary, thresholds=dict(thresholds.by_name))
         changed.global_threshold = thresholds.overall
         changed.threshold_source = thresholds.source
         return changed
@@ -119,69 +129,16 @@ class Recognizer:
     @property
     def attributes(self) -> tuple[Text, ...]:
         """The attributes seen in training, in the schema's order."""
-        return self.schema.texts(complements=False)
+        return self.vocabulary.attributes
 
-    def text(self, words: str, *, region: str | None = None) -> Text:
-        """A text from words: a seen one where they are an attribute's name or phrase, or a complement's phrase; else an
-        unseen one, whose region is `region`, or that of the schema's phrase which stands in it, or guessed from the words
-        (see `focuscli.data.places`).
-
-        Raises:
-            UsageError: no word, or an unknown region.
-        """
-        if not words.strip():
-            raise UsageError("A text is empty.", "Give each text at least one word.")
-        wanted = normalise_phrase(words)
-        for seen in self.model.texts:
-            if wanted in (normalise_phrase(seen.phrase), (seen.attribute or "").lower()):
-                return seen
-        declared = self.schema.texts(complements=False, evaluated_only=False)
-        for attribute in declared:
-            if wanted in (normalise_phrase(attribute.phrase), (attribute.attribute or "").lower()) and region is None:
-                return attribute
-        if region is not None and region not in self.schema.regions:
-            raise UsageError(f'Unknown region "{region}".', f"Known: {', '.join(self.schema.regions)}.")
-        place = place_words(words, declared) if region is None else Place(region, "as given")
-        category = place.like.category if place.like else self._usual_category(place.region)
-        return Text(phrase=" ".join(words.split()), region=place.region, category=category, group="")
-
-    def region_source(self, text: Text) -> str:
-        """How the region of a text came about, in words."""
-        declared = self.schema.texts(complements=False, evaluated_only=False)
-        if text in self.model.texts or text in declared:
-            return "as declared in the schema"
-        place = place_words(text.phrase, declared)
-        return place.reason if place.region == text.region else "as given"
+    @property
+    def thresholds(self) -> dict[str, float]:
+        """By attribute name, chosen on val."""
+        return dict(self.vocabulary.thresholds)
 
     def prompt_source(self, text: Text) -> str:
         """Whose learned prompt vectors a text is read with, in words (spec section 3)."""
         return self.model.prompt_source(text)
-
-    def _usual_category(self, region: str) -> str:
-        categories = [text.category for text in self.attributes if text.region == region]
-        return max(set(categories), key=lambda name: (categories.count(name), name)) if categories else "person"
-
-    def is_seen(self, text: Text) -> bool:
-        """Whether a text of this phrase was trained; never, for CLIP as it is."""
-        return self.config.model.method != ZERO_SHOT and normalise_phrase(text.phrase) in {
-            normalise_phrase(seen.phrase) for seen in self.model.texts
-        }
-
-    def threshold(self, text: Text) -> tuple[float, str]:
-        """The threshold of a text and where it comes from: its own on val, or for texts without one the mean over seen
-        attributes of its region (of all, where the region has none)."""
-        for seen in self.attributes:
-            if seen.attribute in self.thresholds and normalise_phrase(seen.phrase) == normalise_phrase(text.phrase):
-                return self.thresholds[str(seen.attribute)], "val"
-        region = [
-            self.thresholds[str(seen.attribute)]
-            for seen in self.attributes
-            if seen.region == text.region and seen.attribute in self.thresholds
-        ]
-        values = region or [*self.thresholds.values()]
-        if not values:
-            return math.nan, "none"
-        return float(np.mean(values)), f"mean of {text.region}" if region else "mean of all"
 
     @torch.inference_mode()
     def encode_texts(self, texts: Sequence[Text]) -> Tensor:
@@ -205,9 +162,19 @@ class Recognizer:
         Raises:
             InputError: an image cannot be read. UsageError: a text is empty or too long.
         """
-        features = self.encode_texts(self._texts(texts))
-        rows = [self._score(batch, features, 0).scores for batch in _batched(images, batch_size)]
-        return np.concatenate(rows) if rows else np.zeros((0, len(features)), dtype=np.float32)
+        wanted = self._texts(texts)
+        score = self.against(wanted)
+        rows = [score(self._pixels(batch)) for batch in _batched(images, batch_size)]
+        return np.concatenate(rows) if rows else np.zeros((0, len(wanted)), dtype=np.float32)
+
+    def against(self, texts: Sequence[Text]) -> ScorePixels:
+        """Encode the texts once, and return what scores uint8 pixels [B, H, W, 3] against them: [B, Z].
+
+        Raises:
+            UsageError: a text is empty or too long.
+        """
+        features = self.encode_texts(texts)
+        return lambda pixels: self._score(pixels, features, 0).scores
 
     def attention(
         self, images: Iterable[ImageLike], texts: Sequence[str | Text] | None = None, *, layers: int = 1
@@ -221,7 +188,7 @@ class Recognizer:
         if not 1 <= layers <= depth:
             raise UsageError(f"The visual tower has {depth} layers; cannot average the last {layers}.")
         features = self.encode_texts(self._texts(texts))
-        parts = [self._score(batch, features, layers) for batch in _batched(images, 8)]
+        parts = [self._score(self._pixels(batch), features, layers) for batch in _batched(images, 8)]
         if not parts:
             raise UsageError("No image given.")
         fields = ("scores", "heat", "token_weights", "token_maps")
@@ -255,11 +222,13 @@ class Recognizer:
             texts = [texts]
         return [text if isinstance(text, Text) else self.text(text) for text in texts]
 
-    @torch.inference_mode()
-    def _score(self, images: Sequence[ImageLike], text_features: Tensor, layers: int) -> Attention:
-        size = self.config.model.image_size
+    def _pixels(self, images: Sequence[ImageLike]) -> Pixels:
         opened = [image if isinstance(image, Image.Image) else load_image(Path(image)) for image in images]
-        crops = torch.stack([resize_crop(image, size) for image in opened])
+        return np.stack([squash(image, self.image_size) for image in opened])
+
+    @torch.inference_mode()
+    def _score(self, pixels: Pixels, text_features: Tensor, layers: int) -> Attention:
+        crops = torch.from_numpy(pixels)
         with autocast(self.device, self.precision):
             features = self.model.encode_image(normalise(to_unit(crops, self.device)), attention_layers=layers)
             output = self.model.score(features.mix, text_features)

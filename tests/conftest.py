@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,14 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"FOCUS_SHARED_DATA={value} is no folder")
     return folder
+
+
+@pytest.fixture(scope="session")
+def onnx_extra() -> None:
+    """For tests that export a model or run one; skipped where the extra is not installed."""
+    missing = [name for name in ("onnx", "onnxruntime", "onnxscript") if find_spec(name) is None]
+    if missing:
+        pytest.skip(f"the extra onnx is not installed: no {', '.join(missing)}")
 
 
 @pytest.fixture(autouse=True)

@@ -8,6 +8,8 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -230,8 +232,21 @@ def _discard_stdout() -> None:
 def main() -> None:
     """Entry point of the console script."""
     try:
-        from focuscli.cli import commands  # noqa: F401  (registers the commands)
+        load_commands(sys.argv[1:])
     except KeyboardInterrupt:
         sys.exit(130)
     with processes.quiet_but_first():
         app()
+
+
+def load_commands(arguments: Sequence[str]) -> None:
+    """Import the module of the command that a line names, or of all commands where it names none (for --help, and to
+    suggest a near name)."""
+    known = {file.stem for file in Path(__file__).parent.glob("*.py")}
+    first = next((word for word in hoist_globals(arguments) if not word.startswith("-")), "")
+    if first in known:
+        import_module(f"focuscli.cli.{first}")
+    # Not every module is a command's: what did not register one leaves it to the listing.
+    names = [entry.name for entry in app.registered_commands] + [entry.name for entry in app.registered_groups]
+    if first not in names:
+        import_module("focuscli.cli.commands")

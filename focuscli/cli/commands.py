@@ -1,5 +1,18 @@
 """All commands in the order of `focus --help`; importing this module registers them."""
 
-from focuscli.cli import bench, demo, doctor, eval, predict, prepare, report, reproduce, schema, train, viz
+from focuscli.cli import bench, demo, doctor, eval, export, predict, prepare, report, reproduce, schema, train, viz
 
-__all__ = ["bench", "demo", "doctor", "eval", "predict", "prepare", "report", "reproduce", "schema", "train", "viz"]
+__all__ = [
+    "bench",
+    "demo",
+    "doctor",
+    "eval",
+    "export",
+    "predict",
+    "prepare",
+    "report",
+    "reproduce",
+    "schema",
+    "train",
+    "viz",
+]

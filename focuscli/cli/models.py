@@ -1,4 +1,4 @@
-"""Which model a command uses: a checkpoint, or CLIP as it is (`-c clip`)."""
+"""Which model a command uses: a checkpoint, CLIP as it is (`-c clip`), or an exported model (`-c FILE.onnx`)."""
 
 from __future__ import annotations
 
@@ -8,11 +8,16 @@ from typing import TYPE_CHECKING
 
 from focuscli import paths
 from focuscli.engine.distributed import ONE, Group
+from focuscli.errors import InputError, UsageError
 from focuscli.methods import ZERO_SHOT
 
 if TYPE_CHECKING:
     from focuscli.data.schema import AttributeSchema
     from focuscli.recognizer import Recognizer
+    from focuscli.scorer import Scorer
+
+BACKENDS = ("torch", "onnx")
+EXPORTED = ".onnx"
 
 
 @dataclass(frozen=True)
@@ -38,7 +43,7 @@ class ModelPlace:
             group: the processes that share its work; each loads it to its own device.
 
         Raises:
-            InputError: damaged. RequirementError: no such device.
+            InputError: damaged. RequirementError: no such device. UsageError: no such precision.
         """
         own = device or "auto" if group.size == 1 else str(group.device(device or "auto"))
         if self.weights is None:
@@ -58,12 +63,80 @@ class ModelPlace:
         ).among(group)
 
 
+@dataclass(frozen=True)
+class ExportedPlace:
+    """An exported model that was found but not loaded yet; `fingerprint` of the checkpoint that it has to be of, if any."""
+
+    file: Path
+    fingerprint: str | None = None
+
+    def open(self, *, device: str | None = None, precision: str | None = None, group: Group = ONE) -> Scorer:
+        """Load it, without torch; each process of a group on its own.
+
+        Raises:
+            InputError: damaged, or made from another state of its run. RequirementError: onnxruntime or the device is
+                missing. UsageError: another precision than the file's.
+        """
+        from focuscli.export.runtime import OnnxScorer
+
+        scorer = OnnxScorer.from_file(self.file, device=device or "auto", precision=precision or "auto")
+        if self.fingerprint not in (None, scorer.card.fingerprint):
+            raise InputError(
+                f"{self.file} was exported from another state of this run: it has been trained on since.",
+                f"Export it again with --force, or use this one all the same: -c {self.file}",
+            )
+        return scorer
+
+
+def find_scorer(
+    name: str | None, *, backend: str | None = None, precision: str | None = None
+) -> ModelPlace | ExportedPlace:
+    """What scores: with backend "onnx", or for a file FILE.onnx, an exported model; else as `find_model`.
+
+    Of a run, backend "onnx" takes what `focus export` wrote into its folder; "int8" as precision its int8 model.
+
+    Raises:
+        UsageError: an unknown backend, or one that contradicts the file. InputError, RequirementError: nothing there.
+    """
+    if backend not in (None, *BACKENDS):
+        raise UsageError(f'Unknown backend "{backend}".', f"Known: {', '.join(BACKENDS)}.")
+    is_file = name is not None and Path(name).suffix.lower() == EXPORTED
+    if is_file and backend == "torch":
+        raise UsageError(f"{name} is an exported model; --backend torch wants a checkpoint.", "Leave --backend out.")
+    if is_file:
+        file = Path(str(name)).expanduser()
+        if not file.is_file():
+            raise InputError(f"No such model: {name}.", "Make it with: focus export -c RUN -o FILE.onnx")
+        return ExportedPlace(file)
+    if backend != "onnx":
+        return find_model(name)
+    if name == ZERO_SHOT:
+        raise UsageError("Of CLIP as it is, an exported model has no run to lie in.", "Name its file: -c FILE.onnx")
+    checkpoint = paths.resolve_checkpoint(name)
+    int8 = precision == "int8"
+    wanted = paths.export_path(checkpoint, int8=int8)
+    if not wanted.is_file():
+        others = sorted(file.name for file in wanted.parent.glob(f"*{EXPORTED}") if not file.stem.endswith(".texts"))
+        there = f" There are: {', '.join(others)}; name one with -c." if others else ""
+        raise InputError(
+            f"This run has no exported model {wanted}.{there}",
+            f"Make it with: focus export -c {paths.run_folder(checkpoint)}{' --int8' if int8 else ''}",
+        )
+
+    from focuscli.fingerprint import checkpoint_fingerprint
+
+    return ExportedPlace(wanted, checkpoint_fingerprint(checkpoint))
+
+
 def find_model(name: str | None) -> ModelPlace:
     """The model of a run name, run folder, checkpoint folder, `latest` (also None), or `clip`.
 
     Raises:
         InputError: the name fits nothing. RequirementError: no run at all, or no CLIP weights installed.
+        UsageError: an exported model, which only `find_scorer` finds.
     """
+    if name is not None and Path(name).suffix.lower() == EXPORTED:
+        raise UsageError(f"{name} is an exported model; only focus predict uses it.", "Name the run it was made from.")
     if name != ZERO_SHOT:
         return ModelPlace(paths.resolve_checkpoint(name))
     from focuscli.weights import resolve_weights

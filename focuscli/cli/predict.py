@@ -14,14 +14,14 @@ import typer
 
 from focuscli.cli import processes, render, views
 from focuscli.cli.app import app
-from focuscli.cli.models import find_model
-from focuscli.cli.options import CheckpointOpt, DeviceOpt, ForceOpt, PrecisionOpt, RegionOpt
+from focuscli.cli.models import find_scorer
+from focuscli.cli.options import DeviceOpt, ForceOpt, RegionOpt
 from focuscli.data.inputs import expand_images
 from focuscli.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from focuscli.predict import Prediction, Skipped, TextDecision
-    from focuscli.recognizer import Recognizer
+    from focuscli.scorer import Scorer
 
 FORMATS = ("table", "jsonl", "csv")
 
@@ -37,7 +37,19 @@ def predict_command(
             "--attribute", "-a", help="A text to look for, seen or not; repeatable. Default: all trained ones."
         ),
     ] = None,
-    checkpoint: CheckpointOpt = None,
+    checkpoint: Annotated[
+        str | None,
+        typer.Option(
+            "--checkpoint",
+            "-c",
+            help="A run's name or folder, a checkpoint folder, clip, or an exported FILE.onnx. Default: the latest run.",
+            metavar="RUN|FILE",
+        ),
+    ] = None,
+    backend: Annotated[
+        str | None,
+        typer.Option(help="torch, or onnx: what focus export wrote for the run; default: as --checkpoint is."),
+    ] = None,
     region: RegionOpt = None,
     format_: Annotated[str | None, typer.Option("--format", help="table, jsonl or csv.")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write there instead of to stdout.")] = None,
@@ -46,7 +58,9 @@ def predict_command(
     batch: Annotated[int, typer.Option(min=1, help="Images per batch.")] = 32,
     workers: Annotated[int, typer.Option(min=1, help="Threads that decode images.")] = 2,
     device: DeviceOpt = None,
-    precision: PrecisionOpt = None,
+    precision: Annotated[
+        str | None, typer.Option(help="auto, fp32 or bf16; of an exported model auto, fp32 or int8.")
+    ] = None,
 ) -> None:
     """Which attributes crops show: trained ones, or any text with --attribute."""
     chosen = format_ or ("jsonl" if render.as_json() else "table")
@@ -58,23 +72,25 @@ def predict_command(
     with processes.together() as group:
         # Standard input is one for all processes, and so is the file.
         images = group.decide(lambda: _images(inputs, output, force=force))
-        recognizer = find_model(checkpoint).open(device=device, precision=precision, group=group)
-        texts = [recognizer.text(words, region=region) for words in attribute or []] or [*recognizer.attributes]
-        recognizer.encode_texts(texts)  # Too long a text is refused before anything is said or read.
+        place = find_scorer(checkpoint, backend=backend, precision=precision)
+        scorer = place.open(device=device, precision=precision, group=group)
+        texts = [scorer.text(words, region=region) for words in attribute or []] or [*scorer.default_texts]
+
         from focuscli.predict import decide, predict
 
-        decisions = decide(recognizer, texts)
-        views.assumptions(recognizer, decisions)
-        results = predict(recognizer, images, texts, batch_size=batch, workers=workers, strict=strict)
+        decisions = decide(scorer, texts)
+        # Too long a text is refused here, before anything is said or an image read.
+        results = predict(scorer, images, texts, batch_size=batch, workers=workers, strict=strict, group=group)
+        views.assumptions(scorer, decisions)
         skipped: list[Skipped] = []
         good = _without_skipped(results, skipped)
         if output is None:
-            _write(chosen, good, decisions, recognizer, sys.stdout)
+            _write(chosen, good, decisions, scorer, sys.stdout)
         else:
             from focuscli.files import write_text
 
             buffer = io.StringIO()
-            _write(chosen, good, decisions, recognizer, buffer)
+            _write(chosen, good, decisions, scorer, buffer)
             if group.is_first:
                 write_text(output, buffer.getvalue())
             render.note(f"wrote {output}")
@@ -103,14 +119,14 @@ def _write(
     chosen: str,
     predictions: Iterator[Prediction],
     decisions: Sequence[TextDecision],
-    recognizer: Recognizer,
+    scorer: Scorer,
     stream: Any,
 ) -> None:
     if chosen == "jsonl":
         from focuscli.predict import record
 
         for item in predictions:
-            stream.write(json.dumps(record(item, decisions, recognizer), ensure_ascii=False) + "\n")
+            stream.write(json.dumps(record(item, decisions, scorer), ensure_ascii=False) + "\n")
             stream.flush()
     elif chosen == "csv":
         writer = csv.writer(stream, lineterminator="\n")

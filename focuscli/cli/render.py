@@ -1,20 +1,23 @@
-"""What the terminal shows: data on stdout, everything else on stderr; the only importer of rich beside `views`."""
+"""What the terminal shows: data on stdout, everything else on stderr; the only importer of rich.
+
+Rich is loaded where a terminal gets colours, a bar or a table: it takes longer to import than the rest of the command line.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
+if TYPE_CHECKING:
+    from rich.console import Console
 
 LINE_EVERY_SECONDS = 10.0
 
@@ -43,18 +46,20 @@ def as_json() -> bool:
 
 def console(*, error: bool = True) -> Console:
     """A console on stderr, or on stdout for data; built anew so that it writes to the stream of the moment."""
+    from rich.console import Console
+
     return Console(stderr=error, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 def note(text: str) -> None:
     """A line for the person at the terminal."""
     if not _settings.get().quiet:
-        console().print(text)
+        print(text, file=sys.stderr)
 
 
 def warn(text: str) -> None:
     """A line that a reader of the results must see, also with --quiet."""
-    console().print(f"! {text}", style="yellow")
+    _styled(f"! {text}", "yellow")
 
 
 def result(data: Any, *, lines: Sequence[str]) -> None:
@@ -71,16 +76,18 @@ def error(code: int, problem: str, hint: str | None, failure: BaseException | No
     if as_json():
         print(json.dumps({"error": {"code": code, "message": problem, "hint": hint}}, ensure_ascii=False))
     else:
-        out = console()
-        out.print(f"error: {problem}", style="bold red" if out.is_terminal else None)
+        _styled(f"error: {problem}", "bold red")
         if hint:
-            out.print(f"hint:  {hint}")
+            print(f"hint:  {hint}", file=sys.stderr)
     if failure is not None and _settings.get().verbose:
         traceback.print_exception(failure)
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: Sequence[int] = ()) -> None:
     """A plain table on stdout; columns whose positions are in `numbers` are right-aligned."""
+    from rich.console import Console
+    from rich.table import Table
+
     grid = Table(box=None, pad_edge=False, header_style="bold")
     for position, name in enumerate(columns):
         grid.add_column(name, justify="right" if position in numbers else "left", overflow="fold")
@@ -99,8 +106,10 @@ def progress(label: str) -> Iterator[Callable[[int, int], None]]:
     if _settings.get().quiet:
         yield lambda done, total: None
         return
-    out = console()
-    if out.is_terminal:
+    if is_live():
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        out = console()
         columns = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=out, transient=True) as bars:
             task = bars.add_task(label, total=None)
@@ -115,3 +124,15 @@ def progress(label: str) -> Iterator[Callable[[int, int], None]]:
             print(f"  {label} {done:,}/{total:,}", file=sys.stderr, flush=True)
 
     yield line
+
+
+def is_live() -> bool:
+    """Whether stderr is a terminal, or is said to be one."""
+    return bool(os.environ.get("FORCE_COLOR")) or sys.stderr.isatty()
+
+
+def _styled(text: str, style: str) -> None:
+    if is_live():
+        console().print(text, style=style)
+    else:
+        print(text, file=sys.stderr)

@@ -8,19 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from focuscli import config as configuration
 from focuscli import paths
 from focuscli.cli import render
 from focuscli.cli.app import app
 from focuscli.cli.options import DeviceOpt, DryRunOpt, PrecisionOpt
 from focuscli.cli.train import open_run, train_to_end, weights_file
 from focuscli.errors import InputError, Interrupted, RequirementError, UsageError
-from focuscli.reproduce.plan import PROTOCOLS, Plan, PlannedRun, ProtocolName, Settings, make_plan
-from focuscli.reproduce.published import Table, moved, read_table
-from focuscli.reproduce.reductions import reductions
 
 if TYPE_CHECKING:
+    from focuscli import config as configuration
     from focuscli.reproduce.datasets import LeftOut
+    from focuscli.reproduce.plan import Plan, PlannedRun, ProtocolName
+    from focuscli.reproduce.published import Table
     from focuscli.reproduce.results import Results
 
 AGAIN = "Run the same command again: it goes on where it stopped."
@@ -69,6 +68,11 @@ def reproduce_command(
     dry_run: DryRunOpt = False,
 ) -> None:
     """Train and test what a table of the paper needs, and lay it beside the published values; resumable."""
+    from focuscli import config as configuration
+    from focuscli.reproduce.plan import Plan, Settings, make_plan
+    from focuscli.reproduce.published import moved, read_table
+    from focuscli.reproduce.reductions import reductions
+
     published = read_table(table)
     layers = _layers(config, model, weights, budget, device, precision, set_ or [])
     places = _places(datasets)
@@ -193,6 +197,8 @@ def _nothing(table: Table, left_out: tuple[LeftOut, ...]) -> InputError:
 
 def _weights(plan: Plan, layers: configuration.Layers, *, dry_run: bool) -> Path | None:
     """CLIP's weights, looked for before anything is trained; a dry run goes on without them."""
+    from focuscli import config as configuration
+
     if not plan.runs:
         return None
     try:
@@ -213,6 +219,8 @@ def _layers(
     precision: str | None,
     sets: list[str],
 ) -> configuration.Layers:
+    from focuscli import config as configuration
+
     layers: configuration.Layers = [(str(file), configuration.read_config_file(file))] if file else []
     for flag, section, key, value in (
         ("--model", "model", "preset", model),
@@ -251,6 +259,8 @@ def _seeds(text: str) -> tuple[int, ...]:
 
 
 def _protocol(text: str) -> ProtocolName:
+    from focuscli.reproduce.plan import PROTOCOLS
+
     if text not in PROTOCOLS:
         raise UsageError(f'Unknown protocol "{text}".', f"Known: {', '.join(PROTOCOLS)}.")
     return text

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from focuscli import config as configuration
 from focuscli import paths
 from focuscli.cli import processes, render, views
 from focuscli.cli.app import app
@@ -20,6 +19,7 @@ from focuscli.errors import InputError, Interrupted, UsageError
 from focuscli.methods import METHODS
 
 if TYPE_CHECKING:
+    from focuscli import config as configuration
     from focuscli.engine.distributed import Group
     from focuscli.engine.run import Run
 
@@ -186,6 +186,8 @@ def _finished(run: Run) -> None:
 
 
 def _flag_layers(values: Mapping[str, Any], without: str | None, sets: list[str]) -> configuration.Layers:
+    from focuscli import config as configuration
+
     layers: configuration.Layers = [
         (FLAGS[name][0], {FLAGS[name][1]: {FLAGS[name][2]: value}}) for name, value in values.items()
     ]
@@ -200,6 +202,8 @@ def _fresh(
     run: Path | None, dataset: str | None, flags: configuration.Layers, file: Path | None, *, leftovers: bool = False
 ) -> tuple[Path, configuration.RunConfig, configuration.Origins]:
     """A new run: preset, method, file, flags, in this order; a folder that is not there yet."""
+    from focuscli import config as configuration
+
     layers: configuration.Layers = [(str(file), configuration.read_config_file(file))] if file else []
     layers += flags
     layers = configuration.stacked(layers)
@@ -225,6 +229,7 @@ def _resumed(
     run: Path | None, dataset: str | None, flags: configuration.Layers, file: Path | None
 ) -> tuple[Path, configuration.RunConfig, configuration.Origins]:
     """An earlier run with its own configuration; a run killed before it wrote one starts from the beginning."""
+    from focuscli import config as configuration
     from focuscli.engine.run import saved_config
 
     if run is None:

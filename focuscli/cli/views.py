@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from focuscli.engine.evaluate import EvaluationReport
     from focuscli.engine.run import Run
     from focuscli.engine.train import Event, StepEvent
+    from focuscli.export.build import ExportReport
     from focuscli.predict import Prediction, TextDecision
-    from focuscli.recognizer import Recognizer
+    from focuscli.scorer import Scorer
 
 FIGURES = ("mA", "Acc", "Prec", "Recall", "F1", "F1h")
 
@@ -94,7 +95,7 @@ def training(run: Run, events: Iterable[Event]) -> None:
     from focuscli.engine.train import EpochEvent, StepEvent
 
     # Without a terminal the step line, which says more, takes the place of the bar.
-    live = render.console().is_terminal
+    live = render.is_live()
     with render.progress("training") as progress:
         last = time.monotonic()
         for event in events:
@@ -178,17 +179,17 @@ def evaluation(report: EvaluationReport, *, per_attribute: bool, written: Path) 
     render.note(f"wrote {written}")
 
 
-def assumptions(recognizer: Recognizer, decisions: Sequence[TextDecision]) -> None:
+def assumptions(scorer: Scorer, decisions: Sequence[TextDecision]) -> None:
     """What was assumed about unseen texts, and that scores of a model from scratch are no measure of CLIP's."""
-    from focuscli.engine.setup import SCRATCH
+    from focuscli.scorer import SCRATCH
 
     for decision in decisions:
         if not decision.seen:
             render.note(
                 f'  "{decision.text.phrase}" was not trained: read as "{decision.text.description}" '
-                f"(region {recognizer.region_source(decision.text)}), threshold {decision.threshold_source}"
+                f"(region {scorer.region_source(decision.text)}), threshold {decision.threshold_source}"
             )
-    if recognizer.weights == SCRATCH:
+    if scorer.weights == SCRATCH:
         render.note("  model trained from scratch, without CLIP's weights: unseen texts mean little to it")
 
 
@@ -200,6 +201,21 @@ def skipped(items: Sequence[tuple[str, str]], *, total: int) -> None:
             render.warn(f"  {reason}")
         if len(items) > 20:
             render.warn(f"  and {len(items) - 20} more")
+
+
+def exported(report: ExportReport) -> None:
+    """The files of an export, and how its scores compare with the checkpoint's."""
+    lines = []
+    for parity in report.parity:
+        lines.append(
+            f"{parity.source}: largest difference {parity.largest:.2g}, mean {parity.mean:.2g}, of scores up to "
+            f"{parity.scale:.3g} with a standard deviation of {parity.spread:.3g}; {parity.changed:,} of "
+            f"{parity.decisions:,} decisions changed"
+        )
+        if parity.mA is not None:
+            lines.append(f"  mA {parity.mA[0]:.2f} of the checkpoint, {parity.mA[1]:.2f} of the export")
+    sizes = ", ".join(f"{file} ({file.stat().st_size / 2**20:.1f} MiB)" for file in report.files)
+    render.result(report.to_json(), lines=[*lines, f"wrote {sizes}"])
 
 
 def predictions(items: Iterator[Prediction], decisions: Sequence[TextDecision], stream: TextIO) -> None:

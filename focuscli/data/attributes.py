@@ -7,11 +7,11 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, StrictBool, StringConstraints, model_validator
 
+from focuscli.data.texts import Text, normalise_phrase
 from focuscli.errors import InputError
 
 REGIONS = ("head", "upper", "lower", "foot", "bag", "whole")
@@ -28,30 +28,6 @@ class Contradiction(ValueError):
     def __init__(self, problem: str, hint: str | None = None) -> None:
         super().__init__(problem)
         self.hint = hint
-
-
-@dataclass(frozen=True)
-class Text:
-    """A text that the model compares with images.
-
-    Attributes:
-        phrase, region, category: the parts of the description.
-        group: the candidates among which one text is looked for in retrieval.
-        subregion: finer region, for `whole` only.
-        attribute: the attribute's name; None for a complement of the group ("none of these") and for free text.
-    """
-
-    phrase: str
-    region: str
-    category: str
-    group: str
-    subregion: str | None = None
-    attribute: str | None = None
-
-    @property
-    def description(self) -> str:
-        """The template of FOCUS's region-specific prompts; "a upper feature of clothes is T-shirt." is its example."""
-        return f"a {self.region} feature of {self.category} is {self.phrase}."
 
 
 class _Declaration(BaseModel):
@@ -187,11 +163,6 @@ class AttributeSchema(_Declaration):
 def column_of(attribute: Attribute) -> str:
     """The attribute's column in labels.csv."""
     return attribute.column or attribute.name
-
-
-def normalise_phrase(phrase: str) -> str:
-    """A phrase as CLIP's tokenizer takes it: lower case, white space collapsed. What is equal then is the same text."""
-    return " ".join(phrase.lower().split())
 
 
 def _check_place(what: str, place: Attribute | Group, regions: tuple[str, ...]) -> None:

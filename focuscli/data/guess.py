@@ -10,8 +10,10 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from focuscli.data.schema import Attribute, AttributeSchema, Group
+if TYPE_CHECKING:
+    from focuscli.data.schema import AttributeSchema
 
 
 def _words(text: str) -> frozenset[str]:
@@ -63,6 +65,8 @@ _RULES: tuple[tuple[str, str | None, str, str, frozenset[str]], ...] = (
 
 def guess_schema(name: str, columns: Sequence[str]) -> AttributeSchema:
     """A schema with one evaluated attribute per column, every phrase different."""
+    from focuscli.data.schema import Attribute, AttributeSchema, Group
+
     attributes: list[Attribute] = []
     phrases: set[str] = set()
     for column in columns:

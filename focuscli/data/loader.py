@@ -15,7 +15,10 @@ from PIL import Image
 from torch import Tensor
 
 from clip_impl.preprocess import MEAN, STD
+from focuscli.data.crops import evenly, read_pixels, squash
 from focuscli.data.images import load_image
+
+__all__ = ["CropStore", "evenly", "normalise", "read_batches", "read_crop", "resize_crop", "to_unit"]
 
 PREFETCH = 3
 Progress = Callable[[int, int], None]
@@ -29,15 +32,16 @@ def read_crop(path: Path, size: tuple[int, int], resize: Resize = "pillow") -> T
     Raises:
         InputError: not there or not readable as an image.
     """
+    if resize == "pillow":
+        return torch.from_numpy(read_pixels(path, size))
     return resize_crop(load_image(path), size, resize)
 
 
 def resize_crop(image: Image.Image, size: tuple[int, int], resize: Resize = "pillow") -> Tensor:
     """A PIL image as uint8 [H, W, 3], squashed to `size` = (H, W)."""
-    image = image.convert("RGB")
     if resize == "pillow":
-        return torch.from_numpy(np.array(image.resize((size[1], size[0]), Image.Resampling.BICUBIC)))
-    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None]
+        return torch.from_numpy(squash(image, size))
+    pixels = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)[None]
     return F.interpolate(pixels, size, mode="bicubic", antialias=True)[0].permute(1, 2, 0)
 
 
@@ -107,11 +111,6 @@ class CropStore:
             return
         for batch in batches:
             yield self._cache[torch.as_tensor(batch)]
-
-
-def evenly(count: int, batch_size: int) -> list[range]:
-    """Positions 0 to count - 1 in consecutive ranges of at most `batch_size`."""
-    return [range(start, min(start + batch_size, count)) for start in range(0, count, batch_size)]
 
 
 def to_unit(crops: Tensor, device: torch.device) -> Tensor:

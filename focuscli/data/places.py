@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from focuscli.data.guess import guess_place, name_words
-from focuscli.data.schema import Text
+from focuscli.data.texts import Text
 
 
 @dataclass(frozen=True)

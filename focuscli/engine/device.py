@@ -9,6 +9,8 @@ import torch
 
 from focuscli.errors import RequirementError, UsageError
 
+PRECISIONS = ("auto", "fp32", "bf16")
+
 
 def resolve_device(name: str) -> torch.device:
     """`auto`, `cpu`, `cuda`, `cuda:N` or `mps` as a device that exists.
@@ -33,6 +35,21 @@ def resolve_device(name: str) -> torch.device:
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise RequirementError("No Apple GPU (mps) on this machine.", "Use --device cpu.")
     return device
+
+
+def check_precision(name: str) -> None:
+    """Refuse a precision that a torch model does not run in.
+
+    Raises:
+        UsageError: names those that there are.
+    """
+    if name not in PRECISIONS:
+        hint = f"Known: {', '.join(PRECISIONS)}."
+        if name == "int8":
+            hint = (
+                "int8 is for exported models: focus export --int8, then focus predict --backend onnx --precision int8"
+            )
+        raise UsageError(f"A checkpoint does not run in precision {name}.", hint)
 
 
 def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[object]:

@@ -21,8 +21,7 @@ from focuscli.engine.device import seeded
 from focuscli.errors import InputError
 from focuscli.methods import method_class
 from focuscli.methods.base import Method, clip_config
-
-SCRATCH = "from scratch"
+from focuscli.scorer import SCRATCH
 
 
 @dataclass(frozen=True)

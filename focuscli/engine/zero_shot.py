@@ -10,7 +10,7 @@ from focuscli.config import build_config
 from focuscli.data.folder import DatasetFolder
 from focuscli.data.schema import AttributeSchema
 from focuscli.engine.checkpoint import Checkpoint
-from focuscli.engine.device import resolve_device
+from focuscli.engine.device import check_precision, resolve_device
 from focuscli.engine.setup import load_clip, prepare_training_data
 from focuscli.engine.thresholds import Thresholds
 from focuscli.methods import ZERO_SHOT, method_class, method_entry
@@ -32,8 +32,9 @@ def clip_recognizer(
         folder: stands for the checkpoint in outputs.
 
     Raises:
-        RequirementError: no such device. InputError: the weights cannot be used.
+        RequirementError: no such device. UsageError: no such precision. InputError: the weights cannot be used.
     """
+    check_precision(precision)
     clip, origin = load_clip(weights)
     vision = clip.config.vision
     shape = {"method": ZERO_SHOT, "image_size": vision.image_size, "patch": vision.patch_size, "partitions": 1}

@@ -105,7 +105,7 @@ class PoarModel(Method):
         texts, places = text_features[:, :-count], text_features[:, -count:]
         features = places.to(mix.dtype) @ mix  # [B, Z, D]
         cosine = (F.normalize(features.float(), dim=-1) * F.normalize(texts.float(), dim=-1)).sum(dim=-1)
-        return MethodOutput(self.clip.logit_scale.exp() * cosine, features, places.expand(len(mix), -1, -1))
+        return MethodOutput(self.clip.logit_scale.exp() * cosine, features, places.expand(mix.shape[0], -1, -1))
 
     def losses(
         self, features: ImageFeatures, output: MethodOutput, targets: Tensor, known: Tensor, context: LossContext

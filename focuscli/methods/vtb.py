@@ -81,12 +81,12 @@ class VtbModel(Method):
         words = encode_texts(self.clip, self._prompts, self.texts, self._training_ids)
         words = self.word_embed(words) + self.token_type[0]
         seen = self.visual_embed(mix) + self.token_type[1]
-        sequence = torch.cat([words.to(seen.dtype).expand(len(mix), -1, -1), seen], dim=1)
+        sequence = torch.cat([words.to(seen.dtype).expand(mix.shape[0], -1, -1), seen], dim=1)
         fused, weights = vision.transformer.resblocks[-1](sequence, need_weights=not self.training)
         features = vision.ln_post(fused[:, :count])  # [B, A, W]
         logits = self.norm((features.float() * self.classifier_weight).sum(dim=-1) + self.classifier_bias)
         rows = text_features.to(logits.dtype)
-        maps = mix.new_zeros(len(mix), len(rows), 0)
+        maps = mix.new_zeros(mix.shape[0], len(rows), 0)
         if weights is not None:
             to_patches = weights[:, :, :count, count + 1 :].float().mean(dim=1)  # [B, A, S]
             maps = rows.to(to_patches) @ (to_patches / to_patches.sum(dim=-1, keepdim=True))

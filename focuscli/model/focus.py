@@ -86,8 +86,8 @@ class FocusModel(Method):
         """Scores of M_out [B, K, D] against T [Z, D]: exp(logit_scale) * cos(V_z, T_z)."""
         if self.avfe is None:
             batch, count, _ = mix.shape
-            features = mix.mean(dim=1, keepdim=True).expand(-1, len(text_features), -1)
-            maps = mix.new_full((batch, len(text_features), count), 1 / count)
+            features = mix.mean(dim=1, keepdim=True).expand(-1, text_features.shape[0], -1)
+            maps = mix.new_full((batch, text_features.shape[0], count), 1 / count)
         else:
             features, maps = self.avfe(text_features, mix)
         cosine = (F.normalize(features.float(), dim=-1) * F.normalize(text_features.float(), dim=-1)).sum(dim=-1)

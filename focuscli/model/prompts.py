@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from clip_impl import CLIP, tokenize
+from clip_impl import CLIP
 from focuscli.data.schema import Text, normalise_phrase
-from focuscli.errors import UsageError
+from focuscli.reading import donors, sentence_ids
 
 CONTEXT_STD = 0.02
 
@@ -48,9 +48,7 @@ class PromptLearner(nn.Module):
 
     def donors(self, region: str) -> list[int]:
         """The seen attributes whose context vectors an unseen text of this region averages."""
-        attributes = [index for index, seen in enumerate(self.texts) if seen.attribute is not None]
-        same_region = [index for index in attributes if self.texts[index].region == region]
-        return same_region or attributes
+        return donors(self.texts, region)
 
     def sentence(self, text: Text) -> str:
         """What the text tower reads after the context vectors."""
@@ -85,17 +83,6 @@ def text_ids(prompts: PromptLearner, texts: Sequence[Text], context_length: int)
     Raises:
         UsageError: a text is empty, or with the learned context it is longer than the text tower reads.
     """
-    rows = []
-    for number, text in enumerate(texts, start=1):
-        if not text.phrase.strip():
-            raise UsageError(f"Text {number} is empty.", "Give each text at least one word.")
-        row = tokenize([prompts.sentence(text)], context_length=4 * context_length, truncate=True)[0]
-        length = int((row != 0).sum()) + prompts.length
-        if length > context_length:
-            learned = f" ({prompts.length} are taken by the learned prompt)" if prompts.length else ""
-            raise UsageError(
-                f"Text {number} has {length} tokens; CLIP reads {context_length}{learned}.",
-                f'Shorten: "{text.phrase[:40]}..."',
-            )
-        rows.append(row[row != 0])
-    return nn.utils.rnn.pad_sequence(rows, batch_first=True)
+    sentences = [prompts.sentence(text) for text in texts]
+    rows = sentence_ids(texts, sentences, learned=prompts.length, context_length=context_length)
+    return nn.utils.rnn.pad_sequence([torch.tensor(row) for row in rows], batch_first=True)

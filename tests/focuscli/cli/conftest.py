@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,4 +104,18 @@ def trained_run(tmp_path_factory, coloured_dataset) -> Path:
     ]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.stderr
+    return folder
+
+
+@pytest.fixture(scope="session")
+def exported_run(tmp_path_factory, trained_run, onnx_extra) -> Path:
+    """A copy of the trained run with export/model.onnx in it."""
+    from focuscli.cli import commands  # noqa: F401
+    from focuscli.cli.app import app
+
+    folder = tmp_path_factory.mktemp("exported") / "coloured"
+    shutil.copytree(trained_run, folder)
+    result = CliRunner().invoke(app, ["export", "-c", str(folder), "--check"])
+    assert result.exit_code == 0, result.stderr
+    assert "16 crops of coloured test" in result.stdout
     return folder

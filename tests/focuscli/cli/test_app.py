@@ -19,7 +19,8 @@ def test_help_imports_nothing_heavy():
         "sys.argv = ['focus', '--help']\n"
         "from focuscli.cli.app import main\n"
         "try:\n    main()\nexcept SystemExit:\n    pass\n"
-        "heavy = {'torch', 'numpy', 'PIL', 'scipy', 'timm', 'matplotlib', 'ftfy', 'tensorboard', 'jinja2'} & set(sys.modules)\n"
+        "heavy = {'torch', 'numpy', 'PIL', 'scipy', 'timm', 'matplotlib', 'ftfy', 'tensorboard', 'jinja2', 'rich', 'pydantic',"
+        " 'onnxruntime'} & set(sys.modules)\n"
         "sys.exit(f'imported: {heavy}' if heavy else 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
@@ -29,6 +30,7 @@ def test_help_imports_nothing_heavy():
         "demo",
         "doctor",
         "eval",
+        "export",
         "predict",
         "prepare",
         "report",
@@ -215,7 +217,8 @@ OPTIONS = {
     "gradient-checkpointing threads seed device precision config set run resume print-config dry-run",
     "eval": "checkpoint dataset split threshold open-domain target protocol group other-data per-attribute require device "
     "precision workers",
-    "predict": "attribute checkpoint region format output force strict batch workers device precision",
+    "export": "checkpoint format texts dynamic region int8 check images split limit output force dry-run",
+    "predict": "attribute checkpoint backend region format output force strict batch workers device precision",
     "viz": "attribute output checkpoint region layers tokens alpha force device",
     "report": "output dataset split crops errors force device precision workers",
     "reproduce": "budget protocol seeds datasets methods model weights config set out device precision dry-run",

@@ -1,0 +1,1 @@
+"""Models that run without torch: `focus export` makes them, `focus predict --backend onnx` uses them."""

@@ -1,0 +1,113 @@
+"""How texts become the inputs of a text tower: sentences, token ids and whose learned prompts. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from focuscli.data.texts import Text, normalise_phrase
+from focuscli.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What an exported text tower is fed for a text, as values that a file can hold.
+
+    Attributes:
+        sentence: a template of {phrase}, {region} and {category}.
+        by_category: templates of some categories, in place of `sentence`.
+        learned: learned prompt vectors between the start token and the words.
+        context_length: tokens that the tower reads, the learned ones among them.
+        rows: what else the tower wants for each text: whose prompts it borrows ("prompts": [Z, texts seen in training],
+            see `prompt_shares`), which token it is compared with ("tokens": [Z, K]), or nothing.
+        token_of_group, token_of_region, other_token: that token, by the first of these that applies.
+    """
+
+    sentence: str
+    context_length: int
+    learned: int = 0
+    by_category: Mapping[str, str] = field(default_factory=dict)
+    rows: Literal["prompts", "tokens", "none"] = "none"
+    token_of_group: Mapping[str, int] = field(default_factory=dict)
+    token_of_region: Mapping[str, int] = field(default_factory=dict)
+    other_token: int = 0
+    tokens: int = 0
+
+    def ids(self, texts: Sequence[Text]) -> NDArray[np.int64]:
+        """Token ids [Z, L], zero-padded to the longest text.
+
+        Raises:
+            UsageError: a text is empty or too long.
+        """
+        sentences = [
+            self.by_category.get(text.category, self.sentence).format(
+                phrase=text.phrase, region=text.region, category=text.category
+            )
+            for text in texts
+        ]
+        rows = sentence_ids(texts, sentences, learned=self.learned, context_length=self.context_length)
+        ids = np.zeros((len(rows), max((len(row) for row in rows), default=0)), dtype=np.int64)
+        for number, row in enumerate(rows):
+            ids[number, : len(row)] = row
+        return ids
+
+    def extra(self, texts: Sequence[Text], seen: Sequence[Text]) -> NDArray[np.float32] | None:
+        """The second input of the tower for these texts, see `rows`; `seen` are the training texts."""
+        if self.rows == "prompts":
+            return prompt_shares(texts, seen)
+        if self.rows == "tokens":
+            return np.eye(self.tokens, dtype=np.float32)[[self._token(text) for text in texts]]
+        return None
+
+    def _token(self, text: Text) -> int:
+        if text.group in self.token_of_group:
+            return self.token_of_group[text.group]
+        return self.token_of_region.get(text.region, self.other_token)
+
+
+def sentence_ids(
+    texts: Sequence[Text], sentences: Sequence[str], *, learned: int, context_length: int
+) -> list[list[int]]:
+    """Token ids of each text's sentence, start and end tokens among them.
+
+    Raises:
+        UsageError: a text is empty, or with the learned prompt it is longer than the text tower reads.
+    """
+    from clip_impl.tokenizer import token_ids  # its tables take a tenth of a second, and fixed texts need none
+
+    rows = []
+    for number, (text, sentence) in enumerate(zip(texts, sentences, strict=True), start=1):
+        if not text.phrase.strip():
+            raise UsageError(f"Text {number} is empty.", "Give each text at least one word.")
+        row = token_ids(sentence)
+        length = len(row) + learned
+        if length > context_length:
+            taken = f" ({learned} are taken by the learned prompt)" if learned else ""
+            raise UsageError(
+                f"Text {number} has {length} tokens; CLIP reads {context_length}{taken}.",
+                f'Shorten: "{text.phrase[:40]}..."',
+            )
+        rows.append(row)
+    return rows
+
+
+def donors(seen: Sequence[Text], region: str) -> list[int]:
+    """The seen attributes whose learned prompts an unseen text of this region averages: those of the region, or all."""
+    attributes = [index for index, text in enumerate(seen) if text.attribute is not None]
+    return [index for index in attributes if seen[index].region == region] or attributes
+
+
+def prompt_shares(texts: Sequence[Text], seen: Sequence[Text]) -> NDArray[np.float32]:
+    """How much each text takes of each seen text's learned prompt, [Z, seen], rows sum to 1: a text of a seen phrase
+    takes its own, any other the mean of its `donors` (spec section 3.5)."""
+    places = {normalise_phrase(text.phrase): index for index, text in enumerate(seen)}
+    shares = np.zeros((len(texts), len(seen)), dtype=np.float32)
+    for row, text in zip(shares, texts, strict=True):
+        place = places.get(normalise_phrase(text.phrase))
+        chosen = donors(seen, text.region) if place is None else [place]
+        row[chosen] = 1 / len(chosen)
+    return shares

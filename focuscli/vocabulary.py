@@ -1,0 +1,96 @@
+"""Which texts a trained model knows, and what it assumes about others: region, category and threshold. Imports no torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from focuscli.data.places import Place, place_words
+from focuscli.data.texts import Text, normalise_phrase
+from focuscli.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The texts of a trained model and their thresholds.
+
+    Attributes:
+        trained: the texts it was trained on: attributes, then complements; see `learned`.
+        attributes: the evaluated attributes, in the schema's order.
+        declared: every attribute of the schema, evaluated or not.
+        regions: the schema's names of regions.
+        thresholds: by attribute name, in the unit of the scores.
+        learned: False for a model that is used as it is (CLIP), to which no text is seen.
+    """
+
+    trained: tuple[Text, ...]
+    attributes: tuple[Text, ...]
+    declared: tuple[Text, ...]
+    regions: tuple[str, ...]
+    thresholds: Mapping[str, float]
+    learned: bool = True
+
+    def text(self, words: str, *, region: str | None = None) -> Text:
+        """A text from words: a seen one where they are an attribute's name or phrase, or a complement's phrase; else an
+        unseen one, whose region is `region`, or that of the schema's phrase which stands in it, or guessed from the words
+        (see `focuscli.data.places`).
+
+        Raises:
+            UsageError: no word, or an unknown region.
+        """
+        if not words.strip():
+            raise UsageError("A text is empty.", "Give each text at least one word.")
+        for seen in self.trained:
+            if is_called(seen, words):
+                return seen
+        for attribute in self.declared:
+            if is_called(attribute, words) and region is None:
+                return attribute
+        if region is not None and region not in self.regions:
+            raise UsageError(f'Unknown region "{region}".', f"Known: {', '.join(self.regions)}.")
+        place = place_words(words, self.declared) if region is None else Place(region, "as given")
+        category = place.like.category if place.like else self._usual_category(place.region)
+        return Text(phrase=" ".join(words.split()), region=place.region, category=category, group="")
+
+    def region_source(self, text: Text) -> str:
+        """How the region of a text came about, in words."""
+        if text in self.trained or text in self.declared:
+            return "as declared in the schema"
+        place = place_words(text.phrase, self.declared)
+        return place.reason if place.region == text.region else "as given"
+
+    def is_seen(self, text: Text) -> bool:
+        """Whether a text of this phrase was trained; never, for CLIP as it is."""
+        return self.learned and normalise_phrase(text.phrase) in self._phrases
+
+    def threshold(self, text: Text) -> tuple[float, str]:
+        """The threshold of a text and where it comes from: its own on val, or for texts without one the mean over seen
+        attributes of its region (of all, where the region has none). NaN where there is no threshold at all."""
+        for seen in self.attributes:
+            if seen.attribute in self.thresholds and normalise_phrase(seen.phrase) == normalise_phrase(text.phrase):
+                return self.thresholds[str(seen.attribute)], "val"
+        region = [
+            self.thresholds[str(seen.attribute)]
+            for seen in self.attributes
+            if seen.region == text.region and seen.attribute in self.thresholds
+        ]
+        values = region or [*self.thresholds.values()]
+        if not values:
+            return math.nan, "none"
+        return math.fsum(values) / len(values), f"mean of {text.region}" if region else "mean of all"
+
+    @cached_property
+    def _phrases(self) -> frozenset[str]:
+        return frozenset(normalise_phrase(seen.phrase) for seen in self.trained)
+
+    def _usual_category(self, region: str) -> str:
+        categories = [text.category for text in self.attributes if text.region == region]
+        return max(set(categories), key=lambda name: (categories.count(name), name)) if categories else "person"
+
+
+def is_called(text: Text, words: str) -> bool:
+    """Whether words name a text: its phrase, or its attribute's name; letter case and spacing do not count."""
+    wanted = normalise_phrase(words)
+    return wanted in (normalise_phrase(text.phrase), (text.attribute or "").lower())
