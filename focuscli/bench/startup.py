@@ -91,7 +91,7 @@ def call(command: Sequence[str], environment: dict[str, str]) -> subprocess.Comp
     """
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
-        why = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        why = " ".join(done.stderr.strip().splitlines()[-2:]) or "no message"
         raise RequirementError(f"A command that is to be timed failed with {done.returncode}: {why}")
     return done
 
