@@ -9,7 +9,7 @@ Attention a_hk = softmax_k(l_hk) sums to 1, so V = sum_hk a_hk W_o,h W_v,h m_k +
 
     V . t = sum_hk a_hk (m_k . value_h) + b . t,     value_h = W_v,h^T W_o,h^T t.
 
-So one matrix product of the raw tokens [n * K, D] with 2 H columns a text gives attention and numerator of the cosine. Its
+So one matrix product of the raw tokens with 2 H functions a text gives attention and numerator of the cosine. Its
 denominator |V| has no such short form: it needs the pooled tokens p_h = sum_k a_hk m_k through W_v and W_o, 5 times the
 work of all the rest. `norm_bounds` encloses it by what `sketch` stored per crop, so that only crops that can still be
 among the best pay for it; what is returned is exact.
@@ -25,7 +25,8 @@ from torch import Tensor
 
 from focuscli.model.avfe import AttributeCrossAttention
 
-ROWS = 128  # Crops whose tokens, as fp32, a core's second-level cache takes in (1.5 MiB each 64 of ViT-B/16).
+ROWS = 128  # Crops at a time on a CPU: so many that products are efficient, so few that their tokens stay in the cache.
+DEVICE_ROWS = 16_384  # The same elsewhere, where only the number of calls counts.
 ROUNDING = 1e-3  # More than the relative error of a number stored in half precision (2**-11).
 SLACK = 2e-5  # More than the error of the whole computation in single precision, in units of a cosine.
 
@@ -46,9 +47,9 @@ class FoldedTexts:
     def __len__(self) -> int:
         return len(self.unit)
 
-    def columns(self) -> Tensor:
-        """[D, 2 * Z * H]: keys of all texts, then values."""
-        return torch.cat([self.keys, self.values]).flatten(0, 1).T.contiguous()
+    def functions(self) -> Tensor:
+        """[2 * Z * H, D]: keys of all texts, then values."""
+        return torch.cat([self.keys, self.values]).flatten(0, 1)
 
 
 class FoldedAttention:
@@ -74,8 +75,8 @@ class FoldedAttention:
         self.value = self._value.mT.contiguous().to(dtype)  # [H, D, D / H]
         self.out = self._out.T.contiguous().to(dtype)
         self.bias = bias.to(dtype)
-        self.block_root, self.least, self.most = _block_whitening(self._out, avfe.heads)
-        self.bias_norm = float(bias.norm())
+        self.bias_square = float(bias.square().sum())
+        self.rows = ROWS if self.out.device.type == "cpu" else DEVICE_ROWS
 
     def double(self) -> FoldedAttention:
         """The same in double precision."""
@@ -92,92 +93,98 @@ class FoldedAttention:
         values = torch.einsum("zhs,hsd->zhd", through, self._value)
         return FoldedTexts(keys.to(dtype), values.to(dtype), (unit @ self._bias_double).to(dtype), unit.to(dtype))
 
-    def project(self, tokens: Tensor, columns: Tensor, buffer: Tensor | None = None) -> Tensor:
-        """Raw tokens [n, K, D] (any type) times `columns` [D, C] -> [n, K, C].
+    def project(self, tokens: Tensor, functions: Tensor) -> Tensor:
+        """Raw tokens [n, K, D] (any type) against `functions` [F, D] -> [K, F, n].
 
-        Conversion and product go through `buffer` [ROWS, K, D] so that the converted tokens never leave the cache.
+        Conversion and product go through one small buffer, so that the converted tokens never leave the cache. Crops are
+        the last dimension, so that what follows runs over long rows.
         """
-        count, tokens_each, width = tokens.shape
-        if tokens.dtype == columns.dtype:
-            return (tokens.reshape(-1, width) @ columns).unflatten(0, (count, tokens_each))
-        if buffer is None:
-            buffer = torch.empty(min(count, ROWS), tokens_each, width, dtype=columns.dtype, device=tokens.device)
-        result = torch.empty(count * tokens_each, columns.shape[1], dtype=columns.dtype, device=tokens.device)
-        step = max(1, len(buffer))
+        count, each, width = tokens.shape
+        columns = functions.T.contiguous()
+        result = functions.new_empty(each, len(functions), count)
+        step = min(count, self.rows)
+        buffer, product = functions.new_empty(step, each, width), functions.new_empty(step, each, len(functions))
         for start in range(0, count, step):
             part = tokens[start : start + step]
-            converted = buffer[: len(part)]
+            converted, answers = buffer[: len(part)], product[: len(part)]
             converted.copy_(part)
-            rows = slice(start * tokens_each, (start + len(part)) * tokens_each)
-            torch.mm(converted.view(-1, width), columns, out=result[rows])
-        return result.unflatten(0, (count, tokens_each))
+            torch.mm(converted.view(-1, width), columns, out=answers.view(-1, len(functions)))
+            result[:, :, start : start + len(part)].copy_(answers.permute(1, 2, 0))
+        return result
 
     def attend(self, projected: Tensor, texts: FoldedTexts) -> tuple[Tensor, Tensor]:
-        """Of `project` with `texts.columns()`: attention a [n, K, Z, H] and V . t [n, Z]."""
-        logits, values = projected.unflatten(-1, (2, len(texts), self.heads)).unbind(dim=2)
-        weights = (logits - logits.amax(dim=1, keepdim=True)).exp_()
-        weights /= weights.sum(dim=1, keepdim=True)
-        return weights, (weights * values).sum(dim=1).sum(dim=-1) + texts.constant
+        """Of `project` with `texts.functions()`, which it overwrites: attention a [K, Z, H, n] and V . t [Z, n]."""
+        logits, values = projected.unflatten(1, (2, len(texts), self.heads)).unbind(dim=1)
+        weights = logits.sub_(logits.amax(dim=0)).exp_()
+        weights /= weights.sum(dim=0)
+        return weights, values.mul_(weights).sum(dim=0).sum(dim=1) + texts.constant[:, None]
 
-    def norm_bounds(self, weights: Tensor, norms: Tensor, floors: Tensor, unit: float) -> tuple[Tensor, Tensor]:
-        """Enclose |V| [n, Z]: at least, at most.
+    def token_values(self, tokens: Tensor) -> Tensor:
+        """w_hk = W_o,h W_v,h m_k of tokens [n, K, D] -> [n, H, K, D]: what each token adds to V where a head looks at it."""
+        through = torch.einsum("nkd,hds->nhks", tokens.to(self.value.dtype), self.value)
+        return torch.einsum("nhks,hsd->nhkd", through, self.out.unflatten(0, (self.heads, -1)))
 
-        With z_h = sum_k a_hk z_hk the head's value in a basis where W_o,h is a rotation, and S = W_o^T W_o in that basis,
-        least(S) sum_h |z_h|^2 <= |W_o z|^2 <= most(S) sum_h |z_h|^2. The norm of a head is at most sum_k a_hk |z_hk|^2
-        (Jensen), and at least sum_k a_hk^2 |z_hk|^2 + a_hk (1 - a_hk) min_j (z_hk . z_hj). Where each head looks at one
-        token these two are equal.
+    def least_norm(self, weights: Tensor, floors: Tensor, unit: float) -> Tensor:
+        """A lower bound of |V| [Z, n]. Where each head looks at one token, only what heads say of each other is left open.
 
         Args:
-            weights: a [n, K, Z, H]. norms, floors: |z_hk|^2 and min_j (z_hk . z_hj), [n, K, H], in units of `unit` and
-                rounded to half precision.
+            weights: a [K, Z, H, n]. floors: [n, 3, K, H] of the sketch (its formulas are there), in units of `unit`.
         """
-        square = norms[:, :, None].to(weights.dtype)  # [n, K, 1, H]
-        lowest = floors[:, :, None].to(weights.dtype)
-        lowest = lowest - ROUNDING * lowest.abs()
-        least = (weights * ((1 - ROUNDING) * weights * square + (1 - weights) * lowest)).sum(dim=1)
-        most = (1 + ROUNDING) * (weights * square).sum(dim=1)
-        low = (unit * self.least * least.clamp(min=0).sum(dim=-1)).sqrt() - self.bias_norm
-        high = (unit * self.most * most.sum(dim=-1)).sqrt() + self.bias_norm
-        return low.clamp(min=0), high
+        square, linear = (
+            part - ROUNDING * part.abs() for part in crops_last(floors[:, :2], weights.dtype).unsqueeze(2).unbind()
+        )
+        least = (square * weights).add_(linear).mul_(weights)
+        return least.sum(dim=0).sum(dim=1).mul_(unit).add_(self.bias_square).clamp_(min=0).sqrt_()
+
+    def most_norm(self, weights: Tensor, floors: Tensor, unit: float) -> Tensor:
+        """An upper bound of |V| [Z, n]; arguments as above."""
+        highest = crops_last(floors[:, 2], weights.dtype)[:, None]
+        most = (highest + ROUNDING * highest.abs()) * weights
+        return most.sum(dim=0).sum(dim=1).mul_(unit).add_(self.bias_square).clamp_(min=0).sqrt_()
 
     def score_bounds(self, numerator: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
-        """Enclose the scores [n, Z] from V . t and bounds of |V|."""
+        """Enclose the scores [Z, n] from V . t and bounds of |V|."""
         near, far = (numerator / norm.clamp(min=1e-30) for norm in (high, low))
         upper = torch.where(numerator >= 0, far, near).clamp(max=1)
         lower = torch.where(numerator >= 0, near, far).clamp(min=-1)
         return self.scale * (lower - SLACK), self.scale * (upper + SLACK)
 
-    def finish(self, tokens: Tensor, weights: Tensor, unit: Tensor) -> Tensor:
-        """Scores [n] of one text from tokens [n, K, D], attention [n, H, K] and t [D]: pool, project, take the cosine."""
-        scores = torch.empty(len(tokens), dtype=self.out.dtype, device=tokens.device)
-        for start in range(0, len(tokens), ROWS):
-            rows = slice(start, start + ROWS)
-            pooled = torch.bmm(weights[rows], tokens[rows].to(self.out.dtype))  # [n, H, D]
-            value = torch.bmm(pooled.transpose(0, 1), self.value)  # [H, n, D / H]
-            features = value.transpose(0, 1).flatten(1) @ self.out + self.bias
-            scores[rows] = F.normalize(features, dim=-1) @ unit
+    def finish(self, tokens: Tensor, rows: Tensor, weights: Tensor, unit: Tensor) -> Tensor:
+        """Scores [n] of one text for some rows of tokens [N, K, D]: pool, project, take the cosine.
+
+        All large intermediate results go into buffers that are used again and again: fresh memory costs as much as the
+        arithmetic.
+
+        Args:
+            rows: [n]. weights: a [K, H, N] of all rows. unit: t [D].
+        """
+        looked = weights[:, :, rows].permute(2, 1, 0).contiguous()  # [n, H, K]
+        (_, each, width), heads = tokens.shape, self.heads
+        step = min(len(rows), self.rows)
+        raw = tokens.new_empty(step, each, width)
+        converted, pooled = self.out.new_empty(step, each, width), self.out.new_empty(step, heads, width)
+        value, features = self.out.new_empty(heads, step, width // heads), self.out.new_empty(step, width)
+        scores = self.out.new_empty(len(rows))
+        for start in range(0, len(rows), self.rows):
+            chosen = rows[start : start + self.rows]
+            n = len(chosen)
+            torch.index_select(tokens, 0, chosen, out=raw[:n])
+            converted[:n].copy_(raw[:n])
+            torch.bmm(looked[start : start + n], converted[:n], out=pooled[:n])
+            part = value if n == step else self.out.new_empty(heads, n, width // heads)
+            torch.bmm(pooled[:n].transpose(0, 1), self.value, out=part)
+            torch.addmm(self.bias, part.transpose(0, 1).flatten(1), self.out, out=features[:n])
+            norm = torch.linalg.vector_norm(features[:n], dim=1).clamp_(min=1e-12)
+            scores[start : start + n] = (features[:n] @ unit) / norm
         return self.scale * scores
 
-    def scores(self, tokens: Tensor, texts: FoldedTexts, columns: Tensor | None = None) -> Tensor:
+    def scores(self, tokens: Tensor, texts: FoldedTexts, functions: Tensor | None = None) -> Tensor:
         """Scores [n, Z] of tokens [n, K, D], no bounds used."""
-        weights, _ = self.attend(self.project(tokens, texts.columns() if columns is None else columns), texts)
-        by_text = [self.finish(tokens, weights[:, :, z].mT.contiguous(), texts.unit[z]) for z in range(len(texts))]
-        return torch.stack(by_text, dim=1)
+        weights, _ = self.attend(self.project(tokens, texts.functions() if functions is None else functions), texts)
+        rows = torch.arange(len(tokens), device=tokens.device)
+        return torch.stack([self.finish(tokens, rows, weights[:, z], texts.unit[z]) for z in range(len(texts))], dim=1)
 
 
-def _block_whitening(out: Tensor, heads: int) -> tuple[Tensor, float, float]:
-    """R [H, D / H, D / H] with W_o,h^T W_o,h = R_h^T R_h, and the extreme eigenvalues of W_o^T W_o in the basis R_h z_h.
-
-    A head whose W_o,h loses a direction keeps its own basis, which makes the lower bound 0 and nothing wrong.
-    """
-    gram = out.T @ out
-    share = len(out) // heads
-    blocks = gram.unflatten(0, (heads, share)).unflatten(-1, (heads, share))
-    roots = []
-    for head in range(heads):
-        root, failed = torch.linalg.cholesky_ex(blocks[head, :, head])
-        roots.append(torch.eye(share).to(root) if failed else root.mT)
-    stacked = torch.stack(roots)
-    inverse = torch.linalg.inv(torch.block_diag(*roots))
-    values = torch.linalg.eigvalsh(inverse.mT @ gram @ inverse)
-    return stacked, max(0.0, float(values[0])) * (1 - 1e-6), float(values[-1]) * (1 + 1e-6)
+def crops_last(stored: Tensor, dtype: torch.dtype) -> Tensor:
+    """Numbers of crops [n, ..., K, H] as [..., K, H, n]."""
+    return stored.movedim(0, -1).to(dtype).contiguous()

@@ -5,7 +5,7 @@
     <number>-<digest>.json         a shard's record: how many crops, which images could not be read
     <number>-<digest>.tokens.npy   [n, K, D] float16, row i is line i of
     <number>-<digest>.crops.jsonl  ["path", bytes, modified in ns] of each crop
-    <number>-<digest>.sketch.npy   [n, K, R] int8, .norms.npy and .floors.npy [n, K, H] float16: see `sketch`
+    <number>-<digest>.sketch.npy   [n, K, R] int8, .norms.npy [n, K, H] and .floors.npy [n, 3, K, H] float16: see `sketch`
 
 A shard's name has the digest of what was to go into it, so two different shards never share a name, and shard i is the
 same file whichever process wrote it. A record is written after its files, the manifest after all records: a process
@@ -198,7 +198,7 @@ def save_array(path: Path, values: NDArray[Any]) -> None:
 
 
 def open_array(path: Path, shape: Sequence[int], kind: type[np.generic]) -> NDArray[Any]:
-    """A memory-mapped .npy, after a check of its size, shape and type.
+    """A memory-mapped .npy (what is written to it never reaches the file), after a check of its size, shape and type.
 
     Raises:
         InputError: missing, truncated or something else.
@@ -209,7 +209,7 @@ def open_array(path: Path, shape: Sequence[int], kind: type[np.generic]) -> NDAr
             raise InputError(
                 f"{path} is truncated: {path.stat().st_size:,} bytes where {shape[0]:,} crops take {wanted:,}.", _RESUME
             )
-        found: NDArray[Any] = np.load(path, mmap_mode="r" if shape[0] else None, allow_pickle=False)
+        found: NDArray[Any] = np.load(path, mmap_mode="c" if shape[0] else None, allow_pickle=False)
     except FileNotFoundError as error:
         raise InputError(f"{path} is missing.", _RESUME) from error
     except (OSError, ValueError) as error:
@@ -258,8 +258,8 @@ class Gallery:
         return self._array(shard, "norms", (self.manifest.tokens, heads), np.float16)
 
     def floors(self, shard: int, heads: int) -> NDArray[np.float16]:
-        """[n, K, H]; see `focuscli.gallery.sketch`."""
-        return self._array(shard, "floors", (self.manifest.tokens, heads), np.float16)
+        """[n, 3, K, H]; see `focuscli.gallery.sketch`."""
+        return self._array(shard, "floors", (3, self.manifest.tokens, heads), np.float16)
 
     def locate(self, positions: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Shards and rows of positions."""

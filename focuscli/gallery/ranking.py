@@ -79,3 +79,7 @@ class Best:
     def positions(self) -> NDArray[np.int64]:
         """Ascending."""
         return np.sort(self._positions)
+
+    def hits(self, k: int) -> Hits:
+        """The best `k` as they were added, without scores."""
+        return ordered(self._positions, self._values, np.empty((len(self._values), 0)), k)

@@ -21,7 +21,6 @@ SEARCHABLE = ("focus", "clip", "clip-ft", "poar")
 class Scorer(ABC):
     """Scores of tokens [n, K, D] (half precision) against fixed texts."""
 
-    folded: FoldedAttention | None = None
     scale: float
     texts: Tensor
 
@@ -38,16 +37,16 @@ class FoldedScorer(Scorer):
     """Of models with attribute-guided extraction; see `focuscli.gallery.folded`."""
 
     def __init__(self, folded: FoldedAttention, text_features: Tensor) -> None:
-        self.folded = folded
+        self.attention = folded
         self.scale = folded.scale
         self.texts = text_features
         self.query = folded.fold(text_features)
-        self.columns = self.query.columns()
+        self.functions = self.query.functions()
         self._fine = folded.double()
         self._fine_query = self._fine.fold(text_features)
 
     def scores(self, tokens: Tensor) -> Tensor:
-        return self.folded.scores(tokens, self.query, self.columns)  # type: ignore[union-attr]
+        return self.attention.scores(tokens, self.query, self.functions)
 
     def exact(self, tokens: Tensor) -> Tensor:
         return self._fine.scores(tokens, self._fine_query)
