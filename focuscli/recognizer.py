@@ -64,6 +64,7 @@ class Recognizer:
         self.device = device
         self.precision = precision
         self.folder = checkpoint.folder
+        self.step: int | None = state.get("step")
         self.config = RunConfig.model_validate(state["config"])
         self.schema = AttributeSchema.model_validate(state["schema"])
         self.thresholds: dict[str, float] = state["thresholds"]

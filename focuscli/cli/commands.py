@@ -1,5 +1,18 @@
 """All commands in the order of `focus --help`; importing this module registers them."""
 
-from focuscli.cli import demo, doctor, eval, predict, prepare, report, reproduce, schema, train, viz
+from focuscli.cli import demo, doctor, eval, index, predict, prepare, report, reproduce, schema, search, train, viz
 
-__all__ = ["demo", "doctor", "eval", "predict", "prepare", "report", "reproduce", "schema", "train", "viz"]
+__all__ = [
+    "demo",
+    "doctor",
+    "eval",
+    "index",
+    "predict",
+    "prepare",
+    "report",
+    "reproduce",
+    "schema",
+    "search",
+    "train",
+    "viz",
+]

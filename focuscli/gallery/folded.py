@@ -119,10 +119,15 @@ class FoldedAttention:
         weights /= weights.sum(dim=0)
         return weights, values.mul_(weights).sum(dim=0).sum(dim=1) + texts.constant[:, None]
 
-    def token_values(self, tokens: Tensor) -> Tensor:
-        """w_hk = W_o,h W_v,h m_k of tokens [n, K, D] -> [n, H, K, D]: what each token adds to V where a head looks at it."""
-        through = torch.einsum("nkd,hds->nhks", tokens.to(self.value.dtype), self.value)
-        return torch.einsum("nhks,hsd->nhkd", through, self.out.unflatten(0, (self.heads, -1)))
+    def token_products(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """What tokens [n, K, D] add to V where a head looks at them, w_hk = W_o,h W_v,h m_k, against each other: all
+        w_hk . w_gj [n, H, K, H, K]; and against the bias: b . w_hk [n, H, K]."""
+        heads = self.heads
+        values = torch.einsum("nkd,hds->nhks", tokens.to(self.value.dtype), self.value)
+        gram = (self.out @ self.out.T).unflatten(0, (heads, -1))  # W_o^T W_o by heads [H, D / H, D]
+        through = torch.einsum("nhks,hsd->nhkd", values, gram).unflatten(-1, (heads, -1))
+        products = torch.einsum("nhkgs,ngjs->nhkgj", through, values)
+        return products, torch.einsum("nhks,hs->nhk", values, (self.out @ self.bias).unflatten(0, (heads, -1)))
 
     def least_norm(self, weights: Tensor, floors: Tensor, unit: float) -> Tensor:
         """A lower bound of |V| [Z, n]. Where each head looks at one token, only what heads say of each other is left open.

@@ -148,7 +148,9 @@ def shard_name(number: int, crops: Sequence[Crop]) -> str:
     return f"{number:06d}-{hashlib.sha256(_lines(crops).encode()).hexdigest()[:12]}"
 
 
-def write_shard(folder: Path, name: str, tokens: NDArray[np.float16], crops: Sequence[Crop], skipped: Sequence[Skipped]) -> Shard:
+def write_shard(
+    folder: Path, name: str, tokens: NDArray[np.float16], crops: Sequence[Crop], skipped: Sequence[Skipped]
+) -> Shard:
     """Write a shard's files, each under a temporary name first, and last its record.
 
     Raises:
@@ -156,7 +158,9 @@ def write_shard(folder: Path, name: str, tokens: NDArray[np.float16], crops: Seq
     """
     save_array(folder / f"{name}.tokens.npy", tokens)
     write_text(folder / f"{name}.crops.jsonl", _lines(crops))
-    write_json(folder / f"{name}.json", {"crops": len(crops), "skipped": [[*item.crop, item.reason] for item in skipped]})
+    write_json(
+        folder / f"{name}.json", {"crops": len(crops), "skipped": [[*item.crop, item.reason] for item in skipped]}
+    )
     return Shard(name, len(crops), tuple(skipped))
 
 
@@ -189,6 +193,16 @@ def read_crops(folder: Path, shard: Shard) -> list[Crop]:
     if len(crops) != shard.crops:
         raise InputError(f"{file} names {len(crops):,} crops, not {shard.crops:,}.", _RESUME)
     return crops
+
+
+def open_tokens(folder: Path, manifest: Manifest, shard: Shard) -> NDArray[np.float16]:
+    """The features [n, K, D] of a shard.
+
+    Raises:
+        InputError: missing, truncated or something else.
+    """
+    shape = (shard.crops, manifest.tokens, manifest.width)
+    return open_array(folder / f"{shard.name}.tokens.npy", shape, np.float16)
 
 
 def save_array(path: Path, values: NDArray[Any]) -> None:
@@ -268,7 +282,8 @@ class Gallery:
 
     def paths(self, positions: NDArray[np.int64]) -> list[Path]:
         """Image files of positions."""
-        root, found = Path(self.manifest.source["root"]), {}
+        root = Path(self.manifest.source["root"])
+        found: dict[int, Path] = {}
         shards, rows = self.locate(positions)
         for shard in np.unique(shards).tolist():
             chosen = np.flatnonzero(shards == shard)

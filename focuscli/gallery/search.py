@@ -12,23 +12,29 @@ Both give the same result however the shards are dealt out. Memory stays constan
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from focuscli.errors import UsageError
 from focuscli.gallery import sketch
 from focuscli.gallery.folded import SLACK
 from focuscli.gallery.format import Gallery
 from focuscli.gallery.query import Query
-from focuscli.gallery.ranking import Best, Hits, ordered
+from focuscli.gallery.ranking import Best, Hits, merge, ordered
 from focuscli.gallery.scorer import FoldedScorer, Scorer
+from focuscli.gallery.team import Alone, Team
 
 Progress = Callable[[int, int], None]
+A = TypeVar("A")
+R = TypeVar("R")
 CANDIDATES_PER_HIT = 50
 LEAST_CANDIDATES = 1_000
 EXACT_ROWS = 256  # Crops at a time in double precision.
@@ -39,15 +45,19 @@ class Searcher:
     """A gallery, texts and how to compute.
 
     Attributes:
-        threads: on a CPU; each takes one core. device: of the scorer's weights.
+        threads: on a CPU; each takes one core.
         resident: tokens by shard that already lie on the device; others are read from the files.
     """
 
     gallery: Gallery
     scorer: Scorer
     threads: int = 1
-    device: torch.device = torch.device("cpu")
     resident: Mapping[int, Tensor] | None = None
+
+    @property
+    def device(self) -> torch.device:
+        """Where the scorer's weights are."""
+        return self.scorer.texts.device
 
     @property
     def all_shards(self) -> range:
@@ -74,16 +84,31 @@ def load_resident(gallery: Gallery, device: torch.device) -> dict[int, Tensor]:
 
 
 def search(
-    searcher: Searcher, queries: Sequence[Query], k: int, *, two_stage: bool = False, progress: Progress | None = None
+    searcher: Searcher,
+    queries: Sequence[Query],
+    k: int,
+    *,
+    two_stage: bool = False,
+    team: Team | None = None,
+    progress: Progress | None = None,
 ) -> list[Hits]:
-    """The best `k` crops (all, where there are fewer) of the whole gallery for each query, in this process.
+    """The best `k` crops (all, where there are fewer) of the whole gallery for each query; a team shares the shards.
 
-    In two stages only where the gallery has a sketch; else exactly.
+    Raises:
+        UsageError: two stages are asked for, and the gallery has no sketch or the model cannot use one.
     """
-    if two_stage and searcher.basis is not None:
-        chosen = find_candidates(searcher, queries, candidates_for(k), searcher.all_shards, progress=progress)
-        return rerank(searcher, queries, k, chosen, searcher.all_shards)
-    return search_exact(searcher, queries, k, searcher.all_shards, progress=progress)
+    team = team or Alone()
+    mine = team.my_part(searcher.all_shards)
+    if not two_stage:
+        return _joined(team, search_exact(searcher, queries, k, mine, progress=progress), k)
+    count = candidates_for(k)
+    chosen = _joined(team, find_candidates(searcher, queries, count, mine, progress=progress), count)
+    return _joined(team, rerank(searcher, queries, k, chosen, mine), k)
+
+
+def _joined(team: Team, found: list[Hits], k: int) -> list[Hits]:
+    """What all processes found, query by query."""
+    return [merge(parts, k) for parts in zip(*team.collect(found), strict=True)]
 
 
 def candidates_for(k: int) -> int:
@@ -113,11 +138,14 @@ def find_candidates(
     """The `count` crops of some shards whose estimated scores are best for each query, with their estimates.
 
     Raises:
-        ValueError: the gallery has no sketch that the scorer can use.
+        UsageError: the gallery has no sketch, or the scorer cannot use one.
     """
     basis, scorer = searcher.basis, searcher.scorer
     if basis is None or not isinstance(scorer, FoldedScorer):
-        raise ValueError("no sketch")
+        raise UsageError(
+            "Two stages need a sketch, which only galleries of models with attribute-guided extraction have.",
+            "Search it with --exact; without that module there is little to save.",
+        )
     folded, texts = scorer.attention, scorer.query
     sketched = sketch.sketch_texts(basis, texts)
     best = [Best(count, 0.0) for _ in queries]
@@ -165,7 +193,12 @@ class Block:
 
 
 def _scan_folded(
-    searcher: Searcher, scorer: FoldedScorer, unit: float | None, queries: Sequence[Query], best: Sequence[Best], block: Block
+    searcher: Searcher,
+    scorer: FoldedScorer,
+    unit: float | None,
+    queries: Sequence[Query],
+    best: Sequence[Best],
+    block: Block,
 ) -> None:
     """Offer the crops of a block that can be among the best."""
     folded, texts = scorer.attention, scorer.query
@@ -203,7 +236,11 @@ def _score_positions(
     parts: list[NDArray[np.float64]] = [np.empty((0, len(query.columns)))]
     shards, rows = searcher.gallery.locate(positions)
     edges = np.flatnonzero(np.diff(shards, prepend=-1, append=-1))
-    pieces = [slice(at, min(at + EXACT_ROWS, stop)) for start, stop in zip(edges, edges[1:], strict=False) for at in range(start, stop, EXACT_ROWS)]
+    pieces = [
+        slice(at, min(at + EXACT_ROWS, stop))
+        for start, stop in itertools.pairwise(edges)
+        for at in range(start, stop, EXACT_ROWS)
+    ]
 
     def look(piece: slice) -> NDArray[np.float64]:
         tokens = searcher.tokens(int(shards[piece.start]), rows[piece])
@@ -217,9 +254,7 @@ def _score_positions(
     return np.concatenate(parts)
 
 
-def _settle(
-    searcher: Searcher, queries: Sequence[Query], k: int, survivors: Sequence[NDArray[np.int64]]
-) -> list[Hits]:
+def _settle(searcher: Searcher, queries: Sequence[Query], k: int, survivors: Sequence[NDArray[np.int64]]) -> list[Hits]:
     """Order what is left in double precision, so that the result does not depend on how the work was cut up."""
     found = []
     for query, positions in zip(queries, survivors, strict=True):
@@ -259,9 +294,10 @@ def _run(searcher: Searcher, blocks: Sequence[Block], scan: Callable[[Block], No
                 progress(done, total)
 
 
-def _without_gradients(function: Callable[..., object]) -> Callable[..., object]:
+def _without_gradients(function: Callable[[A], R]) -> Callable[[A], R]:
     """Gradients are switched off per thread."""
-    return torch.inference_mode()(function)
+    quiet: Callable[[A], R] = torch.inference_mode()(function)
+    return quiet
 
 
 @contextlib.contextmanager

@@ -104,7 +104,7 @@ def fit_basis(tokens: Tensor, folded: FoldedAttention, texts: FoldedTexts, size:
     coded = rest @ encode
     reach = torch.minimum(coded.abs().amax(dim=0), CLIPPED * coded.std(dim=0, correction=0))
     step = (reach / 127).clamp(min=1e-12)
-    unit = folded.token_values(sample[:BLOCK].to(folded.value)).square().sum(dim=-1).mean()
+    unit = _enclose(sample[:BLOCK].to(folded.value), folded)[0].mean()
     return Basis(
         mean.float(), (encode / step).float(), (decode * step[:, None]).float(), unit.clamp(min=1e-12).float()[None]
     )
@@ -124,10 +124,8 @@ def encode(tokens: Tensor, basis: Basis, folded: FoldedAttention) -> tuple[np.nd
 
 def _enclose(tokens: Tensor, folded: FoldedAttention) -> tuple[Tensor, Tensor]:
     """q [n, K, H], and s, l, u [n, 3, K, H] of tokens [n, K, D]."""
-    values = folded.token_values(tokens)  # [n, H, K, D]
-    count, heads, each, _ = values.shape
-    flat = values.flatten(1, 2)
-    products = (flat @ flat.mT).view(count, heads, each, heads, each)
+    products, bias = folded.token_products(tokens)
+    _, heads, each, _, _ = products.shape
     same = products.diagonal(dim1=1, dim2=3).permute(0, 3, 1, 2)  # [n, H, K, K]
     alone = torch.eye(each, dtype=torch.bool, device=tokens.device)
     within = same.masked_fill(alone, torch.inf).amin(dim=-1)
@@ -135,7 +133,7 @@ def _enclose(tokens: Tensor, folded: FoldedAttention) -> tuple[Tensor, Tensor]:
     # between heads: [n, h, k, g, j], nothing for h = g
     others = ~torch.eye(heads, dtype=torch.bool, device=tokens.device)[:, None, :]
     rest = products - products.mean(dim=2, keepdim=True)
-    linear = 2 * values @ folded.bias + (products.mean(dim=4) * others).sum(dim=-1)
+    linear = 2 * bias + (products.mean(dim=4) * others).sum(dim=-1)
     least = linear + (rest.amin(dim=4) * others).sum(dim=-1)
     most = linear + (rest.amax(dim=4) * others).sum(dim=-1)
     square = same.diagonal(dim1=-2, dim2=-1)

@@ -16,11 +16,9 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -74,7 +72,7 @@ class World:
     def tokens(self, count: int, seed: int) -> Tensor:
         """Features [count, K, D] float16 of new crops."""
         generator = torch.Generator().manual_seed(seed)
-        amount, width = self.means.shape
+        amount = len(self.means)
         kinds = torch.randint(len(self.rates), (count,), generator=generator)
         present = (torch.rand(count, len(self.directions), generator=generator) < self.rates[kinds]).float()
         strength = present * (0.7 + 0.6 * torch.rand(present.shape, generator=generator))
@@ -122,8 +120,8 @@ def make_attention(seed: int, width: int = 512, heads: int = 8) -> AttributeCros
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for part in (module.query, module.key, module.value, module.out):
-            part.weight += 0.15 * torch.randn(width, width, generator=generator) / width**0.5
-            part.bias += 0.01 * torch.randn(width, generator=generator)
+            part.weight.add_(torch.randn(width, width, generator=generator), alpha=0.15 / width**0.5)
+            part.bias.add_(torch.randn(width, generator=generator), alpha=0.01)
         module.query.weight *= 4  # trained texts look at one or two tokens
     return module.requires_grad_(False)
 
@@ -144,7 +142,9 @@ def make_synthetic_gallery(
         shards.append(write_shard(folder, shard_name(number, names), tokens.numpy(), names, []))
     binding = Binding("focus", "", None, "", f"synthetic, seed {seed}", "synthetic", "fp32")
     source = {"kind": "synthetic", "root": "", "name": f"peak {peak:g}", "split": ""}
-    manifest = Manifest(binding, len(world.means), width, source, None, tuple((part.name, part.crops) for part in shards))
+    manifest = Manifest(
+        binding, len(world.means), width, source, None, tuple((part.name, part.crops) for part in shards)
+    )
     scorer = synthetic_scorer(seed, width=width, peak=peak)
     basis = sketch_gallery(folder, manifest, scorer.attention, scorer.query, size=sketch_size)
     write_manifest(folder, replace(manifest, basis=basis, complete=True))
@@ -203,7 +203,7 @@ def time_search(
     recalls: list[float] = []
     for turn in range(rounds):
         chosen = [(7 * turn + 3 * offset) % len(every) for offset in range(texts_at_once)]
-        searcher = Searcher(gallery, FoldedScorer(attention, every[chosen]), threads, target, resident)
+        searcher = Searcher(gallery, FoldedScorer(attention, every[chosen]), threads, resident)
         queries = [Query((column,)) for column in range(texts_at_once)]
         started = time.perf_counter()
         exact = search_exact(searcher, queries, k, searcher.all_shards)

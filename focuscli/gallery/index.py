@@ -1,0 +1,313 @@
+"""Making a gallery: encode, sketch, commit. Each step can be cut off anywhere and done again; see `plan` for the rules."""
+
+from __future__ import annotations
+
+import shutil
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from focuscli.data.loader import evenly, normalise, read_crop, to_unit
+from focuscli.engine.device import autocast, effective_precision
+from focuscli.errors import InputError, RequirementError
+from focuscli.gallery import sketch
+from focuscli.gallery.build import make_basis, sketch_shard
+from focuscli.gallery.format import (
+    MANIFEST,
+    Binding,
+    Crop,
+    Manifest,
+    Shard,
+    Skipped,
+    open_tokens,
+    read_manifest,
+    read_shard,
+    write_manifest,
+    write_shard,
+)
+from focuscli.gallery.plan import Plan, Stored, check_same_images, find_stored, make_plan
+from focuscli.gallery.scorer import fingerprint, fold_model, require_searchable
+from focuscli.gallery.source import Source
+from focuscli.gallery.team import Alone, Team
+from focuscli.recognizer import Recognizer
+
+SHARD = 4_096
+PREFETCH = 2
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Job:
+    """An index run that was checked and not begun.
+
+    Attributes:
+        manifest: as it is before the run. plan: what is to be done. damaged: shards that have to be encoded again, and why.
+    """
+
+    folder: Path
+    source: Source
+    manifest: Manifest
+    plan: Plan
+    damaged: tuple[str, ...]
+
+    @property
+    def bytes_needed(self) -> int:
+        """Of the tokens that will be written; what is stored besides is about a sixth of that."""
+        each = 2 * self.manifest.tokens * self.manifest.width
+        return each * (self.plan.to_encode + sum(len(item.rows) for item in self.plan.reduced))
+
+
+def prepare_index(
+    recognizer: Recognizer, source: Source, folder: Path, *, resume: bool = False, shard_size: int = SHARD
+) -> Job:
+    """Look at everything, write nothing.
+
+    Raises:
+        UsageError: the method cannot search. InputError: the folder exists and `resume` is not asked for; it is no gallery,
+        or one of another model, precision or source. RequirementError: too little space on the disk.
+    """
+    require_searchable(recognizer.config.model.method)
+    found: list[Stored] = []
+    damaged: list[str] = []
+    if resume and (folder / MANIFEST).exists():
+        manifest = read_manifest(folder)
+        check_binding(manifest, bind(recognizer), folder, precision=True)
+        found, damaged = find_stored(folder, manifest)
+        check_same_images(found, source.crops, manifest, source.name)
+        manifest = replace(manifest, source=source.record())
+    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        hint = "Go on with it, or bring it up to date: add --resume. Or give another place with -o."
+        raise InputError(f"{folder} exists already; nothing was changed.", hint)
+    else:
+        model = recognizer.model
+        width = model.clip.config.embed_dim
+        manifest = Manifest(bind(recognizer), len(model.token_names), width, source.record())
+    job = Job(folder, source, manifest, make_plan(found, source.crops, shard_size), tuple(damaged))
+    _check_space(job)
+    return job
+
+
+def run_index(
+    recognizer: Recognizer,
+    job: Job,
+    *,
+    batch: int = 32,
+    workers: int = 2,
+    team: Team | None = None,
+    progress: Progress | None = None,
+) -> Manifest:
+    """Do what `prepare_index` planned, and commit it; returns the new manifest.
+
+    In a team all processes have the same job, and each encodes and sketches its part of the shards; a batch never spans
+    two shards, so that a shard is the same whoever makes it.
+
+    Raises:
+        InputError: not one image can be read. RequirementError: no space.
+    """
+    team = team or Alone()
+    folder, plan = job.folder, job.plan
+    team.decide(lambda: _begin(job))
+    mine = team.my_part(plan.fresh)
+    total, done = sum(len(crops) for _, crops in mine), 0
+    for name, crops in mine:
+        tokens, read, skipped = encode_crops(
+            recognizer,
+            crops,
+            job.source,
+            batch=batch,
+            workers=workers,
+            progress=None if progress is None else _shifted(progress, done, total),
+        )
+        write_shard(folder, name, tokens, read, skipped)
+        done += len(crops)
+    team.wait()
+    shards = [read_shard(folder, name) for name in plan.names]
+    manifest = replace(
+        job.manifest,
+        shards=tuple((shard.name, shard.crops) for shard in shards),
+        skipped=sum(len(shard.skipped) for shard in shards),
+    )
+    if manifest.crops:
+        manifest = replace(manifest, basis=_sketch(recognizer, folder, manifest, team))
+    team.decide(lambda: _commit(folder, replace(manifest, complete=True)))
+    if not manifest.crops:
+        raise InputError(f"None of {manifest.skipped:,} images can be read.")
+    return replace(manifest, complete=True)
+
+
+def encode_crops(
+    recognizer: Recognizer,
+    crops: Sequence[Crop],
+    source: Source,
+    *,
+    batch: int = 32,
+    workers: int = 2,
+    progress: Progress | None = None,
+) -> tuple[NDArray[np.float16], list[Crop], list[Skipped]]:
+    """Features [n, K, D] of the crops that can be read, these, and the others.
+
+    Raises:
+        InputError: a feature does not fit half precision.
+    """
+    size = recognizer.config.model.image_size
+    parts: list[Tensor] = []
+    read: list[Crop] = []
+    skipped: list[Skipped] = []
+    done = 0
+    for group, images in _read_ahead(crops, source, size, batch, workers):
+        for crop, image in zip(group, images, strict=True):
+            if isinstance(image, InputError):
+                skipped.append(Skipped(crop, image.problem))
+            else:
+                read.append(crop)
+        good = [image for image in images if isinstance(image, Tensor)]
+        if good:
+            parts.append(_encode(recognizer, torch.stack(good)))
+        done += len(group)
+        if progress is not None:
+            progress(done, len(crops))
+    model = recognizer.model
+    empty = np.empty((0, len(model.token_names), model.clip.config.embed_dim), dtype=np.float16)
+    return (torch.cat(parts).numpy() if parts else empty), read, skipped
+
+
+def bind(recognizer: Recognizer) -> Binding:
+    """What ties a gallery to this model."""
+    precision = effective_precision(recognizer.device, recognizer.precision)
+    return Binding(
+        method=recognizer.config.model.method,
+        step=recognizer.step,
+        origin=recognizer.weights,
+        run=str(recognizer.folder.absolute()),
+        precision=precision,
+        **fingerprint(recognizer),
+    )
+
+
+def check_binding(manifest: Manifest, model: Binding, folder: Path, *, precision: bool = False) -> None:
+    """Refuse a gallery of another checkpoint.
+
+    Args:
+        precision: whether that of the image tower has to be the same, too.
+
+    Raises:
+        InputError: it is another one.
+    """
+    own = manifest.model
+    if not own.same_model(model):
+        raise InputError(
+            f"{folder} was indexed with another checkpoint: {own}. The one in use is {model}.",
+            f"Use its own: -c {own.run}. Or index the images again with this one into another folder.",
+        )
+    if precision and own.precision != model.precision:
+        raise InputError(
+            f"{folder} was begun in {own.precision}; crops in {model.precision} would not be comparable.",
+            f"Go on with: --precision {own.precision}",
+        )
+
+
+@torch.inference_mode()
+def _encode(recognizer: Recognizer, crops: Tensor) -> Tensor:
+    with autocast(recognizer.device, recognizer.precision):
+        mix = recognizer.model.encode_image(normalise(to_unit(crops, recognizer.device))).mix
+    half = mix.half().cpu()
+    if not half.isfinite().all():
+        raise InputError(
+            f"Features of up to {float(mix.abs().max()):.3g} do not fit half precision (65,504).",
+            "Is this checkpoint sound? See: focus eval -c RUN",
+        )
+    return half
+
+
+def _read_ahead(
+    crops: Sequence[Crop], source: Source, size: tuple[int, int], batch: int, workers: int
+) -> Iterator[tuple[list[Crop], list[Tensor | InputError]]]:
+    """Crops in batches, decoded in threads while the model is busy."""
+
+    def read(crop: Crop) -> Tensor | InputError:
+        try:
+            return read_crop(source.path(crop), size)
+        except InputError as error:
+            return error
+
+    with ThreadPoolExecutor(max(1, workers)) as pool:
+        pending: deque[tuple[list[Crop], list[Future[Tensor | InputError]]]] = deque()
+        try:
+            for part in evenly(len(crops), batch):
+                group = [crops[index] for index in part]
+                pending.append((group, [pool.submit(read, crop) for crop in group]))
+                if len(pending) > PREFETCH:
+                    first, futures = pending.popleft()
+                    yield first, [future.result() for future in futures]
+            while pending:
+                first, futures = pending.popleft()
+                yield first, [future.result() for future in futures]
+        finally:
+            for _, futures in pending:
+                for future in futures:
+                    future.cancel()
+
+
+def _begin(job: Job) -> None:
+    """Make the folder a gallery, and write reduced shards: their rows are there already."""
+    if not (job.folder / MANIFEST).exists():
+        write_manifest(job.folder, job.manifest)
+    for item in job.plan.reduced:
+        old = open_tokens(job.folder, job.manifest, item.stored.shard)
+        crops = [item.stored.crops[row] for row in item.rows]
+        write_shard(job.folder, item.name, old[[*item.rows]], crops, item.shard.skipped)
+
+
+def _sketch(recognizer: Recognizer, folder: Path, manifest: Manifest, team: Team) -> str | None:
+    """The basis and every shard's sketch, where the model can use them; returns the basis' file."""
+    folded = fold_model(recognizer.model)
+    if folded is None:
+        return None
+    texts = folded.fold(recognizer.encode_texts(recognizer.model.texts).float())
+    name = team.decide(lambda: _usable_basis(folder, manifest) or make_basis(folder, manifest, folded, texts))
+    basis = sketch.Basis.load(folder / name)
+    for shard, count in team.my_part(manifest.shards):
+        sketch_shard(folder, manifest, shard, count, basis, folded)
+    team.wait()
+    return name
+
+
+def _usable_basis(folder: Path, manifest: Manifest) -> str | None:
+    return manifest.basis if manifest.basis and (folder / manifest.basis).exists() else None
+
+
+def _commit(folder: Path, manifest: Manifest) -> None:
+    """From here on the gallery is the new one; what only the old one needed is removed."""
+    write_manifest(folder, manifest)
+    names = {name for name, _ in manifest.shards}
+    for file in folder.iterdir():
+        own = file.name == MANIFEST or file.name == manifest.basis or file.name.split(".")[0] in names
+        if not own and file.is_file():
+            file.unlink(missing_ok=True)
+
+
+def _check_space(job: Job) -> None:
+    there = next(parent for parent in (job.folder, *job.folder.absolute().parents) if parent.exists())
+    free, needed = shutil.disk_usage(there).free, job.bytes_needed * 6 // 5
+    if needed > free:
+        raise RequirementError(
+            f"The gallery needs {needed / 2**30:.1f} GiB more, and {there} has {free / 2**30:.1f} GiB free.",
+            "Choose another place with -o, or index fewer images.",
+        )
+
+
+def _shifted(progress: Progress, before: int, total: int) -> Progress:
+    return lambda done, _: progress(before + done, total)
+
+
+def unreadable(folder: Path, manifest: Manifest) -> list[Skipped]:
+    """The images of a gallery that could not be read."""
+    shards: list[Shard] = [read_shard(folder, name) for name, _ in manifest.shards] if manifest.skipped else []
+    return [item for shard in shards for item in shard.skipped]
