@@ -15,8 +15,8 @@ from focuscli.cli.options import CheckpointOpt, DeviceOpt, DryRunOpt, PrecisionO
 from focuscli.errors import Interrupted
 
 if TYPE_CHECKING:
-    from focuscli.gallery.format import Manifest
     from focuscli.gallery.index import Job
+    from focuscli.gallery.manifest import Manifest
 
 
 @app.command("index")

@@ -19,8 +19,8 @@ from focuscli.errors import InputError, UsageError
 from focuscli.methods import ZERO_SHOT
 
 if TYPE_CHECKING:
-    from focuscli.gallery.format import Binding
     from focuscli.gallery.found import Found
+    from focuscli.gallery.manifest import Binding
 
 FORMATS = ("table", "jsonl", "csv")
 MOST_ON_SHEET = 400
@@ -68,8 +68,8 @@ def search_command(
         if file is not None and file.exists() and not force:
             raise InputError(f"{file} exists already; nothing was changed.", "Add --force to replace it.")
 
-    from focuscli.gallery.format import open_gallery
     from focuscli.gallery.found import draw, look
+    from focuscli.gallery.reader import open_gallery
 
     opened = open_gallery(gallery)
     model = _model_of(opened.manifest.model) if checkpoint is None else find_model(checkpoint)

@@ -10,7 +10,8 @@ import torch
 
 from focuscli.gallery import sketch
 from focuscli.gallery.folded import FoldedAttention, FoldedTexts
-from focuscli.gallery.format import Manifest, open_array, save_array
+from focuscli.gallery.manifest import Manifest
+from focuscli.gallery.shards import open_array, save_array
 
 SAMPLE = 8_192
 SKETCH_SHARE = 4  # Of the tokens' dimensions, one in so many is a direction of the sketch.

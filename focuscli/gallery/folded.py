@@ -17,6 +17,7 @@ among the best pay for it; what is returned is exact.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -46,6 +47,11 @@ class FoldedTexts:
 
     def __len__(self) -> int:
         return len(self.unit)
+
+    def only(self, columns: Sequence[int]) -> FoldedTexts:
+        """Some of the texts."""
+        chosen = [*columns]
+        return FoldedTexts(self.keys[chosen], self.values[chosen], self.constant[chosen], self.unit[chosen])
 
     def functions(self) -> Tensor:
         """[2 * Z * H, D]: keys of all texts, then values."""
@@ -183,9 +189,9 @@ class FoldedAttention:
             scores[start : start + n] = (features[:n] @ unit) / norm
         return self.scale * scores
 
-    def scores(self, tokens: Tensor, texts: FoldedTexts, functions: Tensor | None = None) -> Tensor:
+    def scores(self, tokens: Tensor, texts: FoldedTexts) -> Tensor:
         """Scores [n, Z] of tokens [n, K, D], no bounds used."""
-        weights, _ = self.attend(self.project(tokens, texts.functions() if functions is None else functions), texts)
+        weights, _ = self.attend(self.project(tokens, texts.functions()), texts)
         rows = torch.arange(len(tokens), device=tokens.device)
         return torch.stack([self.finish(tokens, rows, weights[:, z], texts.unit[z]) for z in range(len(texts))], dim=1)
 

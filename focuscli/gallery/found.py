@@ -14,12 +14,13 @@ from PIL import Image
 from focuscli.data.images import load_image
 from focuscli.data.schema import Text
 from focuscli.errors import InputError
-from focuscli.gallery.format import Gallery
-from focuscli.gallery.index import bind, check_binding
+from focuscli.gallery.binding import bind, check_binding, require_searchable
 from focuscli.gallery.query import Query
 from focuscli.gallery.ranking import Hits, recall
-from focuscli.gallery.scorer import make_scorer, require_searchable
-from focuscli.gallery.search import Searcher, search
+from focuscli.gallery.reader import Gallery
+from focuscli.gallery.scan import Searcher
+from focuscli.gallery.scorer import make_scorer
+from focuscli.gallery.search import search
 from focuscli.gallery.sheet import Entry, Mark, contact_sheet
 from focuscli.gallery.team import Team
 from focuscli.predict import TextDecision, decide, probability, shown_threshold
@@ -157,10 +158,15 @@ def rows_of(answer: Answer) -> tuple[list[str], list[list[str]]]:
     with_match = answer.query.in_probability
     rows = []
     for row, path in enumerate(answer.paths):
-        scores = [f"{score:.2f}" for score in answer.hits.scores[row]]
+        scores = [shown(float(score)) for score in answer.hits.scores[row]]
         middle = [f"{answer.match(row):.3f}"] if with_match else []
         rows.append([str(row + 1), *middle, *scores, str(path)])
     return ["rank", *(["match"] if with_match else []), *names, "image"], rows
+
+
+def shown(score: float) -> str:
+    """Two digits, and no minus before a zero."""
+    return f"{round(score, 2) + 0.0:.2f}"
 
 
 def draw(found: Found, recognizer: Recognizer) -> Image.Image:
@@ -190,7 +196,7 @@ def _entries(answer: Answer) -> list[Entry]:
             present = decision.present(score)
             good = None if present is None else present is not unwanted
             name = ("not " if unwanted else "") + decision.text.phrase
-            marks.append(Mark(name, score, probability(score, decision.threshold), good))
+            marks.append(Mark(name, shown(score), probability(score, decision.threshold), good))
         try:
             picture = load_image(path)
         except InputError:

@@ -3,37 +3,19 @@
 from __future__ import annotations
 
 import shutil
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
-
-from focuscli.data.loader import evenly, normalise, read_crop, to_unit
-from focuscli.engine.device import autocast, effective_precision
 from focuscli.errors import InputError, RequirementError
 from focuscli.gallery import sketch
+from focuscli.gallery.binding import bind, check_binding, require_searchable
 from focuscli.gallery.build import make_basis, sketch_shard
-from focuscli.gallery.format import (
-    MANIFEST,
-    Binding,
-    Crop,
-    Manifest,
-    Shard,
-    Skipped,
-    open_tokens,
-    read_manifest,
-    read_shard,
-    write_manifest,
-    write_shard,
-)
+from focuscli.gallery.encode import encode_crops
+from focuscli.gallery.manifest import MANIFEST, Manifest, open_tokens, read_manifest, write_manifest
 from focuscli.gallery.plan import Plan, Stored, check_same_images, find_stored, make_plan
-from focuscli.gallery.scorer import fingerprint, fold_model, require_searchable
+from focuscli.gallery.scorer import fold_model
+from focuscli.gallery.shards import Shard, Skipped, read_shard, write_shard
 from focuscli.gallery.source import Source
 from focuscli.gallery.team import Alone, Team
 from focuscli.recognizer import Recognizer
@@ -140,119 +122,6 @@ def run_index(
     if not manifest.crops:
         raise InputError(f"None of {manifest.skipped:,} images can be read.")
     return replace(manifest, complete=True)
-
-
-def encode_crops(
-    recognizer: Recognizer,
-    crops: Sequence[Crop],
-    source: Source,
-    *,
-    batch: int = 32,
-    workers: int = 2,
-    progress: Progress | None = None,
-) -> tuple[NDArray[np.float16], list[Crop], list[Skipped]]:
-    """Features [n, K, D] of the crops that can be read, these, and the others.
-
-    Raises:
-        InputError: a feature does not fit half precision.
-    """
-    size = recognizer.config.model.image_size
-    parts: list[Tensor] = []
-    read: list[Crop] = []
-    skipped: list[Skipped] = []
-    done = 0
-    for group, images in _read_ahead(crops, source, size, batch, workers):
-        for crop, image in zip(group, images, strict=True):
-            if isinstance(image, InputError):
-                skipped.append(Skipped(crop, image.problem))
-            else:
-                read.append(crop)
-        good = [image for image in images if isinstance(image, Tensor)]
-        if good:
-            parts.append(_encode(recognizer, torch.stack(good)))
-        done += len(group)
-        if progress is not None:
-            progress(done, len(crops))
-    model = recognizer.model
-    empty = np.empty((0, len(model.token_names), model.clip.config.embed_dim), dtype=np.float16)
-    return (torch.cat(parts).numpy() if parts else empty), read, skipped
-
-
-def bind(recognizer: Recognizer) -> Binding:
-    """What ties a gallery to this model."""
-    precision = effective_precision(recognizer.device, recognizer.precision)
-    return Binding(
-        method=recognizer.config.model.method,
-        step=recognizer.step,
-        origin=recognizer.weights,
-        run=str(recognizer.folder.absolute()),
-        precision=precision,
-        **fingerprint(recognizer),
-    )
-
-
-def check_binding(manifest: Manifest, model: Binding, folder: Path, *, precision: bool = False) -> None:
-    """Refuse a gallery of another checkpoint.
-
-    Args:
-        precision: whether that of the image tower has to be the same, too.
-
-    Raises:
-        InputError: it is another one.
-    """
-    own = manifest.model
-    if not own.same_model(model):
-        raise InputError(
-            f"{folder} was indexed with another checkpoint: {own}. The one in use is {model}.",
-            f"Use its own: -c {own.run}. Or index the images again with this one into another folder.",
-        )
-    if precision and own.precision != model.precision:
-        raise InputError(
-            f"{folder} was begun in {own.precision}; crops in {model.precision} would not be comparable.",
-            f"Go on with: --precision {own.precision}",
-        )
-
-
-@torch.inference_mode()
-def _encode(recognizer: Recognizer, crops: Tensor) -> Tensor:
-    with autocast(recognizer.device, recognizer.precision):
-        mix = recognizer.model.encode_image(normalise(to_unit(crops, recognizer.device))).mix
-    half = mix.half().cpu()
-    if not half.isfinite().all():
-        raise InputError(
-            f"Features of up to {float(mix.abs().max()):.3g} do not fit half precision (65,504).",
-            "Is this checkpoint sound? See: focus eval -c RUN",
-        )
-    return half
-
-
-def _read_ahead(
-    crops: Sequence[Crop], source: Source, size: tuple[int, int], batch: int, workers: int
-) -> Iterator[tuple[list[Crop], list[Tensor | InputError]]]:
-    """Crops in batches, decoded in threads while the model is busy."""
-
-    def read(crop: Crop) -> Tensor | InputError:
-        try:
-            return read_crop(source.path(crop), size)
-        except InputError as error:
-            return error
-
-    with ThreadPoolExecutor(max(1, workers)) as pool:
-        pending: deque[tuple[list[Crop], list[Future[Tensor | InputError]]]] = deque()
-        try:
-            for part in evenly(len(crops), batch):
-                group = [crops[index] for index in part]
-                pending.append((group, [pool.submit(read, crop) for crop in group]))
-                if len(pending) > PREFETCH:
-                    first, futures = pending.popleft()
-                    yield first, [future.result() for future in futures]
-            while pending:
-                first, futures = pending.popleft()
-                yield first, [future.result() for future in futures]
-        finally:
-            for _, futures in pending:
-                for future in futures:
-                    future.cancel()
 
 
 def _begin(job: Job) -> None:

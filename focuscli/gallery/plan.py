@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from focuscli.errors import InputError
-from focuscli.gallery.format import MANIFEST, Crop, Manifest, Shard, open_tokens, read_crops, read_shard, shard_name
+from focuscli.gallery.manifest import MANIFEST, Manifest, open_tokens
+from focuscli.gallery.shards import Crop, Shard, read_crops, read_shard, shard_name
 
 
 @dataclass(frozen=True)

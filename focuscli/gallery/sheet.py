@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from focuscli.canvas import FAINT, INK, MUTED, NO, RULE, TRACK, YES, Canvas, fit_text, line_height, wrap
+from focuscli.canvas import FAINT, INK, MUTED, NO, RULE, TRACK, YES, Canvas, fit_text, line_height, text_width, wrap
 from focuscli.visualize import Footer, fit
 
 PAGE_WIDTH = 1600
@@ -20,12 +20,12 @@ class Mark:
     """A text beside a crop.
 
     Attributes:
-        text: as it was asked for. score: in the model's unit. place: in 0..1 with the threshold at 0.5; None: no bar.
+        text: as it was asked for. score: as it is to be shown. place: in 0..1 with the threshold at 0.5; None: no bar.
         good: whether the crop fits what was asked; None without a threshold.
     """
 
     text: str
-    score: float
+    score: str
     place: float | None
     good: bool | None
 
@@ -95,9 +95,8 @@ def _picture(canvas: Canvas, entry: Entry, left: int, top: int, width: int, heig
 
 def _mark(canvas: Canvas, mark: Mark, left: int, top: int, width: int, size: float, scale: float) -> None:
     colour = MUTED if mark.good is None else YES if mark.good else NO
-    number = f"{mark.score:.2f}"
-    canvas.text_right(left + width, top, number, size, INK)
-    room = width - round(len(number) * size * 0.62) - round(6 * scale)
+    canvas.text_right(left + width, top, mark.score, size, INK)
+    room = width - text_width(mark.score, size) - round(6 * scale)
     canvas.text(left, top, fit_text(mark.text, size, room), size, colour)
     if mark.place is not None:
         y, thick, reach = top + line_height(size) + round(3 * scale), round(5 * scale), round(2 * scale)

@@ -9,7 +9,7 @@ from pathlib import Path
 from focuscli import paths
 from focuscli.data.inputs import expand_images
 from focuscli.errors import InputError, UsageError
-from focuscli.gallery.format import Crop
+from focuscli.gallery.shards import Crop
 
 
 @dataclass(frozen=True)

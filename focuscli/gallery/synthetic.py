@@ -24,27 +24,14 @@ from torch import Tensor
 
 from focuscli.gallery.build import sketch_gallery
 from focuscli.gallery.folded import FoldedAttention
-from focuscli.gallery.format import (
-    Binding,
-    Crop,
-    Gallery,
-    Manifest,
-    open_gallery,
-    shard_name,
-    write_manifest,
-    write_shard,
-)
+from focuscli.gallery.manifest import Binding, Manifest, write_manifest
 from focuscli.gallery.query import Query
 from focuscli.gallery.ranking import recall
+from focuscli.gallery.reader import Gallery, open_gallery
+from focuscli.gallery.scan import Searcher, load_resident
 from focuscli.gallery.scorer import FoldedScorer
-from focuscli.gallery.search import (
-    Searcher,
-    candidates_for,
-    find_candidates,
-    load_resident,
-    rerank,
-    search_exact,
-)
+from focuscli.gallery.search import search
+from focuscli.gallery.shards import Crop, shard_name, write_shard
 from focuscli.model.avfe import AttributeCrossAttention
 
 ATTRIBUTES, KINDS, STYLES, BANK = 64, 200, 96, 16_384
@@ -206,11 +193,10 @@ def time_search(
         searcher = Searcher(gallery, FoldedScorer(attention, every[chosen]), threads, resident)
         queries = [Query((column,)) for column in range(texts_at_once)]
         started = time.perf_counter()
-        exact = search_exact(searcher, queries, k, searcher.all_shards)
+        exact = search(searcher, queries, k)
         seconds["exact"].append((time.perf_counter() - started) / texts_at_once)
         started = time.perf_counter()
-        chosen_hits = find_candidates(searcher, queries, candidates_for(k), searcher.all_shards)
-        quick = rerank(searcher, queries, k, chosen_hits, searcher.all_shards)
+        quick = search(searcher, queries, k, two_stage=True)
         seconds["two"].append((time.perf_counter() - started) / texts_at_once)
         recalls += [recall(found, best) for found, best in zip(quick, exact, strict=True)]
     return SearchTimes(
