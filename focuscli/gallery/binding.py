@@ -6,8 +6,6 @@ import hashlib
 import json
 from pathlib import Path
 
-import torch
-
 from focuscli.engine.device import effective_precision
 from focuscli.errors import InputError, UsageError
 from focuscli.gallery.manifest import Binding, Manifest
@@ -71,11 +69,7 @@ def fingerprint(recognizer: Recognizer) -> dict[str, str]:
     weights = hashlib.sha256()
     for name, value in sorted(recognizer.model.state_dict().items()):
         weights.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
-        weights.update(
-            value.detach().cpu().contiguous().view(torch.uint8).numpy().data
-            if value.ndim
-            else str(value.item()).encode()
-        )
+        weights.update(value.detach().cpu().numpy().tobytes())
     return {
         "config": hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest(),
         "weights": weights.hexdigest(),

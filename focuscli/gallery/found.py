@@ -13,7 +13,7 @@ from PIL import Image
 
 from focuscli.data.images import load_image
 from focuscli.data.schema import Text
-from focuscli.errors import InputError
+from focuscli.errors import InputError, UsageError
 from focuscli.gallery.binding import bind, check_binding, require_searchable
 from focuscli.gallery.query import Query
 from focuscli.gallery.ranking import Hits, recall
@@ -106,6 +106,8 @@ def look(
     for words in wanted:
         yes = tuple(dict.fromkeys(by_words[word] for word in words))
         no = tuple(dict.fromkeys(by_words[word] for word in unwanted))
+        if both := set(yes) & set(no):
+            raise UsageError(f'"{both.pop().phrase}" is both wanted and not wanted.')
         chosen = [decisions[text] for text in (*yes, *no)]
         columns = [texts.index(text) for text in (*yes, *no)]
         limits = tuple(decision.threshold for decision in chosen)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -21,6 +22,10 @@ from focuscli.gallery.team import Alone, Team
 from focuscli.recognizer import Recognizer
 
 SHARD = 4_096
+OWN_FILE = re.compile(
+    r"(?P<shard>\d{6,}-[0-9a-f]{12})\..+|basis\.safetensors|\.(\d{6,}-[0-9a-f]{12}|basis|gallery)\..*\.tmp"
+)
+"""Names that a gallery's files have, also half-written ones; other files in the folder are none of our business."""
 PREFETCH = 2
 Progress = Callable[[int, int], None]
 
@@ -153,12 +158,12 @@ def _usable_basis(folder: Path, manifest: Manifest) -> str | None:
 
 
 def _commit(folder: Path, manifest: Manifest) -> None:
-    """From here on the gallery is the new one; what only the old one needed is removed."""
+    """From here on the gallery is the new one; what only an old one or a killed run needed is removed."""
     write_manifest(folder, manifest)
     names = {name for name, _ in manifest.shards}
     for file in folder.iterdir():
-        own = file.name == MANIFEST or file.name == manifest.basis or file.name.split(".")[0] in names
-        if not own and file.is_file():
+        own = OWN_FILE.fullmatch(file.name)
+        if own and own["shard"] not in names and file.name != manifest.basis:
             file.unlink(missing_ok=True)
 
 

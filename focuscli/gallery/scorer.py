@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from focuscli.gallery.folded import FoldedAttention
@@ -24,7 +25,7 @@ class Scorer(ABC):
 
     @abstractmethod
     def exact(self, tokens: Tensor, columns: Sequence[int]) -> Tensor:
-        """[n, T] of some texts, in double precision, for the order of the best."""
+        """[n, T] of some texts, for the order of the best; the same to single precision whatever else is in `tokens`."""
 
 
 class FoldedScorer(Scorer):
@@ -58,7 +59,8 @@ class ModelScorer(Scorer):
         return self.model.score(tokens.float(), self.texts[[*columns]]).scores.float()
 
     def exact(self, tokens: Tensor, columns: Sequence[int]) -> Tensor:
-        return self.scores(tokens, columns).double()
+        # Crop by crop: in a larger product the last digit of a score depends on what else is in it.
+        return torch.cat([self.scores(crop[None], columns) for crop in tokens]).double()
 
 
 def make_scorer(model: Method, text_features: Tensor) -> Scorer:

@@ -167,9 +167,14 @@ def _settle(searcher: Searcher, queries: Sequence[Query], k: int, survivors: Seq
     """Order what is left in double precision, so that the result does not depend on how the work was cut up."""
     found = []
     for query, positions in zip(queries, survivors, strict=True):
-        scores = score_positions(searcher, positions, searcher.scorer.exact, query)
-        found.append(ordered(positions, query.values(torch.from_numpy(scores)).numpy(), scores, k))
+        # Digits beyond single precision depend on what was computed together with what.
+        scores = _single(score_positions(searcher, positions, searcher.scorer.exact, query))
+        found.append(ordered(positions, _single(query.values(torch.from_numpy(scores)).numpy()), scores, k))
     return found
+
+
+def _single(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return values.astype(np.float32).astype(np.float64)
 
 
 def _tolerance(query: Query, scorer: Scorer) -> float:
