@@ -105,12 +105,9 @@ def retrieved(reports: Sequence[dict]) -> list[str]:
         spread([report["recall"]["mean"]["R@2"] for report in reports]),
         spread([report["macro"]["mean"]["R@1"] for report in reports]),
     ]
-    for seen in (True, False):
-        texts = [[text for text in report["texts"] if text["seen"] is seen and text["AP"]] for report in reports]
-        shown.append(spread([statistics.fmean(text["AP"] for text in found) for found in texts]) if texts[0] else "-")
-        shown.append(
-            percent(statistics.fmean(text["positives"] for text in texts[0]) / first["images"]) if texts[0] else "-"
-        )
+    for kind in ("seen", "unseen"):
+        texts = [report["ranking"].get(kind) for report in reports]
+        shown += [spread([found["AP"] for found in texts]), percent(texts[0]["prevalence"])] if texts[0] else ["-", "-"]
     return shown
 
 
