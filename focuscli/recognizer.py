@@ -67,6 +67,7 @@ class Recognizer(Scorer):
         self.precision = precision
         self.group = ONE
         self.folder = checkpoint.folder
+        self.step: int | None = state.get("step")
         self.config = RunConfig.model_validate(state["config"])
         self.schema = AttributeSchema.model_validate(state["schema"])
         self.image_size = self.config.model.image_size

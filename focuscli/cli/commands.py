@@ -1,6 +1,21 @@
 """All commands in the order of `focus --help`; importing this module registers them."""
 
-from focuscli.cli import bench, demo, doctor, eval, export, predict, prepare, report, reproduce, schema, train, viz
+from focuscli.cli import (
+    bench,
+    demo,
+    doctor,
+    eval,
+    export,
+    index,
+    predict,
+    prepare,
+    report,
+    reproduce,
+    schema,
+    search,
+    train,
+    viz,
+)
 
 __all__ = [
     "bench",
@@ -8,11 +23,13 @@ __all__ = [
     "doctor",
     "eval",
     "export",
+    "index",
     "predict",
     "prepare",
     "report",
     "reproduce",
     "schema",
+    "search",
     "train",
     "viz",
 ]

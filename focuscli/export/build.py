@@ -20,8 +20,9 @@ from focuscli.data.schema import Text
 from focuscli.engine.evaluate import check_same_attributes, label_split
 from focuscli.errors import CheckFailed, InputError
 from focuscli.export.card import KEY, ModelCard, Precision
-from focuscli.export.graph import dynamic_graph, fixed_graph, folded, quantised, text_tower, tower_graph
+from focuscli.export.graph import dynamic_graph, fixed_graph, text_tower, tower_graph
 from focuscli.export.parity import Parity, compare, drawn_crops
+from focuscli.export.passes import folded, quantised
 from focuscli.export.runtime import OnnxScorer
 from focuscli.files import atomic_path, file_sha256
 from focuscli.metrics import pedestrian_metrics

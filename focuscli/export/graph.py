@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +13,7 @@ from focuscli.data.schema import Text
 from focuscli.data.texts import DESCRIPTION
 from focuscli.errors import UsageError
 from focuscli.export.card import IDS, PIXELS, ROWS, SCORES, TEXTS
+from focuscli.export.passes import quiet
 from focuscli.methods.base import Method
 from focuscli.methods.poar import TEMPLATES, PoarModel, sentence
 from focuscli.model.focus import FocusModel
@@ -144,7 +141,7 @@ def to_onnx(module: nn.Module, inputs: Mapping[str, Tensor], output: str, free: 
     """
     axes = {name: torch.export.Dim(name) for dims in free.values() for name in dims.values()}
     shapes = {name: {axis: axes[free[name][axis]] for axis in free.get(name, {})} for name in inputs}
-    with _quiet(), torch.no_grad():
+    with quiet(), torch.no_grad():
         program = torch.onnx.export(
             module.eval(),
             tuple(inputs.values()),
@@ -173,57 +170,5 @@ def check_free(proto: onnx.ModelProto, free: Dims) -> None:
                 raise RuntimeError(f"axis {axis} of {value.name} came out as {dims[axis].dim_value}, not free")
 
 
-def folded(proto: onnx.ModelProto, folder: Path) -> onnx.ModelProto:
-    """The same graph with everything computed that depends on constants alone: texts become AVFE's queries, and what no
-    output needs is gone. Standard operators only; done by onnxruntime, in files in `folder`."""
-    import onnx
-    import onnxruntime
-
-    raw, done = folder / "raw.onnx", folder / "folded.onnx"
-    onnx.save(proto, str(raw))
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    options.optimized_model_filepath = str(done)
-    onnxruntime.InferenceSession(str(raw), options, providers=["CPUExecutionProvider"])
-    result = onnx.load(str(done))
-    used = {node.domain for node in result.graph.node}
-    kept = [opset for opset in result.opset_import if opset.domain in used]
-    del result.opset_import[:]
-    result.opset_import.extend(kept)
-    return result
-
-
-def quantised(proto: onnx.ModelProto, folder: Path) -> onnx.ModelProto:
-    """The same graph with the weights of its matrix products as 8-bit integers, one scale per output channel, and
-    activations quantised as they come (onnxruntime's dynamic quantisation)."""
-    import onnx
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-
-    target = folder / "int8.onnx"
-    with _quiet():
-        quantize_dynamic(
-            proto,
-            str(target),
-            op_types_to_quantize=["MatMul", "Gemm"],
-            per_channel=True,
-            weight_type=QuantType.QInt8,
-        )
-    return onnx.load(str(target))
-
-
 def _pixels(image_size: tuple[int, int]) -> Tensor:
     return torch.zeros(2, *image_size, 3, dtype=torch.uint8)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """The exporter and the quantiser speak to the root logger and warn of their own internals."""
-    before: Any = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)

@@ -49,7 +49,8 @@ def expected(model, pixels, features):
 
 
 def test_every_method_for_any_batch_and_any_number_of_open_texts(model, pixels, texts, unseen, tmp_path):
-    from focuscli.export.graph import DynamicScores, FixedScores, folded, to_onnx
+    from focuscli.export.graph import DynamicScores, FixedScores, to_onnx
+    from focuscli.export.passes import folded
 
     fixed = [model(name, **changes) for name, changes in FIXED]
     dynamic = [model(name, **changes) for name, changes in DYNAMIC]
@@ -73,6 +74,7 @@ def test_every_method_for_any_batch_and_any_number_of_open_texts(model, pixels, 
             assert np.abs(ours).max() > 0.1
             assert np.abs(theirs - ours).max() < 1e-4 * np.abs(ours).max()
     assert {opset.domain for opset in proto.opset_import} == {""}
+    assert "IsNaN" not in {node.op_type for node in proto.graph.node}
     # Texts are constants: nothing of a text tower is left, least of all the table of its words.
     assert max(np.prod(weight.dims) for weight in proto.graph.initializer) < 49408
 

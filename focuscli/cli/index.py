@@ -1,0 +1,104 @@
+"""`focus index`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from focuscli.cli import render, views
+from focuscli.cli.app import app
+from focuscli.cli.models import find_model
+from focuscli.cli.options import CheckpointOpt, DeviceOpt, DryRunOpt, PrecisionOpt
+from focuscli.errors import Interrupted
+
+if TYPE_CHECKING:
+    from focuscli.gallery.index import Job
+    from focuscli.gallery.manifest import Manifest
+
+
+@app.command("index")
+def index_command(
+    source: Annotated[
+        str, typer.Argument(metavar="FOLDER|DATASET", help="Folder of crops, dataset, glob, or - for paths on stdin.")
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="GALLERY", help="The gallery: a folder to be made.")
+    ],
+    split: Annotated[
+        str | None, typer.Option(help="Of a dataset: train, val, test, trainval or all (default).")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Finish a gallery that was cut off, or bring one up to date.")
+    ] = False,
+    dry_run: DryRunOpt = False,
+    checkpoint: CheckpointOpt = None,
+    shard: Annotated[int, typer.Option(min=1, help="Crops per shard: what a killed run can lose.")] = 4096,
+    batch: Annotated[int, typer.Option(min=1, help="Images per batch.")] = 32,
+    workers: Annotated[int, typer.Option(min=1, help="Threads that decode images.")] = 2,
+    device: DeviceOpt = None,
+    precision: PrecisionOpt = None,
+) -> None:
+    """Store the features of many crops, for focus search."""
+    from focuscli.gallery.source import find_source, none_there
+
+    found = find_source(source, split=split, stdin=sys.stdin)
+    if missing := none_there(found):
+        raise missing
+    model = find_model(checkpoint)
+
+    from focuscli.gallery.index import prepare_index, run_index, unreadable
+
+    recognizer = model.open(device=device, precision=precision)
+    job = prepare_index(recognizer, found, output, resume=resume, shard_size=shard)
+    _announce(job)
+    if dry_run:
+        render.note(f"  dry run: nothing was written to {output}")
+        render.result(_data(job, None), lines=[])
+        return
+    try:
+        with render.progress("encoding crops") as progress:
+            manifest = run_index(recognizer, job, batch=batch, workers=workers, progress=progress)
+    except KeyboardInterrupt as stop:
+        raise Interrupted(
+            f"Interrupted; the shards that were finished are in {output}.",
+            f"Go on with: focus index {source} -o {output} --resume",
+        ) from stop
+    skipped = unreadable(output, manifest)
+    views.skipped([(item.crop.path, item.reason) for item in skipped], total=manifest.crops + len(skipped))
+    size = sum(file.stat().st_size for file in output.iterdir())
+    render.result(
+        {**_data(job, manifest), "bytes": size},
+        lines=[f"{output}: {manifest.crops:,} crops in {len(manifest.shards)} shards, {size / 2**20:,.1f} MiB"],
+    )
+
+
+def _announce(job: Job) -> None:
+    """What there is to do."""
+    plan = job.plan
+    for problem in job.damaged:
+        render.warn(f"encoded again: {problem}")
+    line = f"  {len(job.source.crops):,} images of {job.source.name} · {plan.to_encode:,} to encode"
+    if plan.stored:
+        line += f" · {plan.stored:,} stored"
+    if plan.changed or plan.gone:
+        line += f" · {plan.changed:,} changed, {plan.gone:,} gone since"
+    render.note(f"{line} · {job.bytes_needed / 2**20:,.1f} MiB of features")
+
+
+def _data(job: Job, manifest: Manifest | None) -> dict[str, object]:
+    plan = job.plan
+    return {
+        "gallery": str(job.folder),
+        "images": len(job.source.crops),
+        "encoded": plan.to_encode,
+        "stored": plan.stored,
+        "changed": plan.changed,
+        "gone": plan.gone,
+        "crops": None if manifest is None else manifest.crops,
+        "skipped": None if manifest is None else manifest.skipped,
+        "shards": len(plan.names),
+        "dry_run": manifest is None,
+    }

@@ -1,0 +1,156 @@
+"""`focus search`."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from focuscli.cli import render, views
+from focuscli.cli.app import app
+from focuscli.cli.models import ModelPlace, find_model
+from focuscli.cli.options import DeviceOpt, ForceOpt, PrecisionOpt, RegionOpt
+from focuscli.errors import InputError, UsageError
+from focuscli.methods import ZERO_SHOT
+
+if TYPE_CHECKING:
+    from focuscli.gallery.found import Found
+    from focuscli.gallery.manifest import Binding
+
+FORMATS = ("table", "jsonl", "csv")
+MOST_ON_SHEET = 400
+
+
+@app.command("search")
+def search_command(
+    gallery: Annotated[Path, typer.Argument(metavar="GALLERY", help="A folder that focus index made.")],
+    texts: Annotated[list[str], typer.Argument(metavar="TEXT...", help="What the crops are to show, all of it.")],
+    without: Annotated[
+        list[str] | None, typer.Option("--not", metavar="TEXT", help="What they are not to show; repeatable.")
+    ] = None,
+    each: Annotated[bool, typer.Option("--each", help="Each TEXT is a search of its own, in one pass.")] = False,
+    k: Annotated[int, typer.Option("-k", min=1, help="How many crops.")] = 20,
+    two_stage: Annotated[
+        bool, typer.Option("--two-stage/--exact", help="Filter by a sketch first, then rank exactly; or rank all.")
+    ] = False,
+    check_recall: Annotated[
+        bool, typer.Option("--check-recall", help="Search both ways and report what two stages miss.")
+    ] = False,
+    sheet: Annotated[Path | None, typer.Option(metavar="PNG", help="Draw the crops there.")] = None,
+    format_: Annotated[str | None, typer.Option("--format", help="table, jsonl or csv.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write there instead of to stdout.")] = None,
+    force: ForceOpt = False,
+    checkpoint: Annotated[
+        str | None,
+        typer.Option("--checkpoint", "-c", metavar="RUN", help="The gallery's model, where it is not where it was."),
+    ] = None,
+    region: RegionOpt = None,
+    device: DeviceOpt = None,
+    precision: PrecisionOpt = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Cores to use; default: as many as torch has.")] = None,
+) -> None:
+    """The crops of a gallery that fit texts best, trained or not."""
+    chosen = format_ or ("jsonl" if render.as_json() else "table")
+    if chosen not in FORMATS:
+        raise UsageError(f'Unknown format "{chosen}".', f"Known: {', '.join(FORMATS)}.")
+    unwanted = without or []
+    for number, words in enumerate([*texts, *unwanted], start=1):
+        if not words.strip():
+            raise UsageError(f"Text {number} is empty.", "Give each text at least one word.")
+    if sheet is not None:
+        _check_sheet(sheet, k * (len(texts) if each else 1))
+    for file in (output, sheet):
+        if file is not None and file.exists() and not force:
+            raise InputError(f"{file} exists already; nothing was changed.", "Add --force to replace it.")
+
+    from focuscli.gallery.found import draw, look
+    from focuscli.gallery.reader import open_gallery
+
+    opened = open_gallery(gallery)
+    model = _model_of(opened.manifest.model) if checkpoint is None else find_model(checkpoint)
+    recognizer = model.open(device=device, precision=precision)
+    with render.progress("searching") as progress:
+        found = look(
+            recognizer,
+            opened,
+            [[words] for words in texts] if each else [texts],
+            unwanted,
+            k,
+            region=region,
+            two_stage=two_stage,
+            check_recall=check_recall,
+            threads=threads,
+            progress=progress,
+        )
+    views.assumptions(recognizer, found.decisions)
+    if opened.crops < k:
+        render.warn(f"{gallery} holds {opened.crops:,} crops, fewer than the {k:,} asked for; all of them are ranked.")
+    _write(chosen, found, output)
+    if sheet is not None:
+        from focuscli.files import atomic_path
+
+        picture = draw(found, recognizer)
+        with atomic_path(sheet) as temporary:
+            picture.save(temporary, format="PNG")
+        render.note(f"wrote {sheet}")
+    note = f"  {found.seconds:.2f} s over {opened.crops:,} crops, {'two stages' if found.two_stage else 'exact'}"
+    if found.recall is not None:
+        note += f"; two stages find {100 * found.recall:.1f}% of the exact {min(k, opened.crops)}"
+    render.note(note)
+
+
+def _model_of(binding: Binding) -> ModelPlace:
+    """The model that the gallery names.
+
+    Raises:
+        InputError: it is not where it was.
+    """
+    try:
+        return find_model(ZERO_SHOT if binding.method == ZERO_SHOT else binding.run)
+    except InputError as error:
+        raise InputError(
+            f"The gallery's model is not at {binding.run} any more.", "Name it: focus search ... -c RUN"
+        ) from error
+
+
+def _write(chosen: str, found: Found, output: Path | None) -> None:
+    """The results on stdout or in a file."""
+    from focuscli.gallery.found import as_json, rows_of
+
+    if chosen == "table" and output is None:
+        for answer in found.answers:
+            if len(found.answers) > 1:
+                print(answer.title)
+            names, rows = rows_of(answer)
+            render.table(names, rows, numbers=range(len(names) - 1))
+        return
+    buffer = io.StringIO()
+    if chosen == "jsonl":
+        buffer.writelines(json.dumps(item, ensure_ascii=False) + "\n" for item in as_json(found))
+    else:
+        writer = csv.writer(buffer, lineterminator="\n", delimiter="," if chosen == "csv" else "\t")
+        for answer in found.answers:
+            names, rows = rows_of(answer)
+            writer.writerow(["query", *names] if len(found.answers) > 1 else names)
+            writer.writerows([answer.title, *row] if len(found.answers) > 1 else row for row in rows)
+    if output is None:
+        sys.stdout.write(buffer.getvalue())
+        return
+    from focuscli.files import write_text
+
+    write_text(output, buffer.getvalue())
+    render.note(f"wrote {output}")
+
+
+def _check_sheet(sheet: Path, cells: int) -> None:
+    if sheet.suffix.lower() != ".png":
+        raise UsageError(f"--sheet wants a .png file; got {sheet}.")
+    if cells > MOST_ON_SHEET:
+        raise UsageError(
+            f"{cells:,} crops are too many for one sheet (at most {MOST_ON_SHEET}).", "Choose a smaller -k."
+        )

@@ -1,0 +1,73 @@
+"""Deriving the sketch of a gallery's shards; `index` encodes the crops."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from focuscli.gallery import sketch
+from focuscli.gallery.folded import FoldedAttention, FoldedTexts
+from focuscli.gallery.manifest import Manifest
+from focuscli.gallery.shards import open_array, save_array
+
+SAMPLE = 8_192
+SKETCH_SHARE = 4  # Of the tokens' dimensions, one in so many is a direction of the sketch.
+
+
+def sketch_gallery(
+    folder: Path,
+    manifest: Manifest,
+    folded: FoldedAttention,
+    texts: FoldedTexts,
+    *,
+    size: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> str:
+    """Make the basis, where the manifest names none, and the sketch of every shard that has none; returns the basis' name.
+
+    Raises:
+        InputError: a shard is damaged. RequirementError: no space.
+    """
+    name = manifest.basis or make_basis(folder, manifest, folded, texts, size=size)
+    for number, (shard, count) in enumerate(manifest.shards):
+        sketch_shard(folder, manifest, shard, count, sketch.Basis.load(folder / name), folded)
+        if progress is not None:
+            progress(number + 1, len(manifest.shards))
+    return name
+
+
+def make_basis(
+    folder: Path, manifest: Manifest, folded: FoldedAttention, texts: FoldedTexts, *, size: int | None = None
+) -> str:
+    """Fit the basis to a sample of the crops, evenly over all shards, and write it; returns its file's name."""
+    step = max(1, manifest.crops // SAMPLE)
+    parts = []
+    for shard, count in manifest.shards:
+        rows = open_array(folder / f"{shard}.tokens.npy", (count, manifest.tokens, manifest.width), np.float16)
+        parts.append(torch.from_numpy(rows[::step]))
+    basis = sketch.fit_basis(torch.cat(parts)[:SAMPLE], folded, texts, size or max(1, manifest.width // SKETCH_SHARE))
+    name = "basis.safetensors"
+    basis.save(folder / name)
+    return name
+
+
+def sketch_shard(
+    folder: Path, manifest: Manifest, shard: str, count: int, basis: sketch.Basis, folded: FoldedAttention
+) -> None:
+    """Write a shard's codes, norms and floors, unless they are there. Floors come last: they say that all are."""
+    files = [folder / f"{shard}.{kind}.npy" for kind in ("sketch", "norms", "floors")]
+    if files[-1].exists():
+        return
+    rows = open_array(folder / f"{shard}.tokens.npy", (count, manifest.tokens, manifest.width), np.float16)
+    device = folded.out.device
+    values = sketch.encode(torch.from_numpy(rows).to(device), basis.to(device), folded)
+    for file, value in zip(files, values, strict=True):
+        save_array(file, value)
+
+
+def sketch_files(shards: Sequence[str]) -> set[str]:
+    """Names of the files that `sketch_shard` writes."""
+    return {f"{shard}.{kind}.npy" for shard in shards for kind in ("sketch", "norms", "floors")}

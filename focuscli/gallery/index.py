@@ -1,0 +1,187 @@
+"""Making a gallery: encode, sketch, commit. Each step can be cut off anywhere and done again; see `plan` for the rules."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from focuscli.errors import InputError, RequirementError
+from focuscli.gallery import sketch
+from focuscli.gallery.binding import bind, check_binding, require_searchable
+from focuscli.gallery.build import make_basis, sketch_shard
+from focuscli.gallery.encode import encode_crops
+from focuscli.gallery.manifest import MANIFEST, Manifest, open_tokens, read_manifest, write_manifest
+from focuscli.gallery.plan import Plan, Stored, check_same_images, find_stored, make_plan
+from focuscli.gallery.scorer import fold_model
+from focuscli.gallery.shards import Shard, Skipped, read_shard, write_shard
+from focuscli.gallery.source import Source
+from focuscli.gallery.team import Alone, Team
+from focuscli.recognizer import Recognizer
+
+SHARD = 4_096
+OWN_FILE = re.compile(
+    r"(?P<shard>\d{6,}-[0-9a-f]{12})\..+|basis\.safetensors|\.(\d{6,}-[0-9a-f]{12}|basis|gallery)\..*\.tmp"
+)
+"""Names that a gallery's files have, also half-written ones; other files in the folder are none of our business."""
+PREFETCH = 2
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Job:
+    """An index run that was checked and not begun.
+
+    Attributes:
+        manifest: as it is before the run. plan: what is to be done. damaged: shards that have to be encoded again, and why.
+    """
+
+    folder: Path
+    source: Source
+    manifest: Manifest
+    plan: Plan
+    damaged: tuple[str, ...]
+
+    @property
+    def bytes_needed(self) -> int:
+        """Of the tokens that will be written; what is stored besides is about a sixth of that."""
+        each = 2 * self.manifest.tokens * self.manifest.width
+        return each * (self.plan.to_encode + sum(len(item.rows) for item in self.plan.reduced))
+
+
+def prepare_index(
+    recognizer: Recognizer, source: Source, folder: Path, *, resume: bool = False, shard_size: int = SHARD
+) -> Job:
+    """Look at everything, write nothing.
+
+    Raises:
+        UsageError: the method cannot search. InputError: the folder exists and `resume` is not asked for; it is no gallery,
+        or one of another model, precision or source. RequirementError: too little space on the disk.
+    """
+    require_searchable(recognizer.config.model.method)
+    found: list[Stored] = []
+    damaged: list[str] = []
+    if resume and (folder / MANIFEST).exists():
+        manifest = read_manifest(folder)
+        check_binding(manifest, bind(recognizer), folder, precision=True)
+        found, damaged = find_stored(folder, manifest)
+        check_same_images(found, source.crops, manifest, source.name)
+        manifest = replace(manifest, source=source.record())
+    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        hint = "Go on with it, or bring it up to date: add --resume. Or give another place with -o."
+        raise InputError(f"{folder} exists already; nothing was changed.", hint)
+    else:
+        model = recognizer.model
+        width = model.clip.config.embed_dim
+        manifest = Manifest(bind(recognizer), len(model.token_names), width, source.record())
+    job = Job(folder, source, manifest, make_plan(found, source.crops, shard_size), tuple(damaged))
+    _check_space(job)
+    return job
+
+
+def run_index(
+    recognizer: Recognizer,
+    job: Job,
+    *,
+    batch: int = 32,
+    workers: int = 2,
+    team: Team | None = None,
+    progress: Progress | None = None,
+) -> Manifest:
+    """Do what `prepare_index` planned, and commit it; returns the new manifest.
+
+    In a team all processes have the same job, and each encodes and sketches its part of the shards; a batch never spans
+    two shards, so that a shard is the same whoever makes it.
+
+    Raises:
+        InputError: not one image can be read. RequirementError: no space.
+    """
+    team = team or Alone()
+    folder, plan = job.folder, job.plan
+    team.decide(lambda: _begin(job))
+    mine = team.my_part(plan.fresh)
+    total, done = sum(len(crops) for _, crops in mine), 0
+    for name, crops in mine:
+        tokens, read, skipped = encode_crops(
+            recognizer,
+            crops,
+            job.source,
+            batch=batch,
+            workers=workers,
+            progress=None if progress is None else _shifted(progress, done, total),
+        )
+        write_shard(folder, name, tokens, read, skipped)
+        done += len(crops)
+    team.wait()
+    shards = [read_shard(folder, name) for name in plan.names]
+    manifest = replace(
+        job.manifest,
+        shards=tuple((shard.name, shard.crops) for shard in shards),
+        skipped=sum(len(shard.skipped) for shard in shards),
+    )
+    if manifest.crops:
+        manifest = replace(manifest, basis=_sketch(recognizer, folder, manifest, team))
+    team.decide(lambda: _commit(folder, replace(manifest, complete=True)))
+    if not manifest.crops:
+        raise InputError(f"None of {manifest.skipped:,} images can be read.")
+    return replace(manifest, complete=True)
+
+
+def _begin(job: Job) -> None:
+    """Make the folder a gallery, and write reduced shards: their rows are there already."""
+    if not (job.folder / MANIFEST).exists():
+        write_manifest(job.folder, job.manifest)
+    for item in job.plan.reduced:
+        old = open_tokens(job.folder, job.manifest, item.stored.shard)
+        crops = [item.stored.crops[row] for row in item.rows]
+        write_shard(job.folder, item.name, old[[*item.rows]], crops, item.shard.skipped)
+
+
+def _sketch(recognizer: Recognizer, folder: Path, manifest: Manifest, team: Team) -> str | None:
+    """The basis and every shard's sketch, where the model can use them; returns the basis' file."""
+    folded = fold_model(recognizer.model)
+    if folded is None:
+        return None
+    texts = folded.fold(recognizer.encode_texts(recognizer.model.texts).float())
+    name = team.decide(lambda: _usable_basis(folder, manifest) or make_basis(folder, manifest, folded, texts))
+    basis = sketch.Basis.load(folder / name)
+    for shard, count in team.my_part(manifest.shards):
+        sketch_shard(folder, manifest, shard, count, basis, folded)
+    team.wait()
+    return name
+
+
+def _usable_basis(folder: Path, manifest: Manifest) -> str | None:
+    return manifest.basis if manifest.basis and (folder / manifest.basis).exists() else None
+
+
+def _commit(folder: Path, manifest: Manifest) -> None:
+    """From here on the gallery is the new one; what only an old one or a killed run needed is removed."""
+    write_manifest(folder, manifest)
+    names = {name for name, _ in manifest.shards}
+    for file in folder.iterdir():
+        own = OWN_FILE.fullmatch(file.name)
+        if own and own["shard"] not in names and file.name != manifest.basis:
+            file.unlink(missing_ok=True)
+
+
+def _check_space(job: Job) -> None:
+    there = next(parent for parent in (job.folder, *job.folder.absolute().parents) if parent.exists())
+    free, needed = shutil.disk_usage(there).free, job.bytes_needed * 6 // 5
+    if needed > free:
+        raise RequirementError(
+            f"The gallery needs {needed / 2**30:.1f} GiB more, and {there} has {free / 2**30:.1f} GiB free.",
+            "Choose another place with -o, or index fewer images.",
+        )
+
+
+def _shifted(progress: Progress, before: int, total: int) -> Progress:
+    return lambda done, _: progress(before + done, total)
+
+
+def unreadable(folder: Path, manifest: Manifest) -> list[Skipped]:
+    """The images of a gallery that could not be read."""
+    shards: list[Shard] = [read_shard(folder, name) for name, _ in manifest.shards] if manifest.skipped else []
+    return [item for shard in shards for item in shard.skipped]

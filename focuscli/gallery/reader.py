@@ -1,0 +1,90 @@
+"""A finished gallery, to be searched."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from focuscli.errors import InputError
+from focuscli.gallery.manifest import Manifest, read_manifest
+from focuscli.gallery.shards import open_array
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """A finished gallery, its files memory-mapped when they are asked for.
+
+    Positions of crops count through the shards in the manifest's order.
+    """
+
+    folder: Path
+    manifest: Manifest
+    starts: NDArray[np.int64] = field(repr=False)
+
+    @property
+    def crops(self) -> int:
+        return self.manifest.crops
+
+    @property
+    def shards(self) -> int:
+        return len(self.manifest.shards)
+
+    def tokens(self, shard: int) -> NDArray[np.float16]:
+        """Features [n, K, D] of a shard."""
+        return self._array(shard, "tokens", (self.manifest.tokens, self.manifest.width), np.float16)
+
+    def sketch(self, shard: int, size: int) -> NDArray[np.int8]:
+        """Codes [n, K, R] of a shard."""
+        return self._array(shard, "sketch", (self.manifest.tokens, size), np.int8)
+
+    def norms(self, shard: int, heads: int) -> NDArray[np.float16]:
+        """[n, K, H]; see `focuscli.gallery.sketch`."""
+        return self._array(shard, "norms", (self.manifest.tokens, heads), np.float16)
+
+    def floors(self, shard: int, heads: int) -> NDArray[np.float16]:
+        """[n, 3, K, H]; see `focuscli.gallery.sketch`."""
+        return self._array(shard, "floors", (3, self.manifest.tokens, heads), np.float16)
+
+    def locate(self, positions: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Shards and rows of positions."""
+        shards = np.searchsorted(self.starts, positions, side="right") - 1
+        return shards, positions - self.starts[shards]
+
+    def paths(self, positions: NDArray[np.int64]) -> list[Path]:
+        """Image files of positions."""
+        root = Path(self.manifest.source["root"])
+        found: dict[int, Path] = {}
+        shards, rows = self.locate(positions)
+        for shard in np.unique(shards).tolist():
+            chosen = np.flatnonzero(shards == shard)
+            file = self.folder / f"{self.manifest.shards[shard][0]}.crops.jsonl"
+            lines = file.read_bytes().split(b"\n")  # only those that are wanted are parsed: shards are long
+            found |= {int(index): root / json.loads(lines[rows[index]])[0] for index in chosen}
+        return [found[index] for index in range(len(positions))]
+
+    def _array(self, shard: int, kind: str, rest: tuple[int, ...], type_: type[np.generic]) -> NDArray[Any]:
+        name, count = self.manifest.shards[shard]
+        return open_array(self.folder / f"{name}.{kind}.npy", (count, *rest), type_)
+
+
+def open_gallery(folder: Path) -> Gallery:
+    """A finished gallery; every shard's file is there and has its size.
+
+    Raises:
+        InputError: no gallery, unfinished, damaged, or empty.
+    """
+    manifest = read_manifest(folder)
+    if not manifest.complete:
+        raise InputError(f"{folder} is not finished.", f"Finish it with: focus index SOURCE -o {folder} --resume")
+    if not manifest.crops:
+        raise InputError(f"{folder} holds no crop.", "Index a folder with readable images.")
+    starts = np.cumsum([0, *(count for _, count in manifest.shards)])[:-1].astype(np.int64)
+    gallery = Gallery(folder, manifest, starts)
+    for shard in range(gallery.shards):
+        gallery.tokens(shard)
+    return gallery

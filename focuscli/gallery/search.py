@@ -1,0 +1,181 @@
+"""The best crops of a gallery for queries: exactly, or in two stages.
+
+Every function takes the shards that it is to look at and gives what it found there; `ranking.merge` joins such parts, so
+that threads, processes and machines share a search without knowing of each other:
+
+    exact       merge over parts of `search_exact(part)`
+    two stages  chosen = merge over parts of `find_candidates(part)`, then merge over parts of `rerank(part, chosen)`
+
+Both give the same result however the shards are dealt out. Memory stays constant: each thread holds one block of crops.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from focuscli.errors import UsageError
+from focuscli.gallery import sketch
+from focuscli.gallery.folded import SLACK
+from focuscli.gallery.query import Query
+from focuscli.gallery.ranking import Best, Hits, merge, ordered
+from focuscli.gallery.scan import Block, Progress, Searcher, for_each_block, score_positions
+from focuscli.gallery.scorer import FoldedScorer, Scorer
+from focuscli.gallery.team import Alone, Team
+
+CANDIDATES_PER_HIT = 50
+LEAST_CANDIDATES = 1_000
+
+
+def search(
+    searcher: Searcher,
+    queries: Sequence[Query],
+    k: int,
+    *,
+    two_stage: bool = False,
+    team: Team | None = None,
+    progress: Progress | None = None,
+) -> list[Hits]:
+    """The best `k` crops (all, where there are fewer) of the whole gallery for each query; a team shares the shards.
+
+    Raises:
+        UsageError: two stages are asked for, and the gallery has no sketch or the model cannot use one.
+    """
+    team = team or Alone()
+    mine = team.my_part(searcher.all_shards)
+    if not two_stage:
+        return _joined(team, search_exact(searcher, queries, k, mine, progress=progress), k)
+    count = candidates_for(k)
+    chosen = _joined(team, find_candidates(searcher, queries, count, mine, progress=progress), count)
+    return _joined(team, rerank(searcher, queries, k, chosen, mine), k)
+
+
+def _joined(team: Team, found: list[Hits], k: int) -> list[Hits]:
+    """What all processes found, query by query."""
+    return [merge(parts, k) for parts in zip(*team.collect(found), strict=True)]
+
+
+def candidates_for(k: int) -> int:
+    """How many candidates the first stage hands to the second for `k` results."""
+    return max(LEAST_CANDIDATES, CANDIDATES_PER_HIT * k)
+
+
+def search_exact(
+    searcher: Searcher, queries: Sequence[Query], k: int, shards: Sequence[int], *, progress: Progress | None = None
+) -> list[Hits]:
+    """The best `k` crops of some shards for each query, by the model's own score."""
+    scorer = searcher.scorer
+    best = [Best(k, _tolerance(query, scorer)) for query in queries]
+    if isinstance(scorer, FoldedScorer):
+        basis = searcher.basis
+        unit = None if basis is None else float(basis.unit)
+        scan: Callable[[Block], None] = lambda block: _scan_folded(searcher, scorer, unit, queries, best, block)  # noqa: E731
+    else:
+        scan = lambda block: _scan_scores(searcher, queries, best, block)  # noqa: E731
+    for_each_block(searcher, shards, scan, progress)
+    return _settle(searcher, queries, k, [part.positions for part in best])
+
+
+def find_candidates(
+    searcher: Searcher, queries: Sequence[Query], count: int, shards: Sequence[int], *, progress: Progress | None = None
+) -> list[Hits]:
+    """The `count` crops of some shards whose estimated scores are best for each query, with their estimates.
+
+    Raises:
+        UsageError: the gallery has no sketch, or the scorer cannot use one.
+    """
+    basis, scorer = searcher.basis, searcher.scorer
+    if basis is None or not isinstance(scorer, FoldedScorer):
+        raise UsageError(
+            "Two stages need a sketch, which only galleries of models with attribute-guided extraction have.",
+            "Search it with --exact; without that module there is little to save.",
+        )
+    folded, texts = scorer.attention, scorer.query
+    sketched = sketch.sketch_texts(basis, texts)
+    best = [Best(count, 0.0) for _ in queries]
+
+    def scan(block: Block) -> None:
+        rows = slice(block.start, block.stop)
+        codes = torch.from_numpy(searcher.gallery.sketch(block.shard, basis.size)[rows]).to(searcher.device)
+        norms = torch.from_numpy(searcher.gallery.norms(block.shard, folded.heads)[rows]).to(searcher.device)
+        scores = sketch.estimate(codes, norms, sketched, texts, folded).T
+        for query, part in zip(queries, best, strict=True):
+            values = query.values(scores[:, [*query.columns]]).cpu().numpy()
+            part.add(block.positions, values)
+
+    for_each_block(searcher, shards, scan, progress)
+    return [part.hits(count) for part in best]
+
+
+def rerank(
+    searcher: Searcher, queries: Sequence[Query], k: int, candidates: Sequence[Hits], shards: Sequence[int]
+) -> list[Hits]:
+    """The best `k` of the candidates that lie in some shards, for each query, by the model's own score."""
+    allowed = np.zeros(searcher.gallery.shards, dtype=bool)
+    allowed[[*shards]] = True
+    survivors = []
+    for query, found in zip(queries, candidates, strict=True):
+        mine = np.sort(found.positions[allowed[searcher.gallery.locate(found.positions)[0]]])
+        best = Best(k, _tolerance(query, searcher.scorer))
+        score_positions(searcher, mine, searcher.scorer.scores, query, best)
+        survivors.append(best.positions)
+    return _settle(searcher, queries, k, survivors)
+
+
+def _scan_folded(
+    searcher: Searcher,
+    scorer: FoldedScorer,
+    unit: float | None,
+    queries: Sequence[Query],
+    best: Sequence[Best],
+    block: Block,
+) -> None:
+    """Offer the crops of a block that can be among the best."""
+    folded, texts = scorer.attention, scorer.query
+    rows = slice(block.start, block.stop)
+    tokens = searcher.tokens(block.shard, rows)
+    weights, numerator = folded.attend(folded.project(tokens, scorer.functions), texts)
+    low, high = torch.zeros_like(numerator), torch.full_like(numerator, torch.inf)
+    if unit is not None:
+        floors = torch.from_numpy(searcher.gallery.floors(block.shard, folded.heads)[rows]).to(searcher.device)
+        low = folded.least_norm(weights, floors, unit)
+        if any(query.unwanted for query in queries):
+            high = folded.most_norm(weights, floors, unit)
+    lower, upper = folded.score_bounds(numerator, low, high)
+    for query, part in zip(queries, best, strict=True):
+        columns = [*query.columns]
+        possible = (query.most(lower[columns].T, upper[columns].T) >= part.floor).nonzero()[:, 0]
+        if not len(possible):
+            continue
+        scores = [folded.finish(tokens, possible, weights[:, column], texts.unit[column]) for column in columns]
+        values = query.values(torch.stack(scores, dim=1)).cpu().numpy()
+        part.add(block.first + possible.cpu().numpy(), values)
+
+
+def _scan_scores(searcher: Searcher, queries: Sequence[Query], best: Sequence[Best], block: Block) -> None:
+    """Score a block by the model itself."""
+    tokens = searcher.tokens(block.shard, slice(block.start, block.stop))
+    scores = searcher.scorer.scores(tokens, range(len(searcher.scorer.texts)))
+    for query, part in zip(queries, best, strict=True):
+        part.add(block.positions, query.values(scores[:, [*query.columns]]).cpu().numpy())
+
+
+def _settle(searcher: Searcher, queries: Sequence[Query], k: int, survivors: Sequence[NDArray[np.int64]]) -> list[Hits]:
+    """Order what is left in double precision, so that the result does not depend on how the work was cut up."""
+    found = []
+    for query, positions in zip(queries, survivors, strict=True):
+        # Digits beyond single precision depend on what was computed together with what.
+        scores = _single(score_positions(searcher, positions, searcher.scorer.exact, query))
+        found.append(ordered(positions, _single(query.values(torch.from_numpy(scores)).numpy()), scores, k))
+    return found
+
+
+def _single(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return values.astype(np.float32).astype(np.float64)
+
+
+def _tolerance(query: Query, scorer: Scorer) -> float:
+    return 2 * SLACK * scorer.scale * len(query.columns)
