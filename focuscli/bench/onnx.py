@@ -37,28 +37,24 @@ def image_towers(tower: nn.Module, images: Tensor, threads: int) -> tuple[dict[s
 
 
 def _sessions(tower: nn.Module, images: Tensor, threads: int, folder: Path) -> dict[str, tuple[Run, str]]:
+    import onnx
     import onnxruntime
 
-    exported, quantised = folder / "tower.onnx", folder / "int8.onnx"
+    from focuscli.export.graph import quantised
+
+    exported = folder / "tower.onnx"
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), _quiet_logs():
         warnings.simplefilter("ignore")
-        from onnxruntime.quantization import QuantType, quantize_dynamic
-
         with torch.inference_mode(False):
             torch.onnx.export(tower, (images,), str(exported), dynamo=True, input_names=["images"])
-        quantize_dynamic(
-            str(exported),
-            str(quantised),
-            op_types_to_quantize=["MatMul", "Gemm"],
-            per_channel=True,
-            weight_type=QuantType.QInt8,
-        )
+        models = {"fp32": onnx.load(str(exported))}
+        models["int8"] = quantised(onnx.load(str(exported)), folder)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     pixels = images.numpy()
     found: dict[str, tuple[Run, str]] = {}
-    for precision, path in (("fp32", exported), ("int8", quantised)):
-        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    for precision, model in models.items():
+        session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
         found[NAMES[precision]] = (_runner(session, pixels), precision)
     return found
 
