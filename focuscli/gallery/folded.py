@@ -81,6 +81,8 @@ class FoldedAttention:
         self.value = self._value.mT.contiguous().to(dtype)  # [H, D, D / H]
         self.out = self._out.T.contiguous().to(dtype)
         self.bias = bias.to(dtype)
+        self._gram = (self.out @ self.out.T).unflatten(0, (avfe.heads, -1))  # W_o^T W_o by heads [H, D / H, D]
+        self._out_bias = (self.out @ self.bias).unflatten(0, (avfe.heads, -1))  # [H, D / H]
         self.bias_square = float(bias.square().sum())
         self.rows = ROWS if self.out.device.type == "cpu" else DEVICE_ROWS
 
@@ -130,10 +132,9 @@ class FoldedAttention:
         w_hk . w_gj [n, H, K, H, K]; and against the bias: b . w_hk [n, H, K]."""
         heads = self.heads
         values = torch.einsum("nkd,hds->nhks", tokens.to(self.value.dtype), self.value)
-        gram = (self.out @ self.out.T).unflatten(0, (heads, -1))  # W_o^T W_o by heads [H, D / H, D]
-        through = torch.einsum("nhks,hsd->nhkd", values, gram).unflatten(-1, (heads, -1))
+        through = torch.einsum("nhks,hsd->nhkd", values, self._gram).unflatten(-1, (heads, -1))
         products = torch.einsum("nhkgs,ngjs->nhkgj", through, values)
-        return products, torch.einsum("nhks,hs->nhk", values, (self.out @ self.bias).unflatten(0, (heads, -1)))
+        return products, torch.einsum("nhks,hs->nhk", values, self._out_bias)
 
     def least_norm(self, weights: Tensor, floors: Tensor, unit: float) -> Tensor:
         """A lower bound of |V| [Z, n]. Where each head looks at one token, only what heads say of each other is left open.
