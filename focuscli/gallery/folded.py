@@ -65,39 +65,46 @@ class FoldedAttention:
         scale: exp(logit_scale), what a cosine is multiplied by. dtype: of the computation.
     """
 
-    def __init__(self, avfe: AttributeCrossAttention, scale: float, *, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self,
+        avfe: AttributeCrossAttention,
+        scale: float,
+        *,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | None = None,
+    ) -> None:
         self.scale = scale
         self.heads = avfe.heads
         self._avfe = avfe
-        width = avfe.out.weight.shape[0]
-        share = width // avfe.heads
-        weights = {name: part.double() for name, part in avfe.state_dict().items()}
+        target = avfe.out.weight.device if device is None else device
+        weights = {name: part.detach().cpu().double() for name, part in avfe.state_dict().items()}
+        share = len(weights["out.bias"]) // avfe.heads
         self._query, self._query_bias = weights["query.weight"], weights["query.bias"]
         self._key = weights["key.weight"].unflatten(0, (avfe.heads, share)) * share**-0.5  # [H, D / H, D]
         self._value = weights["value.weight"].unflatten(0, (avfe.heads, share))
         self._out = weights["out.weight"]
-        bias = self._out @ weights["value.bias"] + weights["out.bias"]
-        self._bias_double = bias
-        self.value = self._value.mT.contiguous().to(dtype)  # [H, D, D / H]
-        self.out = self._out.T.contiguous().to(dtype)
-        self.bias = bias.to(dtype)
-        self.bias_square = float(bias.square().sum())
-        self.rows = ROWS if self.out.device.type == "cpu" else DEVICE_ROWS
+        self._bias = self._out @ weights["value.bias"] + weights["out.bias"]
+        self.value = self._value.mT.contiguous().to(target, dtype)  # [H, D, D / H]
+        self.out = self._out.T.contiguous().to(target, dtype)
+        self.bias = self._bias.to(target, dtype)
+        self._gram = (self.out @ self.out.T).unflatten(0, (avfe.heads, share))  # W_o^T W_o by heads [H, D / H, D]
+        self._out_bias = (self.out @ self.bias).unflatten(0, (avfe.heads, share))  # [H, D / H]
+        self.bias_square = float(self._bias.square().sum())
+        self.rows = ROWS if target.type == "cpu" else DEVICE_ROWS
 
     def double(self) -> FoldedAttention:
-        """The same in double precision."""
-        return FoldedAttention(self._avfe, self.scale, dtype=torch.float64)
+        """The same in double precision, on the CPU: not every device has it."""
+        return FoldedAttention(self._avfe, self.scale, dtype=torch.float64, device=torch.device("cpu"))
 
     def fold(self, text_features: Tensor) -> FoldedTexts:
-        """Fold text features T [Z, D]."""
-        dtype = self.out.dtype
-        text = text_features.double()
+        """Fold text features T [Z, D]; computed in double precision, whatever the result is in."""
+        text = text_features.detach().cpu().double()
         unit = F.normalize(text, dim=-1)
         query = (text @ self._query.T + self._query_bias).unflatten(-1, (self.heads, -1))  # [Z, H, D / H]
         through = (unit @ self._out).unflatten(-1, (self.heads, -1))  # W_o,h^T t
         keys = torch.einsum("zhs,hsd->zhd", query, self._key)
         values = torch.einsum("zhs,hsd->zhd", through, self._value)
-        return FoldedTexts(keys.to(dtype), values.to(dtype), (unit @ self._bias_double).to(dtype), unit.to(dtype))
+        return FoldedTexts(*(part.to(self.out) for part in (keys, values, unit @ self._bias, unit)))
 
     def project(self, tokens: Tensor, functions: Tensor) -> Tensor:
         """Raw tokens [n, K, D] (any type) against `functions` [F, D] -> [K, F, n].
@@ -130,10 +137,9 @@ class FoldedAttention:
         w_hk . w_gj [n, H, K, H, K]; and against the bias: b . w_hk [n, H, K]."""
         heads = self.heads
         values = torch.einsum("nkd,hds->nhks", tokens.to(self.value.dtype), self.value)
-        gram = (self.out @ self.out.T).unflatten(0, (heads, -1))  # W_o^T W_o by heads [H, D / H, D]
-        through = torch.einsum("nhks,hsd->nhkd", values, gram).unflatten(-1, (heads, -1))
+        through = torch.einsum("nhks,hsd->nhkd", values, self._gram).unflatten(-1, (heads, -1))
         products = torch.einsum("nhkgs,ngjs->nhkgj", through, values)
-        return products, torch.einsum("nhks,hs->nhk", values, (self.out @ self.bias).unflatten(0, (heads, -1)))
+        return products, torch.einsum("nhks,hs->nhk", values, self._out_bias)
 
     def least_norm(self, weights: Tensor, floors: Tensor, unit: float) -> Tensor:
         """A lower bound of |V| [Z, n]. Where each head looks at one token, only what heads say of each other is left open.

@@ -45,6 +45,7 @@ class Query:
         p = sigmoid(score - threshold): of one wanted text that is score - threshold. Without thresholds the sum of the
         wanted scores minus the sum of the unwanted. Either way it moves by at most as much as the scores do in sum.
         """
+        scores = scores.cpu() if scores.device.type == "mps" else scores  # which has no double precision
         signed = scores.double() * self._signs(scores)
         if not self.in_probability:
             return signed.sum(dim=1)
@@ -57,6 +58,8 @@ class Query:
 
     def most(self, lower: Tensor, upper: Tensor) -> Tensor:
         """The largest `values` that scores between lower and upper [n, T] can give."""
+        if upper.device.type == "mps":
+            lower, upper = lower.cpu(), upper.cpu()
         return self.values(torch.where(self._signs(upper) > 0, upper, lower))
 
     def _signs(self, like: Tensor) -> Tensor:

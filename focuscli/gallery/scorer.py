@@ -44,7 +44,7 @@ class FoldedScorer(Scorer):
         return self.attention.scores(tokens, self.query.only(columns))
 
     def exact(self, tokens: Tensor, columns: Sequence[int]) -> Tensor:
-        return self._fine.scores(tokens, self._fine_query.only(columns))
+        return self._fine.scores(tokens.cpu(), self._fine_query.only(columns))
 
 
 class ModelScorer(Scorer):

@@ -147,7 +147,7 @@ def _scan_folded(
     lower, upper = folded.score_bounds(numerator, low, high)
     for query, part in zip(queries, best, strict=True):
         columns = [*query.columns]
-        possible = (query.most(lower[columns].T, upper[columns].T) >= part.floor).nonzero()[:, 0]
+        possible = (query.most(lower[columns].T, upper[columns].T) >= part.floor).nonzero()[:, 0].to(tokens.device)
         if not len(possible):
             continue
         scores = [folded.finish(tokens, possible, weights[:, column], texts.unit[column]) for column in columns]
