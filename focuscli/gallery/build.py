@@ -57,15 +57,23 @@ def make_basis(
 def sketch_shard(
     folder: Path, manifest: Manifest, shard: str, count: int, basis: sketch.Basis, folded: FoldedAttention
 ) -> None:
-    """Write a shard's codes, norms and floors, unless they are there. Floors come last: they say that all are."""
+    """Write a shard's codes, norms and floors, unless they are there and whole."""
     files = [folder / f"{shard}.{kind}.npy" for kind in ("sketch", "norms", "floors")]
-    if files[-1].exists():
+    if all(_whole(file, count) for file in files):
         return
     rows = open_array(folder / f"{shard}.tokens.npy", (count, manifest.tokens, manifest.width), np.float16)
     device = folded.out.device
     values = sketch.encode(torch.from_numpy(rows).to(device), basis.to(device), folded)
     for file, value in zip(files, values, strict=True):
         save_array(file, value)
+
+
+def _whole(file: Path, count: int) -> bool:
+    """Whether an array is there, for so many crops, and not cut off."""
+    try:
+        return len(np.load(file, mmap_mode="r" if count else None, allow_pickle=False)) == count
+    except (OSError, ValueError, TypeError):
+        return False
 
 
 def sketch_files(shards: Sequence[str]) -> set[str]:

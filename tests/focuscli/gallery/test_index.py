@@ -168,6 +168,17 @@ def test_a_damaged_shard_is_encoded_again(recognizer, crops, tmp_path, kind):
     assert content(tmp_path / "g") == before
 
 
+@pytest.mark.parametrize("kind", ["sketch", "norms", "floors"])
+def test_a_damaged_sketch_is_made_again_without_encoding(recognizer, crops, tmp_path, monkeypatch, kind):
+    make(recognizer, crops, tmp_path / "g")
+    before = content(tmp_path / "g")
+    file = next((tmp_path / "g").glob(f"000001-*.{kind}.npy"))
+    os.truncate(file, file.stat().st_size - 8)
+    monkeypatch.setattr(index_module, "encode_crops", lambda *_args, **_options: pytest.fail("encoded"))
+    make(recognizer, crops, tmp_path / "g", resume=True)
+    assert content(tmp_path / "g") == before
+
+
 def test_files_of_others_in_the_folder_stay(recognizer, crops, tmp_path):
     make(recognizer, crops, tmp_path / "g")
     (tmp_path / "g" / "hits.png").write_bytes(b"mine")
