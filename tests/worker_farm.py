@@ -56,7 +56,8 @@ def run_job(job: dict) -> list[int]:
     kill = job.get("kill")
     while len(codes) < len(children):
         if kill and Path(kill["when"]).exists():
-            os.kill(children[kill["rank"]], kill["signal"])
+            if children[kill["rank"]] not in codes:
+                os.kill(children[kill["rank"]], kill["signal"])
             kill = None
         if time.monotonic() > deadline:
             for pid in children:

@@ -97,7 +97,9 @@ def together() -> Iterator[Group]:
         # torchrun now ends all workers with SIGTERM; the one that speaks needs a moment to do so.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_IGN)
-        raise typer.Exit(_report_once(failure, group)) from failure
+        code = _report_once(failure, group)
+        group.settle()
+        raise typer.Exit(code) from failure
     finally:
         signal.signal(signal.SIGTERM, before)
         group.leave()

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 TIMEOUT = timedelta(minutes=10)
 """How long a process waits for another one that lives but does not answer; one that has died is noticed at once."""
+SETTLE_SECONDS = 5.0
+"""How long the first process keeps the store for others that may be gone."""
 T = TypeVar("T")
 
 
@@ -188,6 +190,17 @@ class Group:
                     return int(self.store.get(key))
                 time.sleep(0.02)
         return None
+
+    def settle(self) -> None:
+        """The last word of every process of a job that failed. torchrun keeps the store; without it the first process does,
+        which therefore goes last, so that nobody finds nothing there and reports the failure once more."""
+        with contextlib.suppress(RuntimeError):
+            gone = self.store.add("settled", 1)
+            deadline = time.monotonic() + SETTLE_SECONDS
+            mine = self.rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
+            while mine and gone < self.size and time.monotonic() < deadline:
+                time.sleep(0.02)
+                gone = self.store.add("settled", 0)
 
     def leave(self) -> None:
         """Close the connections; the group is of no use then."""
