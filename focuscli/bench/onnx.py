@@ -1,13 +1,9 @@
-"""The image tower in ONNX Runtime, in fp32 and with int8 weights (dynamic quantisation)."""
+"""The image tower in ONNX Runtime, by the steps of `focus export`: in fp32 and with int8 weights."""
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
-import io
-import logging
 import tempfile
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -37,24 +33,20 @@ def image_towers(tower: nn.Module, images: Tensor, threads: int) -> tuple[dict[s
 
 
 def _sessions(tower: nn.Module, images: Tensor, threads: int, folder: Path) -> dict[str, tuple[Run, str]]:
-    import onnx
     import onnxruntime
 
-    from focuscli.export.graph import quantised
+    from focuscli.export.graph import to_onnx
+    from focuscli.export.passes import folded, quantised
 
-    exported = folder / "tower.onnx"
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), _quiet_logs():
-        warnings.simplefilter("ignore")
-        with torch.inference_mode(False):
-            torch.onnx.export(tower, (images,), str(exported), dynamo=True, input_names=["images"])
-        models = {"fp32": onnx.load(str(exported))}
-        models["int8"] = quantised(onnx.load(str(exported)), folder)
+    with torch.inference_mode(False):
+        model = folded(to_onnx(tower, {"images": images}, "features", {"images": {0: "batch"}}), folder)
+    models = {"fp32": model.SerializeToString(), "int8": quantised(model, folder).SerializeToString()}
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     pixels = images.numpy()
     found: dict[str, tuple[Run, str]] = {}
-    for precision, model in models.items():
-        session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    for precision, content in models.items():
+        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         found[NAMES[precision]] = (_runner(session, pixels), precision)
     return found
 
@@ -62,13 +54,3 @@ def _sessions(tower: nn.Module, images: Tensor, threads: int, folder: Path) -> d
 def _runner(session: Any, pixels: Any) -> Run:
     name = session.get_inputs()[0].name
     return lambda: torch.from_numpy(session.run(None, {name: pixels})[0])
-
-
-@contextlib.contextmanager
-def _quiet_logs() -> Any:
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(before)
