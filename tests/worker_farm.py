@@ -226,7 +226,7 @@ def broken(dataset: str, run: str, *options: str) -> None:
         def fail(*_arguments: object) -> None:
             raise InputError("only here")
 
-        module.normalise = fail
+        module.training_images = fail
     focus("train", "--dataset", dataset, *options, "--run-folder", run)
 
 
