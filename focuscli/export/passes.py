@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def folded(proto: onnx.ModelProto, folder: Path) -> onnx.ModelProto:
     """The same graph with everything computed that depends on constants alone: texts become AVFE's queries, what no output
-    needs is gone, and so are guards against NaN (`unguarded`).
+    needs is gone, and so are guards against NaN (`unguarded`) and factors of matrix products (`unscaled`).
 
     Standard operators only; done by onnxruntime, in files in `folder`.
     """
@@ -34,7 +34,7 @@ def folded(proto: onnx.ModelProto, folder: Path) -> onnx.ModelProto:
     kept = [opset for opset in result.opset_import if opset.domain in used]
     del result.opset_import[:]
     result.opset_import.extend(kept)
-    return unguarded(result)
+    return unscaled(unguarded(result))
 
 
 def quantised(proto: onnx.ModelProto, folder: Path) -> onnx.ModelProto:
@@ -74,6 +74,35 @@ def unguarded(proto: onnx.ModelProto) -> onnx.ModelProto:
     for node in proto.graph.node:
         for position, name in enumerate(node.input):
             node.input[position] = replaced.get(name, name)
+    return proto
+
+
+def unscaled(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """The same graph whose Gemm nodes have the factors alpha and beta in their constant weights, changed in place.
+
+    onnxruntime quantises no product with a factor of its own, and leaves it in fp32 without a word: the two largest ones of
+    every layer, whose factors are QuickGELU's (`clip_impl.layers.MLP`).
+    """
+    from onnx import numpy_helper
+
+    constants = {item.name: item for item in proto.graph.initializer}
+    for node in proto.graph.node:
+        if node.op_type != "Gemm":
+            continue
+        for name, position in (("alpha", 1), ("beta", 2)):
+            factor = next((item for item in node.attribute if item.name == name), None)
+            if factor is None or factor.f == 1 or len(node.input) <= position or node.input[position] not in constants:
+                continue
+            values = numpy_helper.to_array(constants[node.input[position]])
+            # A name of its own: another node may use the same constant without the factor.
+            scaled = f"{node.output[0]}.{name}"
+            proto.graph.initializer.append(numpy_helper.from_array((values * factor.f).astype(values.dtype), scaled))
+            node.input[position] = scaled
+            node.attribute.remove(factor)
+    used = {name for node in proto.graph.node for name in node.input} | {item.name for item in proto.graph.output}
+    kept = [item for item in proto.graph.initializer if item.name in used]
+    del proto.graph.initializer[:]
+    proto.graph.initializer.extend(kept)
     return proto
 
 
