@@ -28,6 +28,8 @@ BEFOREHAND = (
     "focuscli.cli.commands",
     "focuscli.engine.evaluate",
     "focuscli.engine.replicas",
+    "focuscli.gallery.found",
+    "focuscli.gallery.index",
     "focuscli.engine.run",
     "focuscli.methods.vtb",
     "focuscli.methods.poar",
@@ -230,8 +232,27 @@ def broken(dataset: str, run: str, *options: str) -> None:
     focus("train", "--dataset", dataset, *options, "--run-folder", run)
 
 
+def shot(rank: int, shards: int, *arguments: str) -> None:
+    """A command line of which process `rank` is killed when it has written so many shards of a gallery."""
+    from focuscli.gallery import index as module
+
+    if os.environ["RANK"] == str(rank):
+        write, written = module.write_shard, []
+
+        def write_and_die(*given: object) -> object:
+            result = write(*given)
+            written.append(given)
+            if len(written) == shards:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return result
+
+        module.write_shard = write_and_die
+    focus(*arguments)
+
+
 JOBS = {
-    function.__name__: function for function in (focus, train, gather, agree, scores, same_rank, other_data, broken)
+    function.__name__: function
+    for function in (focus, train, gather, agree, scores, same_rank, other_data, broken, shot)
 }
 
 if __name__ == "__main__":

@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from focuscli.cli import render, views
+from focuscli.cli import processes, render, views
 from focuscli.cli.app import app
 from focuscli.cli.models import find_model
 from focuscli.cli.options import CheckpointOpt, DeviceOpt, DryRunOpt, PrecisionOpt
+from focuscli.engine.distributed import Group, WorkerLost
 from focuscli.errors import Interrupted
 
 if TYPE_CHECKING:
     from focuscli.gallery.index import Job
     from focuscli.gallery.manifest import Manifest
+    from focuscli.gallery.source import Source
 
 
 @app.command("index")
@@ -42,40 +44,54 @@ def index_command(
     precision: PrecisionOpt = None,
 ) -> None:
     """Store the features of many crops, for focus search."""
+    with processes.together() as group:
+        # Standard input is one for all processes, and what is there is looked at before any of them writes.
+        found = group.decide(lambda: _source(source, split))
+        recognizer = find_model(checkpoint).open(device=device, precision=precision, group=group)
+
+        from focuscli.gallery.index import prepare_index, run_index, unreadable
+
+        job = group.decide(lambda: prepare_index(recognizer, found, output, resume=resume, shard_size=shard))
+        _announce(job, group)
+        if dry_run:
+            render.note(f"  dry run: nothing was written to {output}")
+            render.result(_data(job, None), lines=[])
+            return
+        try:
+            whose = "" if group.size == 1 else "this process's "
+            with render.progress(f"encoding {whose}crops") as progress:
+                manifest = run_index(recognizer, job, batch=batch, workers=workers, team=group, progress=progress)
+        except (KeyboardInterrupt, WorkerLost) as stop:
+            kept = f"the shards that were finished are in {output}"
+            start = "focus" if group.size == 1 else "torchrun ... -m focuscli"
+            way_on = f"Go on with: {start} index {source} -o {output} --resume"
+            if isinstance(stop, WorkerLost):
+                raise WorkerLost(f"{stop.problem} {kept.capitalize()}.", way_on) from stop
+            raise Interrupted(f"Interrupted; {kept}.", way_on) from stop
+        skipped = unreadable(output, manifest)
+        views.skipped([(item.crop.path, item.reason) for item in skipped], total=manifest.crops + len(skipped))
+        size = sum(file.stat().st_size for file in output.iterdir())
+        render.result(
+            {**_data(job, manifest), "bytes": size},
+            lines=[f"{output}: {manifest.crops:,} crops in {len(manifest.shards)} shards, {size / 2**20:,.1f} MiB"],
+        )
+
+
+def _source(source: str, split: str | None) -> Source:
+    """What there is to index.
+
+    Raises:
+        InputError: nothing.
+    """
     from focuscli.gallery.source import find_source, none_there
 
     found = find_source(source, split=split, stdin=sys.stdin)
     if missing := none_there(found):
         raise missing
-    model = find_model(checkpoint)
-
-    from focuscli.gallery.index import prepare_index, run_index, unreadable
-
-    recognizer = model.open(device=device, precision=precision)
-    job = prepare_index(recognizer, found, output, resume=resume, shard_size=shard)
-    _announce(job)
-    if dry_run:
-        render.note(f"  dry run: nothing was written to {output}")
-        render.result(_data(job, None), lines=[])
-        return
-    try:
-        with render.progress("encoding crops") as progress:
-            manifest = run_index(recognizer, job, batch=batch, workers=workers, progress=progress)
-    except KeyboardInterrupt as stop:
-        raise Interrupted(
-            f"Interrupted; the shards that were finished are in {output}.",
-            f"Go on with: focus index {source} -o {output} --resume",
-        ) from stop
-    skipped = unreadable(output, manifest)
-    views.skipped([(item.crop.path, item.reason) for item in skipped], total=manifest.crops + len(skipped))
-    size = sum(file.stat().st_size for file in output.iterdir())
-    render.result(
-        {**_data(job, manifest), "bytes": size},
-        lines=[f"{output}: {manifest.crops:,} crops in {len(manifest.shards)} shards, {size / 2**20:,.1f} MiB"],
-    )
+    return found
 
 
-def _announce(job: Job) -> None:
+def _announce(job: Job, group: Group) -> None:
     """What there is to do."""
     plan = job.plan
     for problem in job.damaged:
@@ -85,6 +101,8 @@ def _announce(job: Job) -> None:
         line += f" · {plan.stored:,} stored"
     if plan.changed or plan.gone:
         line += f" · {plan.changed:,} changed, {plan.gone:,} gone since"
+    if group.size > 1:
+        line += f" in {group.size} processes"
     render.note(f"{line} · {job.bytes_needed / 2**20:,.1f} MiB of features")
 
 

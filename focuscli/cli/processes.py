@@ -20,7 +20,7 @@ from focuscli.torchrun import ALONE, Worker, read_worker
 if TYPE_CHECKING:
     from focuscli.engine.distributed import Group
 
-SHARED = ("train", "eval", "predict")
+SHARED = ("train", "eval", "predict", "index", "search")
 """Commands that several processes share; the others run in one."""
 GRACE_SECONDS = 3.0
 """How long a worker that fails leaves the word to the first one; torchrun ends it sooner where that one has ended."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from focuscli.cli import render, views
+from focuscli.cli import processes, render, views
 from focuscli.cli.app import app
 from focuscli.cli.models import ModelPlace, find_model
 from focuscli.cli.options import DeviceOpt, ForceOpt, PrecisionOpt, RegionOpt
@@ -71,37 +71,45 @@ def search_command(
     from focuscli.gallery.found import draw, look
     from focuscli.gallery.reader import open_gallery
 
-    opened = open_gallery(gallery)
-    model = _model_of(opened.manifest.model) if checkpoint is None else find_model(checkpoint)
-    recognizer = model.open(device=device, precision=precision)
-    with render.progress("searching") as progress:
-        found = look(
-            recognizer,
-            opened,
-            [[words] for words in texts] if each else [texts],
-            unwanted,
-            k,
-            region=region,
-            two_stage=two_stage,
-            check_recall=check_recall,
-            threads=threads,
-            progress=progress,
-        )
-    views.assumptions(recognizer, found.decisions)
-    if opened.crops < k:
-        render.warn(f"{gallery} holds {opened.crops:,} crops, fewer than the {k:,} asked for; all of them are ranked.")
-    _write(chosen, found, output)
-    if sheet is not None:
-        from focuscli.files import atomic_path
+    with processes.together() as group:
+        opened = open_gallery(gallery)
+        model = _model_of(opened.manifest.model) if checkpoint is None else find_model(checkpoint)
+        recognizer = model.open(device=device, precision=precision, group=group)
+        with render.progress("searching") as progress:
+            found = look(
+                recognizer,
+                opened,
+                [[words] for words in texts] if each else [texts],
+                unwanted,
+                k,
+                region=region,
+                two_stage=two_stage,
+                check_recall=check_recall,
+                threads=threads,
+                team=group,
+                progress=progress,
+            )
+        views.assumptions(recognizer, found.decisions)
+        if opened.crops < k:
+            render.warn(
+                f"{gallery} holds {opened.crops:,} crops, fewer than the {k:,} asked for; all of them are ranked."
+            )
+        if not group.is_first:
+            return
+        _write(chosen, found, output)
+        if sheet is not None:
+            from focuscli.files import atomic_path
 
-        picture = draw(found, recognizer)
-        with atomic_path(sheet) as temporary:
-            picture.save(temporary, format="PNG")
-        render.note(f"wrote {sheet}")
-    note = f"  {found.seconds:.2f} s over {opened.crops:,} crops, {'two stages' if found.two_stage else 'exact'}"
-    if found.recall is not None:
-        note += f"; two stages find {100 * found.recall:.1f}% of the exact {min(k, opened.crops)}"
-    render.note(note)
+            picture = draw(found, recognizer)
+            with atomic_path(sheet) as temporary:
+                picture.save(temporary, format="PNG")
+            render.note(f"wrote {sheet}")
+        note = f"  {found.seconds:.2f} s over {opened.crops:,} crops, {'two stages' if found.two_stage else 'exact'}"
+        if group.size > 1:
+            note += f", {group.size} processes"
+        if found.recall is not None:
+            note += f"; two stages find {100 * found.recall:.1f}% of the exact {min(k, opened.crops)}"
+        render.note(note)
 
 
 def _model_of(binding: Binding) -> ModelPlace:

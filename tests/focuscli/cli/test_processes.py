@@ -82,6 +82,54 @@ def test_predict_stops_at_the_same_unreadable_image(workers, trained_run, pictur
     assert shared[1:] == 2 * [(3, "", "")]
 
 
+def gallery_files(folder) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+def test_index_and_search_give_what_one_process_gives(workers, trained_run, pictures, tmp_path):
+    """Twenty crops in shards of six: some processes have two, and of five one has none."""
+    galleries = [tmp_path / "one", tmp_path / "three"]
+    for count, gallery in zip((1, 3), galleries, strict=True):
+        line = ["index", pictures, "-o", gallery, "-c", trained_run, "--shard", 6, "--batch", 4]
+        outcomes = workers(count, "focus", *map(str, line))
+        assert [code for code, _, _ in outcomes] == count * [0], outcomes
+        assert f"{gallery}: 20 crops in 4 shards" in outcomes[0][1]
+        assert {outcome[1:] for outcome in outcomes[1:]} <= {("", "")}
+    assert gallery_files(galleries[0]) == gallery_files(galleries[1])
+    for options in (["--check-recall"], ["--two-stage", "--each", "--not", "scarf"]):
+        line = ["search", galleries[0], "red hat", "bright trousers", "-k", 7, "--format", "jsonl", *options]
+        alone, shared = (workers(count, "focus", *map(str, line)) for count in (1, 5))
+        assert alone[0][0] == 0, alone
+        assert len(alone[0][1].splitlines()) >= 7
+        assert [outcome[:2] for outcome in shared] == [alone[0][:2], *4 * [(0, "")]], shared
+
+
+def test_only_one_process_writes_what_search_finds(workers, trained_run, pictures, tmp_path):
+    gallery, hits, sheet = tmp_path / "gallery", tmp_path / "hits.csv", tmp_path / "sheet.png"
+    indexed = workers(1, "focus", "index", str(pictures), "-o", gallery, "-c", trained_run)
+    assert indexed[0][0] == 0, indexed
+    line = ["search", gallery, "red hat", "-k", "3", "--format", "csv", "-o", hits, "--sheet", sheet]
+    outcomes = workers(2, "focus", *line)
+    assert [code for code, _, _ in outcomes] == [0, 0], outcomes
+    assert len(hits.read_text().splitlines()) == 4
+    assert sheet.stat().st_size > 0
+
+
+def test_a_worker_killed_while_indexing_loses_only_its_shard(workers, trained_run, pictures, tmp_path):
+    expected, gallery = tmp_path / "expected", tmp_path / "gallery"
+    line = ["index", str(pictures), "-c", str(trained_run), "--shard", "3", "--batch", "3"]
+    assert workers(1, "focus", *line, "-o", expected)[0][0] == 0
+    outcomes = workers(2, "shot", 1, 2, *line, "-o", str(gallery))
+    assert [outcome[0] for outcome in outcomes] == [4, -9], outcomes
+    for word in ("The other worker has gone", f"are in {gallery}", "torchrun ... -m focuscli index", "--resume"):
+        assert word in outcomes[0][2]
+    assert outcomes[0][2].count("error:") == 1
+    resumed = workers(3, "focus", *line, "-o", gallery, "--resume")
+    assert [code for code, _, _ in resumed] == [0, 0, 0], resumed
+    assert "stored" in resumed[0][2]
+    assert gallery_files(gallery) == gallery_files(expected)
+
+
 def test_the_first_worker_alone_speaks_and_writes(workers, coloured_dataset, micro, tmp_path):
     run = tmp_path / "run"
     line = ["train", "--dataset", coloured_dataset, *micro, "--epochs", "1", "--run-folder", run]
@@ -101,7 +149,7 @@ def test_the_first_worker_alone_speaks_and_writes(workers, coloured_dataset, mic
         (["train", "--device", "cuda:0"], 2, ["one device for 2 processes"]),
         (["train", "--epochs", "many"], 2, ["--epochs"]),
         (["eval", "--threshold", "none"], 2, ["Unknown threshold source"]),
-        (["doctor"], 2, ["focus doctor runs in one process", "train, eval, predict"]),
+        (["doctor"], 2, ["focus doctor runs in one process", "train, eval, predict, index, search"]),
     ],
 )
 def test_what_is_wrong_is_said_once(workers, coloured_dataset, micro, tmp_path, arguments, code, words):
