@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,20 +11,22 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from focuscli.bench.results import Measurement, Ratio, Spread, single
+from focuscli.bench.onnx import absent_packages
+from focuscli.bench.results import Measurement, Missing, Outcome, Ratio, Spread, single
 from focuscli.bench.settings import Settings
 from focuscli.data.folder import DatasetFolder, read_folder
 from focuscli.engine.setup import prepare_training_data
-from focuscli.errors import UsageError
+from focuscli.errors import CheckFailed, UsageError
 from focuscli.metrics import pedestrian_metrics
 from focuscli.paths import resolve_dataset
 from focuscli.recognizer import Recognizer
 
 WORK = "encode"
 VARIANTS = ("fp32", "bf16 autocast", "bf16 weights")
+INT8 = "ONNX int8"
 
 
-def measure_checkpoint(settings: Settings) -> list[Measurement]:
+def measure_checkpoint(settings: Settings) -> Outcome:
     """The same for the checkpoint and dataset that the settings name; by default the dataset of its training.
 
     Raises:
@@ -36,8 +39,8 @@ def measure_checkpoint(settings: Settings) -> list[Measurement]:
 
 def measure_accuracy(
     recognizer: Recognizer, folder: DatasetFolder, settings: Settings, *, split: str = "test"
-) -> list[Measurement]:
-    """mA of a split in fp32 and in bf16, at the checkpoint's own thresholds.
+) -> Outcome:
+    """mA of a split in fp32, in bf16 and as an exported int8 model, at the checkpoint's own thresholds.
 
     Only what bf16 does to the numbers matters here: a CPU that imitates it gives the same as one that has it.
 
@@ -57,12 +60,22 @@ def measure_accuracy(
     thresholds = np.array([recognizer.threshold(text)[0] for text in recognizer.attributes])
     paths = data.paths(indices)
     scores = {name: _scores(recognizer, name, paths) for name in VARIANTS}
+    missing = []
+    reason = _why_no_export(recognizer)
+    if not reason:
+        try:
+            scores[INT8] = _exported_scores(recognizer, paths)
+        except CheckFailed as failure:
+            reason = failure.problem
+    if reason:
+        missing.append(Missing(work=WORK, name=f"mA, {INT8}", reason=reason))
     figures = {
         name: 100 * pedestrian_metrics(targets > 0.5, values > thresholds, known)["mA"]
         for name, values in scores.items()
     }
     note = f"{folder.schema.name} {split}, {len(indices):,} crops, {recognizer.weights}, trained on {recognizer.trained_on}"
-    return [_measurement(name, figures, scores, note) for name in VARIANTS]
+    measured = tuple(_measurement(name, figures, scores, note) for name in scores)
+    return Outcome(measurements=measured, missing=tuple(missing))
 
 
 def _measurement(
@@ -87,3 +100,29 @@ def _scores(recognizer: Recognizer, variant: str, paths: Sequence[Path]) -> NDAr
     if variant == "bf16 weights":
         changed.model = copy.deepcopy(recognizer.model).to(torch.bfloat16)
     return changed.score_files(paths, [*changed.attributes])
+
+
+def _why_no_export(recognizer: Recognizer) -> str:
+    """Why the model cannot be exported here; empty where it can."""
+    if recognizer.device.type != "cpu":
+        return "models are exported on the CPU: add --device cpu"
+    absent = absent_packages()
+    return f"not installed: pip install {' '.join(absent)}" if absent else ""
+
+
+def _exported_scores(recognizer: Recognizer, paths: Sequence[Path]) -> NDArray[np.float32]:
+    """Scores [N, Z] of the int8 model that `focus export --int8` makes.
+
+    Raises:
+        CheckFailed: its scores on drawn crops are not the checkpoint's.
+    """
+    from focuscli.export.build import export_onnx
+    from focuscli.export.runtime import OnnxScorer
+    from focuscli.predict import Prediction, predict
+
+    with tempfile.TemporaryDirectory(prefix="focus-bench-") as folder:
+        file = Path(folder) / "model.onnx"
+        export_onnx(recognizer, file, fingerprint="", int8=True)
+        scorer = OnnxScorer.from_file(file)
+        found = predict(scorer, paths, [*recognizer.attributes], strict=True)
+        return np.array([item.scores for item in found if isinstance(item, Prediction)], dtype=np.float32)

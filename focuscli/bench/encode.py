@@ -86,7 +86,9 @@ def measure(settings: Settings, progress: Progress | None = None) -> Outcome:
     )
     measured = with_fastest_rival(measured, own_size)
     if settings.checkpoint is not None:
-        measured += measure_checkpoint(settings)
+        accuracy = measure_checkpoint(settings)
+        measured += accuracy.measurements
+        missing += accuracy.missing
     return Outcome(measurements=tuple(measured), missing=tuple(missing))
 
 

@@ -21,7 +21,7 @@ NEEDED = ("onnx", "onnxscript", "onnxruntime")
 
 def image_towers(tower: nn.Module, images: Tensor, threads: int) -> tuple[dict[str, tuple[Run, str]], list[Missing]]:
     """name -> (one call on the images, precision), and what cannot be had with the reason."""
-    absent = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    absent = absent_packages()
     reason = f"not installed: pip install {' '.join(absent)}" if absent else ""
     if not reason:
         try:
@@ -30,6 +30,11 @@ def image_towers(tower: nn.Module, images: Tensor, threads: int) -> tuple[dict[s
         except Exception as error:  # a foreign package's trouble is a line in the results
             reason = one_line(error)
     return {}, [Missing(work="encode", name=name, reason=reason) for name in NAMES.values()]
+
+
+def absent_packages() -> list[str]:
+    """What an export needs and is not installed."""
+    return [name for name in NEEDED if importlib.util.find_spec(name) is None]
 
 
 def _sessions(tower: nn.Module, images: Tensor, threads: int, folder: Path) -> dict[str, tuple[Run, str]]:

@@ -18,14 +18,18 @@ from focuscli.bench.settings import Settings
 from focuscli.bench.timing import Candidate, Clock, Progress, interleave
 from focuscli.errors import RequirementError
 
-BARE, HELP, PREDICT, PREDICT_ONNX = (
+BARE, TORCH, RUNTIME, HELP, PREDICT, PREDICT_ONNX = (
     "python, nothing imported",
+    "python, import torch",
+    "python, import onnxruntime",
     "focus --help",
     "focus predict, one image, tiny",
     "focus predict --backend onnx, one image, tiny",
 )
 HEAVY = ("timm", "matplotlib", "scipy")
 FORBIDDEN = {HELP: (*HEAVY, "torch", "numpy", "PIL"), PREDICT: HEAVY, PREDICT_ONNX: (*HEAVY, "torch")}
+FLOOR = {PREDICT: [TORCH], PREDICT_ONNX: [RUNTIME]}
+"""What a command cannot be faster than."""
 _LISTING = """\
 import json, sys
 from focuscli.cli.app import main
@@ -55,7 +59,9 @@ def measure(settings: Settings, progress: Progress | None = None) -> Outcome:
             _focus(["export", "--checkpoint", str(run), "--format", "onnx", "-o", str(model)], environment)
             commands[PREDICT_ONNX] = ["predict", image, "--backend", "onnx", "--checkpoint", str(model)]
         imports = [_imports(label, arguments, environment) for label, arguments in commands.items()]
-        lines = {BARE: [sys.executable, "-c", "pass"]}
+        lines = {BARE: [sys.executable, "-c", "pass"], TORCH: [sys.executable, "-c", "import torch"]}
+        if PREDICT_ONNX in commands:
+            lines[RUNTIME] = [sys.executable, "-c", "import onnxruntime"]
         lines |= {label: [sys.executable, "-m", "focuscli", *arguments] for label, arguments in commands.items()}
         seconds = interleave(
             [Candidate(label, lambda line=line: call(line, environment)) for label, line in lines.items()],  # type: ignore[misc]
@@ -64,7 +70,7 @@ def measure(settings: Settings, progress: Progress | None = None) -> Outcome:
             clock=Clock("cpu", children_seconds),
             progress=progress,
         )
-    measured = timed("startup", seconds, unit="s", scale=1.0, clock="cpu")
+    measured = timed("startup", seconds, unit="s", scale=1.0, clock="cpu", compare=FLOOR)
     return Outcome(measurements=(*measured, *imports), missing=tuple(missing))
 
 

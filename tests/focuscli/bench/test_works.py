@@ -207,6 +207,7 @@ def test_start_up_times_each_command_and_counts_heavy_imports(monkeypatch):
     outcome = startup.measure(QUICK)
     found = by_name(outcome)
     assert {*found} >= {startup.BARE, startup.HELP, startup.PREDICT, startup.PREDICT_ONNX}
+    assert found[startup.PREDICT].ratio_to(startup.TORCH) is not None
     heavy = found["heavy imports of focus --help"]
     assert (heavy.spread.median, heavy.note, heavy.check.passed) == (1, "imported: scipy", False)
     assert any("train" in command for command in commands)
