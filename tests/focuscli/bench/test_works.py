@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from types import SimpleNamespace
 
 import pytest
@@ -202,7 +203,9 @@ def test_start_up_times_each_command_and_counts_heavy_imports(monkeypatch):
         assert environment["OMP_NUM_THREADS"] == "1"
         return SimpleNamespace(stderr='a note\n["os", "scipy", "typer"]')
 
+    ticks = itertools.count()
     monkeypatch.setattr(startup, "call", call)
+    monkeypatch.setattr(startup, "children_seconds", lambda: float(next(ticks)))
     monkeypatch.setattr(startup.importlib.util, "find_spec", lambda _: True)
     outcome = startup.measure(QUICK)
     found = by_name(outcome)
