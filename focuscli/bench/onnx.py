@@ -38,10 +38,10 @@ def absent_packages() -> list[str]:
 
 
 def _sessions(tower: nn.Module, images: Tensor, threads: int, folder: Path) -> dict[str, tuple[Run, str]]:
-    import onnxruntime
-
     from focuscli.export.graph import to_onnx
-    from focuscli.export.passes import folded, quantised
+    from focuscli.export.passes import folded, quantised  # before onnxruntime: see focuscli.export
+
+    import onnxruntime  # isort: skip
 
     with torch.inference_mode(False):
         model = folded(to_onnx(tower, {"images": images}, "features", {"images": {0: "batch"}}), folder)

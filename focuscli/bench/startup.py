@@ -131,5 +131,6 @@ def _environment(settings: Settings, folder: Path) -> dict[str, str]:
         "FOCUS_HOME": str(folder / "home"),
         "FOCUS_RUNS": str(folder / "runs"),
         "FOCUS_OFFLINE": "1",
+        "ORT_DISABLE_TELEMETRY": "1",
         "OMP_NUM_THREADS": str(settings.threads),
     }

@@ -1,1 +1,7 @@
 """Models that run without torch: `focus export` makes them, `focus predict --backend onnx` uses them."""
+
+import os
+
+# From 1.29 on, onnxruntime's official builds report models and devices to their vendor, with an identifier that they leave in
+# the user's cache folder, unless this is set before onnxruntime is loaded. Who wants that sets it to 0.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -106,6 +107,18 @@ def test_predicting_with_it_imports_nothing_heavy(exported, crops, arguments):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "red hat" in done.stdout
+
+
+def test_the_runtime_reports_to_nobody(exported_run, crops, tmp_path):
+    """onnxruntime leaves an identifier in the cache folder where it reports to its vendor (not in what it takes for CI)."""
+    environment = {
+        name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY" and "CI" not in name
+    }
+    environment |= {"XDG_CACHE_HOME": str(tmp_path / "cache"), "HOME": str(tmp_path / "home")}
+    line = ["predict", str(crops / "000.png"), "-c", str(exported_run / "export" / "model.onnx")]
+    done = subprocess.run([sys.executable, "-m", "focuscli", *line], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert not [file for file in tmp_path.rglob("*") if "onnxruntime" in str(file)]
 
 
 def test_predicting_with_a_checkpoint_imports_torch_and_nothing_else_that_is_heavy(exported_run, crops):
