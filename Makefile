@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 METADATA := setup.cfg pyproject.toml
+JOBS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test check golden clean
@@ -11,7 +12,7 @@ METADATA := setup.cfg pyproject.toml
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
-	@echo "  PYTHON=python3.12 chooses the interpreter of .venv (3.11 or newer)."
+	@echo "  PYTHON=python3.12 chooses the interpreter of .venv (3.11 or newer); JOBS=4 tests in four processes."
 
 install: $(VENV)/.installed ## Install FOCUS into .venv
 
@@ -19,7 +20,7 @@ demo: $(VENV)/.installed ## Draw people, train a tiny model, evaluate, predict a
 	$(BIN)/focus demo
 
 test: $(VENV)/.installed-test ## Run the tests; set FOCUS_SHARED_DATA for those on real data
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 check: $(VENV)/.installed-dev ## Lint, formatting and types, nothing is changed
 	$(BIN)/ruff check .

@@ -17,6 +17,9 @@ from hypothesis import HealthCheck, settings
 # How long an example takes says how busy the machine is, not whether the code is right.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Several processes with as many threads as there are cores are slower than one process.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 # For tests that load onnxruntime by themselves; the product's own setting has a test.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
