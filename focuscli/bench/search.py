@@ -37,7 +37,7 @@ def measure(settings: Settings, progress: Progress | None = None) -> Outcome:
                 f"A gallery of {crops:,} crops takes {needed / 2**30:.1f} GiB; {folder} has {free / 2**30:.1f}.",
                 "Set TMPDIR to a larger disk, or give fewer crops by --batch.",
             )
-        gallery = synthetic.make_synthetic_gallery(Path(folder) / "gallery", crops)
+        gallery = synthetic.make_synthetic_gallery(Path(folder) / "gallery", crops, threads=settings.threads)
         times = synthetic.time_search(
             gallery, rounds=settings.rounds_or(5), threads=settings.threads, device=settings.device
         )

@@ -11,6 +11,7 @@ import torch
 from focuscli.gallery import sketch
 from focuscli.gallery.folded import FoldedAttention, FoldedTexts
 from focuscli.gallery.manifest import Manifest
+from focuscli.gallery.scan import one_core_each, without_gradients
 from focuscli.gallery.shards import open_array, save_array
 
 SAMPLE = 8_192
@@ -24,18 +25,27 @@ def sketch_gallery(
     texts: FoldedTexts,
     *,
     size: int | None = None,
+    threads: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> str:
     """Make the basis, where the manifest names none, and the sketch of every shard that has none; returns the basis' name.
+
+    Args:
+        threads: each takes one core and one shard at a time.
 
     Raises:
         InputError: a shard is damaged. RequirementError: no space.
     """
     name = manifest.basis or make_basis(folder, manifest, folded, texts, size=size)
-    for number, (shard, count) in enumerate(manifest.shards):
-        sketch_shard(folder, manifest, shard, count, sketch.Basis.load(folder / name), folded)
-        if progress is not None:
-            progress(number + 1, len(manifest.shards))
+    basis = sketch.Basis.load(folder / name)
+
+    def sketch_one(item: tuple[str, int]) -> None:
+        sketch_shard(folder, manifest, *item, basis, folded)
+
+    with one_core_each(threads) as pool:
+        for done, _ in enumerate(pool.map(without_gradients(sketch_one), manifest.shards), start=1):
+            if progress is not None:
+                progress(done, len(manifest.shards))
     return name
 
 

@@ -103,21 +103,21 @@ def for_each_block(
     """Call `scan` with every block of the shards, in threads."""
     blocks = blocks_of(searcher, shards)
     total, done = sum(block.stop - block.start for block in blocks), 0
-    with _pool(searcher.threads) as pool:
-        for block, _ in zip(blocks, pool.map(_without_gradients(scan), blocks), strict=True):
+    with one_core_each(searcher.threads) as pool:
+        for block, _ in zip(blocks, pool.map(without_gradients(scan), blocks), strict=True):
             done += block.stop - block.start
             if progress is not None:
                 progress(done, total)
 
 
-def _without_gradients(function: Callable[[A], R]) -> Callable[[A], R]:
+def without_gradients(function: Callable[[A], R]) -> Callable[[A], R]:
     """Gradients are switched off per thread."""
     quiet: Callable[[A], R] = torch.inference_mode()(function)
     return quiet
 
 
 @contextlib.contextmanager
-def _pool(threads: int) -> Iterator[ThreadPoolExecutor]:
+def one_core_each(threads: int) -> Iterator[ThreadPoolExecutor]:
     """Threads of which each computes on one core; the process's own setting is as before afterwards."""
     before = torch.get_num_threads()
     try:
@@ -148,8 +148,8 @@ def score_positions(
         tokens = searcher.tokens(int(shards[piece.start]), rows[piece])
         return score(tokens, query.columns).double().cpu().numpy()
 
-    with _pool(searcher.threads) as pool:
-        for piece, scores in zip(pieces, pool.map(_without_gradients(look), pieces), strict=True):
+    with one_core_each(searcher.threads) as pool:
+        for piece, scores in zip(pieces, pool.map(without_gradients(look), pieces), strict=True):
             if best is not None:
                 best.add(positions[piece], query.values(torch.from_numpy(scores)).numpy())
             parts.append(scores)

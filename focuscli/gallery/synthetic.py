@@ -114,7 +114,14 @@ def make_attention(seed: int, width: int = 512, heads: int = 8) -> AttributeCros
 
 
 def make_synthetic_gallery(
-    folder: Path, crops: int, seed: int = 0, *, peak: float = 1.0, width: int = 512, sketch_size: int | None = None
+    folder: Path,
+    crops: int,
+    seed: int = 0,
+    *,
+    peak: float = 1.0,
+    width: int = 512,
+    sketch_size: int | None = None,
+    threads: int = 1,
 ) -> Gallery:
     """Write a gallery of drawn features: 14 KiB a crop at width 512. The folder must not exist.
 
@@ -133,7 +140,7 @@ def make_synthetic_gallery(
         binding, len(world.means), width, source, None, tuple((part.name, part.crops) for part in shards)
     )
     scorer = synthetic_scorer(seed, width=width, peak=peak)
-    basis = sketch_gallery(folder, manifest, scorer.attention, scorer.query, size=sketch_size)
+    basis = sketch_gallery(folder, manifest, scorer.attention, scorer.query, size=sketch_size, threads=threads)
     write_manifest(folder, replace(manifest, basis=basis, complete=True))
     return open_gallery(folder)
 
