@@ -62,12 +62,12 @@ def index_command(
             with render.progress(f"encoding {whose}crops") as progress:
                 manifest = run_index(recognizer, job, batch=batch, workers=workers, team=group, progress=progress)
         except (KeyboardInterrupt, WorkerLost) as stop:
-            kept = f"the shards that were finished are in {output}"
+            kept = f"shards that were finished are in {output}."
             start = "focus" if group.size == 1 else "torchrun ... -m focuscli"
             way_on = f"Go on with: {start} index {source} -o {output} --resume"
             if isinstance(stop, WorkerLost):
-                raise WorkerLost(f"{stop.problem} {kept.capitalize()}.", way_on) from stop
-            raise Interrupted(f"Interrupted; {kept}.", way_on) from stop
+                raise WorkerLost(f"{stop.problem} The {kept}", way_on) from stop
+            raise Interrupted(f"Interrupted; the {kept}", way_on) from stop
         skipped = unreadable(output, manifest)
         views.skipped([(item.crop.path, item.reason) for item in skipped], total=manifest.crops + len(skipped))
         size = sum(file.stat().st_size for file in output.iterdir())

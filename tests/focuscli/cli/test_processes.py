@@ -116,7 +116,7 @@ def test_only_one_process_writes_what_search_finds(workers, trained_run, picture
 
 
 def test_a_worker_killed_while_indexing_loses_only_its_shard(workers, trained_run, pictures, tmp_path):
-    expected, gallery = tmp_path / "expected", tmp_path / "gallery"
+    expected, gallery = tmp_path / "expected", tmp_path / "Gallery"
     line = ["index", str(pictures), "-c", str(trained_run), "--shard", "3", "--batch", "3"]
     assert workers(1, "focus", *line, "-o", expected)[0][0] == 0
     outcomes = workers(2, "shot", 1, 2, *line, "-o", str(gallery))
