@@ -56,9 +56,10 @@ def about(runs: Sequence[Results]) -> str:
     machine: Machine = runs[-1].machine
     loads = [value for run in runs for value in (run.machine.load_before, run.machine.load_after)]
     dates = sorted({run.machine.date[:10] for run in runs})
+    threads = " or ".join(str(count) for count in sorted({run.machine.threads for run in runs}))
     where = f"{machine.cores:g} cores" if machine.device == "cpu" else f"{machine.cpu}, {machine.cores:g} cores"
     return (
-        f"{where}, {machine.memory_gib:.0f} GiB, {machine.threads} thread(s) a process, torch "
+        f"{where}, {machine.memory_gib:.0f} GiB, {threads} thread(s) a process, torch "
         f"{machine.packages.get('torch', '?')}, load {min(loads):.1f} to {max(loads):.1f}, "
         f"{dates[0] if len(dates) == 1 else f'{dates[0]} to {dates[-1]}'}. Median of ratios within rounds; quartiles in "
         "brackets."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -72,9 +73,9 @@ class Killed(BaseException):
     """The process ends here."""
 
 
-@pytest.mark.parametrize("step", [*range(0, 30, 3)])
-def test_a_run_killed_before_any_write_is_resumed_to_the_same_bytes(recognizer, crops, tmp_path, monkeypatch, step):
-    make(recognizer, crops, tmp_path / "whole")
+@contextlib.contextmanager
+def killed_before_write(step, monkeypatch):
+    """Ends the process when so many files have been put in place; yields those."""
     replace, writes = os.replace, []
 
     def count(*arguments):
@@ -85,6 +86,13 @@ def test_a_run_killed_before_any_write_is_resumed_to_the_same_bytes(recognizer, 
 
     with monkeypatch.context() as patched:
         patched.setattr(files.os, "replace", count)
+        yield writes
+
+
+@pytest.mark.parametrize("step", [*range(0, 30, 3)])
+def test_a_run_killed_before_any_write_is_resumed_to_the_same_bytes(recognizer, crops, tmp_path, monkeypatch, step):
+    make(recognizer, crops, tmp_path / "whole")
+    with killed_before_write(step, monkeypatch) as writes:
         try:
             make(recognizer, crops, tmp_path / "g")
         except Killed:
@@ -116,18 +124,8 @@ def test_a_gallery_is_brought_up_to_date(recognizer, crops, tmp_path, monkeypatc
     draw(crops / "07.png", 10)
     os.utime(crops / "07.png", ns=(1, 1))
     if step is not None:
-        replace, writes = os.replace, []
-
-        def count(*arguments):
-            if len(writes) == step:
-                raise Killed
-            writes.append(arguments)
-            replace(*arguments)
-
-        with monkeypatch.context() as patched:
-            patched.setattr(files.os, "replace", count)
-            with pytest.raises(Killed):
-                make(recognizer, crops, folder, resume=True)
+        with killed_before_write(step, monkeypatch), pytest.raises(Killed):
+            make(recognizer, crops, folder, resume=True)
         assert stored_paths(folder) == before
     make(recognizer, crops, folder, resume=True)
     after = stored_paths(folder)
