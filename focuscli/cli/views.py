@@ -180,16 +180,16 @@ def evaluation(report: EvaluationReport, *, per_attribute: bool, written: Path) 
 
 
 def assumptions(scorer: Scorer, decisions: Sequence[TextDecision]) -> None:
-    """What was assumed about unseen texts, and that scores of a model from scratch are no measure of CLIP's."""
+    """What was assumed about unseen texts, and that a model from scratch knows little of them."""
     from focuscli.scorer import SCRATCH
 
-    for decision in decisions:
-        if not decision.seen:
-            render.note(
-                f'  "{decision.text.phrase}" was not trained: read as "{decision.text.description}" '
-                f"(region {scorer.region_source(decision.text)}), threshold {decision.threshold_source}"
-            )
-    if scorer.weights == SCRATCH:
+    unseen = [decision for decision in decisions if not decision.seen]
+    for decision in unseen:
+        render.note(
+            f'  "{decision.text.phrase}" was not trained: read as "{decision.text.description}" '
+            f"(region {scorer.region_source(decision.text)}), threshold {decision.threshold_source}"
+        )
+    if unseen and scorer.weights == SCRATCH:
         render.note("  model trained from scratch, without CLIP's weights: unseen texts mean little to it")
 
 

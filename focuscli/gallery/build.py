@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -84,8 +84,3 @@ def _whole(file: Path, count: int) -> bool:
         return len(np.load(file, mmap_mode="r" if count else None, allow_pickle=False)) == count
     except (OSError, ValueError, TypeError):
         return False
-
-
-def sketch_files(shards: Sequence[str]) -> set[str]:
-    """Names of the files that `sketch_shard` writes."""
-    return {f"{shard}.{kind}.npy" for shard in shards for kind in ("sketch", "norms", "floors")}

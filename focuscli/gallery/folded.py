@@ -107,14 +107,14 @@ class FoldedAttention:
         return FoldedTexts(*(part.to(self.out) for part in (keys, values, unit @ self._bias, unit)))
 
     def project(self, tokens: Tensor, functions: Tensor) -> Tensor:
-        """Raw tokens [n, K, D] (any type) against `functions` [F, D] -> [K, F, n].
+        """Raw tokens [n, K, D] (any type) against `functions` [F, D] -> [F, K, n].
 
         Conversion and product go through one small buffer, so that the converted tokens never leave the cache. Crops are
         the last dimension, so that what follows runs over long rows.
         """
         count, each, width = tokens.shape
         columns = functions.T.contiguous()
-        result = functions.new_empty(each, len(functions), count)
+        result = functions.new_empty(len(functions), each, count)
         step = min(count, self.rows)
         buffer, product = functions.new_empty(step, each, width), functions.new_empty(step, each, len(functions))
         for start in range(0, count, step):
@@ -122,15 +122,30 @@ class FoldedAttention:
             converted, answers = buffer[: len(part)], product[: len(part)]
             converted.copy_(part)
             torch.mm(converted.view(-1, width), columns, out=answers.view(-1, len(functions)))
-            result[:, :, start : start + len(part)].copy_(answers.permute(1, 2, 0))
+            result[:, :, start : start + len(part)].copy_(answers.permute(2, 1, 0))
         return result
 
     def attend(self, projected: Tensor, texts: FoldedTexts) -> tuple[Tensor, Tensor]:
-        """Of `project` with `texts.functions()`, which it overwrites: attention a [K, Z, H, n] and V . t [Z, n]."""
-        logits, values = projected.unflatten(1, (2, len(texts), self.heads)).unbind(dim=1)
-        weights = logits.sub_(logits.amax(dim=0)).exp_()
-        weights /= weights.sum(dim=0)
-        return weights, values.mul_(weights).sum(dim=0).sum(dim=1) + texts.constant[:, None]
+        """Of `project` with `texts.functions()`, which it overwrites: attention a [Z, H, K, n] and V . t [Z, n]."""
+        logits, values = projected.unflatten(0, (2, len(texts), self.heads)).unbind()
+        weights = logits.sub_(logits.amax(dim=2, keepdim=True)).exp_()
+        weights /= weights.sum(dim=2, keepdim=True)
+        return weights, values.mul_(weights).sum(dim=2).sum(dim=1) + texts.constant[:, None]
+
+    def linearize(self, tokens: Tensor, texts: FoldedTexts) -> tuple[Tensor, Tensor]:
+        """Scores [Z] of one crop's tokens [K, D], and their derivatives by these tokens [Z, K, D]."""
+        weights = torch.einsum("kd,zhd->zhk", tokens, texts.keys).softmax(dim=-1)
+        pooled = torch.einsum("zhk,kd->zhd", weights, tokens)
+        feature = torch.einsum("zhd,hds->zhs", pooled, self.value).flatten(1) @ self.out + self.bias
+        norm = torch.linalg.vector_norm(feature, dim=1, keepdim=True).clamp_(min=1e-12)
+        cosine = (feature * texts.unit).sum(dim=1, keepdim=True) / norm
+        toward = (texts.unit - cosine * feature / norm) / norm  # of the cosine by the feature
+        through = (toward @ self.out.T).unflatten(1, (self.heads, -1))
+        functions = torch.einsum("zhs,hds->zhd", through, self.value)
+        gained = torch.einsum("kd,zhd->zhk", tokens, functions)
+        moved = weights * (gained - (weights * gained).sum(dim=-1, keepdim=True))
+        by_tokens = torch.einsum("zhk,zhd->zkd", weights, functions) + torch.einsum("zhk,zhd->zkd", moved, texts.keys)
+        return self.scale * cosine[:, 0], self.scale * by_tokens
 
     def token_products(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """What tokens [n, K, D] add to V where a head looks at them, w_hk = W_o,h W_v,h m_k, against each other: all
@@ -145,19 +160,17 @@ class FoldedAttention:
         """A lower bound of |V| [Z, n]. Where each head looks at one token, only what heads say of each other is left open.
 
         Args:
-            weights: a [K, Z, H, n]. floors: [n, 3, K, H] of the sketch (its formulas are there), in units of `unit`.
+            weights: a [Z, H, K, n]. floors: [n, 3, K, H] of the sketch (its formulas are there), in units of `unit`.
         """
-        square, linear = (
-            part - ROUNDING * part.abs() for part in crops_last(floors[:, :2], weights.dtype).unsqueeze(2).unbind()
-        )
+        square, linear = (part - ROUNDING * part.abs() for part in crops_last(floors[:, :2], weights.dtype).unbind())
         least = (square * weights).add_(linear).mul_(weights)
-        return least.sum(dim=0).sum(dim=1).mul_(unit).add_(self.bias_square).clamp_(min=0).sqrt_()
+        return least.sum(dim=2).sum(dim=1).mul_(unit).add_(self.bias_square).clamp_(min=0).sqrt_()
 
     def most_norm(self, weights: Tensor, floors: Tensor, unit: float) -> Tensor:
         """An upper bound of |V| [Z, n]; arguments as above."""
-        highest = crops_last(floors[:, 2], weights.dtype)[:, None]
+        highest = crops_last(floors[:, 2], weights.dtype)
         most = (highest + ROUNDING * highest.abs()) * weights
-        return most.sum(dim=0).sum(dim=1).mul_(unit).add_(self.bias_square).clamp_(min=0).sqrt_()
+        return most.sum(dim=2).sum(dim=1).mul_(unit).add_(self.bias_square).clamp_(min=0).sqrt_()
 
     def score_bounds(self, numerator: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
         """Enclose the scores [Z, n] from V . t and bounds of |V|."""
@@ -173,9 +186,9 @@ class FoldedAttention:
         arithmetic.
 
         Args:
-            rows: [n]. weights: a [K, H, N] of all rows. unit: t [D].
+            rows: [n]. weights: a [H, K, N] of all rows. unit: t [D].
         """
-        looked = weights[:, :, rows].permute(2, 1, 0).contiguous()  # [n, H, K]
+        looked = weights[:, :, rows].permute(2, 0, 1).contiguous()  # [n, H, K]
         (_, each, width), heads = tokens.shape, self.heads
         step = min(len(rows), self.rows)
         raw = tokens.new_empty(step, each, width)
@@ -199,9 +212,9 @@ class FoldedAttention:
         """Scores [n, Z] of tokens [n, K, D], no bounds used."""
         weights, _ = self.attend(self.project(tokens, texts.functions()), texts)
         rows = torch.arange(len(tokens), device=tokens.device)
-        return torch.stack([self.finish(tokens, rows, weights[:, z], texts.unit[z]) for z in range(len(texts))], dim=1)
+        return torch.stack([self.finish(tokens, rows, weights[z], texts.unit[z]) for z in range(len(texts))], dim=1)
 
 
 def crops_last(stored: Tensor, dtype: torch.dtype) -> Tensor:
-    """Numbers of crops [n, ..., K, H] as [..., K, H, n]."""
-    return stored.movedim(0, -1).to(dtype).contiguous()
+    """Numbers of crops [n, ..., K, H] as [..., H, K, n]."""
+    return stored.movedim(0, -1).transpose(-3, -2).to(dtype).contiguous()

@@ -63,6 +63,12 @@ class Searcher:
             return self.resident[shard][rows if isinstance(rows, slice) else torch.from_numpy(rows).to(self.device)]
         return torch.from_numpy(self.gallery.tokens(shard)[rows]).to(self.device)
 
+    def gather(self, positions: NDArray[np.int64]) -> Tensor:
+        """Tokens [n, K, D] float16 at ascending positions of any shards, on the device."""
+        shards, rows = self.gallery.locate(positions)
+        edges = np.flatnonzero(np.diff(shards, prepend=-1, append=-1))
+        return torch.cat([self.tokens(int(shards[a]), rows[a:b]) for a, b in itertools.pairwise(edges)])
+
 
 def load_resident(gallery: Gallery, device: torch.device) -> dict[int, Tensor]:
     """All tokens on a device, for many searches in one process: 12 KiB a crop of ViT-B/16."""
@@ -97,11 +103,17 @@ def blocks_of(searcher: Searcher, shards: Sequence[int]) -> list[Block]:
     ]
 
 
+def whole_shards(searcher: Searcher, shards: Sequence[int]) -> list[Block]:
+    """The shards that have crops, each one block."""
+    gallery = searcher.gallery
+    counts = {shard: gallery.manifest.shards[shard][1] for shard in shards}
+    return [Block(shard, 0, count, int(gallery.starts[shard])) for shard, count in counts.items() if count]
+
+
 def for_each_block(
-    searcher: Searcher, shards: Sequence[int], scan: Callable[[Block], None], progress: Progress | None = None
+    searcher: Searcher, blocks: Sequence[Block], scan: Callable[[Block], None], progress: Progress | None = None
 ) -> None:
-    """Call `scan` with every block of the shards, in threads."""
-    blocks = blocks_of(searcher, shards)
+    """Call `scan` with every block, in threads."""
     total, done = sum(block.stop - block.start for block in blocks), 0
     with one_core_each(searcher.threads) as pool:
         for block, _ in zip(blocks, pool.map(without_gradients(scan), blocks), strict=True):
@@ -136,17 +148,10 @@ def score_positions(
 ) -> NDArray[np.float64]:
     """Scores [n, T] of a query's texts at ascending positions; offered to `best`, too, where there is one."""
     parts: list[NDArray[np.float64]] = [np.empty((0, len(query.columns)))]
-    shards, rows = searcher.gallery.locate(positions)
-    edges = np.flatnonzero(np.diff(shards, prepend=-1, append=-1))
-    pieces = [
-        slice(at, min(at + EXACT_ROWS, stop))
-        for start, stop in itertools.pairwise(edges)
-        for at in range(start, stop, EXACT_ROWS)
-    ]
+    pieces = [slice(start, min(start + EXACT_ROWS, len(positions))) for start in range(0, len(positions), EXACT_ROWS)]
 
     def look(piece: slice) -> NDArray[np.float64]:
-        tokens = searcher.tokens(int(shards[piece.start]), rows[piece])
-        return score(tokens, query.columns).double().cpu().numpy()
+        return score(searcher.gather(positions[piece]), query.columns).double().cpu().numpy()
 
     with one_core_each(searcher.threads) as pool:
         for piece, scores in zip(pieces, pool.map(without_gradients(look), pieces), strict=True):

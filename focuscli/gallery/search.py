@@ -16,18 +16,32 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from focuscli.errors import UsageError
 from focuscli.gallery import sketch
-from focuscli.gallery.folded import SLACK
+from focuscli.gallery.folded import DEVICE_ROWS, SLACK
 from focuscli.gallery.query import Query
 from focuscli.gallery.ranking import Best, Hits, merge, ordered
-from focuscli.gallery.scan import Block, Progress, Searcher, for_each_block, score_positions
+from focuscli.gallery.scan import (
+    Block,
+    Progress,
+    Searcher,
+    blocks_of,
+    for_each_block,
+    one_core_each,
+    score_positions,
+    whole_shards,
+    without_gradients,
+)
 from focuscli.gallery.scorer import FoldedScorer, Scorer
 from focuscli.gallery.team import Alone, Team
 
-CANDIDATES_PER_HIT = 50
+CANDIDATES_PER_HIT = 30
 LEAST_CANDIDATES = 1_000
+FIRST_SHARE = 10
+"""One in so many crops, by a first look, has its score estimated."""
+CROPS_AT_ONCE, TEXTS_AT_ONCE = 1_024, 4  # To be estimated: more would not stay in a core's cache.
 
 
 def search(
@@ -75,7 +89,7 @@ def search_exact(
         scan: Callable[[Block], None] = lambda block: _scan_folded(searcher, scorer, unit, queries, best, block)  # noqa: E731
     else:
         scan = lambda block: _scan_scores(searcher, queries, best, block)  # noqa: E731
-    for_each_block(searcher, shards, scan, progress)
+    for_each_block(searcher, blocks_of(searcher, shards), scan, progress)
     return _settle(searcher, queries, k, [part.positions for part in best])
 
 
@@ -93,21 +107,55 @@ def find_candidates(
             "Two stages need a sketch, which only galleries of models with attribute-guided extraction have.",
             "Search it with --exact; without that module there is little to save.",
         )
-    folded, texts = scorer.attention, scorer.query
-    sketched = sketch.sketch_texts(basis, texts)
+    gallery, folded, device = searcher.gallery, scorer.attention, searcher.device
+    sketched = sketch.sketch_texts(basis, scorer.query, folded)
+    columns = range(len(scorer.texts))
+    parts = [columns[start : start + TEXTS_AT_ONCE] for start in columns[::TEXTS_AT_ONCE]]
+    groups = [(sketch.sketch_texts(basis, texts, folded), texts) for texts in map(scorer.query.only, parts)]
+    look = lambda codes: sketch.first_look(codes, sketched).T  # noqa: E731
+    floors = _first_floors(searcher, queries, count, look, basis.size)
     best = [Best(count, 0.0) for _ in queries]
 
     def scan(block: Block) -> None:
-        rows = slice(block.start, block.stop)
-        codes = torch.from_numpy(searcher.gallery.sketch(block.shard, basis.size)[rows]).to(searcher.device)
-        norms = torch.from_numpy(searcher.gallery.norms(block.shard, folded.heads)[rows]).to(searcher.device)
-        scores = sketch.estimate(codes, norms, sketched, texts, folded).T
-        for query, part in zip(queries, best, strict=True):
-            values = query.values(scores[:, [*query.columns]]).cpu().numpy()
-            part.add(block.positions, values)
+        codes = torch.from_numpy(gallery.sketch(block.shard, basis.size)).to(device)
+        norms = torch.from_numpy(gallery.norms(block.shard, folded.heads)).to(device)
+        rows = torch.arange(len(codes), device=device)
+        if floors is not None:
+            rows = (_values(queries, look(codes)) >= floors).any(dim=1).nonzero()[:, 0]
+        for some in rows.split(CROPS_AT_ONCE if device.type == "cpu" else DEVICE_ROWS):
+            few, their_norms = codes.index_select(0, some), norms.index_select(0, some)
+            scores = torch.cat([sketch.estimate(few, their_norms, *group, folded) for group in groups]).T
+            positions = block.first + some.cpu().numpy()
+            for column, part in zip(_values(queries, scores).cpu().numpy().T, best, strict=True):
+                part.add(positions, column)
 
-    for_each_block(searcher, shards, scan, progress)
+    for_each_block(searcher, whole_shards(searcher, shards), scan, progress)
     return [part.hits(count) for part in best]
+
+
+def _first_floors(
+    searcher: Searcher, queries: Sequence[Query], count: int, look: Callable[[Tensor], Tensor], size: int
+) -> Tensor | None:
+    """What a crop's first look must reach to be estimated [Q]: what one in FIRST_SHARE crops of an even sample reaches, at
+    least `count` of them; None in a gallery that is no larger than such a sample. The same in every process."""
+    gallery = searcher.gallery
+    step = gallery.crops // (FIRST_SHARE * count)
+    if step < 2:
+        return None
+
+    def sample(shard: int) -> Tensor:
+        codes = gallery.sketch(shard, size)
+        codes = torch.from_numpy(codes[: -(-len(codes) // step)]).to(searcher.device)  # its first: few pages to read
+        return _values(queries, look(codes))
+
+    with one_core_each(searcher.threads) as pool:
+        values = torch.cat(list(pool.map(without_gradients(sample), searcher.all_shards)))
+    return values.topk(len(values) // FIRST_SHARE, dim=0).values[-1]
+
+
+def _values(queries: Sequence[Query], scores: Tensor) -> Tensor:
+    """What crops are ordered by [n, Q], from scores of all texts [n, Z]."""
+    return torch.stack([query.values(scores[:, [*query.columns]]) for query in queries], dim=1)
 
 
 def rerank(
@@ -150,7 +198,7 @@ def _scan_folded(
         possible = (query.most(lower[columns].T, upper[columns].T) >= part.floor).nonzero()[:, 0].to(tokens.device)
         if not len(possible):
             continue
-        scores = [folded.finish(tokens, possible, weights[:, column], texts.unit[column]) for column in columns]
+        scores = [folded.finish(tokens, possible, weights[column], texts.unit[column]) for column in columns]
         values = query.values(torch.stack(scores, dim=1)).cpu().numpy()
         part.add(block.first + possible.cpu().numpy(), values)
 

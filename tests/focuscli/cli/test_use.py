@@ -151,6 +151,17 @@ def test_predict_is_right_about_what_it_learnt(focus, trained_run, coloured_data
     assert np.mean(hits) > 0.8
 
 
+def test_what_is_assumed_about_unseen_texts_is_said_where_there_are_any(focus, trained_run, crops):
+    image = sorted(crops.glob("*.png"))[0]
+    trained = focus("predict", image, "-c", trained_run)
+    unseen = focus("predict", image, "-c", trained_run, "-a", "red hat", "-a", "purple gloves")
+    assert trained.code == unseen.code == 0, unseen.stderr
+    assert "was not trained" not in trained.stderr
+    assert "unseen texts mean little" not in trained.stderr
+    assert '"purple gloves" was not trained' in unseen.stderr
+    assert "unseen texts mean little" in unseen.stderr
+
+
 def test_predict_as_csv_table_and_from_stdin(focus, trained_run, crops, tmp_path):
     names = [str(crops / "000.png"), str(crops / "001.png")]
     outcome = focus("predict", "-", "-c", trained_run, "--format", "csv", stdin="\n".join(names) + "\n")

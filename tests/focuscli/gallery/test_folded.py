@@ -77,8 +77,8 @@ def test_the_numerator_alone_is_the_dot_product(features):
     folded = FoldedAttention(module, 1.0)
     query = folded.fold(texts)
     weights, numerator = folded.attend(folded.project(mix, query.functions()), query)
-    assert weights.shape == (6, 2, 4, 20)
-    assert torch.allclose(weights.sum(dim=0), torch.ones(2, 4, 20), atol=1e-5)
+    assert weights.shape == (2, 4, 6, 20)
+    assert torch.allclose(weights.sum(dim=2), torch.ones(2, 4, 20), atol=1e-5)
     expected = torch.einsum("nzd,zd->zn", values, torch.nn.functional.normalize(texts.double(), dim=1))
     assert torch.allclose(numerator.double(), expected, atol=1e-4)
 

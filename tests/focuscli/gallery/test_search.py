@@ -206,7 +206,10 @@ def test_a_truncated_shard_is_named(recognizer, gallery, kind, left):
     file.write_bytes(file.read_bytes()[: int(left * file.stat().st_size)])
     with pytest.raises(InputError, match=file.name) as caught:
         search(
-            searcher_of(recognizer, open_gallery(gallery.folder)), QUERIES[:1], 5, two_stage=kind in ("sketch", "norms")
+            searcher_of(recognizer, open_gallery(gallery.folder)),
+            QUERIES[:1],
+            5,
+            two_stage=kind in ("sketch", "norms"),
         )
     assert "--resume" in str(caught.value.hint)
 

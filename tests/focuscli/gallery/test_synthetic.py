@@ -21,7 +21,7 @@ def test_features_are_as_the_docstring_says():
         assert abs(float(cosines.sum((1, 2)).mean() - 12) / 132) < 0.05
         scorer = synthetic_scorer(0, texts=10, peak=peak)
         attention, _ = scorer.attention.attend(scorer.attention.project(tokens, scorer.functions), scorer.query)
-        maximum[peak] = float(attention.amax(dim=0).mean())
+        maximum[peak] = float(attention.amax(dim=2).mean())
     assert 0.7 < maximum[1.0] < 1
     assert maximum[0.0] < 0.5
 
