@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import gc
 import os
 import re
 import sys
@@ -235,8 +236,12 @@ def main() -> None:
         load_commands(sys.argv[1:])
     except KeyboardInterrupt:
         sys.exit(130)
-    with processes.quiet_but_first():
-        app()
+    try:
+        with processes.quiet_but_first():
+            app()
+    finally:
+        # The interpreter otherwise looks once more through every object of every module before it ends.
+        gc.freeze()
 
 
 def load_commands(arguments: Sequence[str]) -> None:

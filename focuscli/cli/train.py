@@ -156,14 +156,21 @@ def train_to_end(run: Run) -> bool:
                 raise
             raise WorkerLost(
                 f"{lost.problem} Step {run.save_lost()} of {total} is saved in {run.folder}.",
-                f"Go on with as many processes as you like: torchrun ... -m focuscli train --resume --run-folder {run.folder}",
+                f"Go on with as many processes as you like: {_way_on(run.folder)}",
             ) from lost
         if stopped and run.trainer.step < total:
             raise Interrupted(
                 f"Stopped at step {run.trainer.step} of {total}; saved in {run.folder}.",
-                f"Go on with: focus train --resume --run {run.folder}",
+                f"Go on with: {_way_on(run.folder)}",
             )
         return stopped
+
+
+def _way_on(run: Path) -> str:
+    """The command that goes on with a run, started as this process was."""
+    if processes.voice().size == 1:
+        return f"focus train --resume --run {run}"
+    return f"torchrun ... -m focuscli train --resume --run-folder {run}"  # see the option itself
 
 
 def _finished(run: Run) -> None:
@@ -218,7 +225,7 @@ def _fresh(
     elif (run / "config.toml").exists():
         raise InputError(
             f"{run} holds a run already; nothing was changed.",
-            f"Go on with it (focus train --resume --run {run}), or choose another folder.",
+            f"Go on with it ({_way_on(run)}), or choose another folder.",
         )
     elif run.exists() and not leftovers and (not run.is_dir() or any(run.iterdir())):
         raise InputError(f"{run} exists and is no empty folder; nothing was changed.", "Choose another folder.")

@@ -8,6 +8,8 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +23,7 @@ MAX_PIXELS = 64 * 1024 * 1024
 SUFFIXES = (".bmp", ".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".gif", ".ppm")
 # Only formats that Pillow decodes in its own process (EPS, for one, would start Ghostscript).
 FORMATS = ("BMP", "JPEG", "PNG", "WEBP", "TIFF", "GIF", "PPM")
+_PLUGINS = {"WEBP": "WebP"}
 
 
 @dataclass(frozen=True)
@@ -87,12 +90,21 @@ def check_images(
 def _decode(path: Path, max_pixels: int) -> Image.Image:
     from PIL import Image
 
+    _register_formats()
     with Image.open(path, formats=FORMATS) as image:
         width, height = image.size
         if width * height > max_pixels:
             raise _TooLarge(f"{width:,} x {height:,} pixels; at most {max_pixels / 1e6:.0f} million are read")
         image.load()
         return image.copy() if getattr(image, "is_animated", False) else image
+
+
+@cache
+def _register_formats() -> None:
+    """Import the decoders of FORMATS: Pillow else imports those of all its formats when it misses one of them."""
+    for name in FORMATS:
+        with contextlib.suppress(ImportError):
+            import_module(f"PIL.{_PLUGINS.get(name, name.capitalize())}ImagePlugin")
 
 
 class _TooLarge(ValueError):

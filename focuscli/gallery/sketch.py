@@ -36,6 +36,7 @@ from focuscli.files import atomic_path
 from focuscli.gallery.folded import FoldedAttention, FoldedTexts, crops_last
 
 BLOCK = 64
+CONVERTED = 1 << 18  # Codes turned into floats at a time on a CPU: so few that they stay in the cache.
 CLIPPED = 5.0  # Standard deviations beyond which a code is cut off.
 
 
@@ -171,9 +172,15 @@ class Functions:
 
     def __call__(self, codes: Tensor) -> Tensor:
         """All functions [F, n] of codes [n, N] int8."""
-        if self.rounded is None:
-            return self.weights @ codes.to(self.weights).T
-        return torch._int_mm(self.rounded, codes.T).float().mul_(self.steps)
+        if self.rounded is not None:
+            return torch._int_mm(self.rounded, codes.T).float().mul_(self.steps)
+        count, width = codes.shape
+        rows = CONVERTED // width if codes.device.type == "cpu" else max(count, 1)
+        result, buffer = self.weights.new_empty(len(self.weights), count), self.weights.new_empty(min(rows, count), width)
+        for start in range(0, count, rows):
+            part = codes[start : start + rows]
+            result[:, start : start + rows] = self.weights @ buffer[: len(part)].copy_(part).T
+        return result
 
 
 @cache

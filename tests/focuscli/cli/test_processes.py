@@ -184,7 +184,7 @@ def test_an_error_of_one_worker_ends_all_with_its_message(workers, coloured_data
     ("number", "code", "words"),
     [
         (signal.SIGKILL, 4, ["The other worker has gone", "is saved in", "torchrun ... -m focuscli train --resume"]),
-        (signal.SIGTERM, 130, ["Stopped at step", "focus train --resume"]),
+        (signal.SIGTERM, 130, ["Stopped at step", "torchrun ... -m focuscli train --resume --run-folder"]),
     ],
 )
 def test_a_worker_that_is_killed_ends_the_job_and_nothing_is_lost(

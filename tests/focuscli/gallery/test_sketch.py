@@ -80,7 +80,8 @@ def test_the_first_look_is_the_models_score_to_first_order(folded, basis, texts,
 
 
 @pytest.mark.parametrize("integers", [False, True])
-def test_functions_of_codes(integers):
+def test_functions_of_codes(integers, monkeypatch):
+    monkeypatch.setattr(sketch, "CONVERTED", 24 * 700)  # more codes than are converted at once
     generator = torch.Generator().manual_seed(0)
     weights = torch.randn(5, 24, generator=generator) * torch.tensor([1e-6, 1.0, 30.0, 1e4, 0.0])[:, None]
     codes = torch.randint(-127, 128, (3_000, 24), generator=generator, dtype=torch.int8)
