@@ -205,6 +205,58 @@ def same_rank() -> None:
     focus("predict", "nothing.png")
 
 
+def other_size() -> None:
+    """Two processes of which the second counts three."""
+    if os.environ["RANK"] == "1":
+        os.environ["WORLD_SIZE"] = "3"
+        os.environ.pop("LOCAL_WORLD_SIZE")
+    focus("predict", "nothing.png")
+
+
+def slow(folder: str) -> None:
+    """The last process comes later to each meeting than the others would wait for in the middle of common work."""
+    from datetime import timedelta
+
+    import torch
+    import torch.distributed as dist
+
+    from focuscli.engine.distributed import join
+    from focuscli.torchrun import read_worker
+
+    group = join(read_worker(), timeout=timedelta(seconds=1))
+    last = group.rank == group.size - 1
+    found = []
+    for meet in (lambda: group.collect(group.rank), lambda: group.decide(lambda: 7), lambda: group.any(last)):
+        time.sleep(2 * last)
+        found.append(meet())
+    try:
+        time.sleep(2 * last)
+        dist.all_reduce(torch.zeros(1))
+    except RuntimeError:
+        found.append("not answered")
+    Path(folder, str(group.rank)).write_text(json.dumps(found))
+
+
+def restarted(dataset: str, run: str, *options: str) -> None:
+    """Train in the way of torchrun --max-restarts, whose store outlives the workers: process 1 is killed, then all run again."""
+    import torch.distributed as dist
+
+    rank, port = int(os.environ["RANK"]), int(os.environ["MASTER_PORT"])
+    os.environ["TORCHELASTIC_USE_AGENT_STORE"] = "True"
+    keeper = dist.TCPStore("127.0.0.1", port, is_master=True, wait_for_workers=False) if rank == 0 else None
+    for attempt in range(2):
+        os.environ["TORCHELASTIC_RESTART_COUNT"] = str(attempt)
+        if not os.fork():
+            if attempt == 0 and rank == 1:
+                from focuscli.engine import train as module
+
+                module.training_images = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+            focus("train", "--dataset", dataset, *options, "--resume", "--run-folder", run)
+        _, status = os.wait()
+    del keeper
+    sys.exit(os.waitstatus_to_exitcode(status))
+
+
 def other_data(dataset: str, folder: str, *options: str) -> None:
     """Train, process 1 on a copy of the dataset whose labels differ."""
     if os.environ["RANK"] == "1":
@@ -252,7 +304,7 @@ def shot(rank: int, shards: int, *arguments: str) -> None:
 
 JOBS = {
     function.__name__: function
-    for function in (focus, train, gather, agree, scores, same_rank, other_data, broken, shot)
+    for function in (focus, train, gather, agree, scores, same_rank, other_size, slow, restarted, other_data, broken, shot)
 }
 
 if __name__ == "__main__":

@@ -239,6 +239,9 @@ def main() -> None:
     try:
         with processes.quiet_but_first():
             app()
+    except SystemExit as end:
+        processes.end_at_once(end.code)
+        raise
     finally:
         # The interpreter otherwise looks once more through every object of every module before it ends.
         gc.freeze()

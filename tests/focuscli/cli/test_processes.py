@@ -234,6 +234,35 @@ def test_two_workers_of_one_rank_are_refused_by_all(workers):
     assert all("Two processes have RANK=1" in errors for _, _, errors in outcomes)
 
 
+def test_workers_that_count_differently_are_refused_by_all(workers):
+    outcomes = workers(2, "other_size")
+    assert [code for code, _, _ in outcomes] == [2, 2], outcomes
+    for _, _, errors in outcomes:
+        assert "WORLD_SIZE=2" in errors
+        assert "WORLD_SIZE=3" in errors
+        assert errors.count("error:") == 1
+
+
+def test_a_worker_that_is_slow_with_work_of_its_own_is_waited_for(workers, tmp_path):
+    """Unlike one that does not answer in the middle of common work: as long as that no connection would stay open."""
+    outcomes = workers(3, "slow", tmp_path)
+    assert [code for code, _, _ in outcomes] == [0, 0, 0], outcomes
+    found = [json.loads((tmp_path / str(rank)).read_text()) for rank in range(3)]
+    assert [part[:3] for part in found] == 3 * [[[0, 1, 2], 7, True]]
+    assert [part[3:] for part in found[:2]] == 2 * [["not answered"]]
+
+
+def test_workers_that_torchrun_starts_again_go_on_from_the_last_checkpoint(workers, coloured_dataset, micro, tmp_path):
+    run = tmp_path / "run"
+    options = [*micro, "--epochs", "1"]
+    outcomes = workers(2, "restarted", coloured_dataset, run, *options)
+    assert [code for code, _, _ in outcomes] == [0, 0], outcomes
+    errors = outcomes[0][2]
+    assert "The other worker has gone" in errors
+    assert "cannot meet" not in errors
+    assert read_checkpoint(run / "checkpoints" / "last").state["step"] == 5
+
+
 def test_workers_that_do_not_come_are_missed(monkeypatch):
     for name, value in {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}.items():
         monkeypatch.setenv(name, value)
