@@ -304,7 +304,20 @@ def shot(rank: int, shards: int, *arguments: str) -> None:
 
 JOBS = {
     function.__name__: function
-    for function in (focus, train, gather, agree, scores, same_rank, other_size, slow, restarted, other_data, broken, shot)
+    for function in (
+        focus,
+        train,
+        gather,
+        agree,
+        scores,
+        same_rank,
+        other_size,
+        slow,
+        restarted,
+        other_data,
+        broken,
+        shot,
+    )
 }
 
 if __name__ == "__main__":

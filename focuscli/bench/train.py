@@ -14,9 +14,11 @@ from focuscli.bench.settings import Settings, unsupported
 from focuscli.bench.steps import Batch, Full, VisualOnly, build_batch, build_full, build_visual, stepper
 from focuscli.bench.text import measure_texts
 from focuscli.bench.timing import Candidate, Progress, interleave
+from focuscli.engine.compilation import compile_layers
 from focuscli.errors import RequirementError
 
 VISUAL, FULL, CHECKPOINTED = "visual-only step", "full step", "full step, gradient checkpointing"
+COMPILED = "full step, compiled"
 PEAK, ACTIVATIONS = "peak memory", "activation memory"
 # The losses are sums of logarithms of probabilities; relative differences.
 LOSS_BOUNDS = {"fp32": 1e-4, "bf16": 5e-2}
@@ -32,7 +34,8 @@ def measure(settings: Settings, progress: Progress | None = None) -> Outcome:
     missing = []
     if settings.precision == "auto" and (reason := unsupported("bf16", settings.device)):
         missing.append(Missing(work="train", name=f"{FULL} bf16", reason=reason))
-    measured = _time(settings, precision, progress)
+    measured, without = _time(settings, precision, progress)
+    missing += without
     measured += measure_texts(settings, progress)
     measured += _memory(settings, precision)
     if settings.device.startswith("cuda") or settings.quick:
@@ -42,27 +45,37 @@ def measure(settings: Settings, progress: Progress | None = None) -> Outcome:
     return Outcome(measurements=tuple(measured), missing=tuple(missing))
 
 
-def _time(settings: Settings, precision: str, progress: Progress | None) -> list[Measurement]:
+def _time(settings: Settings, precision: str, progress: Progress | None) -> tuple[list[Measurement], list[Missing]]:
     device = torch.device(settings.device)
     batch = build_batch(settings.model, settings.batch_or(32, quick=4), device)
     modules: dict[str, Full | VisualOnly] = {
         VISUAL: build_visual(settings.model, device),
         FULL: build_full(settings.model, device),
     }
-    checks = {name: _loss_check(module, batch.first(EXACT_IMAGES), precision) for name, module in modules.items()}
+    missing = []
+    if not settings.quick:  # compiling takes half a minute
+        try:
+            compiled = build_full(settings.model, device)
+            compile_layers(compiled.model, device)
+            modules[COMPILED] = compiled
+        except RequirementError as error:
+            missing.append(Missing(work="train", name=COMPILED, reason=error.problem))
     candidates = [Candidate(name, stepper(module, batch, precision)) for name, module in modules.items()]
     clock = settings.clock
     seconds = interleave(candidates, rounds=settings.rounds_or(5), clock=clock, progress=progress)
-    return timed(
+    # Afterwards: what is compiled for two sizes of a batch is slower than for one.
+    checks = {name: _loss_check(module, batch.first(EXACT_IMAGES), precision) for name, module in modules.items()}
+    measured = timed(
         "train",
         seconds,
         unit="s/step",
         scale=1.0,
         clock=clock.name,
         checks=checks,
-        compare={FULL: [VISUAL]},
+        compare={FULL: [VISUAL], COMPILED: [FULL]},
         notes=dict.fromkeys(modules, f"batch {len(batch.images)}, {precision}"),
     )
+    return measured, missing
 
 
 @torch.no_grad()

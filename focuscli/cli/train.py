@@ -35,6 +35,7 @@ FLAGS = {
     "ema": ("--ema", "train", "ema"),
     "patience": ("--patience", "train", "patience"),
     "gradient_checkpointing": ("--gradient-checkpointing", "train", "gradient_checkpointing"),
+    "compile": ("--compile", "train", "compile"),
     "threads": ("--threads", "train", "threads"),
     "seed": ("--seed", "train", "seed"),
     "device": ("--device", "train", "device"),
@@ -64,6 +65,9 @@ def train_command(
     patience: Annotated[int | None, typer.Option(help="Stop after this many evaluations without a better one.")] = None,
     gradient_checkpointing: Annotated[
         bool | None, typer.Option("--gradient-checkpointing", help="Less memory, more time.")
+    ] = None,
+    compile: Annotated[
+        bool | None, typer.Option("--compile", help="torch.compile; try it on a GPU, hardly of use on a CPU.")
     ] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads; 0 leaves it to torch.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,

@@ -237,11 +237,11 @@ def join(worker: Worker, *, timeout: timedelta = TIMEOUT) -> Group:
     # torchrun's agent keeps the store; where processes are started by hand the first one does.
     keeps = worker.is_first and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
     try:
-        store = dist.TCPStore(
+        kept = dist.TCPStore(
             host, port, worker.size, is_master=keeps, timeout=timeout, wait_for_workers=False, multi_tenant=True
         )
         # The agent's store outlives workers that torchrun --max-restarts starts anew: what the last ones left is not for these.
-        store = dist.PrefixStore(f"attempt-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+        store = dist.PrefixStore(f"attempt-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", kept)
         own = dist.PrefixStore("focus", store)
         _roll_call(own, worker.rank, worker.size, timeout)
         # Tensors on the CPU (decisions, gathered objects) go through gloo, those on GPUs through NCCL.

@@ -19,6 +19,7 @@ from focuscli import __version__
 from focuscli.config import RunConfig, build_config, dump_config, read_config_file
 from focuscli.data.folder import DatasetFolder, read_folder
 from focuscli.engine.checkpoint import Checkpoint, read_checkpoint, save_checkpoint
+from focuscli.engine.compilation import compile_layers
 from focuscli.engine.device import effective_precision
 from focuscli.engine.distributed import ONE, Group
 from focuscli.engine.replicas import check_divides
@@ -90,6 +91,8 @@ class Run:
                 )
         state = None if checkpoint is None else checkpoint.state
         model, self.origin = build_model(config, self.data.texts, weights, state)
+        if config.train.compile:
+            compile_layers(model, self.device)
         self._check_alike(0 if state is None else state["step"])
         self.trainer = Trainer(model, self.data, config, self.device, group=group, progress=progress)
         self.resumed_from = 0

@@ -145,8 +145,8 @@ def _first_floors(
 
     def sample(shard: int) -> Tensor:
         codes = gallery.sketch(shard, size)
-        codes = torch.from_numpy(codes[: -(-len(codes) // step)]).to(searcher.device)  # its first: few pages to read
-        return _values(queries, look(codes))
+        first = codes[: -(-len(codes) // step)]  # few pages to read
+        return _values(queries, look(torch.from_numpy(first).to(searcher.device)))
 
     with one_core_each(searcher.threads) as pool:
         values = torch.cat(list(pool.map(without_gradients(sample), searcher.all_shards)))

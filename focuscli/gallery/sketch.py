@@ -176,7 +176,10 @@ class Functions:
             return torch._int_mm(self.rounded, codes.T).float().mul_(self.steps)
         count, width = codes.shape
         rows = CONVERTED // width if codes.device.type == "cpu" else max(count, 1)
-        result, buffer = self.weights.new_empty(len(self.weights), count), self.weights.new_empty(min(rows, count), width)
+        result, buffer = (
+            self.weights.new_empty(len(self.weights), count),
+            self.weights.new_empty(min(rows, count), width),
+        )
         for start in range(0, count, rows):
             part = codes[start : start + rows]
             result[:, start : start + rows] = self.weights @ buffer[: len(part)].copy_(part).T

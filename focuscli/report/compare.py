@@ -12,7 +12,7 @@ from focuscli.report.collect import RunReport
 PARTS = ("RLP", "MGMT", "AVFE", "RACL", "L_sim")
 FIGURES = ("mA", "Acc", "Prec", "Recall", "F1", "F1h")
 PERIPHERAL = {
-    "train": ("seed", "device", "threads", "gradient_checkpointing"),
+    "train": ("seed", "device", "threads", "gradient_checkpointing", "compile"),
     "data": ("workers", "cache", "cache_limit_mb"),
 }
 """Settings in which runs of one kind may differ."""

@@ -54,7 +54,8 @@ def reductions(plan: Plan, settings: Settings) -> list[str]:
 MACHINE = frozenset(
     [
         *("data.dataset", "data.cache", "data.cache_limit_mb", "data.workers", "train.device", "train.threads"),
-        *("train.seed", "train.weights", "train.gradient_checkpointing", "train.save_every_steps", "eval.batch_size"),
+        *("train.seed", "train.weights", "train.gradient_checkpointing", "train.compile"),
+        *("train.save_every_steps", "eval.batch_size"),
     ]
 )
 """Settings that do not change what a run is: where it lies, how fast it goes, and what is stated apart."""

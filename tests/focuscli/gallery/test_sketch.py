@@ -187,7 +187,9 @@ def test_in_a_large_gallery_only_a_share_is_estimated_and_the_best_of_it_are_fou
     looks = query.values(sketch.first_look(codes, sketched).T[:, [*query.columns]])
     step = 2_200 // (search.FIRST_SHARE * count)
     assert step == 18
-    taken = [row for start in range(0, 2_200, size) for row in range(start, start + -(-min(size, 2_200 - start) // step))]
+    taken = [
+        row for start in range(0, 2_200, size) for row in range(start, start + -(-min(size, 2_200 - start) // step))
+    ]
     floor = looks[taken].sort(descending=True).values[len(taken) // search.FIRST_SHARE - 1]
     values = query.values(estimate(codes, norms, sketched, texts, folded).T[:, [*query.columns]])
     values[looks < floor] = -torch.inf
@@ -195,7 +197,9 @@ def test_in_a_large_gallery_only_a_share_is_estimated_and_the_best_of_it_are_fou
     assert sorted(found.positions.tolist()) == sorted(expected.tolist())
 
 
-def test_a_gallery_whose_best_crops_all_lie_in_the_sample_still_gives_enough(recognizer, features, store, tmp_path, words):
+def test_a_gallery_whose_best_crops_all_lie_in_the_sample_still_gives_enough(
+    recognizer, features, store, tmp_path, words
+):
     """The floor is then too high for all other crops."""
     tokens = features(3_000, 6)
     searcher = searcher_of(recognizer, store(tmp_path / "a", recognizer, tokens, 3_000), words[:1])

@@ -1,0 +1,71 @@
+"""Compiled layers compute what others do, under the same names, and nothing else changes."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+
+import pytest
+import torch
+
+from focuscli.engine import compilation
+from focuscli.engine.compilation import compile_layers
+from focuscli.engine.run import Run
+from focuscli.errors import RequirementError
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """How often a layer's graph was compiled, by a backend that runs it as it is: no C++ compiler, no half a minute."""
+    graphs = []
+
+    def backend(graph, _inputs):
+        graphs.append(graph)
+        return graph.forward
+
+    torch._dynamo.reset()
+    plain = compilation.compile_layers
+    monkeypatch.setattr("focuscli.engine.run.compile_layers", lambda *given: plain(*given, backend=backend))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield graphs
+    torch._dynamo.reset()
+
+
+def finish(run):
+    for _ in run.train():
+        pass
+    return run.trainer
+
+
+@pytest.mark.parametrize("changes", [{}, {"train__gradient_checkpointing": True}])
+def test_a_compiled_run_is_the_same_run(tmp_path, coloured_dataset, micro_config, counted, changes):
+    first = finish(Run(tmp_path / "plain", micro_config(**changes), coloured_dataset, None))
+    assert not counted
+    second = finish(Run(tmp_path / "compiled", micro_config(train__compile=True, **changes), coloured_dataset, None))
+    assert 2 <= len(counted) <= 4  # a layer, and the last one, of which only some tokens are read; not each layer anew
+    assert first.model.state_dict().keys() == second.model.state_dict().keys()
+    for record, other in zip(first.history, second.history, strict=True):
+        assert record["loss"] == pytest.approx(other["loss"], rel=1e-4)
+        assert record["val"]["AUC"] == pytest.approx(other["val"]["AUC"], abs=0.5)
+    for kind in ("model", "ema"):
+        saved, compiled = first.tensors()[kind], second.tensors()[kind]
+        assert all(torch.allclose(saved[name], compiled[name], atol=1e-3) for name in saved)
+
+
+def test_copies_are_not_compiled(tmp_path, coloured_dataset, micro_config, counted):
+    trainer = Run(tmp_path / "run", micro_config(train__compile=True), coloured_dataset, None).trainer
+    layers = [model.clip.visual.transformer.resblocks for model in (trainer.model, copy.deepcopy(trainer.model))]
+    assert [part[0]._compiled_call_impl is not None for part in layers] == [True, False]
+
+
+@pytest.mark.parametrize(("device", "words"), [("cpu", "C\\+\\+ compiler"), ("cuda", "triton")])
+def test_what_is_missing_is_named_before_training(monkeypatch, device, words):
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setattr(compilation.shutil, "which", lambda _name: None)
+    monkeypatch.setattr(compilation.importlib.util, "find_spec", lambda _name: None)
+    with pytest.raises(RequirementError, match=words) as caught:
+        compile_layers(torch.nn.Module(), torch.device(device))
+    assert "without --compile" in caught.value.hint
