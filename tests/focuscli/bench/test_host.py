@@ -35,6 +35,8 @@ def test_arm_calls_them_features(cpuinfo):
 def test_the_name_of_the_cpu(cpuinfo):
     cpuinfo(XEON.format(""))
     assert host.cpu_model() == "Intel(R) Xeon(R)"
+    cpuinfo(XEON.format("amx_bf16 amx_tile amx_int8"))
+    assert host.cpu_model() == "Intel(R) Xeon(R) with AMX"
 
 
 def test_without_the_file_there_are_no_flags_but_a_name(tmp_path, monkeypatch):
