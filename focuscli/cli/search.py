@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,6 +14,7 @@ from focuscli.cli import processes, render, views
 from focuscli.cli.app import app
 from focuscli.cli.models import ModelPlace, find_model
 from focuscli.cli.options import DeviceOpt, ForceOpt, PrecisionOpt, RegionOpt
+from focuscli.encoding import ANY_NAME, to_json
 from focuscli.errors import InputError, UsageError
 from focuscli.methods import ZERO_SHOT
 
@@ -139,7 +139,7 @@ def _write(chosen: str, found: Found, output: Path | None) -> None:
         return
     buffer = io.StringIO()
     if chosen == "jsonl":
-        buffer.writelines(json.dumps(item, ensure_ascii=False) + "\n" for item in as_json(found))
+        buffer.writelines(to_json(item) + "\n" for item in as_json(found))
     else:
         writer = csv.writer(buffer, lineterminator="\n", delimiter="," if chosen == "csv" else "\t")
         for answer in found.answers:
@@ -151,7 +151,7 @@ def _write(chosen: str, found: Found, output: Path | None) -> None:
         return
     from focuscli.files import write_text
 
-    write_text(output, buffer.getvalue())
+    write_text(output, buffer.getvalue(), errors=ANY_NAME)
     render.note(f"wrote {output}")
 
 
