@@ -7,6 +7,7 @@ import io
 import json
 import math
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -17,6 +18,7 @@ import pytest
 from PIL import Image
 
 from focuscli.data.folder import read_folder
+from focuscli.engine.distributed import WorkerLost
 
 
 @pytest.fixture(scope="module")
@@ -276,6 +278,43 @@ def test_unreadable_images_are_named_and_left_out(focus, trained_run, coloured_d
     assert outcome.code == 0
     assert (outcome.json["crops"], outcome.json["skipped"]) == (1, 1)
     assert "bad.png" in outcome.stderr
+
+
+@pytest.mark.parametrize(("stop", "code"), [(KeyboardInterrupt(), 130), (WorkerLost("Worker 1 is lost."), 4)])
+def test_the_command_that_goes_on_can_be_followed_to_the_letter(
+    focus, coloured_dataset, trained_run, gallery, tmp_path, monkeypatch, stop, code
+):
+    def run(*_, **__):
+        raise stop
+
+    monkeypatch.setenv("FOCUS_RUNS", str(trained_run.parent))
+    target = tmp_path / "a b"
+    arguments = ("index", coloured_dataset, "--split", "test", "-o", target, "--shard", 6, "--device", "cpu")
+    with monkeypatch.context() as patch:
+        patch.setattr("focuscli.gallery.index.run_index", run)
+        outcome = focus(*arguments, "--batch", 8)
+        listed = focus("index", "-", "-o", target, "-c", trained_run, stdin=f"{coloured_dataset.parent}/images/000.png")
+    assert (outcome.code, listed.code) == (code, code)
+    assert "Go on with the same paths on stdin with: focus index - -o" in listed.stderr
+    hint = outcome.stderr.partition("Go on with: ")[2]
+    monkeypatch.setenv("FOCUS_RUNS", str(tmp_path / "others"))  # the latest run is another one by now
+    command, *again = shlex.split(hint)
+    assert (command, again[-1]) == ("focus", "--resume")
+    assert {"--batch", "--device"} < set(again)
+    assert "--workers" not in again
+    assert focus(*again).code == 0
+    assert {file.name for file in target.iterdir()} == {file.name for file in gallery.iterdir()}
+
+
+def test_images_that_leave_a_gallery_are_counted_in_a_warning(focus, coloured_dataset, trained_run, tmp_path):
+    arguments = ("index", coloured_dataset, "-o", tmp_path / "g", "-c", trained_run, "--device", "cpu", "-q")
+    assert focus(*arguments).stderr == ""
+    assert focus(*arguments, "--resume").stderr == ""
+    outcome = focus(*arguments, "--resume", "--split", "test")
+    assert outcome.code == 0
+    assert outcome.stderr == (
+        f"! 56 of the 72 images in {tmp_path / 'g'} are not in coloured test; they leave the gallery\n"
+    )
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
