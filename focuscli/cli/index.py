@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,11 +16,14 @@ from focuscli.cli.models import find_model
 from focuscli.cli.options import CheckpointOpt, DeviceOpt, DryRunOpt, PrecisionOpt
 from focuscli.engine.distributed import Group, WorkerLost
 from focuscli.errors import Interrupted
+from focuscli.methods import ZERO_SHOT
 
 if TYPE_CHECKING:
     from focuscli.gallery.index import Job
     from focuscli.gallery.manifest import Manifest
     from focuscli.gallery.source import Source
+
+SHARD, BATCH, WORKERS = 4096, 32, 2
 
 
 @app.command("index")
@@ -37,9 +42,9 @@ def index_command(
     ] = False,
     dry_run: DryRunOpt = False,
     checkpoint: CheckpointOpt = None,
-    shard: Annotated[int, typer.Option(min=1, help="Crops per shard: what a killed run can lose.")] = 4096,
-    batch: Annotated[int, typer.Option(min=1, help="Images per batch.")] = 32,
-    workers: Annotated[int, typer.Option(min=1, help="Threads that decode images.")] = 2,
+    shard: Annotated[int, typer.Option(min=1, help="Crops per shard: what a killed run can lose.")] = SHARD,
+    batch: Annotated[int, typer.Option(min=1, help="Images per batch.")] = BATCH,
+    workers: Annotated[int, typer.Option(min=1, help="Threads that decode images.")] = WORKERS,
     device: DeviceOpt = None,
     precision: PrecisionOpt = None,
 ) -> None:
@@ -63,8 +68,12 @@ def index_command(
                 manifest = run_index(recognizer, job, batch=batch, workers=workers, team=group, progress=progress)
         except (KeyboardInterrupt, WorkerLost) as stop:
             kept = f"shards that were finished are in {output}."
-            start = "focus" if group.size == 1 else "torchrun ... -m focuscli"
-            way_on = f"Go on with: {start} index {source} -o {output} --resume"
+            # The latest run may be another one by then.
+            model = ZERO_SHOT if checkpoint == ZERO_SHOT else str(recognizer.folder)
+            options = {"-o": output, "-c": model, "--split": split, "--device": device, "--precision": precision}
+            numbers = {"--shard": (shard, SHARD), "--batch": (batch, BATCH), "--workers": (workers, WORKERS)}
+            options |= {name: value for name, (value, default) in numbers.items() if value != default}
+            way_on = _way_on(source, options, group)
             if isinstance(stop, WorkerLost):
                 raise WorkerLost(f"{stop.problem} The {kept}", way_on) from stop
             raise Interrupted(f"Interrupted; the {kept}", way_on) from stop
@@ -91,6 +100,14 @@ def _source(source: str, split: str | None) -> Source:
     return found
 
 
+def _way_on(source: str, options: Mapping[str, object], group: Group) -> str:
+    """The command that goes on, with the options that have a value."""
+    start = "focus" if group.size == 1 else "torchrun ... -m focuscli"
+    words = ["index", source, *(word for name, value in options.items() if value for word in (name, str(value)))]
+    again = " with the same paths on stdin" if source == "-" else ""
+    return f"Go on{again} with: {start} {shlex.join([*words, '--resume'])}"
+
+
 def _announce(job: Job, group: Group) -> None:
     """What there is to do."""
     plan = job.plan
@@ -99,11 +116,17 @@ def _announce(job: Job, group: Group) -> None:
     line = f"  {len(job.source.crops):,} images of {job.source.name} · {plan.to_encode:,} to encode"
     if plan.stored:
         line += f" · {plan.stored:,} stored"
-    if plan.changed or plan.gone:
-        line += f" · {plan.changed:,} changed, {plan.gone:,} gone since"
+    if plan.changed:
+        line += f" · {plan.changed:,} changed since"
     if group.size > 1:
         line += f" in {group.size} processes"
     render.note(f"{line} · {job.bytes_needed / 2**20:,.1f} MiB of features")
+    if plan.gone:
+        before = plan.stored + plan.changed + plan.gone
+        where = f"{job.source.name} {job.source.split}".rstrip()
+        render.warn(
+            f"{plan.gone:,} of the {before:,} images in {job.folder} are not in {where}; they leave the gallery"
+        )
 
 
 def _data(job: Job, manifest: Manifest | None) -> dict[str, object]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from focuscli.cli.app import app
 from focuscli.cli.models import find_scorer
 from focuscli.cli.options import DeviceOpt, ForceOpt, RegionOpt
 from focuscli.data.inputs import expand_images
+from focuscli.encoding import ANY_NAME, to_json
 from focuscli.errors import InputError, UsageError
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def predict_command(
             buffer = io.StringIO()
             _write(chosen, good, decisions, scorer, buffer)
             if group.is_first:
-                write_text(output, buffer.getvalue())
+                write_text(output, buffer.getvalue(), errors=ANY_NAME)
             render.note(f"wrote {output}")
         views.skipped([(str(item.image), item.reason) for item in skipped], total=len(images))
         if len(skipped) == len(images):
@@ -126,7 +126,7 @@ def _write(
         from focuscli.predict import record
 
         for item in predictions:
-            stream.write(json.dumps(record(item, decisions, scorer), ensure_ascii=False) + "\n")
+            stream.write(to_json(record(item, decisions, scorer)) + "\n")
             stream.flush()
     elif chosen == "csv":
         writer = csv.writer(stream, lineterminator="\n")

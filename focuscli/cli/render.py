@@ -6,7 +6,7 @@ Rich is loaded where a terminal gets colours, a bar or a table: it takes longer 
 from __future__ import annotations
 
 import contextlib
-import json
+import io
 import os
 import sys
 import time
@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from focuscli.encoding import ANY_NAME, to_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -36,8 +38,11 @@ _settings: ContextVar[Settings] = ContextVar("settings", default=DEFAULTS)
 
 
 def configure(settings: Settings) -> None:
-    """Set the global options for this invocation."""
+    """Set the global options for this invocation, and let file names that are no UTF-8 pass through stdin and stdout."""
     _settings.set(settings)
+    for stream in (sys.stdin, sys.stdout):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors=ANY_NAME)
 
 
 def as_json() -> bool:
@@ -65,7 +70,7 @@ def warn(text: str) -> None:
 def result(data: Any, *, lines: Sequence[str]) -> None:
     """The outcome of a command: one JSON object on stdout with --json, else lines on stdout."""
     if as_json():
-        print(json.dumps(data, ensure_ascii=False))
+        print(to_json(data))
     else:
         for line in lines:
             print(line)
@@ -74,7 +79,7 @@ def result(data: Any, *, lines: Sequence[str]) -> None:
 def error(code: int, problem: str, hint: str | None, failure: BaseException | None = None) -> None:
     """One clear message; with --verbose the traceback too."""
     if as_json():
-        print(json.dumps({"error": {"code": code, "message": problem, "hint": hint}}, ensure_ascii=False))
+        print(to_json({"error": {"code": code, "message": problem, "hint": hint}}))
     else:
         _styled(f"error: {problem}", "bold red")
         if hint:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,6 +14,7 @@ from focuscli.cli import processes, render, views
 from focuscli.cli.app import app
 from focuscli.cli.models import ModelPlace, find_model
 from focuscli.cli.options import DeviceOpt, ForceOpt, PrecisionOpt, RegionOpt
+from focuscli.encoding import ANY_NAME, to_json
 from focuscli.errors import InputError, UsageError
 from focuscli.methods import ZERO_SHOT
 
@@ -39,10 +39,17 @@ def search_command(
         bool, typer.Option("--two-stage/--exact", help="Filter by a sketch first, then rank exactly; or rank all.")
     ] = False,
     check_recall: Annotated[
-        bool, typer.Option("--check-recall", help="Search both ways and report what two stages miss.")
+        bool,
+        typer.Option(
+            "--check-recall",
+            help="Search both ways and report how many of the exact crops two stages find: below the table, as recall in "
+            "each line of jsonl, else on stderr (also with -q).",
+        ),
     ] = False,
     sheet: Annotated[Path | None, typer.Option(metavar="PNG", help="Draw the crops there.")] = None,
-    format_: Annotated[str | None, typer.Option("--format", help="table, jsonl or csv.")] = None,
+    format_: Annotated[
+        str | None, typer.Option("--format", help="table, jsonl (a line per crop; default with --json) or csv.")
+    ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write there instead of to stdout.")] = None,
     force: ForceOpt = False,
     checkpoint: Annotated[
@@ -62,17 +69,15 @@ def search_command(
     for number, words in enumerate([*texts, *unwanted], start=1):
         if not words.strip():
             raise UsageError(f"Text {number} is empty.", "Give each text at least one word.")
-    if sheet is not None:
-        _check_sheet(sheet, k * (len(texts) if each else 1))
-    for file in (output, sheet):
-        if file is not None and file.exists() and not force:
-            raise InputError(f"{file} exists already; nothing was changed.", "Add --force to replace it.")
+    _check_files(output, sheet, force=force)
 
     from focuscli.gallery.found import draw, look
     from focuscli.gallery.reader import open_gallery
 
     with processes.together() as group:
         opened = open_gallery(gallery)
+        if sheet is not None:
+            _check_cells(min(k, opened.crops) * (len(texts) if each else 1))
         model = _model_of(opened.manifest.model) if checkpoint is None else find_model(checkpoint)
         recognizer = model.open(device=device, precision=precision, group=group)
         with render.progress("searching") as progress:
@@ -96,7 +101,8 @@ def search_command(
             )
         if not group.is_first:
             return
-        _write(chosen, found, output)
+        _write(chosen, found, output, each=each)
+        _tell_recall(chosen, found, output)
         if sheet is not None:
             from focuscli.files import atomic_path
 
@@ -107,8 +113,6 @@ def search_command(
         note = f"  {found.seconds:.2f} s over {opened.crops:,} crops, {'two stages' if found.two_stage else 'exact'}"
         if group.size > 1:
             note += f", {group.size} processes"
-        if found.recall is not None:
-            note += f"; two stages find {100 * found.recall:.1f}% of the exact {min(k, opened.crops)}"
         render.note(note)
 
 
@@ -126,9 +130,9 @@ def _model_of(binding: Binding) -> ModelPlace:
         ) from error
 
 
-def _write(chosen: str, found: Found, output: Path | None) -> None:
+def _write(chosen: str, found: Found, output: Path | None, *, each: bool) -> None:
     """The results on stdout or in a file."""
-    from focuscli.gallery.found import as_json, rows_of
+    from focuscli.gallery.found import as_json, records_of, rows_of
 
     if chosen == "table" and output is None:
         for answer in found.answers:
@@ -139,25 +143,43 @@ def _write(chosen: str, found: Found, output: Path | None) -> None:
         return
     buffer = io.StringIO()
     if chosen == "jsonl":
-        buffer.writelines(json.dumps(item, ensure_ascii=False) + "\n" for item in as_json(found))
+        buffer.writelines(to_json(item) + "\n" for item in as_json(found))
     else:
         writer = csv.writer(buffer, lineterminator="\n", delimiter="," if chosen == "csv" else "\t")
-        for answer in found.answers:
-            names, rows = rows_of(answer)
-            writer.writerow(["query", *names] if len(found.answers) > 1 else names)
-            writer.writerows([answer.title, *row] if len(found.answers) > 1 else row for row in rows)
+        writer.writerows(records_of(found, each=each))
     if output is None:
         sys.stdout.write(buffer.getvalue())
         return
     from focuscli.files import write_text
 
-    write_text(output, buffer.getvalue())
+    write_text(output, buffer.getvalue(), errors=ANY_NAME)
     render.note(f"wrote {output}")
 
 
-def _check_sheet(sheet: Path, cells: int) -> None:
-    if sheet.suffix.lower() != ".png":
+def _tell_recall(chosen: str, found: Found, output: Path | None) -> None:
+    """Recall where a reader of the results sees it: a file of rows has no place for it, a line of JSON has."""
+    from focuscli.gallery.found import recall_lines
+
+    for line in recall_lines(found):
+        if chosen == "jsonl":
+            render.note(f"  {line}")
+        elif chosen == "table" and output is None:
+            print(line)
+        else:
+            render.warn(line)
+
+
+def _check_files(output: Path | None, sheet: Path | None, *, force: bool) -> None:
+    if sheet is not None and sheet.suffix.lower() != ".png":
         raise UsageError(f"--sheet wants a .png file; got {sheet}.")
+    if sheet is not None and output is not None and sheet.resolve() == output.resolve():
+        raise UsageError(f"-o and --sheet both name {sheet}.", "Give each a file of its own: -o RESULTS --sheet PNG")
+    for file in (output, sheet):
+        if file is not None and file.exists() and not force:
+            raise InputError(f"{file} exists already; nothing was changed.", "Add --force to replace it.")
+
+
+def _check_cells(cells: int) -> None:
     if cells > MOST_ON_SHEET:
         raise UsageError(
             f"{cells:,} crops are too many for one sheet (at most {MOST_ON_SHEET}).", "Choose a smaller -k."

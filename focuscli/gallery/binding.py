@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from pathlib import Path
 
 from focuscli.engine.device import effective_precision
 from focuscli.errors import InputError, UsageError
 from focuscli.gallery.manifest import Binding, Manifest
+from focuscli.methods import ZERO_SHOT
 from focuscli.recognizer import Recognizer
 
 SEARCHABLE = ("focus", "clip", "clip-ft", "poar")
@@ -52,15 +54,27 @@ def check_binding(manifest: Manifest, model: Binding, folder: Path, *, precision
     """
     own = manifest.model
     if not own.same_model(model):
+        if Path(own.run).resolve() == Path(model.run).resolve():
+            what = "CLIP's weights are others" if own.method == ZERO_SHOT else "the checkpoint was trained anew"
+            raise InputError(
+                f"{folder} was indexed with {own}; {what} since: {model}.",
+                "Make the gallery again, in another folder: focus index SOURCE "
+                + shlex.join(["-c", _option(own), "-o", f"{folder}-new"]),
+            )
         raise InputError(
             f"{folder} was indexed with another checkpoint: {own}. The one in use is {model}.",
-            f"Use its own: -c {own.run}. Or index the images again with this one into another folder.",
+            f"Use its own: -c {shlex.quote(_option(own))}. Or index the images again with this one into another folder.",
         )
     if precision and own.precision != model.precision:
         raise InputError(
             f"{folder} was begun in {own.precision}; crops in {model.precision} would not be comparable.",
             f"Go on with: --precision {own.precision}",
         )
+
+
+def _option(model: Binding) -> str:
+    """What -c calls a model."""
+    return ZERO_SHOT if model.method == ZERO_SHOT else model.run
 
 
 def fingerprint(recognizer: Recognizer) -> dict[str, str]:

@@ -29,13 +29,17 @@ from focuscli.recognizer import Recognizer
 
 @dataclass(frozen=True)
 class Answer:
-    """One query's crops: `wanted` and `unwanted` texts in the order of the columns of `hits.scores`."""
+    """One query's crops: `wanted` and `unwanted` texts in the order of the columns of `hits.scores`.
+
+    `recall` of two stages among the exact, where it was asked for.
+    """
 
     query: Query
     wanted: tuple[TextDecision, ...]
     unwanted: tuple[TextDecision, ...]
     hits: Hits
     paths: tuple[Path, ...]
+    recall: float | None = None
 
     @property
     def decisions(self) -> tuple[TextDecision, ...]:
@@ -47,6 +51,12 @@ class Answer:
         words = " + ".join(decision.text.phrase for decision in self.wanted)
         return words + "".join(f", not {decision.text.phrase}" for decision in self.unwanted)
 
+    @property
+    def names(self) -> list[str]:
+        """Of the texts, as a reader sees them."""
+        signs = [""] * len(self.wanted) + ["not "] * len(self.unwanted)
+        return [sign + decision.text.phrase for sign, decision in zip(signs, self.decisions, strict=True)]
+
     def match(self, row: int) -> float | None:
         """Of a crop: the probability that it fits the whole query, 0.5 where one text stands at its threshold; None
         without thresholds."""
@@ -55,17 +65,12 @@ class Answer:
 
 @dataclass(frozen=True)
 class Found:
-    """What a search found.
-
-    Attributes:
-        seconds: of the search proper; no model is loaded in them. recall: of two stages among the exact, least over queries.
-    """
+    """What a search found; `seconds` are of the search proper: no model is loaded in them."""
 
     gallery: Gallery
     answers: tuple[Answer, ...]
     seconds: float
     two_stage: bool
-    recall: float | None
     model: str
     weights: str
 
@@ -92,10 +97,12 @@ def look(
     """Search for several queries at once, each with its own wanted texts and all with the same unwanted ones.
 
     Raises:
-        InputError: the gallery is of another checkpoint, or damaged. UsageError: a text is too long, or cannot be searched.
+        InputError: the gallery is of another checkpoint, or damaged. UsageError: a text is too long, or cannot be searched,
+        or two stages are asked for where there is no sketch.
     """
     require_searchable(recognizer.config.model.method)
     check_binding(gallery.manifest, bind(recognizer), gallery.folder)
+    _require_sketch(gallery, two_stage=two_stage, check_recall=check_recall)
     names = dict.fromkeys(words for query in [*wanted, unwanted] for words in query)
     by_words: dict[str, Text] = {words: recognizer.text(words, region=region) for words in names}
     texts = [*dict.fromkeys(by_words.values())]
@@ -116,16 +123,31 @@ def look(
     started = time.perf_counter()
     hits = search(searcher, queries, k, two_stage=two_stage, team=team, progress=progress)
     seconds = time.perf_counter() - started
-    share = None
+    shares: list[float | None] = [None] * len(hits)
     if check_recall:
         other = search(searcher, queries, k, two_stage=not two_stage, team=team, progress=progress)
         quick, exact = (hits, other) if two_stage else (other, hits)
-        share = min(recall(found, best) for found, best in zip(quick, exact, strict=True))
+        shares = [recall(found, best) for found, best in zip(quick, exact, strict=True)]
     answers = tuple(
-        Answer(query, yes, no, found, tuple(gallery.paths(found.positions)))
-        for query, (yes, no), found in zip(queries, sides, hits, strict=True)
+        Answer(query, yes, no, found, tuple(gallery.paths(found.positions)), share)
+        for query, (yes, no), found, share in zip(queries, sides, hits, shares, strict=True)
     )
-    return Found(gallery, answers, seconds, two_stage, share, str(recognizer.folder), recognizer.weights)
+    return Found(gallery, answers, seconds, two_stage, str(recognizer.folder), recognizer.weights)
+
+
+def _require_sketch(gallery: Gallery, *, two_stage: bool, check_recall: bool) -> None:
+    """Refuse what needs a sketch before anything is searched.
+
+    Raises:
+        UsageError: there is none.
+    """
+    asked = [name for name, given in (("--two-stage", two_stage), ("--check-recall", check_recall)) if given]
+    if asked and gallery.manifest.basis is None:
+        raise UsageError(
+            f"{gallery.folder} has no sketch, which {' and '.join(asked)} cannot do without; only galleries of models with "
+            "attribute-guided extraction have one.",
+            f"Leave {' and '.join(asked)} out: an exact search misses nothing, and takes about as long.",
+        )
 
 
 def as_json(found: Found) -> Iterator[dict[str, Any]]:
@@ -150,25 +172,64 @@ def as_json(found: Found) -> Iterator[dict[str, Any]]:
                 "gallery": str(found.gallery.folder),
                 "model": found.model,
                 "weights": found.weights,
+                **({} if answer.recall is None else {"recall": round(answer.recall, 4)}),
             }
 
 
+def recall_lines(found: Found) -> list[str]:
+    """What two stages find of the exact results, query by query; nothing where it was not asked for."""
+    several = len(found.answers) > 1
+    return [
+        (f"{answer.title}: " if several else "")
+        + f"two stages find {100 * answer.recall:.1f}% of the exact {len(answer.paths):,}"
+        for answer in found.answers
+        if answer.recall is not None
+    ]
+
+
 def rows_of(answer: Answer) -> tuple[list[str], list[list[str]]]:
-    """Column names and rows of a table: rank, match where there are thresholds, a score per text, image."""
-    signs = [""] * len(answer.wanted) + ["not "] * len(answer.unwanted)
-    names = [sign + decision.text.phrase for sign, decision in zip(signs, answer.decisions, strict=True)]
+    """Column names and rows of a table for a reader: rank, match where there are thresholds, a score per text, image."""
     with_match = answer.query.in_probability
+    start = ["rank", *(["match"] if with_match else [])]
     rows = []
     for row, path in enumerate(answer.paths):
-        scores = [shown(float(score)) for score in answer.hits.scores[row]]
-        middle = [f"{answer.match(row):.3f}"] if with_match else []
-        rows.append([str(row + 1), *middle, *scores, str(path)])
-    return ["rank", *(["match"] if with_match else []), *names, "image"], rows
+        match = [f"{answer.match(row):.3f}"] if with_match else []
+        rows.append([str(row + 1), *match, *map(shown, answer.hits.scores[row].tolist()), str(path)])
+    return [*start, *_apart(answer.names, [*start, "image"]), "image"], rows
 
 
-def shown(score: float) -> str:
-    """Two digits, and no minus before a zero."""
-    return f"{round(score, 2) + 0.0:.2f}"
+def records_of(found: Found, *, each: bool) -> list[list[str]]:
+    """The lines of one table for a program, the column names first, with the digits that `as_json` has.
+
+    With `each` a line begins with its query, and the wanted text's score is in the column "score": one header for all.
+    """
+    first = found.answers[0]
+    with_match = any(answer.query.in_probability for answer in found.answers)
+    start = [*(["query"] if each else []), "rank", *(["match"] if with_match else [])]
+    texts = ["score", *first.names[1:]] if each else first.names
+    lines = [[*start, *_apart(texts, [*start, "image"]), "image"]]
+    for answer in found.answers:
+        for row, path in enumerate(answer.paths):
+            match = answer.match(row)
+            shown_match = ["" if match is None else f"{match:.6f}"] if with_match else []
+            scores = [shown(score, 4) for score in answer.hits.scores[row].tolist()]
+            lines.append([*([answer.title] if each else []), str(row + 1), *shown_match, *scores, str(path)])
+    return lines
+
+
+def _apart(names: Sequence[str], taken: Sequence[str]) -> list[str]:
+    """The names, marked as texts where another column is called so."""
+    apart: list[str] = []
+    for name in names:
+        while name in taken or name in apart:
+            name += " (text)"
+        apart.append(name)
+    return apart
+
+
+def shown(score: float, digits: int = 2) -> str:
+    """So many digits, and no minus before a zero."""
+    return f"{round(score, digits) + 0.0:.{digits}f}"
 
 
 def draw(found: Found, recognizer: Recognizer) -> Image.Image:
@@ -192,16 +253,16 @@ def _entries(answer: Answer) -> list[Entry]:
     entries = []
     for row, path in enumerate(answer.paths):
         marks = []
-        for column, decision in enumerate(answer.decisions):
+        for column, (name, decision) in enumerate(zip(answer.names, answer.decisions, strict=True)):
             score = float(answer.hits.scores[row, column])
             unwanted = column >= len(answer.wanted)
             present = decision.present(score)
             good = None if present is None else present is not unwanted
-            name = ("not " if unwanted else "") + decision.text.phrase
             marks.append(Mark(name, shown(score), probability(score, decision.threshold), good))
         try:
             picture = load_image(path)
         except InputError:
             picture = None
-        entries.append(Entry(picture, path.name, marks))
+        match = answer.match(row)
+        entries.append(Entry(picture, path.name, marks, "" if match is None else f"match {match:.3f}"))
     return entries

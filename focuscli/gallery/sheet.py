@@ -32,11 +32,12 @@ class Mark:
 
 @dataclass(frozen=True)
 class Entry:
-    """A crop of the sheet; `image` is None where its file cannot be read any more."""
+    """A crop of the sheet; `image` is None where its file cannot be read any more, `match` is what it is ordered by."""
 
     image: Image.Image | None
     name: str
     marks: Sequence[Mark]
+    match: str = ""
 
 
 def contact_sheet(entries: Sequence[Entry], *, title: str, caption: str = "", height: int = 224) -> Image.Image:
@@ -70,6 +71,7 @@ def contact_sheet(entries: Sequence[Entry], *, title: str, caption: str = "", he
         if rank and rank % per_line == 0:
             canvas.line(margin, top - gap // 2, width - margin, top - gap // 2, RULE)
         canvas.text(left, top, str(rank + 1), medium, INK)
+        canvas.text_right(left + column, top, entry.match, medium, MUTED)
         top += line_height(medium)
         _picture(canvas, entry, left, top, column, height, small)
         top += height + round(2 * scale)

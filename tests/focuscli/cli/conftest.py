@@ -45,6 +45,7 @@ class Outcome:
     code: int
     stdout: str
     stderr: str
+    raw: bytes
 
     @property
     def json(self):
@@ -57,9 +58,9 @@ def focus():
     from focuscli.cli import commands  # noqa: F401
     from focuscli.cli.app import app
 
-    def call(*arguments: object, stdin: str | None = None) -> Outcome:
+    def call(*arguments: object, stdin: str | bytes | None = None) -> Outcome:
         result = CliRunner().invoke(app, [str(argument) for argument in arguments], input=stdin)
-        return Outcome(result.exit_code, result.stdout, result.stderr)
+        return Outcome(result.exit_code, result.stdout, result.stderr, result.stdout_bytes)
 
     return call
 

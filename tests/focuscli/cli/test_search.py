@@ -7,6 +7,7 @@ import io
 import json
 import math
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -17,6 +18,7 @@ import pytest
 from PIL import Image
 
 from focuscli.data.folder import read_folder
+from focuscli.engine.distributed import WorkerLost
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +114,7 @@ def test_formats_say_the_same(focus, gallery, tmp_path):
     assert outcome.stdout == ""
     rows = [*csv.DictReader(io.StringIO((tmp_path / "hits.csv").read_text()))]
     assert [row["image"] for row in rows] == [row["image"] for row in found]
-    assert [float(row["red hat"]) for row in rows] == [round(row["scores"]["red hat"], 2) for row in found]
+    assert [float(row["red hat"]) for row in rows] == [row["scores"]["red hat"] for row in found]
     assert all(row["image"] in table for row in rows)
     assert "not green scarf" in table
 
@@ -127,9 +129,50 @@ def test_a_sheet_is_drawn(focus, gallery, tmp_path):
     assert (again.code, "--force" in again.stderr) == (3, True)
 
 
-def test_recall_is_reported(focus, gallery):
-    outcome = focus("search", gallery, "red hat", "--two-stage", "--check-recall", "-k", 5)
-    assert "two stages find 100.0% of the exact 5" in outcome.stderr
+def test_a_sheet_is_bound_by_the_crops_that_there_are(focus, gallery, tmp_path):
+    outcome = focus("search", gallery, "red hat", "-k", 500, "--sheet", tmp_path / "hits.png")
+    assert outcome.code == 0, outcome.stderr
+    assert (tmp_path / "hits.png").exists()
+
+
+def test_several_searches_as_csv_share_one_header(focus, gallery):
+    outcome = focus("search", gallery, "red hat", "dark trousers", "--each", "-k", 3, "--format", "csv")
+    rows = [*csv.DictReader(io.StringIO(outcome.stdout))]
+    assert [row["query"] for row in rows] == ["red hat"] * 3 + ["dark trousers"] * 3
+    (alone,) = csv.DictReader(
+        io.StringIO(focus("search", gallery, "red hat", "--each", "-k", 1, "--format", "csv").stdout)
+    )
+    assert alone == rows[0]  # the columns do not depend on how many texts there are
+
+
+@pytest.mark.parametrize("quiet", [[], ["-q"]])
+def test_recall_is_where_the_results_are_read(focus, gallery, tmp_path, quiet):
+    arguments = ("search", gallery, "red hat", "--check-recall", "-k", 5, *quiet)
+    said = "two stages find 100.0% of the exact 5"
+    assert focus(*arguments, "--two-stage").stdout.splitlines()[-1] == said
+    assert [row["recall"] for row in lines(focus(*arguments, "--format", "jsonl"))] == [1.0] * 5
+    for format_ in ("csv", "table"):
+        outcome = focus(*arguments, "--format", format_, "-o", tmp_path / format_)
+        assert f"! {said}" in outcome.stderr
+        assert (outcome.stdout, said in (tmp_path / format_).read_text()) == ("", False)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names that are no UTF-8")
+def test_a_file_name_that_is_no_utf8_comes_out_as_it_is(focus, trained_run, coloured_dataset, tmp_path):
+    name = os.fsencode(tmp_path) + b"/crops/caf\xe9.png"
+    (tmp_path / "crops").mkdir()
+    shutil.copy(coloured_dataset.parent / "images" / "000.png", name)
+    (tmp_path / "crops" / os.fsdecode(b"b\xe9.png")).write_bytes(b"no image")
+    place = tmp_path / "g"
+    indexed = focus("index", tmp_path / "crops", "-o", place, "-c", trained_run, "--device", "cpu", "--json")
+    assert (indexed.code, indexed.json["skipped"]) == (0, 1), indexed.stderr
+    for format_ in ("table", "jsonl", "csv"):
+        arguments = ("search", place, "red hat", "-k", 1, "--format", format_)
+        outcome, written = focus(*arguments), focus(*arguments, "-o", tmp_path / format_)
+        assert (outcome.code, written.code) == (0, 0), outcome.stderr + written.stderr
+        for content in (outcome.raw, (tmp_path / format_).read_bytes()):
+            assert name in (os.fsencode(json.loads(content)["image"]) if format_ == "jsonl" else content)
+    assert focus("search", place, "red hat", "-k", 1, "--sheet", tmp_path / "hits.png").code == 0
 
 
 def test_fewer_crops_than_asked_for_are_all_shown(focus, gallery):
@@ -181,7 +224,12 @@ def test_a_truncated_shard_is_named_and_repaired(focus, copied, coloured_dataset
         (["search", "GALLERY", "red hat", "--not", "RedHat"], 2, "both wanted and not wanted"),
         (["search", "GALLERY", "hat", "--format", "xml"], 2, "xml"),
         (["search", "GALLERY", "hat", "--sheet", "hits.jpg"], 2, ".png"),
-        (["search", "GALLERY", "hat", "--sheet", "hits.png", "-k", "500"], 2, "at most 400"),
+        (["search", "GALLERY", *map(str, range(26)), "--each", "--sheet", "hits.png"], 2, "416 crops are too many"),
+        (
+            ["search", "GALLERY", "hat", "-o", "hits.png", "--sheet", "./hits.png"],
+            2,
+            "-o and --sheet both name hits.png",
+        ),
         (["search", "GALLERY", "hat", "--region", "tail"], 2, "tail"),
         (["search", "nowhere", "hat"], 3, "no gallery"),
         (["index", "GALLERY", "-o", "GALLERY"], 3, "No image"),
@@ -217,7 +265,8 @@ def test_clip_as_it_is_can_be_searched(focus, weights, coloured_dataset, tmp_pat
     assert [row["scores"]["hat"] - row["scores"]["boots"] for row in found] == sorted(
         (row["scores"]["hat"] - row["scores"]["boots"] for row in found), reverse=True
     )
-    assert "--exact" in focus("search", tmp_path / "g", "hat", "--two-stage").stderr
+    for option in ("--two-stage", "--check-recall"):
+        assert f"Leave {option} out" in focus("search", tmp_path / "g", "hat", option).stderr
 
 
 def test_unreadable_images_are_named_and_left_out(focus, trained_run, coloured_dataset, tmp_path):
@@ -229,6 +278,43 @@ def test_unreadable_images_are_named_and_left_out(focus, trained_run, coloured_d
     assert outcome.code == 0
     assert (outcome.json["crops"], outcome.json["skipped"]) == (1, 1)
     assert "bad.png" in outcome.stderr
+
+
+@pytest.mark.parametrize(("stop", "code"), [(KeyboardInterrupt(), 130), (WorkerLost("Worker 1 is lost."), 4)])
+def test_the_command_that_goes_on_can_be_followed_to_the_letter(
+    focus, coloured_dataset, trained_run, gallery, tmp_path, monkeypatch, stop, code
+):
+    def run(*_, **__):
+        raise stop
+
+    monkeypatch.setenv("FOCUS_RUNS", str(trained_run.parent))
+    target = tmp_path / "a b"
+    arguments = ("index", coloured_dataset, "--split", "test", "-o", target, "--shard", 6, "--device", "cpu")
+    with monkeypatch.context() as patch:
+        patch.setattr("focuscli.gallery.index.run_index", run)
+        outcome = focus(*arguments, "--batch", 8)
+        listed = focus("index", "-", "-o", target, "-c", trained_run, stdin=f"{coloured_dataset.parent}/images/000.png")
+    assert (outcome.code, listed.code) == (code, code)
+    assert "Go on with the same paths on stdin with: focus index - -o" in listed.stderr
+    hint = outcome.stderr.partition("Go on with: ")[2]
+    monkeypatch.setenv("FOCUS_RUNS", str(tmp_path / "others"))  # the latest run is another one by now
+    command, *again = shlex.split(hint)
+    assert (command, again[-1]) == ("focus", "--resume")
+    assert {"--batch", "--device"} < set(again)
+    assert "--workers" not in again
+    assert focus(*again).code == 0
+    assert {file.name for file in target.iterdir()} == {file.name for file in gallery.iterdir()}
+
+
+def test_images_that_leave_a_gallery_are_counted_in_a_warning(focus, coloured_dataset, trained_run, tmp_path):
+    arguments = ("index", coloured_dataset, "-o", tmp_path / "g", "-c", trained_run, "--device", "cpu", "-q")
+    assert focus(*arguments).stderr == ""
+    assert focus(*arguments, "--resume").stderr == ""
+    outcome = focus(*arguments, "--resume", "--split", "test")
+    assert outcome.code == 0
+    assert outcome.stderr == (
+        f"! 56 of the 72 images in {tmp_path / 'g'} are not in coloured test; they leave the gallery\n"
+    )
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import shutil
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -175,6 +177,24 @@ def test_predict_as_csv_table_and_from_stdin(focus, trained_run, crops, tmp_path
     written = focus("predict", names[0], "-c", trained_run, "--format", "csv", "-o", target)
     assert written.stdout == ""
     assert target.read_text().splitlines()[0].startswith("image,red hat")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names that are no UTF-8")
+@pytest.mark.parametrize("format_", ["table", "jsonl", "csv"])
+def test_a_file_name_that_is_no_utf8_comes_out_as_it_is(focus, trained_run, crops, tmp_path, format_):
+    name = os.fsencode(tmp_path) + b"/caf\xe9.png"
+    shutil.copy(crops / "000.png", name)
+    arguments = ("-c", trained_run, "-a", "red hat", "--format", format_)
+    for source, stdin in ((tmp_path, None), ("-", name + b"\n")):
+        outcome = focus("predict", source, *arguments, stdin=stdin)
+        assert outcome.code == 0, outcome.stderr
+        if format_ == "jsonl":
+            assert os.fsencode(outcome.json["image"]) == name
+        else:
+            assert name in outcome.raw
+    written = focus("predict", tmp_path, *arguments, "-o", tmp_path / "out")
+    assert written.code == 0, written.stderr
+    assert (tmp_path / "out").read_bytes() == outcome.raw
 
 
 @pytest.mark.parametrize("batch", [1, 3])

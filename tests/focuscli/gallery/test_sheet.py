@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from focuscli.canvas import NO, YES
+from focuscli.canvas import INK, MUTED, NO, TRACK, YES
 from focuscli.gallery.sheet import COLUMN, Entry, Mark, contact_sheet
 
 
@@ -41,7 +41,27 @@ def test_any_shape_stays_within_its_column(size):
 
 def test_a_lost_image_and_texts_without_thresholds_are_drawn():
     sheet = contact_sheet([Entry(None, "gone.png", [Mark("a very long text " * 9, "-12.34", None, None)])], title="x")
+    pixels = np.asarray(sheet)
+    box = (pixels == TRACK).all(axis=2)
+    assert box.sum() == pytest.approx(COLUMN * 224, rel=0.05)
+    top, bottom = np.flatnonzero(box.any(axis=1))[[0, -1]]
+    assert has(pixels[top:bottom], MUTED)  # what is said in its place
+    assert has(pixels[bottom:, : 20 + COLUMN // 2], MUTED)  # the text
+    assert has(pixels[bottom:, 20 + COLUMN // 2 :], INK, tolerance=90)  # the score
     assert not has(sheet, YES)
+
+
+def test_what_crops_are_ordered_by_stands_beside_the_rank():
+    mark = Mark("hat", "1.00", 0.9, True)
+    with_match, without = (
+        np.asarray(contact_sheet([Entry(None, "a.png", [mark, mark], match)], title="x")).astype(int)
+        for match in ("match 0.123", "")
+    )
+    rows, columns = np.nonzero((with_match != without).any(axis=2))
+    picture = np.flatnonzero((without == TRACK).all(axis=2).any(axis=1))[0]
+    assert rows.max() < picture
+    assert columns.max() <= 20 + COLUMN
+    assert columns.min() > 20 + COLUMN / 3
 
 
 def test_what_fits_and_what_does_not_differ_in_colour():
