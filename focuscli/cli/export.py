@@ -64,14 +64,15 @@ def export_command(
     wanted = read_texts(texts) if texts is not None else []
     model = find_model(checkpoint)
     target = _target(model, output, dynamic=dynamic, int8=int8)
-    if target.exists() and not force:
-        raise InputError(
-            f"{target} exists already; nothing was changed.", "Add --force to replace it, or give -o FILE."
-        )
+
+    from focuscli.export.card import tower_path  # with its package, which sets up onnxruntime before it is loaded
+    from focuscli.files import check_free, file_sha256
+
+    for file in [target, tower_path(target)] if dynamic else [target]:
+        check_free(file, force=force)
     require_extra("onnx", "onnx", "onnxruntime", "onnxscript", purpose="focus export")
 
     from focuscli.export.build import export_onnx
-    from focuscli.files import file_sha256
     from focuscli.fingerprint import checkpoint_fingerprint
 
     recognizer = model.open(device="cpu", precision="fp32")

@@ -100,8 +100,10 @@ def predict_command(
 
 
 def _images(inputs: Sequence[str], output: Path | None, *, force: bool) -> list[Path]:
-    if output is not None and output.exists() and not force:
-        raise InputError(f"{output} exists already; nothing was changed.", "Add --force to replace it.")
+    if output is not None:
+        from focuscli.files import check_free
+
+        check_free(output, force=force)
     return expand_images(inputs, sys.stdin)
 
 

@@ -19,7 +19,7 @@ from focuscli.data.folder import DatasetFolder
 from focuscli.data.schema import Text
 from focuscli.engine.evaluate import check_same_attributes, label_split
 from focuscli.errors import CheckFailed, InputError
-from focuscli.export.card import KEY, ModelCard, Precision
+from focuscli.export.card import KEY, ModelCard, Precision, tower_path
 from focuscli.export.graph import dynamic_graph, fixed_graph, text_tower, tower_graph
 from focuscli.export.parity import Parity, compare, drawn_crops
 from focuscli.export.passes import folded, quantised
@@ -65,11 +65,6 @@ class ExportReport:
 
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "files": [str(file) for file in self.files]}
-
-
-def tower_path(target: Path) -> Path:
-    """Where the text tower of a dynamic model lies: beside it."""
-    return target.with_name(f"{target.stem}.texts.onnx")
 
 
 def crops_of(recognizer: Recognizer, folder: DatasetFolder, split: str, limit: int) -> Crops:

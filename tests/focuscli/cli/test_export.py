@@ -310,6 +310,42 @@ def test_nothing_is_replaced_unasked_and_a_dry_run_writes_nothing(focus, exporte
     assert exported.read_bytes() == before
 
 
+def test_a_file_where_the_text_tower_goes_is_not_replaced_unasked(focus, trained_run, tmp_path):
+    (tmp_path / "any.texts.onnx").write_text("precious")
+    outcome = focus("export", "-c", trained_run, "--dynamic", "-o", tmp_path / "any.onnx")
+    assert outcome.code == 3
+    assert "any.texts.onnx exists already" in outcome.stderr
+    assert (tmp_path / "any.texts.onnx").read_text() == "precious"
+    assert not (tmp_path / "any.onnx").exists()
+
+
+def test_a_folder_is_no_place_for_an_output(focus, trained_run, crops, tmp_path, monkeypatch):
+    from focuscli.recognizer import Recognizer
+
+    monkeypatch.setattr(Recognizer, "from_checkpoint", None)  # told before any work
+    (tmp_path / "folder.onnx").mkdir()
+    for command in (["export"], ["predict", crops / "000.png"]):
+        outcome = focus(*command, "-c", trained_run, "-o", tmp_path / "folder.onnx", "--force")
+        assert outcome.code == 3
+        assert "folder.onnx is a folder" in outcome.stderr
+
+
+@pytest.mark.parametrize("command", ["export", "predict"])
+def test_a_package_that_is_there_but_broken_is_told(focus, trained_run, crops, onnx_extra, tmp_path, monkeypatch, command):
+    (tmp_path / "onnxruntime.py").write_text("raise ImportError('libcuda.so.1: cannot open')")
+    (tmp_path / "any.onnx").write_bytes(b"anything")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "onnxruntime", raising=False)
+    arguments = {
+        "export": ["export", "-c", trained_run, "-o", tmp_path / "new.onnx"],
+        "predict": ["predict", crops / "000.png", "-c", tmp_path / "any.onnx"],
+    }
+    outcome = focus(*arguments[command])
+    assert outcome.code == 4
+    assert "onnxruntime, which is installed but does not load (ImportError: libcuda.so.1" in outcome.stderr
+    assert "pip install --force-reinstall onnxruntime" in outcome.stderr
+
+
 def test_without_the_extra_there_is_one_clear_message(focus, trained_run, crops, tmp_path, monkeypatch):
     from focuscli import extras
 
