@@ -171,6 +171,9 @@ def check_parity(
 ) -> list[Parity]:
     """Compare an export with its checkpoint on drawn crops, and on real ones where there are any.
 
+    What quantising costs is a matter of statistics, of which a handful of drawings has none to speak of: beside real crops
+    they inform, and do not decide.
+
     Raises:
         CheckFailed: the scores differ by too much. InputError: a crop cannot be read.
     """
@@ -182,10 +185,14 @@ def check_parity(
         pairs = _score_both(ours, theirs, crops.paths, recognizer.image_size, progress)
         mA = _balanced_accuracies(recognizer, texts, crops, pairs, thresholds)
         found.append(compare(crops.source, *pairs, thresholds, mA))
-    for parity in found:
+    int8 = scorer.card.precision == "int8"
+    for parity in found[-1:] if int8 else found:
         problem = parity.problem(scorer.card.precision)
         if problem:
-            raise CheckFailed(f"The exported model is not the checkpoint: {problem}. Nothing was written.")
+            raise CheckFailed(
+                f"The exported model is not the checkpoint: {problem}. Nothing was written.",
+                "Real crops decide instead of drawn ones: --images NAME or FOLDER" if int8 and crops is None else None,
+            )
     return found
 
 
