@@ -11,7 +11,7 @@ import typer
 from focuscli import paths
 from focuscli.cli import render, views
 from focuscli.cli.app import app
-from focuscli.cli.models import ModelPlace, find_model
+from focuscli.cli.models import ModelPlace, asked_texts, find_model
 from focuscli.cli.options import CheckpointOpt, DryRunOpt, ForceOpt, RegionOpt
 from focuscli.data.inputs import expand_images
 from focuscli.errors import InputError, UsageError
@@ -76,8 +76,7 @@ def export_command(
     from focuscli.fingerprint import checkpoint_fingerprint
 
     recognizer = model.open(device="cpu", precision="fp32")
-    chosen = [recognizer.text(words, region=region) for words in wanted] if wanted else [*recognizer.attributes]
-    chosen = [*dict.fromkeys(chosen)]
+    chosen = asked_texts(recognizer, wanted, region) or [*recognizer.attributes]
     recognizer.encode_texts(chosen)  # Too long a text is refused before anything is said.
     crops = _crops(recognizer, images, split, limit, check=check)
     if dry_run:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from focuscli import paths
+from focuscli.cli import render
+from focuscli.data.texts import normalise_phrase
 from focuscli.engine.distributed import ONE, Group
 from focuscli.errors import InputError, UsageError
 from focuscli.methods import ZERO_SHOT
 
 if TYPE_CHECKING:
     from focuscli.data.schema import AttributeSchema
+    from focuscli.data.texts import Text
     from focuscli.recognizer import Recognizer
     from focuscli.scorer import Scorer
 
@@ -126,6 +130,27 @@ def find_scorer(
     from focuscli.fingerprint import checkpoint_fingerprint
 
     return ExportedPlace(wanted, checkpoint_fingerprint(checkpoint))
+
+
+def asked_texts(scorer: Scorer, words: Sequence[str], region: str | None) -> list[Text]:
+    """The texts that a user's words stand for, in their order, each once; a note tells which were there before.
+
+    Raises:
+        UsageError: no word, an unknown region or one for no text, or a text that the model cannot be asked.
+    """
+    if region is not None and not words:
+        raise UsageError(f"--region {region} is for no text.", "Give texts too, or leave --region out.")
+    found: dict[str, Text] = {}
+    again = []
+    for said in words:
+        text = scorer.text(said, region=region)
+        phrase = normalise_phrase(text.phrase)
+        if phrase in found:
+            again.append(f'"{said}"')
+        found.setdefault(phrase, text)
+    if again:
+        render.note(f"  taken once, the same text as one before: {', '.join(again)}")
+    return [*found.values()]
 
 
 def find_model(name: str | None) -> ModelPlace:

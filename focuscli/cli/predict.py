@@ -14,7 +14,7 @@ import typer
 
 from focuscli.cli import processes, render, views
 from focuscli.cli.app import app
-from focuscli.cli.models import find_scorer
+from focuscli.cli.models import asked_texts, find_scorer
 from focuscli.cli.options import DeviceOpt, ForceOpt, RegionOpt
 from focuscli.data.inputs import expand_images
 from focuscli.errors import InputError, UsageError
@@ -74,7 +74,7 @@ def predict_command(
         images = group.decide(lambda: _images(inputs, output, force=force))
         place = find_scorer(checkpoint, backend=backend, precision=precision)
         scorer = place.open(device=device, precision=precision, group=group)
-        texts = [scorer.text(words, region=region) for words in attribute or []] or [*scorer.default_texts]
+        texts = asked_texts(scorer, attribute or [], region) or [*scorer.default_texts]
 
         from focuscli.predict import decide, predict
 

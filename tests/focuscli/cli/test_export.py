@@ -165,9 +165,10 @@ def test_a_model_without_its_own_text_tower_is_refused(focus, dynamic, crops, tm
 
 def test_int8_with_texts_of_ones_own(focus, exported_run, exported, crops, tmp_path):
     listed = tmp_path / "texts.txt"
-    listed.write_text("# what to look for\nred hat\n\ngreen scarf\nRedHat\n", encoding="utf-8")
+    listed.write_text("# what to look for\nred hat\n\ngreen scarf\nRedHat\ngreen  Scarf\n", encoding="utf-8")
     outcome = focus("export", "-c", exported_run, "--int8", "--texts", listed, "--region", "lower", "--json")
     assert outcome.code == 0, outcome.stderr
+    assert 'taken once, the same text as one before: "RedHat", "green  Scarf"' in outcome.stderr
     target = exported_run / "export" / "model-int8.onnx"
     assert outcome.json["files"] == [str(target)]
     assert target.stat().st_size < 0.5 * exported.stat().st_size
@@ -201,6 +202,7 @@ def test_one_text_of_many_is_found_by_its_column(focus, exported, crops):
     [
         (["-a", "green scarf"], 2, 'cannot be asked for "green scarf"'),
         (["-a", "red hat", "--region", "foot"], 2, "in region foot"),
+        (["--region", "head"], 2, "--region head is for no text"),
         (["--precision", "int8"], 2, "is a model in fp32"),
         (["--precision", "bf16"], 2, "is a model in fp32"),
         (["--backend", "torch"], 2, "wants a checkpoint"),
@@ -331,7 +333,9 @@ def test_a_folder_is_no_place_for_an_output(focus, trained_run, crops, tmp_path,
 
 
 @pytest.mark.parametrize("command", ["export", "predict"])
-def test_a_package_that_is_there_but_broken_is_told(focus, trained_run, crops, onnx_extra, tmp_path, monkeypatch, command):
+def test_a_package_that_is_there_but_broken_is_told(
+    focus, trained_run, crops, onnx_extra, tmp_path, monkeypatch, command
+):
     (tmp_path / "onnxruntime.py").write_text("raise ImportError('libcuda.so.1: cannot open')")
     (tmp_path / "any.onnx").write_bytes(b"anything")
     monkeypatch.syspath_prepend(tmp_path)
@@ -369,6 +373,7 @@ def test_without_the_extra_there_is_one_clear_message(focus, trained_run, crops,
         (["--texts", "gone.txt"], 3, "gone.txt"),
         (["--texts", "EMPTY"], 3, "no text"),
         (["--texts", "TEXTS", "--region", "tail"], 2, "tail"),
+        (["--dynamic", "--region", "head", "--dry-run"], 2, "--region head is for no text"),
         (["-o", "model.pt"], 2, ".onnx"),
         (["--images", "nowhere"], 3, "nowhere"),
     ],
