@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from focuscli import paths
+from focuscli import machine, paths
 from focuscli.cli import render, views
 from focuscli.cli.app import app
 from focuscli.cli.models import ModelPlace, asked_texts, find_model
 from focuscli.cli.options import CheckpointOpt, DryRunOpt, ForceOpt, RegionOpt
 from focuscli.data.inputs import expand_images
-from focuscli.errors import InputError, UsageError
+from focuscli.errors import InputError, RequirementError, UsageError
 from focuscli.extras import require_extra
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from focuscli.recognizer import Recognizer
 
 FORMATS = ("onnx",)
+OLDEST_TORCH = "2.5"  # the first whose torch.onnx.export takes dynamic_shapes
 SOME_CROPS = 16  # compared on without --check, where the dataset of the training is at hand
 
 
@@ -71,6 +72,7 @@ def export_command(
     for file in [target, tower_path(target)] if dynamic else [target]:
         check_free(file, force=force)
     require_extra("onnx", "onnx", "onnxruntime", "onnxscript", purpose="focus export")
+    _require_exporter()
 
     from focuscli.export.build import export_onnx
     from focuscli.fingerprint import checkpoint_fingerprint
@@ -114,6 +116,20 @@ def read_texts(path: Path) -> list[str]:
     if not found:
         raise InputError(f"{path} holds no text.", "Write one text per line, for example: red scarf")
     return found
+
+
+def _require_exporter() -> None:
+    """Training and predicting go on older versions of torch, whose exporter keeps no axis free.
+
+    Raises:
+        RequirementError: torch is too old.
+    """
+    version = machine.installed_version("torch") or "none"
+    if not machine.satisfies(version, ">=", OLDEST_TORCH):
+        raise RequirementError(
+            f"focus export needs torch {OLDEST_TORCH} or later; installed is {version}.",
+            f"Install a later one: pip install --upgrade 'torch>={OLDEST_TORCH}'",
+        )
 
 
 def _target(model: ModelPlace, output: Path | None, *, dynamic: bool, int8: bool) -> Path:

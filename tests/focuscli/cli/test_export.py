@@ -350,6 +350,15 @@ def test_a_package_that_is_there_but_broken_is_told(
     assert "pip install --force-reinstall onnxruntime" in outcome.stderr
 
 
+def test_a_torch_whose_exporter_is_too_old_is_told(focus, trained_run, onnx_extra, tmp_path, monkeypatch):
+    from focuscli import machine
+
+    monkeypatch.setattr(machine, "installed_version", lambda _: "2.4.1+cpu")
+    outcome = focus("export", "-c", trained_run, "-o", tmp_path / "m.onnx")
+    assert outcome.code == 4
+    assert "needs torch 2.5 or later; installed is 2.4.1+cpu" in outcome.stderr
+
+
 def test_without_the_extra_there_is_one_clear_message(focus, trained_run, crops, tmp_path, monkeypatch):
     from focuscli import extras
 
