@@ -109,6 +109,8 @@ def find_scorer(
         raise UsageError(f"{name} is an exported model; --backend torch wants a checkpoint.", "Leave --backend out.")
     if is_file:
         file = Path(str(name)).expanduser()
+        if file.is_dir():
+            raise InputError(f"{name} is a folder, and no exported model.", "Name a file: -c FILE.onnx")
         if not file.is_file():
             raise InputError(f"No such model: {name}.", "Make it with: focus export -c RUN -o FILE.onnx")
         return ExportedPlace(file)
@@ -120,7 +122,11 @@ def find_scorer(
     int8 = precision == "int8"
     wanted = paths.export_path(checkpoint, int8=int8)
     if not wanted.is_file():
-        others = sorted(file.name for file in wanted.parent.glob(f"*{EXPORTED}") if not file.stem.endswith(".texts"))
+        others = sorted(
+            file.name
+            for file in wanted.parent.glob(f"*{EXPORTED}")
+            if not file.stem.endswith(".texts") and (file.stem.endswith("-int8") or not int8)
+        )
         there = f" There are: {', '.join(others)}; name one with -c." if others else ""
         raise InputError(
             f"This run has no exported model {wanted}.{there}",

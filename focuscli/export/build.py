@@ -24,6 +24,7 @@ from focuscli.export.graph import dynamic_graph, fixed_graph, text_tower, tower_
 from focuscli.export.parity import Parity, compare, drawn_crops
 from focuscli.export.passes import folded, quantised
 from focuscli.export.runtime import OnnxScorer
+from focuscli.export.seal import seal
 from focuscli.files import atomic_path, file_sha256
 from focuscli.metrics import pedestrian_metrics
 from focuscli.recognizer import Recognizer
@@ -155,6 +156,7 @@ def export_onnx(
             tower_sha256=file_sha256(tower_file) if tower_file else "",
         )
         _save(quantised(proto, work) if int8 else proto, file, card)
+        seal(file)
         scorer = OnnxScorer.from_file(file, tower=tower_file)
         asked = [*chosen, *(recognizer.text(words) for words in UNSEEN)] if dynamic else [*chosen]
         parity = check_parity(recognizer, scorer, asked, crops, progress)

@@ -15,8 +15,10 @@ import pytest
 
 from focuscli.data.folder import read_folder
 from focuscli.export.card import ModelCard
+from focuscli.export.seal import SEAL
 
-HEAVY = {"torch", "timm", "matplotlib", "scipy", "pandas", "sklearn", "onnx", "ftfy", "rich"}
+HEAVY = {"torch", "timm", "matplotlib", "scipy", "pandas", "sklearn", "onnx", "ftfy", "rich", "pydantic"}
+HEAVY |= {"PIL.PdfImagePlugin"}  # of Pillow's plugins the slowest to import, which Image.init() would do
 
 
 @pytest.fixture
@@ -52,8 +54,9 @@ def rows(text):
 def card_of(path) -> ModelCard:
     import onnx
 
-    (entry,) = onnx.load(str(path)).metadata_props
-    return ModelCard.from_json(entry.value)
+    card, seal = onnx.load(str(path)).metadata_props
+    assert seal.key == SEAL
+    return ModelCard.from_json(card.value)
 
 
 @pytest.mark.parametrize("form", ["table", "jsonl", "csv"])
@@ -235,9 +238,14 @@ def test_a_file_that_is_no_exported_model_is_refused(focus, exported, crops, tmp
     (tmp_path / "no.onnx").write_text("no model")
     outcome = focus("predict", image, "-c", tmp_path / "no.onnx")
     assert outcome.code == 3
-    assert "cannot be read as an ONNX model" in outcome.stderr
+    assert "no.onnx cannot be read as an ONNX model: Protobuf parsing failed.\nhint:  Export it again" in outcome.stderr
+    (tmp_path / "folder.onnx").mkdir()
+    outcome = focus("predict", image, "-c", tmp_path / "folder.onnx")
+    assert outcome.code == 3
+    assert "folder.onnx is a folder" in outcome.stderr
     proto = onnx.load(str(exported))
     proto.metadata_props[0].value = "{}"
+    del proto.metadata_props[1]
     onnx.save(proto, str(tmp_path / "damaged.onnx"))
     outcome = focus("predict", image, "-c", tmp_path / "damaged.onnx")
     assert outcome.code == 3
@@ -254,10 +262,30 @@ def test_a_file_that_is_no_exported_model_is_refused(focus, exported, crops, tmp
         assert "only focus predict uses it" in outcome.stderr
 
 
-def test_a_run_without_an_exported_model_says_how_to_make_one(focus, trained_run, crops):
+def test_a_model_whose_weights_have_changed_is_refused(focus, exported, crops, tmp_path):
+    content = bytearray(exported.read_bytes())
+    content[len(content) // 2] ^= 1
+    (tmp_path / "changed.onnx").write_bytes(content)
+    outcome = focus("predict", crops / "000.png", "-c", tmp_path / "changed.onnx")
+    assert outcome.code == 3
+    assert "has changed since it was exported" in outcome.stderr
+    assert outcome.stdout == ""
+
+
+def test_a_run_without_an_exported_model_says_how_to_make_one(focus, trained_run, crops, tmp_path):
     outcome = focus("predict", crops / "000.png", "-c", trained_run, "--backend", "onnx")
     assert outcome.code == 3
     assert f"focus export -c {trained_run}" in outcome.stderr
+    run = shutil.copytree(trained_run, tmp_path / "other")
+    (run / "export").mkdir()
+    (run / "export" / "model.onnx").touch()
+    outcome = focus("predict", crops / "000.png", "-c", run, "--backend", "onnx", "--precision", "int8")
+    assert outcome.code == 3
+    assert f"focus export -c {run} --int8" in outcome.stderr
+    assert "name one with -c" not in outcome.stderr
+    (run / "export" / "model.onnx").rename(run / "export" / "model-int8.onnx")
+    outcome = focus("predict", crops / "000.png", "-c", run, "--backend", "onnx")
+    assert "There are: model-int8.onnx; name one with -c" in outcome.stderr
 
 
 def test_a_model_of_another_state_of_its_run_is_refused(focus, exported_run, exported, crops, tmp_path):
