@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from importlib.util import find_spec
 
-from focuscli import machine
 from focuscli.errors import RequirementError
 
 DISTRIBUTION = "focus-par"
@@ -27,9 +27,12 @@ def require_extra(extra: str, *modules: str, purpose: str) -> None:
             f"Install the extra: pip install '{DISTRIBUTION}[{extra}]' (in a checkout: pip install -e '.[{extra}]')",
         )
     for module in modules:
-        _, problem = machine.try_import(module)
-        if problem:
+        try:
+            import_module(module)
+        except Exception as error:  # a mismatched binary raises almost anything
+            from focuscli.machine import one_line  # slow to import
+
             raise RequirementError(
-                f"{purpose} needs {module}, which is installed but does not load ({problem}).",
+                f"{purpose} needs {module}, which is installed but does not load ({one_line(error)}).",
                 f"Install it anew: pip install --force-reinstall {module}",
-            )
+            ) from error

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from focuscli import machine, paths
+from focuscli import paths
 from focuscli.cli import render, views
 from focuscli.cli.app import app
 from focuscli.cli.models import ModelPlace, asked_texts, find_model
@@ -124,6 +124,8 @@ def _require_exporter() -> None:
     Raises:
         RequirementError: torch is too old.
     """
+    from focuscli import machine
+
     version = machine.installed_version("torch") or "none"
     if not machine.satisfies(version, ">=", OLDEST_TORCH):
         raise RequirementError(
