@@ -97,11 +97,15 @@ def test_the_file_says_what_it_is(exported, exported_run, coloured_dataset):
     assert card.threshold_source == "val, criterion mA"
 
 
-@pytest.mark.parametrize("arguments", [[], ["-a", "red hat", "--format", "jsonl"]])
-def test_predicting_with_it_imports_nothing_heavy(exported, crops, arguments):
+@pytest.mark.parametrize(
+    ("kind", "arguments"),
+    [("exported", []), ("exported", ["-a", "red hat", "--format", "jsonl"]), ("dynamic", ["-a", "red hat"])],
+)
+def test_predicting_with_it_imports_nothing_heavy(request, crops, kind, arguments):
+    model = str(request.getfixturevalue(kind))
     code = (
         "import sys\n"
-        f"sys.argv = ['focus', 'predict', {str(crops / '000.png')!r}, '-c', {str(exported)!r}, *{arguments!r}]\n"
+        f"sys.argv = ['focus', 'predict', {str(crops / '000.png')!r}, '-c', {model!r}, *{arguments!r}]\n"
         "from focuscli.cli.app import main\n"
         "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
         f"heavy = {HEAVY!r} & set(sys.modules)\n"
