@@ -6,12 +6,12 @@ import functools
 import gzip
 import hashlib
 import html
+import io
 import itertools
 from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-import ftfy
 import regex
 
 if TYPE_CHECKING:
@@ -127,15 +127,19 @@ def default_tokenizer() -> Tokenizer:
     packed = (files("clip_impl") / "data" / MERGES_FILE).read_bytes()
     if hashlib.sha256(packed).hexdigest() != MERGES_SHA256:
         raise RuntimeError(f"clip_impl/data/{MERGES_FILE} is damaged; install the package again")
-    lines = gzip.decompress(packed).decode("utf-8").split("\n")
-    # The first line is a header, and CLIP uses only as many merges as fit its vocabulary beside bytes and special tokens.
-    merges = lines[1 : VOCABULARY_SIZE - 2 * 256 - 2 + 1]
-    return Tokenizer([(left, right) for left, right in (line.split() for line in merges)])
+    # The first line is a header, and CLIP uses only as many merges as fit its vocabulary beside bytes and special tokens:
+    # a fifth of the table, of which no more is unpacked.
+    with gzip.open(io.BytesIO(packed), "rt", encoding="utf-8") as lines:
+        merges = [line.split() for line in itertools.islice(lines, 1, VOCABULARY_SIZE - 2 * 256 - 2 + 1)]
+    return Tokenizer([(left, right) for left, right in merges])
 
 
 def clean(text: str) -> str:
     """Mojibake repaired, HTML entities unescaped (twice, as OpenAI does), white space folded, lower case."""
-    text = html.unescape(html.unescape(ftfy.fix_text(text))).strip()
+    if not (text.isascii() and text.isprintable()) or "&" in text:
+        import ftfy  # which has nothing to repair in plain words, and takes longer to import than to read them
+
+        text = html.unescape(html.unescape(ftfy.fix_text(text))).strip()
     return regex.sub(r"\s+", " ", text).strip().lower()
 
 

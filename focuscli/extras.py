@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from importlib.util import find_spec
 
 from focuscli.errors import RequirementError
@@ -10,13 +11,13 @@ DISTRIBUTION = "focus-par"
 
 
 def require_extra(extra: str, *modules: str, purpose: str) -> None:
-    """Check that the modules of an extra can be imported, without importing them.
+    """Import the modules of an extra, whose users do so anyway: one that is installed may be broken.
 
     Args:
         extra: its name in setup.cfg. purpose: what needs it, as the start of a sentence.
 
     Raises:
-        RequirementError: some are missing.
+        RequirementError: some are missing, or one does not load.
     """
     missing = [module for module in modules if find_spec(module) is None]
     if missing:
@@ -25,3 +26,13 @@ def require_extra(extra: str, *modules: str, purpose: str) -> None:
             f"{purpose} needs {', '.join(missing)}, which {are} not installed.",
             f"Install the extra: pip install '{DISTRIBUTION}[{extra}]' (in a checkout: pip install -e '.[{extra}]')",
         )
+    for module in modules:
+        try:
+            import_module(module)
+        except Exception as error:  # a mismatched binary raises almost anything
+            from focuscli.machine import one_line  # slow to import
+
+            raise RequirementError(
+                f"{purpose} needs {module}, which is installed but does not load ({one_line(error)}).",
+                f"Install it anew: pip install --force-reinstall {module}",
+            ) from error

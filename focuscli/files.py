@@ -75,6 +75,18 @@ def atomic_folder(path: Path, *, overwrite: bool) -> Iterator[Path]:
         shutil.rmtree(replaced, ignore_errors=True)
 
 
+def check_free(path: Path, *, force: bool) -> None:
+    """Make sure that a file may be written, before the work for it is done.
+
+    Raises:
+        InputError: it is a folder, or it exists and `force` is false.
+    """
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; nothing was changed.", "Name a file that is to be written.")
+    if path.exists() and not force:
+        raise InputError(f"{path} exists already; nothing was changed.", "Add --force to replace it, or give -o FILE.")
+
+
 def write_text(path: Path, text: str, *, errors: str = "strict") -> None:
     """Write `text` as UTF-8, atomically; `errors` as of `str.encode`."""
     with atomic_path(path) as temporary:

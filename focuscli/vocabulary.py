@@ -42,14 +42,14 @@ class Vocabulary:
         """
         if not words.strip():
             raise UsageError("A text is empty.", "Give each text at least one word.")
+        if region is not None and region not in self.regions:
+            raise UsageError(f'Unknown region "{region}".', f"Known: {', '.join(self.regions)}.")
         for seen in self.trained:
             if is_called(seen, words):
                 return seen
         for attribute in self.declared:
             if is_called(attribute, words) and region is None:
                 return attribute
-        if region is not None and region not in self.regions:
-            raise UsageError(f'Unknown region "{region}".', f"Known: {', '.join(self.regions)}.")
         place = place_words(words, self.declared) if region is None else Place(region, "as given")
         category = place.like.category if place.like else self._usual_category(place.region)
         return Text(phrase=" ".join(words.split()), region=place.region, category=category, group="")

@@ -27,7 +27,11 @@ BARE, TORCH, RUNTIME, HELP, PREDICT, PREDICT_ONNX = (
     "focus predict --backend onnx, one image, tiny",
 )
 HEAVY = ("timm", "matplotlib", "scipy")
-FORBIDDEN = {HELP: (*HEAVY, "torch", "numpy", "PIL"), PREDICT: HEAVY, PREDICT_ONNX: (*HEAVY, "torch")}
+FORBIDDEN = {
+    HELP: (*HEAVY, "torch", "numpy", "PIL"),
+    PREDICT: HEAVY,
+    PREDICT_ONNX: (*HEAVY, "torch", "pydantic", "PIL.PdfImagePlugin"),
+}
 FLOOR = {PREDICT: [TORCH], PREDICT_ONNX: [RUNTIME]}
 """What a command cannot be faster than."""
 _LISTING = """\
@@ -38,7 +42,7 @@ try:
     main()
 except SystemExit:
     pass
-print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})), file=sys.stderr)
+print(json.dumps(sorted(sys.modules)), file=sys.stderr)
 """
 
 

@@ -11,10 +11,10 @@ import typer
 from focuscli import paths
 from focuscli.cli import render, views
 from focuscli.cli.app import app
-from focuscli.cli.models import ModelPlace, find_model
+from focuscli.cli.models import ModelPlace, asked_texts, find_model
 from focuscli.cli.options import CheckpointOpt, DryRunOpt, ForceOpt, RegionOpt
 from focuscli.data.inputs import expand_images
-from focuscli.errors import InputError, UsageError
+from focuscli.errors import InputError, RequirementError, UsageError
 from focuscli.extras import require_extra
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from focuscli.recognizer import Recognizer
 
 FORMATS = ("onnx",)
+OLDEST_TORCH = "2.5"  # the first whose torch.onnx.export takes dynamic_shapes
 SOME_CROPS = 16  # compared on without --check, where the dataset of the training is at hand
 
 
@@ -64,19 +65,20 @@ def export_command(
     wanted = read_texts(texts) if texts is not None else []
     model = find_model(checkpoint)
     target = _target(model, output, dynamic=dynamic, int8=int8)
-    if target.exists() and not force:
-        raise InputError(
-            f"{target} exists already; nothing was changed.", "Add --force to replace it, or give -o FILE."
-        )
+
+    from focuscli.export.card import tower_path  # with its package, which sets up onnxruntime before it is loaded
+    from focuscli.files import check_free, file_sha256
+
+    for file in [target, tower_path(target)] if dynamic else [target]:
+        check_free(file, force=force)
     require_extra("onnx", "onnx", "onnxruntime", "onnxscript", purpose="focus export")
+    _require_exporter()
 
     from focuscli.export.build import export_onnx
-    from focuscli.files import file_sha256
     from focuscli.fingerprint import checkpoint_fingerprint
 
     recognizer = model.open(device="cpu", precision="fp32")
-    chosen = [recognizer.text(words, region=region) for words in wanted] if wanted else [*recognizer.attributes]
-    chosen = [*dict.fromkeys(chosen)]
+    chosen = asked_texts(recognizer, wanted, region) or [*recognizer.attributes]
     recognizer.encode_texts(chosen)  # Too long a text is refused before anything is said.
     crops = _crops(recognizer, images, split, limit, check=check)
     if dry_run:
@@ -114,6 +116,22 @@ def read_texts(path: Path) -> list[str]:
     if not found:
         raise InputError(f"{path} holds no text.", "Write one text per line, for example: red scarf")
     return found
+
+
+def _require_exporter() -> None:
+    """Training and predicting go on older versions of torch, whose exporter keeps no axis free.
+
+    Raises:
+        RequirementError: torch is too old.
+    """
+    from focuscli import machine
+
+    version = machine.installed_version("torch") or "none"
+    if not machine.satisfies(version, ">=", OLDEST_TORCH):
+        raise RequirementError(
+            f"focus export needs torch {OLDEST_TORCH} or later; installed is {version}.",
+            f"Install a later one: pip install --upgrade 'torch>={OLDEST_TORCH}'",
+        )
 
 
 def _target(model: ModelPlace, output: Path | None, *, dynamic: bool, int8: bool) -> Path:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from focuscli import paths
+from focuscli.cli import render
+from focuscli.data.texts import normalise_phrase
 from focuscli.engine.distributed import ONE, Group
 from focuscli.errors import InputError, UsageError
 from focuscli.methods import ZERO_SHOT
 
 if TYPE_CHECKING:
     from focuscli.data.schema import AttributeSchema
+    from focuscli.data.texts import Text
     from focuscli.recognizer import Recognizer
     from focuscli.scorer import Scorer
 
@@ -105,6 +109,8 @@ def find_scorer(
         raise UsageError(f"{name} is an exported model; --backend torch wants a checkpoint.", "Leave --backend out.")
     if is_file:
         file = Path(str(name)).expanduser()
+        if file.is_dir():
+            raise InputError(f"{name} is a folder, and no exported model.", "Name a file: -c FILE.onnx")
         if not file.is_file():
             raise InputError(f"No such model: {name}.", "Make it with: focus export -c RUN -o FILE.onnx")
         return ExportedPlace(file)
@@ -116,7 +122,11 @@ def find_scorer(
     int8 = precision == "int8"
     wanted = paths.export_path(checkpoint, int8=int8)
     if not wanted.is_file():
-        others = sorted(file.name for file in wanted.parent.glob(f"*{EXPORTED}") if not file.stem.endswith(".texts"))
+        others = sorted(
+            file.name
+            for file in wanted.parent.glob(f"*{EXPORTED}")
+            if not file.stem.endswith(".texts") and (file.stem.endswith("-int8") or not int8)
+        )
         there = f" There are: {', '.join(others)}; name one with -c." if others else ""
         raise InputError(
             f"This run has no exported model {wanted}.{there}",
@@ -126,6 +136,27 @@ def find_scorer(
     from focuscli.fingerprint import checkpoint_fingerprint
 
     return ExportedPlace(wanted, checkpoint_fingerprint(checkpoint))
+
+
+def asked_texts(scorer: Scorer, words: Sequence[str], region: str | None) -> list[Text]:
+    """The texts that a user's words stand for, in their order, each once; a note tells which were there before.
+
+    Raises:
+        UsageError: no word, an unknown region or one for no text, or a text that the model cannot be asked.
+    """
+    if region is not None and not words:
+        raise UsageError(f"--region {region} is for no text.", "Give texts too, or leave --region out.")
+    found: dict[str, Text] = {}
+    again = []
+    for said in words:
+        text = scorer.text(said, region=region)
+        phrase = normalise_phrase(text.phrase)
+        if phrase in found:
+            again.append(f'"{said}"')
+        found.setdefault(phrase, text)
+    if again:
+        render.note(f"  taken once, the same text as one before: {', '.join(again)}")
+    return [*found.values()]
 
 
 def find_model(name: str | None) -> ModelPlace:

@@ -13,7 +13,7 @@ import typer
 
 from focuscli.cli import processes, render, views
 from focuscli.cli.app import app
-from focuscli.cli.models import find_scorer
+from focuscli.cli.models import asked_texts, find_scorer
 from focuscli.cli.options import DeviceOpt, ForceOpt, RegionOpt
 from focuscli.data.inputs import expand_images
 from focuscli.encoding import ANY_NAME, to_json
@@ -74,7 +74,7 @@ def predict_command(
         images = group.decide(lambda: _images(inputs, output, force=force))
         place = find_scorer(checkpoint, backend=backend, precision=precision)
         scorer = place.open(device=device, precision=precision, group=group)
-        texts = [scorer.text(words, region=region) for words in attribute or []] or [*scorer.default_texts]
+        texts = asked_texts(scorer, attribute or [], region) or [*scorer.default_texts]
 
         from focuscli.predict import decide, predict
 
@@ -100,8 +100,10 @@ def predict_command(
 
 
 def _images(inputs: Sequence[str], output: Path | None, *, force: bool) -> list[Path]:
-    if output is not None and output.exists() and not force:
-        raise InputError(f"{output} exists already; nothing was changed.", "Add --force to replace it.")
+    if output is not None:
+        from focuscli.files import check_free
+
+        check_free(output, force=force)
     return expand_images(inputs, sys.stdin)
 
 

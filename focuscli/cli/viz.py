@@ -11,7 +11,7 @@ import typer
 
 from focuscli.cli import views
 from focuscli.cli.app import app
-from focuscli.cli.models import find_model
+from focuscli.cli.models import asked_texts, find_model
 from focuscli.cli.options import CheckpointOpt, DeviceOpt, ForceOpt, RegionOpt
 from focuscli.data.inputs import expand_images, looks_like_image
 from focuscli.errors import InputError, UsageError
@@ -53,7 +53,7 @@ def viz_command(
     from focuscli.files import atomic_path
 
     recognizer = model.open(device=device)
-    wanted = [recognizer.text(words, region=region) for words in texts] if texts else [*recognizer.attributes]
+    wanted = asked_texts(recognizer, texts, region) or [*recognizer.attributes]
     if len(images) * len(wanted) > MOST_CELLS:
         raise UsageError(
             f"{len(images)} images x {len(wanted)} texts are too many for one picture (at most {MOST_CELLS} cells).",

@@ -19,11 +19,12 @@ from focuscli.data.folder import DatasetFolder
 from focuscli.data.schema import Text
 from focuscli.engine.evaluate import check_same_attributes, label_split
 from focuscli.errors import CheckFailed, InputError
-from focuscli.export.card import KEY, ModelCard, Precision
+from focuscli.export.card import KEY, ModelCard, Precision, tower_path
 from focuscli.export.graph import dynamic_graph, fixed_graph, text_tower, tower_graph
 from focuscli.export.parity import Parity, compare, drawn_crops
 from focuscli.export.passes import folded, quantised
 from focuscli.export.runtime import OnnxScorer
+from focuscli.export.seal import seal
 from focuscli.files import atomic_path, file_sha256
 from focuscli.metrics import pedestrian_metrics
 from focuscli.recognizer import Recognizer
@@ -65,11 +66,6 @@ class ExportReport:
 
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "files": [str(file) for file in self.files]}
-
-
-def tower_path(target: Path) -> Path:
-    """Where the text tower of a dynamic model lies: beside it."""
-    return target.with_name(f"{target.stem}.texts.onnx")
 
 
 def crops_of(recognizer: Recognizer, folder: DatasetFolder, split: str, limit: int) -> Crops:
@@ -160,6 +156,7 @@ def export_onnx(
             tower_sha256=file_sha256(tower_file) if tower_file else "",
         )
         _save(quantised(proto, work) if int8 else proto, file, card)
+        seal(file)
         scorer = OnnxScorer.from_file(file, tower=tower_file)
         asked = [*chosen, *(recognizer.text(words) for words in UNSEEN)] if dynamic else [*chosen]
         parity = check_parity(recognizer, scorer, asked, crops, progress)
@@ -176,6 +173,9 @@ def check_parity(
 ) -> list[Parity]:
     """Compare an export with its checkpoint on drawn crops, and on real ones where there are any.
 
+    What quantising costs is a matter of statistics, of which a handful of drawings has none to speak of: beside real crops
+    they inform, and do not decide.
+
     Raises:
         CheckFailed: the scores differ by too much. InputError: a crop cannot be read.
     """
@@ -187,10 +187,14 @@ def check_parity(
         pairs = _score_both(ours, theirs, crops.paths, recognizer.image_size, progress)
         mA = _balanced_accuracies(recognizer, texts, crops, pairs, thresholds)
         found.append(compare(crops.source, *pairs, thresholds, mA))
-    for parity in found:
+    int8 = scorer.card.precision == "int8"
+    for parity in found[-1:] if int8 else found:
         problem = parity.problem(scorer.card.precision)
         if problem:
-            raise CheckFailed(f"The exported model is not the checkpoint: {problem}. Nothing was written.")
+            raise CheckFailed(
+                f"The exported model is not the checkpoint: {problem}. Nothing was written.",
+                "Real crops decide instead of drawn ones: --images NAME or FOLDER" if int8 and crops is None else None,
+            )
     return found
 
 

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from focuscli.data.texts import Text
@@ -111,6 +112,11 @@ class ModelCard:
             "threshold": None if math.isnan(threshold) else threshold,
             "threshold_source": source,
         }
+
+
+def tower_path(target: Path) -> Path:
+    """Where the text tower of a dynamic model lies: beside it."""
+    return target.with_name(f"{target.stem}.texts.onnx")
 
 
 def _texts(values: list[dict[str, Any]]) -> tuple[Text, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -49,14 +50,20 @@ class Parity:
         if precision == "fp32":
             limit = FP32_TOLERANCE * self.scale
             if self.largest > limit:
-                return f"scores on {self.source} differ by up to {self.largest:.2g}, where {limit:.2g} is allowed"
-        elif self.rms > INT8_TOLERANCE * self.spread:
-            share = self.rms / self.spread if self.spread else float("inf")
+                return f"scores on {self.source} differ by up to {self.largest:.3g}, where {limit:.3g} is allowed"
+        elif self.share > INT8_TOLERANCE:
             return (
-                f"int8 scores on {self.source} are off by {share:.2f} of their standard deviation (root mean square), "
-                f"where {INT8_TOLERANCE:g} is allowed"
+                f"int8 scores on {self.source} are off by {self.share:.3f} of their standard deviation (root mean "
+                f"square), where {INT8_TOLERANCE:.3f} is allowed"
             )
         return None
+
+    @property
+    def share(self) -> float:
+        """`rms` as a share of `spread`, in the digits that are shown: what is too large is also seen to be."""
+        if not self.spread:
+            return math.inf if self.rms else 0.0
+        return round(self.rms / self.spread, 3)
 
 
 def compare(

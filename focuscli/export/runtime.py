@@ -14,6 +14,7 @@ from focuscli.data.crops import Pixels
 from focuscli.data.texts import Text, normalise_phrase
 from focuscli.errors import InputError, RequirementError, UsageError
 from focuscli.export.card import IDS, KEY, PIXELS, ROWS, TEXTS, ModelCard
+from focuscli.export.seal import SEAL, is_whole
 from focuscli.extras import require_extra
 from focuscli.files import file_sha256
 from focuscli.scorer import ScorePixels, Scorer
@@ -46,16 +47,26 @@ class OnnxScorer(Scorer):
             tower: the text tower's file, where it is not the one that the model names beside itself.
 
         Raises:
-            InputError: no such file, no ONNX model, or not made by `focus export`. UsageError: it is of another precision.
-            RequirementError: onnxruntime is not installed, or it has no such device.
+            InputError: no such file, no ONNX model, not made by `focus export`, or changed since.
+            UsageError: it is of another precision.
+            RequirementError: onnxruntime is not installed or does not load, or it has no such device.
         """
         require_extra("onnx", "onnxruntime", purpose="An exported model")
         if not path.is_file():
             raise InputError(f"No such model: {path}.", "Make it with: focus export -c RUN -o FILE.onnx")
         session = open_session(path, device)
-        text = session.get_modelmeta().custom_metadata_map.get(KEY)
+        metadata = session.get_modelmeta().custom_metadata_map
+        text = metadata.get(KEY)
         if text is None:
-            raise InputError(f"{path} was not made by focus export: it does not say what its inputs and outputs mean.")
+            raise InputError(
+                f"{path} was not made by focus export: it does not say what its inputs and outputs mean.",
+                "Make one: focus export -c RUN -o FILE.onnx",
+            )
+        if SEAL in metadata and not is_whole(path):
+            raise InputError(
+                f"{path} is damaged: its content has changed since it was exported.",
+                "Export it again: focus export -c RUN -o FILE.onnx --force",
+            )
         try:
             card = ModelCard.from_json(text)
         except ValueError as error:
@@ -156,8 +167,12 @@ def open_session(path: Path, device: str = "auto") -> Any:
     except (UsageError, RequirementError):
         raise
     except Exception as error:  # onnxruntime's own exceptions have no common base
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{path} cannot be read as an ONNX model: {reason}.") from error
+        # The last part, in words, of lines such as "[ONNXRuntimeError] : 7 : INVALID_PROTOBUF : Load model from ... failed:..."
+        reason = (str(error).splitlines() or [""])[0].rpartition(" : ")[2].rpartition("failed:")[2].rstrip(". ")
+        raise InputError(
+            f"{path} cannot be read as an ONNX model: {reason or type(error).__name__}.",
+            "Export it again: focus export -c RUN -o FILE.onnx --force",
+        ) from error
 
 
 def _providers(device: str, onnxruntime: Any) -> list[Any]:

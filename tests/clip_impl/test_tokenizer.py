@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import html
 import json
 import random
 import warnings
 from importlib.resources import files
 from pathlib import Path
 
+import ftfy
 import pytest
 import torch
 from hypothesis import given, settings
@@ -73,6 +75,12 @@ def test_any_string_gives_ids_of_the_vocabulary(text):
 def test_decoding_gives_the_words_back(words):
     text = " ".join(words)
     assert default_tokenizer().decode(default_tokenizer().encode(text)).split() == text.split()
+
+
+@given(st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=60))
+def test_plain_text_is_cleaned_as_what_is_repaired_first(text):
+    repaired = html.unescape(html.unescape(ftfy.fix_text(text)))
+    assert clean(text) == " ".join(repaired.split()).lower()
 
 
 def test_one_text_or_several():

@@ -15,8 +15,10 @@ import pytest
 
 from focuscli.data.folder import read_folder
 from focuscli.export.card import ModelCard
+from focuscli.export.seal import SEAL
 
-HEAVY = {"torch", "timm", "matplotlib", "scipy", "pandas", "sklearn", "onnx", "ftfy", "rich"}
+HEAVY = {"torch", "timm", "matplotlib", "scipy", "pandas", "sklearn", "onnx", "ftfy", "rich", "pydantic"}
+HEAVY |= {"PIL.PdfImagePlugin"}  # of Pillow's plugins the slowest to import, which Image.init() would do
 
 
 @pytest.fixture
@@ -52,8 +54,9 @@ def rows(text):
 def card_of(path) -> ModelCard:
     import onnx
 
-    (entry,) = onnx.load(str(path)).metadata_props
-    return ModelCard.from_json(entry.value)
+    card, seal = onnx.load(str(path)).metadata_props
+    assert seal.key == SEAL
+    return ModelCard.from_json(card.value)
 
 
 @pytest.mark.parametrize("form", ["table", "jsonl", "csv"])
@@ -94,11 +97,15 @@ def test_the_file_says_what_it_is(exported, exported_run, coloured_dataset):
     assert card.threshold_source == "val, criterion mA"
 
 
-@pytest.mark.parametrize("arguments", [[], ["-a", "red hat", "--format", "jsonl"]])
-def test_predicting_with_it_imports_nothing_heavy(exported, crops, arguments):
+@pytest.mark.parametrize(
+    ("kind", "arguments"),
+    [("exported", []), ("exported", ["-a", "red hat", "--format", "jsonl"]), ("dynamic", ["-a", "red hat"])],
+)
+def test_predicting_with_it_imports_nothing_heavy(request, crops, kind, arguments):
+    model = str(request.getfixturevalue(kind))
     code = (
         "import sys\n"
-        f"sys.argv = ['focus', 'predict', {str(crops / '000.png')!r}, '-c', {str(exported)!r}, *{arguments!r}]\n"
+        f"sys.argv = ['focus', 'predict', {str(crops / '000.png')!r}, '-c', {model!r}, *{arguments!r}]\n"
         "from focuscli.cli.app import main\n"
         "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
         f"heavy = {HEAVY!r} & set(sys.modules)\n"
@@ -165,9 +172,10 @@ def test_a_model_without_its_own_text_tower_is_refused(focus, dynamic, crops, tm
 
 def test_int8_with_texts_of_ones_own(focus, exported_run, exported, crops, tmp_path):
     listed = tmp_path / "texts.txt"
-    listed.write_text("# what to look for\nred hat\n\ngreen scarf\nRedHat\n", encoding="utf-8")
+    listed.write_text("# what to look for\nred hat\n\ngreen scarf\nRedHat\ngreen  Scarf\n", encoding="utf-8")
     outcome = focus("export", "-c", exported_run, "--int8", "--texts", listed, "--region", "lower", "--json")
     assert outcome.code == 0, outcome.stderr
+    assert 'taken once, the same text as one before: "RedHat", "green  Scarf"' in outcome.stderr
     target = exported_run / "export" / "model-int8.onnx"
     assert outcome.json["files"] == [str(target)]
     assert target.stat().st_size < 0.5 * exported.stat().st_size
@@ -201,6 +209,7 @@ def test_one_text_of_many_is_found_by_its_column(focus, exported, crops):
     [
         (["-a", "green scarf"], 2, 'cannot be asked for "green scarf"'),
         (["-a", "red hat", "--region", "foot"], 2, "in region foot"),
+        (["--region", "head"], 2, "--region head is for no text"),
         (["--precision", "int8"], 2, "is a model in fp32"),
         (["--precision", "bf16"], 2, "is a model in fp32"),
         (["--backend", "torch"], 2, "wants a checkpoint"),
@@ -233,9 +242,14 @@ def test_a_file_that_is_no_exported_model_is_refused(focus, exported, crops, tmp
     (tmp_path / "no.onnx").write_text("no model")
     outcome = focus("predict", image, "-c", tmp_path / "no.onnx")
     assert outcome.code == 3
-    assert "cannot be read as an ONNX model" in outcome.stderr
+    assert "no.onnx cannot be read as an ONNX model: Protobuf parsing failed.\nhint:  Export it again" in outcome.stderr
+    (tmp_path / "folder.onnx").mkdir()
+    outcome = focus("predict", image, "-c", tmp_path / "folder.onnx")
+    assert outcome.code == 3
+    assert "folder.onnx is a folder" in outcome.stderr
     proto = onnx.load(str(exported))
     proto.metadata_props[0].value = "{}"
+    del proto.metadata_props[1]
     onnx.save(proto, str(tmp_path / "damaged.onnx"))
     outcome = focus("predict", image, "-c", tmp_path / "damaged.onnx")
     assert outcome.code == 3
@@ -252,10 +266,30 @@ def test_a_file_that_is_no_exported_model_is_refused(focus, exported, crops, tmp
         assert "only focus predict uses it" in outcome.stderr
 
 
-def test_a_run_without_an_exported_model_says_how_to_make_one(focus, trained_run, crops):
+def test_a_model_whose_weights_have_changed_is_refused(focus, exported, crops, tmp_path):
+    content = bytearray(exported.read_bytes())
+    content[len(content) // 2] ^= 1
+    (tmp_path / "changed.onnx").write_bytes(content)
+    outcome = focus("predict", crops / "000.png", "-c", tmp_path / "changed.onnx")
+    assert outcome.code == 3
+    assert "has changed since it was exported" in outcome.stderr
+    assert outcome.stdout == ""
+
+
+def test_a_run_without_an_exported_model_says_how_to_make_one(focus, trained_run, crops, tmp_path):
     outcome = focus("predict", crops / "000.png", "-c", trained_run, "--backend", "onnx")
     assert outcome.code == 3
     assert f"focus export -c {trained_run}" in outcome.stderr
+    run = shutil.copytree(trained_run, tmp_path / "other")
+    (run / "export").mkdir()
+    (run / "export" / "model.onnx").touch()
+    outcome = focus("predict", crops / "000.png", "-c", run, "--backend", "onnx", "--precision", "int8")
+    assert outcome.code == 3
+    assert f"focus export -c {run} --int8" in outcome.stderr
+    assert "name one with -c" not in outcome.stderr
+    (run / "export" / "model.onnx").rename(run / "export" / "model-int8.onnx")
+    outcome = focus("predict", crops / "000.png", "-c", run, "--backend", "onnx")
+    assert "There are: model-int8.onnx; name one with -c" in outcome.stderr
 
 
 def test_a_model_of_another_state_of_its_run_is_refused(focus, exported_run, exported, crops, tmp_path):
@@ -310,6 +344,53 @@ def test_nothing_is_replaced_unasked_and_a_dry_run_writes_nothing(focus, exporte
     assert exported.read_bytes() == before
 
 
+def test_a_file_where_the_text_tower_goes_is_not_replaced_unasked(focus, trained_run, tmp_path):
+    (tmp_path / "any.texts.onnx").write_text("precious")
+    outcome = focus("export", "-c", trained_run, "--dynamic", "-o", tmp_path / "any.onnx")
+    assert outcome.code == 3
+    assert "any.texts.onnx exists already" in outcome.stderr
+    assert (tmp_path / "any.texts.onnx").read_text() == "precious"
+    assert not (tmp_path / "any.onnx").exists()
+
+
+def test_a_folder_is_no_place_for_an_output(focus, trained_run, crops, tmp_path, monkeypatch):
+    from focuscli.recognizer import Recognizer
+
+    monkeypatch.setattr(Recognizer, "from_checkpoint", None)  # told before any work
+    (tmp_path / "folder.onnx").mkdir()
+    for command in (["export"], ["predict", crops / "000.png"]):
+        outcome = focus(*command, "-c", trained_run, "-o", tmp_path / "folder.onnx", "--force")
+        assert outcome.code == 3
+        assert "folder.onnx is a folder" in outcome.stderr
+
+
+@pytest.mark.parametrize("command", ["export", "predict"])
+def test_a_package_that_is_there_but_broken_is_told(
+    focus, trained_run, crops, onnx_extra, tmp_path, monkeypatch, command
+):
+    (tmp_path / "onnxruntime.py").write_text("raise ImportError('libcuda.so.1: cannot open')")
+    (tmp_path / "any.onnx").write_bytes(b"anything")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "onnxruntime", raising=False)
+    arguments = {
+        "export": ["export", "-c", trained_run, "-o", tmp_path / "new.onnx"],
+        "predict": ["predict", crops / "000.png", "-c", tmp_path / "any.onnx"],
+    }
+    outcome = focus(*arguments[command])
+    assert outcome.code == 4
+    assert "onnxruntime, which is installed but does not load (ImportError: libcuda.so.1" in outcome.stderr
+    assert "pip install --force-reinstall onnxruntime" in outcome.stderr
+
+
+def test_a_torch_whose_exporter_is_too_old_is_told(focus, trained_run, onnx_extra, tmp_path, monkeypatch):
+    from focuscli import machine
+
+    monkeypatch.setattr(machine, "installed_version", lambda _: "2.4.1+cpu")
+    outcome = focus("export", "-c", trained_run, "-o", tmp_path / "m.onnx")
+    assert outcome.code == 4
+    assert "needs torch 2.5 or later; installed is 2.4.1+cpu" in outcome.stderr
+
+
 def test_without_the_extra_there_is_one_clear_message(focus, trained_run, crops, tmp_path, monkeypatch):
     from focuscli import extras
 
@@ -333,6 +414,7 @@ def test_without_the_extra_there_is_one_clear_message(focus, trained_run, crops,
         (["--texts", "gone.txt"], 3, "gone.txt"),
         (["--texts", "EMPTY"], 3, "no text"),
         (["--texts", "TEXTS", "--region", "tail"], 2, "tail"),
+        (["--dynamic", "--region", "head", "--dry-run"], 2, "--region head is for no text"),
         (["-o", "model.pt"], 2, ".onnx"),
         (["--images", "nowhere"], 3, "nowhere"),
     ],

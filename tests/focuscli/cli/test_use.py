@@ -164,6 +164,15 @@ def test_what_is_assumed_about_unseen_texts_is_said_where_there_are_any(focus, t
     assert "unseen texts mean little" in unseen.stderr
 
 
+def test_a_text_given_twice_is_one_text(focus, trained_run, crops):
+    outcome = focus(
+        "predict", crops / "000.png", "-c", trained_run, "-a", "Green scarf", "-a", "green  SCARF", "--format", "csv"
+    )
+    assert outcome.code == 0, outcome.stderr
+    assert outcome.stdout.splitlines()[0] == "image,Green scarf"
+    assert 'taken once, the same text as one before: "green  SCARF"' in outcome.stderr
+
+
 def test_predict_as_csv_table_and_from_stdin(focus, trained_run, crops, tmp_path):
     names = [str(crops / "000.png"), str(crops / "001.png")]
     outcome = focus("predict", "-", "-c", trained_run, "--format", "csv", stdin="\n".join(names) + "\n")
@@ -209,6 +218,8 @@ def test_batching_does_not_change_scores(recognizer, crops, batch):
         (["-a", " "], 2, "empty"),
         (["-a", "a man who " + "walks " * 90], 2, "tokens; CLIP reads 77"),
         (["-a", "scarf", "--region", "tail"], 2, "tail"),
+        (["-a", "red hat", "--region", "tail"], 2, "tail"),
+        (["--region", "head"], 2, "--region head is for no text"),
         (["--format", "xml"], 2, "jsonl"),
     ],
 )

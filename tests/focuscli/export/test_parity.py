@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -42,6 +44,19 @@ def test_int8_is_measured_by_the_root_mean_square(scores, share, passes):
     found = compare("x", scores, other.astype(np.float32), THRESHOLDS)
     assert (found.problem("int8") is None) is passes
     assert found.problem("fp32") is not None
+
+
+def test_what_is_said_to_be_too_much_is_more_than_what_is_allowed(scores):
+    spread = scores.std(axis=0, dtype=np.float64).mean()
+    for share, told in ((0.2503, None), (0.2508, "off by 0.251 of .* where 0.250 is allowed")):
+        problem = compare("x", scores, (scores + share * spread).astype(np.float32), THRESHOLDS).problem("int8")
+        assert problem is None if told is None else re.search(told, problem)
+
+
+def test_scores_without_spread(scores):
+    same = np.ones_like(scores)
+    assert compare("x", same, same, THRESHOLDS).problem("int8") is None
+    assert "off by inf" in compare("x", same, same + 1, THRESHOLDS).problem("int8")
 
 
 def test_no_number_is_no_score(scores):
