@@ -26,7 +26,6 @@ OWN_FILE = re.compile(
     r"(?P<shard>\d{6,}-[0-9a-f]{12})\..+|basis\.safetensors|\.(\d{6,}-[0-9a-f]{12}|basis|gallery)\..*\.tmp"
 )
 """Names that a gallery's files have, also half-written ones; other files in the folder are none of our business."""
-PREFETCH = 2
 Progress = Callable[[int, int], None]
 
 

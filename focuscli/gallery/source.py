@@ -53,8 +53,10 @@ def find_source(given: str, *, split: str | None = None, stdin: Iterable[str] = 
         root = folder.resolve()
         found = [path.relative_to(root).as_posix() for path in expand_images([str(root)])]
         return Source("folder", root, root.name, "", tuple(_crop(root, name) for name in found))
-    absolute = dict.fromkeys(str(path.absolute()) for path in expand_images([given], stdin))
-    return Source("list", None, given, "", tuple(_crop(Path(), name) for name in absolute))
+    files: dict[Path, str] = {}
+    for path in expand_images([given], stdin):
+        files.setdefault(path.resolve(), str(path.absolute()))
+    return Source("list", None, given, "", tuple(_crop(Path(), name) for name in files.values()))
 
 
 def _is_name(given: str) -> bool:
