@@ -23,7 +23,8 @@ from focuscli.recognizer import Recognizer
 
 SHARD = 4_096
 OWN_FILE = re.compile(
-    r"(?P<shard>\d{6,}-[0-9a-f]{12})\..+|basis\.safetensors|\.(\d{6,}-[0-9a-f]{12}|basis|gallery)\..*\.tmp"
+    r"\d{6,}-[0-9a-f]{12}(\.[0-9a-f]{12})?\.(json|crops\.jsonl|(tokens|sketch|norms|floors)\.npy)"
+    r"|basis(-[0-9a-f]{12})?\.safetensors|\.(\d{6,}-[0-9a-f]{12}|basis(-[0-9a-f]{12})?|gallery)\..*\.tmp"
 )
 """Names that a gallery's files have, also half-written ones; other files in the folder are none of our business."""
 Progress = Callable[[int, int], None]
@@ -147,22 +148,27 @@ def _sketch(recognizer: Recognizer, folder: Path, manifest: Manifest, team: Team
     name = team.decide(lambda: _usable_basis(folder, manifest) or make_basis(folder, manifest, folded, texts))
     basis = sketch.Basis.load(folder / name)
     for shard, count in team.my_part(manifest.shards):
-        sketch_shard(folder, manifest, shard, count, basis, folded)
+        sketch_shard(folder, replace(manifest, basis=name), shard, count, basis, folded)
     team.wait()
     return name
 
 
 def _usable_basis(folder: Path, manifest: Manifest) -> str | None:
-    return manifest.basis if manifest.basis and (folder / manifest.basis).exists() else None
+    if manifest.basis is None:
+        return None
+    try:
+        sketch.Basis.load(folder / manifest.basis)
+    except InputError:
+        return None
+    return manifest.basis
 
 
 def _commit(folder: Path, manifest: Manifest) -> None:
     """From here on the gallery is the new one; what only an old one or a killed run needed is removed."""
     write_manifest(folder, manifest)
-    names = {name for name, _ in manifest.shards}
+    files = manifest.files
     for file in folder.iterdir():
-        own = OWN_FILE.fullmatch(file.name)
-        if own and own["shard"] not in names and file.name != manifest.basis:
+        if OWN_FILE.fullmatch(file.name) and file.name not in files:
             file.unlink(missing_ok=True)
 
 

@@ -5,11 +5,13 @@
     <number>-<digest>.json         a shard's record: how many crops, which images could not be read
     <number>-<digest>.tokens.npy   [n, K, D] float16, row i is line i of
     <number>-<digest>.crops.jsonl  ["path", bytes, modified in ns] of each crop
-    <number>-<digest>.sketch.npy   [n, K, R] int8, .norms.npy [n, K, H] and .floors.npy [n, 3, K, H] float16: see `sketch`
+    <number>-<digest>.<id>.sketch.npy   [n, K, R] int8, .norms.npy [n, K, H] and .floors.npy [n, 3, K, H] float16: see
+                                   `sketch`
 
 A shard's name has the digest of what was to go into it, so two different shards never share a name, and shard i is the
-same file whichever process wrote it. A record is written after its files, the manifest after all records: a process
-that dies leaves a gallery that is as it was, and shards that `focus index --resume` finds.
+same file whichever process wrote it. <id> is the digest of the basis, so a sketch is never read with another one. A
+record is written after its files, the manifest after all records: a process that dies leaves a gallery that is as it
+was, and shards that `focus index --resume` finds.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from focuscli.gallery.shards import Shard, open_array
 
 MANIFEST = "gallery.json"
 FORMAT = 1
+SKETCH = ("sketch", "norms", "floors")
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,21 @@ class Manifest:
     @property
     def crops(self) -> int:
         return sum(count for _, count in self.shards)
+
+    def sketch_file(self, shard: str, kind: str) -> str:
+        """The name of a shard's file of a kind in SKETCH. One that was made with another basis has another name."""
+        basis = (self.basis or "").removeprefix("basis-").removesuffix(".safetensors")
+        return f"{shard}.{basis}.{kind}.npy"
+
+    @property
+    def files(self) -> set[str]:
+        """The names of all files that belong to the gallery."""
+        names = {MANIFEST} if self.basis is None else {MANIFEST, self.basis}
+        for shard, _ in self.shards:
+            names |= {f"{shard}.{kind}" for kind in ("json", "tokens.npy", "crops.jsonl")}
+            if self.basis is not None:
+                names |= {self.sketch_file(shard, kind) for kind in SKETCH}
+        return names
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

@@ -36,19 +36,21 @@ class Gallery:
 
     def tokens(self, shard: int) -> NDArray[np.float16]:
         """Features [n, K, D] of a shard."""
-        return self._array(shard, "tokens", (self.manifest.tokens, self.manifest.width), np.float16)
+        return self._array(
+            f"{self._name(shard)}.tokens.npy", shard, (self.manifest.tokens, self.manifest.width), np.float16
+        )
 
     def sketch(self, shard: int, size: int) -> NDArray[np.int8]:
         """Codes [n, K, R] of a shard."""
-        return self._array(shard, "sketch", (self.manifest.tokens, size), np.int8)
+        return self._sketch(shard, "sketch", (self.manifest.tokens, size), np.int8)
 
     def norms(self, shard: int, heads: int) -> NDArray[np.float16]:
         """[n, K, H]; see `focuscli.gallery.sketch`."""
-        return self._array(shard, "norms", (self.manifest.tokens, heads), np.float16)
+        return self._sketch(shard, "norms", (self.manifest.tokens, heads), np.float16)
 
     def floors(self, shard: int, heads: int) -> NDArray[np.float16]:
         """[n, 3, K, H]; see `focuscli.gallery.sketch`."""
-        return self._array(shard, "floors", (3, self.manifest.tokens, heads), np.float16)
+        return self._sketch(shard, "floors", (3, self.manifest.tokens, heads), np.float16)
 
     def locate(self, positions: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Shards and rows of positions."""
@@ -62,14 +64,19 @@ class Gallery:
         shards, rows = self.locate(positions)
         for shard in np.unique(shards).tolist():
             chosen = np.flatnonzero(shards == shard)
-            file = self.folder / f"{self.manifest.shards[shard][0]}.crops.jsonl"
+            file = self.folder / f"{self._name(shard)}.crops.jsonl"
             lines = file.read_bytes().split(b"\n")  # only those that are wanted are parsed: shards are long
             found |= {int(index): root / json.loads(lines[rows[index]])[0] for index in chosen}
         return [found[index] for index in range(len(positions))]
 
-    def _array(self, shard: int, kind: str, rest: tuple[int, ...], type_: type[np.generic]) -> NDArray[Any]:
-        name, count = self.manifest.shards[shard]
-        return open_array(self.folder / f"{name}.{kind}.npy", (count, *rest), type_)
+    def _name(self, shard: int) -> str:
+        return self.manifest.shards[shard][0]
+
+    def _sketch(self, shard: int, kind: str, rest: tuple[int, ...], type_: type[np.generic]) -> NDArray[Any]:
+        return self._array(self.manifest.sketch_file(self._name(shard), kind), shard, rest, type_)
+
+    def _array(self, file: str, shard: int, rest: tuple[int, ...], type_: type[np.generic]) -> NDArray[Any]:
+        return open_array(self.folder / file, (self.manifest.shards[shard][1], *rest), type_)
 
 
 def open_gallery(folder: Path) -> Gallery:
