@@ -314,9 +314,51 @@ def test_what_exists_is_not_touched_without_resume(recognizer, crops, tmp_path):
     (tmp_path / "g" / "thesis.tex").write_text("all of it")
     with pytest.raises(InputError, match="exists already"):
         make(recognizer, crops, tmp_path / "g")
-    with pytest.raises(InputError, match="exists already"):
+    with pytest.raises(InputError, match="no gallery"):
         make(recognizer, crops, tmp_path / "g", resume=True)
     assert [file.name for file in (tmp_path / "g").iterdir()] == ["thesis.tex"]
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_what_is_in_the_way_is_named(recognizer, crops, tmp_path, resume):
+    make(recognizer, crops, tmp_path / "g")
+    if not resume:
+        with pytest.raises(InputError, match="exists already") as caught:
+            make(recognizer, crops, tmp_path / "g")
+        assert "--resume" in caught.value.hint
+    (tmp_path / "g" / "gallery.json").unlink()
+    before = content(tmp_path / "g")
+    with pytest.raises(InputError, match=r"gallery\.json.* is missing") as caught:
+        make(recognizer, crops, tmp_path / "g", resume=resume)
+    assert "another folder" in caught.value.hint
+    assert content(tmp_path / "g") == before
+    with pytest.raises(InputError, match="is a file"):
+        make(recognizer, crops, crops / "00.png", resume=resume)
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_run_killed_before_its_first_manifest_is_nothing(recognizer, crops, tmp_path, resume):
+    (tmp_path / "g").mkdir()
+    for name in (".gallery.json.x.tmp", ".gallery.lock"):
+        (tmp_path / "g" / name).write_bytes(b"half")
+    assert make(recognizer, crops, tmp_path / "g", resume=resume).crops == 10
+    assert content(tmp_path / "g").keys() == read_manifest(tmp_path / "g").files
+
+
+def test_only_one_run_writes_to_a_gallery(recognizer, crops, tmp_path):
+    make(recognizer, crops, tmp_path / "g")
+    draw(crops / "20.png", 8)
+    before = content(tmp_path / "g")
+    seen = []
+
+    def another(done, total):
+        with pytest.raises(InputError, match=r"Another focus index is writing to .*g; nothing was changed") as caught:
+            make(recognizer, crops, tmp_path / "g", resume=True)
+        seen.append(caught.value.hint)
+
+    make(recognizer, crops, tmp_path / "g", resume=True, progress=another)
+    assert "--resume" in seen[0]
+    assert before.keys() < content(tmp_path / "g").keys() == read_manifest(tmp_path / "g").files
 
 
 def test_resume_of_nothing_begins(recognizer, crops, tmp_path):
