@@ -19,9 +19,11 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field, TypeAdapter, ValidationError
 
 from focuscli.errors import InputError
 from focuscli.files import write_json
@@ -29,7 +31,10 @@ from focuscli.gallery.shards import Shard, open_array
 
 MANIFEST = "gallery.json"
 FORMAT = 1
+ANEW = "Index the images again into another folder: focus index SOURCE -o OTHER"
 SKETCH = ("sketch", "norms", "floors")
+SOURCE = frozenset({"kind", "root", "name", "split"})
+ShardName = Annotated[str, Field(pattern=r"^[0-9]{6,}-[0-9a-f]{12}$")]
 
 
 @dataclass(frozen=True)
@@ -71,12 +76,12 @@ class Manifest:
     """
 
     model: Binding
-    tokens: int
-    width: int
+    tokens: Annotated[int, Field(ge=1)]
+    width: Annotated[int, Field(ge=1)]
     source: dict[str, str]
-    basis: str | None = None
-    shards: tuple[tuple[str, int], ...] = ()
-    skipped: int = 0
+    basis: Annotated[str, Field(pattern=r"^basis(-[0-9a-f]{12})?\.safetensors$")] | None = None
+    shards: tuple[tuple[ShardName, Annotated[int, Field(ge=0)]], ...] = ()
+    skipped: Annotated[int, Field(ge=0)] = 0
     complete: bool = False
 
     @property
@@ -99,6 +104,9 @@ class Manifest:
         return names
 
 
+_FORM = TypeAdapter(Manifest)
+
+
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Commit: from now on the gallery is what this manifest says."""
     write_json(folder / MANIFEST, {"format": FORMAT, "crops": manifest.crops, **asdict(manifest)})
@@ -112,18 +120,25 @@ def read_manifest(folder: Path) -> Manifest:
     """
     file = folder / MANIFEST
     try:
-        data = json.loads(file.read_text(encoding="utf-8"))
-        if data.pop("format") != FORMAT:
+        text = file.read_text(encoding="utf-8")
+        if json.loads(text)["format"] != FORMAT:
             raise InputError(f"{file} is no gallery of this version of focus (want format {FORMAT}).")
-        data.pop("crops")
-        shards = tuple((str(name), int(count)) for name, count in data.pop("shards"))
-        return Manifest(model=Binding(**data.pop("model")), shards=shards, **data)
+        manifest = _FORM.validate_json(text, strict=True)
+        if missing := SOURCE - manifest.source.keys():
+            raise ValueError(f"source has no {min(missing)}")
+        if len(dict(manifest.shards)) < len(manifest.shards):
+            raise ValueError("shards has one twice")
+        return manifest
     except (FileNotFoundError, NotADirectoryError) as error:
         raise InputError(
             f"{folder} is no gallery (no {MANIFEST} in it).", f"Make one with: focus index FOLDER -o {folder}"
         ) from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{file} is damaged: {error!r}.", "Index the images again into another folder.") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise InputError(f"{file} is damaged: {where}: {first['msg']}.", ANEW) from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{file} is damaged: {error!r}.", ANEW) from error
 
 
 def open_tokens(folder: Path, manifest: Manifest, shard: Shard) -> NDArray[np.float16]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from focuscli.errors import InputError
 from focuscli.gallery.manifest import Manifest, read_manifest
-from focuscli.gallery.shards import open_array
+from focuscli.gallery.shards import RESUME, Crop, open_array
 
 
 @dataclass(frozen=True)
@@ -58,16 +58,32 @@ class Gallery:
         return shards, positions - self.starts[shards]
 
     def paths(self, positions: NDArray[np.int64]) -> list[Path]:
-        """Image files of positions."""
-        root = Path(self.manifest.source["root"])
+        """Image files of positions.
+
+        Raises:
+            InputError: a shard's list of them is missing or damaged.
+        """
         found: dict[int, Path] = {}
         shards, rows = self.locate(positions)
         for shard in np.unique(shards).tolist():
             chosen = np.flatnonzero(shards == shard)
-            file = self.folder / f"{self._name(shard)}.crops.jsonl"
-            lines = file.read_bytes().split(b"\n")  # only those that are wanted are parsed: shards are long
-            found |= {int(index): root / json.loads(lines[rows[index]])[0] for index in chosen}
+            found |= dict(zip(chosen.tolist(), self._listed(shard, rows[chosen]), strict=True))
         return [found[index] for index in range(len(positions))]
+
+    def _listed(self, shard: int, rows: NDArray[np.int64]) -> list[Path]:
+        """Image files of some rows."""
+        root = Path(self.manifest.source["root"])
+        name, count = self.manifest.shards[shard]
+        file = self.folder / f"{name}.crops.jsonl"
+        try:
+            lines = file.read_bytes().splitlines()
+            if len(lines) != count:
+                raise InputError(f"{file} names {len(lines):,} crops, not {count:,}.", RESUME)
+            return [
+                root / Crop(*json.loads(lines[row])).path for row in rows
+            ]  # the others are not parsed: shards are long
+        except (OSError, ValueError, TypeError) as error:
+            raise InputError(f"{file} is missing or damaged: {error!r}.", RESUME) from error
 
     def _name(self, shard: int) -> str:
         return self.manifest.shards[shard][0]

@@ -406,6 +406,11 @@ def test_features_beyond_half_precision_are_refused(build, crops, tmp_path):
         make(recognizer, crops, tmp_path / "g")
 
 
+def changed(text, **values):
+    """A manifest with other values."""
+    return json.dumps(json.loads(text) | values)
+
+
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
@@ -413,14 +418,29 @@ def test_features_beyond_half_precision_are_refused(build, crops, tmp_path):
         (lambda text: text.replace('"format": 1', '"format": 99'), "format 1"),
         (lambda text: json.dumps({"format": 1, "crops": 3}), "damaged"),
         (lambda text: "[]", "damaged"),
+        (lambda text: changed(text, source=None), "source"),
+        (lambda text: changed(text, source=7), "source"),
+        (lambda text: changed(text, source={"kind": "folder", "name": "x", "split": ""}), "no root"),
+        (lambda text: changed(text, source={"kind": "folder", "root": None, "name": "x", "split": ""}), "root"),
+        (lambda text: json.dumps({key: value for key, value in json.loads(text).items() if key != "source"}), "source"),
+        (lambda text: changed(text, tokens="6"), "tokens"),
+        (lambda text: changed(text, tokens=0), "tokens"),
+        (lambda text: changed(text, complete="no"), "complete"),
+        (lambda text: changed(text, basis="../basis.safetensors"), "basis"),
+        (lambda text: changed(text, shards=2 * json.loads(text)["shards"]), "twice"),
+        (lambda text: changed(text, shards=[["../g/000000-0123456789ab", 4]]), "shards"),
+        (lambda text: changed(text, shards=[["000000-0123456789ab", -4]]), "shards"),
+        (lambda text: changed(text, model={"method": "focus"}), "model"),
     ],
 )
 def test_a_damaged_manifest_is_named(recognizer, crops, tmp_path, damage, words):
     make(recognizer, crops, tmp_path / "g")
     file = tmp_path / "g" / "gallery.json"
     file.write_text(damage(file.read_text()))
-    with pytest.raises(InputError, match=words):
+    with pytest.raises(InputError, match=words) as caught:
         open_gallery(tmp_path / "g")
+    assert "gallery.json" in caught.value.problem
+    assert "\n" not in caught.value.problem
 
 
 def test_a_folder_that_is_no_gallery(tmp_path):

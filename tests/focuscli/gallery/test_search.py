@@ -199,18 +199,29 @@ def test_progress_reaches_the_end(recognizer, gallery):
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
 
 
-@pytest.mark.parametrize("kind", ["tokens", "floors", "sketch", "norms"])
-@pytest.mark.parametrize("left", [0.5, 0.99])
+@pytest.mark.parametrize("kind", ["tokens.npy", "floors.npy", "sketch.npy", "norms.npy", "crops.jsonl"])
+@pytest.mark.parametrize("left", [0, 0.5, 0.99])
 def test_a_truncated_shard_is_named(recognizer, gallery, kind, left):
-    file = sorted(gallery.folder.glob(f"*.{kind}.npy"))[1]
+    file = sorted(gallery.folder.glob(f"*.{kind}"))[1]
     file.write_bytes(file.read_bytes()[: int(left * file.stat().st_size)])
     with pytest.raises(InputError, match=file.name) as caught:
-        search(
+        (hits,) = search(
             searcher_of(recognizer, open_gallery(gallery.folder)),
             QUERIES[:1],
-            5,
-            two_stage=kind in ("sketch", "norms"),
+            300,
+            two_stage=kind in ("sketch.npy", "norms.npy"),
         )
+        gallery.paths(hits.positions)
+    assert "--resume" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("line", [b"", b"17\n", b'{"path": 3}\n', b"[1, 2, 3]\n"])
+def test_a_damaged_line_of_a_list_is_named(gallery, line):
+    file = sorted(gallery.folder.glob("*.crops.jsonl"))[1]
+    lines = file.read_bytes().splitlines(keepends=True)
+    file.write_bytes(b"".join([*lines[:3], line, *lines[4:]]))
+    with pytest.raises(InputError, match=file.name) as caught:
+        gallery.paths(np.arange(130, 140))
     assert "--resume" in str(caught.value.hint)
 
 
