@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 
 from focuscli.gallery import sketch
 from focuscli.gallery.folded import FoldedAttention, FoldedTexts
-from focuscli.gallery.manifest import Manifest
+from focuscli.gallery.manifest import SKETCH, Manifest
 from focuscli.gallery.scan import one_core_each, without_gradients
 from focuscli.gallery.shards import open_array, save_array
 
@@ -40,7 +41,7 @@ def sketch_gallery(
     basis = sketch.Basis.load(folder / name)
 
     def sketch_one(item: tuple[str, int]) -> None:
-        sketch_shard(folder, manifest, *item, basis, folded)
+        sketch_shard(folder, replace(manifest, basis=name), *item, basis, folded)
 
     with one_core_each(threads) as pool:
         for done, _ in enumerate(pool.map(without_gradients(sketch_one), manifest.shards), start=1):
@@ -59,16 +60,14 @@ def make_basis(
         rows = open_array(folder / f"{shard}.tokens.npy", (count, manifest.tokens, manifest.width), np.float16)
         parts.append(torch.from_numpy(rows[::step]))
     basis = sketch.fit_basis(torch.cat(parts)[:SAMPLE], folded, texts, size or max(1, manifest.width // SKETCH_SHARE))
-    name = "basis.safetensors"
-    basis.save(folder / name)
-    return name
+    return basis.save(folder)
 
 
 def sketch_shard(
     folder: Path, manifest: Manifest, shard: str, count: int, basis: sketch.Basis, folded: FoldedAttention
 ) -> None:
-    """Write a shard's codes, norms and floors, unless they are there and whole."""
-    files = [folder / f"{shard}.{kind}.npy" for kind in ("sketch", "norms", "floors")]
+    """Write a shard's codes, norms and floors with the manifest's `basis`, unless they are there and whole."""
+    files = [folder / manifest.sketch_file(shard, kind) for kind in SKETCH]
     if all(_whole(file, count) for file in files):
         return
     rows = open_array(folder / f"{shard}.tokens.npy", (count, manifest.tokens, manifest.width), np.float16)

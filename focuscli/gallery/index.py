@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from focuscli.gallery import sketch
 from focuscli.gallery.binding import bind, check_binding, require_searchable
 from focuscli.gallery.build import make_basis, sketch_shard
 from focuscli.gallery.encode import encode_crops
+from focuscli.gallery.lock import LOCK, only_writer
 from focuscli.gallery.manifest import MANIFEST, Manifest, open_tokens, read_manifest, write_manifest
 from focuscli.gallery.plan import Plan, Stored, check_same_images, find_stored, make_plan
 from focuscli.gallery.scorer import fold_model
@@ -23,10 +25,11 @@ from focuscli.recognizer import Recognizer
 
 SHARD = 4_096
 OWN_FILE = re.compile(
-    r"(?P<shard>\d{6,}-[0-9a-f]{12})\..+|basis\.safetensors|\.(\d{6,}-[0-9a-f]{12}|basis|gallery)\..*\.tmp"
+    r"\d{6,}-[0-9a-f]{12}(\.[0-9a-f]{12})?\.(json|crops\.jsonl|(tokens|sketch|norms|floors)\.npy)"
+    r"|basis(-[0-9a-f]{12})?\.safetensors"
 )
-"""Names that a gallery's files have, also half-written ones; other files in the folder are none of our business."""
-PREFETCH = 2
+"""Names that a gallery's files have; other files in the folder are none of our business."""
+HALF_WRITTEN = re.compile(r"\.(\d{6,}-[0-9a-f]{12}|basis(-[0-9a-f]{12})?|gallery)\..*\.tmp")
 Progress = Callable[[int, int], None]
 
 
@@ -58,7 +61,7 @@ def prepare_index(
 
     Raises:
         UsageError: the method cannot search. InputError: the folder exists and `resume` is not asked for; it is no gallery,
-        or one of another model, precision or source. RequirementError: too little space on the disk.
+        a damaged one, or one of another model, precision or source. RequirementError: too little space on the disk.
     """
     require_searchable(recognizer.config.model.method)
     found: list[Stored] = []
@@ -69,10 +72,8 @@ def prepare_index(
         found, damaged = find_stored(folder, manifest)
         check_same_images(found, source.crops, manifest, source.name)
         manifest = replace(manifest, source=source.record())
-    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        hint = "Go on with it, or bring it up to date: add --resume. Or give another place with -o."
-        raise InputError(f"{folder} exists already; nothing was changed.", hint)
     else:
+        _check_free(folder, resume=resume)
         model = recognizer.model
         width = model.clip.config.embed_dim
         manifest = Manifest(bind(recognizer), len(model.token_names), width, source.record())
@@ -96,12 +97,34 @@ def run_index(
     two shards, so that a shard is the same whoever makes it.
 
     Raises:
-        InputError: not one image can be read. RequirementError: no space.
+        InputError: not one image can be read, or another run writes to the folder. RequirementError: no space.
     """
     team = team or Alone()
-    folder, plan = job.folder, job.plan
-    team.decide(lambda: _begin(job))
-    mine = team.my_part(plan.fresh)
+    with contextlib.ExitStack() as held:
+        team.decide(lambda: _begin(job, held))
+        _encode(recognizer, job, team, batch, workers, progress)
+        team.wait()
+        manifest = _finish(recognizer, job, team)
+    if not manifest.crops:
+        raise InputError(f"None of {manifest.skipped:,} images can be read.")
+    return manifest
+
+
+def _begin(job: Job, held: contextlib.ExitStack) -> None:
+    """Make the folder a gallery that nobody else writes to while `held` is open, and write reduced shards: their rows are
+    there already."""
+    held.enter_context(only_writer(job.folder))
+    if not (job.folder / MANIFEST).exists():
+        write_manifest(job.folder, job.manifest)
+    for item in job.plan.reduced:
+        old = open_tokens(job.folder, job.manifest, item.stored.shard)
+        crops = [item.stored.crops[row] for row in item.rows]
+        write_shard(job.folder, item.name, old[[*item.rows]], crops, item.shard.skipped)
+
+
+def _encode(recognizer: Recognizer, job: Job, team: Team, batch: int, workers: int, progress: Progress | None) -> None:
+    """This process's part of the new shards."""
+    mine = team.my_part(job.plan.fresh)
     total, done = sum(len(crops) for _, crops in mine), 0
     for name, crops in mine:
         tokens, read, skipped = encode_crops(
@@ -112,31 +135,24 @@ def run_index(
             workers=workers,
             progress=None if progress is None else _shifted(progress, done, total),
         )
-        write_shard(folder, name, tokens, read, skipped)
+        write_shard(job.folder, name, tokens, read, skipped)
         done += len(crops)
-    team.wait()
-    shards = [read_shard(folder, name) for name in plan.names]
+
+
+def _finish(recognizer: Recognizer, job: Job, team: Team) -> Manifest:
+    """Sketch, and commit."""
+    folder = job.folder
+    shards = [read_shard(folder, name) for name in job.plan.names]
     manifest = replace(
         job.manifest,
         shards=tuple((shard.name, shard.crops) for shard in shards),
         skipped=sum(len(shard.skipped) for shard in shards),
+        complete=True,
     )
     if manifest.crops:
         manifest = replace(manifest, basis=_sketch(recognizer, folder, manifest, team))
-    team.decide(lambda: _commit(folder, replace(manifest, complete=True)))
-    if not manifest.crops:
-        raise InputError(f"None of {manifest.skipped:,} images can be read.")
-    return replace(manifest, complete=True)
-
-
-def _begin(job: Job) -> None:
-    """Make the folder a gallery, and write reduced shards: their rows are there already."""
-    if not (job.folder / MANIFEST).exists():
-        write_manifest(job.folder, job.manifest)
-    for item in job.plan.reduced:
-        old = open_tokens(job.folder, job.manifest, item.stored.shard)
-        crops = [item.stored.crops[row] for row in item.rows]
-        write_shard(job.folder, item.name, old[[*item.rows]], crops, item.shard.skipped)
+    team.decide(lambda: _commit(folder, manifest))
+    return manifest
 
 
 def _sketch(recognizer: Recognizer, folder: Path, manifest: Manifest, team: Team) -> str | None:
@@ -148,23 +164,57 @@ def _sketch(recognizer: Recognizer, folder: Path, manifest: Manifest, team: Team
     name = team.decide(lambda: _usable_basis(folder, manifest) or make_basis(folder, manifest, folded, texts))
     basis = sketch.Basis.load(folder / name)
     for shard, count in team.my_part(manifest.shards):
-        sketch_shard(folder, manifest, shard, count, basis, folded)
+        sketch_shard(folder, replace(manifest, basis=name), shard, count, basis, folded)
     team.wait()
     return name
 
 
 def _usable_basis(folder: Path, manifest: Manifest) -> str | None:
-    return manifest.basis if manifest.basis and (folder / manifest.basis).exists() else None
+    if manifest.basis is None:
+        return None
+    try:
+        sketch.Basis.load(folder / manifest.basis)
+    except InputError:
+        return None
+    return manifest.basis
 
 
 def _commit(folder: Path, manifest: Manifest) -> None:
     """From here on the gallery is the new one; what only an old one or a killed run needed is removed."""
     write_manifest(folder, manifest)
-    names = {name for name, _ in manifest.shards}
+    files = manifest.files
     for file in folder.iterdir():
-        own = OWN_FILE.fullmatch(file.name)
-        if own and own["shard"] not in names and file.name != manifest.basis:
+        if HALF_WRITTEN.fullmatch(file.name) or (OWN_FILE.fullmatch(file.name) and file.name not in files):
             file.unlink(missing_ok=True)
+
+
+def _check_free(folder: Path, *, resume: bool) -> None:
+    """Refuse to begin a gallery where something is; what a run leaves that was killed before its first manifest is nothing.
+
+    Raises:
+        InputError: see above.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise InputError(
+            f"{folder} is a file, and a gallery is a folder; nothing was changed.", "Give another with -o."
+        )
+    names = {file.name for file in folder.iterdir()} if folder.exists() else set()
+    names = {name for name in names if name != LOCK and not HALF_WRITTEN.fullmatch(name)}
+    if MANIFEST in names:
+        hint = "Go on with it, or bring it up to date: add --resume. Or give another place with -o."
+        raise InputError(f"{folder} exists already; nothing was changed.", hint)
+    if any(OWN_FILE.fullmatch(name) for name in names):
+        raise InputError(
+            f"{folder} holds shards of a gallery, and {MANIFEST}, which says whose they are, is missing; nothing was changed.",
+            f"Put {MANIFEST} back, or index again into another folder: focus index SOURCE -o OTHER",
+        )
+    if names and resume:
+        raise InputError(
+            f"{folder} is no gallery (no {MANIFEST} in it); nothing was changed.",
+            "Name the gallery, or a folder that is to be made: focus index SOURCE -o GALLERY --resume",
+        )
+    if names:
+        raise InputError(f"{folder} exists already; nothing was changed.", "Give another place with -o.")
 
 
 def _check_space(job: Job) -> None:

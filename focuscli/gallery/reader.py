@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from focuscli.errors import InputError
 from focuscli.gallery.manifest import Manifest, read_manifest
-from focuscli.gallery.shards import open_array
+from focuscli.gallery.shards import RESUME, Crop, open_array
 
 
 @dataclass(frozen=True)
@@ -36,19 +36,21 @@ class Gallery:
 
     def tokens(self, shard: int) -> NDArray[np.float16]:
         """Features [n, K, D] of a shard."""
-        return self._array(shard, "tokens", (self.manifest.tokens, self.manifest.width), np.float16)
+        return self._array(
+            f"{self._name(shard)}.tokens.npy", shard, (self.manifest.tokens, self.manifest.width), np.float16
+        )
 
     def sketch(self, shard: int, size: int) -> NDArray[np.int8]:
         """Codes [n, K, R] of a shard."""
-        return self._array(shard, "sketch", (self.manifest.tokens, size), np.int8)
+        return self._sketch(shard, "sketch", (self.manifest.tokens, size), np.int8)
 
     def norms(self, shard: int, heads: int) -> NDArray[np.float16]:
         """[n, K, H]; see `focuscli.gallery.sketch`."""
-        return self._array(shard, "norms", (self.manifest.tokens, heads), np.float16)
+        return self._sketch(shard, "norms", (self.manifest.tokens, heads), np.float16)
 
     def floors(self, shard: int, heads: int) -> NDArray[np.float16]:
         """[n, 3, K, H]; see `focuscli.gallery.sketch`."""
-        return self._array(shard, "floors", (3, self.manifest.tokens, heads), np.float16)
+        return self._sketch(shard, "floors", (3, self.manifest.tokens, heads), np.float16)
 
     def locate(self, positions: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Shards and rows of positions."""
@@ -56,20 +58,41 @@ class Gallery:
         return shards, positions - self.starts[shards]
 
     def paths(self, positions: NDArray[np.int64]) -> list[Path]:
-        """Image files of positions."""
-        root = Path(self.manifest.source["root"])
+        """Image files of positions.
+
+        Raises:
+            InputError: a shard's list of them is missing or damaged.
+        """
         found: dict[int, Path] = {}
         shards, rows = self.locate(positions)
         for shard in np.unique(shards).tolist():
             chosen = np.flatnonzero(shards == shard)
-            file = self.folder / f"{self.manifest.shards[shard][0]}.crops.jsonl"
-            lines = file.read_bytes().split(b"\n")  # only those that are wanted are parsed: shards are long
-            found |= {int(index): root / json.loads(lines[rows[index]])[0] for index in chosen}
+            found |= dict(zip(chosen.tolist(), self._listed(shard, rows[chosen]), strict=True))
         return [found[index] for index in range(len(positions))]
 
-    def _array(self, shard: int, kind: str, rest: tuple[int, ...], type_: type[np.generic]) -> NDArray[Any]:
+    def _listed(self, shard: int, rows: NDArray[np.int64]) -> list[Path]:
+        """Image files of some rows."""
+        root = Path(self.manifest.source["root"])
         name, count = self.manifest.shards[shard]
-        return open_array(self.folder / f"{name}.{kind}.npy", (count, *rest), type_)
+        file = self.folder / f"{name}.crops.jsonl"
+        try:
+            lines = file.read_bytes().splitlines()
+            if len(lines) != count:
+                raise InputError(f"{file} names {len(lines):,} crops, not {count:,}.", RESUME)
+            return [
+                root / Crop(*json.loads(lines[row])).path for row in rows
+            ]  # the others are not parsed: shards are long
+        except (OSError, ValueError, TypeError) as error:
+            raise InputError(f"{file} is missing or damaged: {error!r}.", RESUME) from error
+
+    def _name(self, shard: int) -> str:
+        return self.manifest.shards[shard][0]
+
+    def _sketch(self, shard: int, kind: str, rest: tuple[int, ...], type_: type[np.generic]) -> NDArray[Any]:
+        return self._array(self.manifest.sketch_file(self._name(shard), kind), shard, rest, type_)
+
+    def _array(self, file: str, shard: int, rest: tuple[int, ...], type_: type[np.generic]) -> NDArray[Any]:
+        return open_array(self.folder / file, (self.manifest.shards[shard][1], *rest), type_)
 
 
 def open_gallery(folder: Path) -> Gallery:

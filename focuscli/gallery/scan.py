@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from focuscli.errors import InputError
 from focuscli.gallery import sketch
 from focuscli.gallery.query import Query
 from focuscli.gallery.ranking import Best
@@ -139,6 +140,24 @@ def one_core_each(threads: int) -> Iterator[ThreadPoolExecutor]:
         torch.set_num_threads(before)
 
 
+def offer(searcher: Searcher, best: Best, positions: NDArray[np.int64], values: NDArray[np.float64]) -> None:
+    """Add crops to the best.
+
+    Raises:
+        InputError: a value is not a number, so a stored one is not; else that crop would be missing without a word.
+    """
+    bad = np.isnan(values)
+    if bad.any():
+        gallery = searcher.gallery
+        shards, rows = gallery.locate(positions[bad])
+        files = f"{gallery.folder / gallery.manifest.shards[shards[0]][0]}.*"
+        raise InputError(
+            f"{files}: damaged, the score of crop {rows[0]:,} is not a number.",
+            f"Make this shard again: rm {files}; focus index SOURCE -o {gallery.folder} --resume",
+        )
+    best.add(positions, values)
+
+
 def score_positions(
     searcher: Searcher,
     positions: NDArray[np.int64],
@@ -156,6 +175,6 @@ def score_positions(
     with one_core_each(searcher.threads) as pool:
         for piece, scores in zip(pieces, pool.map(without_gradients(look), pieces), strict=True):
             if best is not None:
-                best.add(positions[piece], query.values(torch.from_numpy(scores)).numpy())
+                offer(searcher, best, positions[piece], query.values(torch.from_numpy(scores)).numpy())
             parts.append(scores)
     return np.concatenate(parts)

@@ -29,6 +29,7 @@ from focuscli.gallery.scan import (
     Searcher,
     blocks_of,
     for_each_block,
+    offer,
     one_core_each,
     score_positions,
     whole_shards,
@@ -57,6 +58,7 @@ def search(
 
     Raises:
         UsageError: two stages are asked for, and the gallery has no sketch or the model cannot use one.
+        InputError: a shard is damaged.
     """
     team = team or Alone()
     mine = team.my_part(searcher.all_shards)
@@ -127,7 +129,7 @@ def find_candidates(
             scores = torch.cat([sketch.estimate(few, their_norms, *group, folded) for group in groups]).T
             positions = block.first + some.cpu().numpy()
             for column, part in zip(_values(queries, scores).cpu().numpy().T, best, strict=True):
-                part.add(positions, column)
+                offer(searcher, part, positions, column)
 
     for_each_block(searcher, whole_shards(searcher, shards), scan, progress)
     return [part.hits(count) for part in best]
@@ -195,12 +197,14 @@ def _scan_folded(
     lower, upper = folded.score_bounds(numerator, low, high)
     for query, part in zip(queries, best, strict=True):
         columns = [*query.columns]
-        possible = (query.most(lower[columns].T, upper[columns].T) >= part.floor).nonzero()[:, 0].to(tokens.device)
+        # What is no number counts as possible, so that `offer` sees it.
+        out = query.most(lower[columns].T, upper[columns].T) < part.floor
+        possible = out.logical_not_().nonzero()[:, 0].to(tokens.device)
         if not len(possible):
             continue
         scores = [folded.finish(tokens, possible, weights[column], texts.unit[column]) for column in columns]
         values = query.values(torch.stack(scores, dim=1)).cpu().numpy()
-        part.add(block.first + possible.cpu().numpy(), values)
+        offer(searcher, part, block.first + possible.cpu().numpy(), values)
 
 
 def _scan_scores(searcher: Searcher, queries: Sequence[Query], best: Sequence[Best], block: Block) -> None:
@@ -208,7 +212,7 @@ def _scan_scores(searcher: Searcher, queries: Sequence[Query], best: Sequence[Be
     tokens = searcher.tokens(block.shard, slice(block.start, block.stop))
     scores = searcher.scorer.scores(tokens, range(len(searcher.scorer.texts)))
     for query, part in zip(queries, best, strict=True):
-        part.add(block.positions, query.values(scores[:, [*query.columns]]).cpu().numpy())
+        offer(searcher, part, block.positions, query.values(scores[:, [*query.columns]]).cpu().numpy())
 
 
 def _settle(searcher: Searcher, queries: Sequence[Query], k: int, survivors: Sequence[NDArray[np.int64]]) -> list[Hits]:

@@ -64,6 +64,8 @@ def write_shard(
     Raises:
         RequirementError: no space, or the folder cannot be written.
     """
+    for derived in folder.glob(f"{name}.*.*.npy"):  # A sketch of damaged tokens, or of another device's.
+        derived.unlink(missing_ok=True)
     save_array(folder / f"{name}.tokens.npy", tokens)
     write_text(folder / f"{name}.crops.jsonl", _lines(crops))
     write_json(

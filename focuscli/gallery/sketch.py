@@ -21,14 +21,14 @@ look at one of them each (examples/benchmarks/NOTES.md has the recall of both).
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, save
 from torch import Tensor
 
 from focuscli.errors import InputError
@@ -38,6 +38,7 @@ from focuscli.gallery.folded import FoldedAttention, FoldedTexts, crops_last
 BLOCK = 64
 CONVERTED = 1 << 18  # Codes turned into floats at a time on a CPU: so few that they stay in the cache.
 CLIPPED = 5.0  # Standard deviations beyond which a code is cut off.
+AGAIN = "Make the sketch again, without encoding: focus index SOURCE -o GALLERY --resume"
 
 
 @dataclass(frozen=True)
@@ -58,14 +59,16 @@ class Basis:
     def size(self) -> int:
         return self.encode.shape[1]
 
-    def save(self, path: Path) -> None:
-        """Write it, atomically.
+    def save(self, folder: Path) -> str:
+        """Write it, atomically; returns the file's name, which has the digest of its content.
 
         Raises:
             RequirementError: no space, or the folder cannot be written.
         """
-        with atomic_path(path) as temporary:
-            save_file({name: getattr(self, name).contiguous() for name in _FIELDS}, temporary)
+        content = save({name: getattr(self, name).contiguous() for name in _FIELDS})
+        with atomic_path(folder / _file_name(content)) as temporary:
+            temporary.write_bytes(content)
+        return _file_name(content)
 
     @classmethod
     def load(cls, path: Path) -> Basis:
@@ -75,15 +78,22 @@ class Basis:
             InputError: missing or damaged.
         """
         try:
-            return cls(**load_file(path))
-        except (OSError, SafetensorError, TypeError) as error:
-            raise InputError(f"{path} is missing or damaged: {error}.", "Use --exact, or index again.") from error
+            content = path.read_bytes()
+        except OSError as error:
+            raise InputError(f"{path} is missing: {error.strerror}.", AGAIN) from error
+        if _file_name(content) != path.name:
+            raise InputError(f"{path} is damaged: its name is not that of what is in it.", AGAIN)
+        return cls(**load(content))
 
     def to(self, device: torch.device) -> Basis:
         return Basis(*(getattr(self, name).to(device) for name in _FIELDS))
 
 
 _FIELDS = ("mean", "encode", "decode", "unit")
+
+
+def _file_name(content: bytes) -> str:
+    return f"basis-{hashlib.sha256(content).hexdigest()[:12]}.safetensors"
 
 
 def fit_basis(tokens: Tensor, folded: FoldedAttention, texts: FoldedTexts, size: int) -> Basis:
@@ -115,7 +125,7 @@ def fit_basis(tokens: Tensor, folded: FoldedAttention, texts: FoldedTexts, size:
 def encode(tokens: Tensor, basis: Basis, folded: FoldedAttention) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Codes [n, K, R] int8, norms [n, K, H] and floors [n, 3, K, H] float16 of raw tokens [n, K, D]."""
     codes, norms, floors = [], [], []
-    for start in range(0, len(tokens), BLOCK):
+    for start in range(0, max(1, len(tokens)), BLOCK):  # at least once: all images of a shard may be unreadable
         part = tokens[start : start + BLOCK].float()
         codes.append(((part - basis.mean) @ basis.encode).round_().clamp_(-127, 127).to(torch.int8).cpu())
         square, rest = _enclose(part, folded)

@@ -1,6 +1,6 @@
 """Which crops a gallery is to hold: those of a folder, of a dataset, or of a list. Imports no torch."""
 
-from __future__ import annotations
+from __future__ import os
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -53,8 +53,8 @@ def find_source(given: str, *, split: str | None = None, stdin: Iterable[str] = 
         root = folder.resolve()
         found = [path.relative_to(root).as_posix() for path in expand_images([str(root)])]
         return Source("folder", root, root.name, "", tuple(_crop(root, name) for name in found))
-    absolute = dict.fromkeys(str(path.absolute()) for path in expand_images([given], stdin))
-    return Source("list", None, given, "", tuple(_crop(Path(), name) for name in absolute))
+    files = dict.fromkeys(os.path.abspath(path) for path in expand_images([given], stdin))  # without ".."; links stay
+    return Source("list", None, given, "", tuple(_crop(Path(), name) for name in files))
 
 
 def _is_name(given: str) -> bool:

@@ -19,6 +19,7 @@ from PIL import Image
 
 from focuscli.data.folder import read_folder
 from focuscli.engine.distributed import WorkerLost
+from focuscli.gallery.manifest import read_manifest
 
 
 @pytest.fixture(scope="module")
@@ -333,7 +334,7 @@ def test_a_run_that_is_really_killed_is_resumed(focus, coloured_dataset, trained
     process.communicate()
     outcome = focus(*arguments, "--resume")
     assert outcome.code == 0, outcome.stderr
-    names = {file.name for file in gallery.iterdir()}
-    assert {file.name for file in target.iterdir()} == names
+    assert {file.name for file in target.iterdir()} == read_manifest(target).files
+    assert read_manifest(target).shards == read_manifest(gallery).shards
     found, whole = (lines(focus("search", place, "red hat", "-k", 16, "--json")) for place in (target, gallery))
     assert [row["image"] for row in found] == [row["image"] for row in whole]

@@ -17,9 +17,14 @@ from focuscli import files
 from focuscli.data.loader import normalise, read_crop, to_unit
 from focuscli.errors import InputError, RequirementError, UsageError
 from focuscli.gallery import index as index_module
+from focuscli.gallery import sketch
 from focuscli.gallery.index import prepare_index, run_index, unreadable
 from focuscli.gallery.manifest import read_manifest, write_manifest
+from focuscli.gallery.query import Query
 from focuscli.gallery.reader import open_gallery
+from focuscli.gallery.scan import Searcher
+from focuscli.gallery.scorer import fold_model, make_scorer
+from focuscli.gallery.search import search
 from focuscli.gallery.source import find_source
 from focuscli.gallery.team import Alone
 
@@ -54,6 +59,16 @@ def check_features(recognizer, folder):
     gallery = open_gallery(folder)
     tokens = np.concatenate([gallery.tokens(shard) for shard in range(gallery.shards)]).astype(np.float32)
     assert np.allclose(tokens, expected(recognizer, gallery.paths(np.arange(gallery.crops))), atol=2e-3)
+
+
+def check_sketch(recognizer, folder):
+    """All of it was made with the basis that the manifest names."""
+    gallery, folded = open_gallery(folder), fold_model(recognizer.model)
+    basis = sketch.Basis.load(folder / gallery.manifest.basis)
+    for shard in range(gallery.shards):
+        expected = sketch.encode(torch.from_numpy(gallery.tokens(shard)), basis, folded)
+        stored = gallery.sketch(shard, basis.size), gallery.norms(shard, 4), gallery.floors(shard, 4)
+        assert all((one == other).all() for one, other in zip(stored, expected, strict=True))
 
 
 def test_a_gallery_holds_the_models_own_features(recognizer, crops, tmp_path):
@@ -131,8 +146,56 @@ def test_a_gallery_is_brought_up_to_date(recognizer, crops, tmp_path, monkeypatc
     after = stored_paths(folder)
     assert sorted(after) == sorted(file.name for file in crops.iterdir())
     check_features(recognizer, folder)
-    names = {name for name, _ in read_manifest(folder).shards}
-    assert {file.name.split(".")[0] for file in folder.iterdir()} == names | {"basis", "gallery"}
+    check_sketch(recognizer, folder)
+    assert content(folder).keys() == read_manifest(folder).files
+
+
+@pytest.mark.parametrize("step", [12, 13, 16])
+def test_images_added_after_a_first_run_was_killed_while_sketching(recognizer, crops, tmp_path, monkeypatch, step):
+    """The basis is then another one, and what was sketched with the one before is of no use."""
+    folder = tmp_path / "g"
+    with killed_before_write(step, monkeypatch), pytest.raises(Killed):
+        make(recognizer, crops, folder)
+    old = {file.name for file in folder.glob("basis-*")}
+    draw(crops / "20.png", 8)
+    make(recognizer, crops, folder, resume=True)
+    assert old
+    assert old.isdisjoint(content(folder))
+    check_sketch(recognizer, folder)
+    assert content(folder).keys() == read_manifest(folder).files
+
+
+@pytest.mark.parametrize("damage", [lambda file: file.unlink(), lambda file: os.truncate(file, 900)])
+@pytest.mark.parametrize("added", [False, True])
+def test_a_basis_that_is_gone_or_damaged_is_made_again(recognizer, crops, tmp_path, monkeypatch, damage, added):
+    folder = tmp_path / "g"
+    make(recognizer, crops, folder)
+    before = content(folder)
+    damage(folder / read_manifest(folder).basis)
+    if added:
+        draw(crops / "20.png", 8)
+    else:
+        monkeypatch.setattr(index_module, "encode_crops", lambda *_args, **_options: pytest.fail("encoded"))
+    make(recognizer, crops, folder, resume=True)
+    assert (content(folder) == before) is not added
+    check_sketch(recognizer, folder)
+    assert content(folder).keys() == read_manifest(folder).files
+
+
+@pytest.mark.parametrize("two_stage", [False, True])
+def test_a_shard_without_a_readable_image(recognizer, crops, tmp_path, monkeypatch, two_stage):
+    monkeypatch.setattr("focuscli.gallery.search.candidates_for", lambda k: 1)
+    monkeypatch.setattr("focuscli.gallery.search.FIRST_SHARE", 3)
+    for number in range(3):
+        (crops / f"0{number}.png").write_bytes(b"no image")
+    manifest = make(recognizer, crops, tmp_path / "g", size=3)
+    assert [count for _, count in manifest.shards] == [0, 2, 3, 2]
+    check_sketch(recognizer, tmp_path / "g")
+    searcher = Searcher(
+        open_gallery(tmp_path / "g"), make_scorer(recognizer.model, recognizer.encode_texts(recognizer.model.texts))
+    )
+    (hits,) = search(searcher, [Query((0,))], 7, two_stage=two_stage)
+    assert len(hits) == (1 if two_stage else 7)
 
 
 def test_nothing_to_do_changes_nothing_and_encodes_nothing(recognizer, crops, tmp_path, monkeypatch):
@@ -177,12 +240,25 @@ def test_a_damaged_sketch_is_made_again_without_encoding(recognizer, crops, tmp_
     assert content(tmp_path / "g") == before
 
 
+def test_a_shard_that_is_encoded_again_is_sketched_again(recognizer, crops, tmp_path):
+    """Its features may differ in their last digits, as those of another device do."""
+    make(recognizer, crops, tmp_path / "g")
+    before = content(tmp_path / "g")
+    tokens, norms = (next((tmp_path / "g").glob(f"000001-*.{kind}.npy")) for kind in ("tokens", "norms"))
+    os.truncate(tokens, 200)
+    np.save(norms, np.load(norms) * 2)
+    make(recognizer, crops, tmp_path / "g", resume=True)
+    assert content(tmp_path / "g") == before
+
+
 def test_files_of_others_in_the_folder_stay(recognizer, crops, tmp_path):
     make(recognizer, crops, tmp_path / "g")
     (tmp_path / "g" / "hits.png").write_bytes(b"mine")
     (tmp_path / "g" / "basis-notes.txt").write_bytes(b"mine")
+    (tmp_path / "g" / "000001-0123456789ab.txt").write_bytes(b"mine")
     make(recognizer, crops, tmp_path / "g", resume=True)
-    assert (tmp_path / "g" / "hits.png").read_bytes() == (tmp_path / "g" / "basis-notes.txt").read_bytes() == b"mine"
+    for name in ("hits.png", "basis-notes.txt", "000001-0123456789ab.txt"):
+        assert (tmp_path / "g" / name).read_bytes() == b"mine"
 
 
 class Member(Alone):
@@ -238,9 +314,51 @@ def test_what_exists_is_not_touched_without_resume(recognizer, crops, tmp_path):
     (tmp_path / "g" / "thesis.tex").write_text("all of it")
     with pytest.raises(InputError, match="exists already"):
         make(recognizer, crops, tmp_path / "g")
-    with pytest.raises(InputError, match="exists already"):
+    with pytest.raises(InputError, match="no gallery"):
         make(recognizer, crops, tmp_path / "g", resume=True)
     assert [file.name for file in (tmp_path / "g").iterdir()] == ["thesis.tex"]
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_what_is_in_the_way_is_named(recognizer, crops, tmp_path, resume):
+    make(recognizer, crops, tmp_path / "g")
+    if not resume:
+        with pytest.raises(InputError, match="exists already") as caught:
+            make(recognizer, crops, tmp_path / "g")
+        assert "--resume" in caught.value.hint
+    (tmp_path / "g" / "gallery.json").unlink()
+    before = content(tmp_path / "g")
+    with pytest.raises(InputError, match=r"gallery\.json.* is missing") as caught:
+        make(recognizer, crops, tmp_path / "g", resume=resume)
+    assert "another folder" in caught.value.hint
+    assert content(tmp_path / "g") == before
+    with pytest.raises(InputError, match="is a file"):
+        make(recognizer, crops, crops / "00.png", resume=resume)
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_run_killed_before_its_first_manifest_is_nothing(recognizer, crops, tmp_path, resume):
+    (tmp_path / "g").mkdir()
+    for name in (".gallery.json.x.tmp", ".gallery.lock"):
+        (tmp_path / "g" / name).write_bytes(b"half")
+    assert make(recognizer, crops, tmp_path / "g", resume=resume).crops == 10
+    assert content(tmp_path / "g").keys() == read_manifest(tmp_path / "g").files
+
+
+def test_only_one_run_writes_to_a_gallery(recognizer, crops, tmp_path):
+    make(recognizer, crops, tmp_path / "g")
+    draw(crops / "20.png", 8)
+    before = content(tmp_path / "g")
+    seen = []
+
+    def another(done, total):
+        with pytest.raises(InputError, match=r"Another focus index is writing to .*g; nothing was changed") as caught:
+            make(recognizer, crops, tmp_path / "g", resume=True)
+        seen.append(caught.value.hint)
+
+    make(recognizer, crops, tmp_path / "g", resume=True, progress=another)
+    assert "--resume" in seen[0]
+    assert before.keys() < content(tmp_path / "g").keys() == read_manifest(tmp_path / "g").files
 
 
 def test_resume_of_nothing_begins(recognizer, crops, tmp_path):
@@ -288,6 +406,11 @@ def test_features_beyond_half_precision_are_refused(build, crops, tmp_path):
         make(recognizer, crops, tmp_path / "g")
 
 
+def changed(text, **values):
+    """A manifest with other values."""
+    return json.dumps(json.loads(text) | values)
+
+
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
@@ -295,14 +418,29 @@ def test_features_beyond_half_precision_are_refused(build, crops, tmp_path):
         (lambda text: text.replace('"format": 1', '"format": 99'), "format 1"),
         (lambda text: json.dumps({"format": 1, "crops": 3}), "damaged"),
         (lambda text: "[]", "damaged"),
+        (lambda text: changed(text, source=None), "source"),
+        (lambda text: changed(text, source=7), "source"),
+        (lambda text: changed(text, source={"kind": "folder", "name": "x", "split": ""}), "no root"),
+        (lambda text: changed(text, source={"kind": "folder", "root": None, "name": "x", "split": ""}), "root"),
+        (lambda text: json.dumps({key: value for key, value in json.loads(text).items() if key != "source"}), "source"),
+        (lambda text: changed(text, tokens="6"), "tokens"),
+        (lambda text: changed(text, tokens=0), "tokens"),
+        (lambda text: changed(text, complete="no"), "complete"),
+        (lambda text: changed(text, basis="../basis.safetensors"), "basis"),
+        (lambda text: changed(text, shards=2 * json.loads(text)["shards"]), "twice"),
+        (lambda text: changed(text, shards=[["../g/000000-0123456789ab", 4]]), "shards"),
+        (lambda text: changed(text, shards=[["000000-0123456789ab", -4]]), "shards"),
+        (lambda text: changed(text, model={"method": "focus"}), "model"),
     ],
 )
 def test_a_damaged_manifest_is_named(recognizer, crops, tmp_path, damage, words):
     make(recognizer, crops, tmp_path / "g")
     file = tmp_path / "g" / "gallery.json"
     file.write_text(damage(file.read_text()))
-    with pytest.raises(InputError, match=words):
+    with pytest.raises(InputError, match=words) as caught:
         open_gallery(tmp_path / "g")
+    assert "gallery.json" in caught.value.problem
+    assert "\n" not in caught.value.problem
 
 
 def test_a_folder_that_is_no_gallery(tmp_path):

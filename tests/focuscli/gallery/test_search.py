@@ -199,18 +199,56 @@ def test_progress_reaches_the_end(recognizer, gallery):
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
 
 
-@pytest.mark.parametrize("kind", ["tokens", "floors", "sketch", "norms"])
-@pytest.mark.parametrize("left", [0.5, 0.99])
+@pytest.mark.parametrize("kind", ["tokens.npy", "floors.npy", "sketch.npy", "norms.npy", "crops.jsonl"])
+@pytest.mark.parametrize("left", [0, 0.5, 0.99])
 def test_a_truncated_shard_is_named(recognizer, gallery, kind, left):
-    file = sorted(gallery.folder.glob(f"*.{kind}.npy"))[1]
+    file = sorted(gallery.folder.glob(f"*.{kind}"))[1]
     file.write_bytes(file.read_bytes()[: int(left * file.stat().st_size)])
     with pytest.raises(InputError, match=file.name) as caught:
-        search(
+        (hits,) = search(
             searcher_of(recognizer, open_gallery(gallery.folder)),
             QUERIES[:1],
-            5,
-            two_stage=kind in ("sketch", "norms"),
+            300,
+            two_stage=kind in ("sketch.npy", "norms.npy"),
         )
+        gallery.paths(hits.positions)
+    assert "--resume" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize(
+    ("method", "kind", "two_stage"),
+    [("focus", "tokens", False), ("focus", "tokens", True), ("focus", "norms", True), ("clip-ft", "tokens", False)],
+)
+def test_what_is_no_number_is_named(build, features, store, tmp_path, method, kind, two_stage, value):
+    """Or its crop would be missing without a word."""
+    recognizer = build(method)
+    gallery = store(tmp_path / "g", recognizer, features(300, len(recognizer.model.token_names)), 128)
+    file = sorted(gallery.folder.glob(f"*.{kind}.npy"))[1]
+    values = np.load(file)
+    values[7] = np.nan if kind == "norms" else value
+    np.save(file, values)
+    shard = file.name.partition(".")[0]
+    with pytest.raises(InputError, match=rf"{shard}.*: damaged, the score of crop 7 is not a number") as caught:
+        search(searcher_of(recognizer, gallery, threads=2), QUERIES, 5, two_stage=two_stage)
+    assert f"rm {gallery.folder}/{shard}.*;" in str(caught.value.hint)
+
+
+def test_floors_that_are_no_numbers_cost_no_crop(recognizer, gallery):
+    before = search(searcher_of(recognizer, gallery), QUERIES, 5)
+    file = sorted(gallery.folder.glob("*.floors.npy"))[1]
+    np.save(file, np.full_like(np.load(file), np.nan))
+    for one, other in zip(before, search(searcher_of(recognizer, gallery), QUERIES, 5), strict=True):
+        assert one.positions.tolist() == other.positions.tolist()
+
+
+@pytest.mark.parametrize("line", [b"", b"17\n", b'{"path": 3}\n', b"[1, 2, 3]\n"])
+def test_a_damaged_line_of_a_list_is_named(gallery, line):
+    file = sorted(gallery.folder.glob("*.crops.jsonl"))[1]
+    lines = file.read_bytes().splitlines(keepends=True)
+    file.write_bytes(b"".join([*lines[:3], line, *lines[4:]]))
+    with pytest.raises(InputError, match=file.name) as caught:
+        gallery.paths(np.arange(130, 140))
     assert "--resume" in str(caught.value.hint)
 
 

@@ -215,4 +215,10 @@ def test_a_gallery_with_a_damaged_basis_says_what_to_do(recognizer, features, st
     (tmp_path / "g" / gallery.manifest.basis).write_bytes(b"nothing")
     with pytest.raises(InputError, match="damaged") as caught:
         search.find_candidates(searcher_of(recognizer, gallery, words), [Query((0,))], 5, range(1))
-    assert "--exact" in caught.value.hint
+    assert "--resume" in caught.value.hint
+
+
+def test_no_crop_at_all_is_encoded_to_empty_arrays(folded, basis, tokens):
+    codes, norms, floors = sketch.encode(tokens[:0], basis, folded)
+    assert (codes.shape, norms.shape) == ((0, TOKENS, SIZE), (0, TOKENS, HEADS))
+    assert floors.shape == (0, 3, TOKENS, HEADS)

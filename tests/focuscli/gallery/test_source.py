@@ -26,11 +26,14 @@ def test_a_dataset_is_listed_in_its_own_order(coloured_dataset, split):
 
 def test_a_list_is_absolute_and_without_doubles(crops, monkeypatch):
     monkeypatch.chdir(crops)
-    source = find_source("-", stdin=["03.png\n", "01.png\n", str(crops / "03.png")])
+    (crops / "more").mkdir()
+    source = find_source("-", stdin=["03.png\n", "01.png\n", str(crops / "03.png"), "more/../01.png"])
     assert [crop.path for crop in source.crops] == [str(crops / "03.png"), str(crops / "01.png")]
     assert source.root is None
     assert source.path(source.crops[0]) == crops / "03.png"
     assert len(find_source("0[0-3].png").crops) == 4
+    (crops / "link.png").symlink_to(crops / "01.png")
+    assert len(find_source("-", stdin=["01.png", "link.png"]).crops) == 2
 
 
 def test_what_is_not_there_is_told(tmp_path, crops):
