@@ -1,7 +1,8 @@
 """Which crops a gallery is to hold: those of a folder, of a dataset, or of a list. Imports no torch."""
 
-from __future__ import os
+from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path

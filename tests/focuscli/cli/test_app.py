@@ -202,7 +202,7 @@ def test_a_traceback_shows_only_with_verbose(focus, monkeypatch, tmp_path):
 OPTIONS = {
     "bench": "device precision batch rounds threads model quick checkpoint dataset json readme force",
     "train": "dataset method model weights epochs batch-size lr train-split without accumulate ema patience "
-    "gradient-checkpointing threads seed device precision config set run resume print-config dry-run",
+    "gradient-checkpointing compile threads seed device precision config set run resume print-config dry-run",
     "eval": "checkpoint dataset split threshold open-domain target protocol group other-data per-attribute require device "
     "precision workers",
     "export": "checkpoint format texts dynamic region int8 check images split limit output force dry-run",
