@@ -136,7 +136,7 @@ def test_dry_run_writes_nothing(focus, micro, coloured_dataset, tmp_path):
     [
         (["--set", "train.leanring_rate=1"], 2, ["train.leanring_rate", "Did you mean train.learning_rate"]),
         (["--set", "model.local_tokens=5"], 2, ["does not divide over 4 patch subsets", "4, 8, 12"]),
-        (["--lr", "fast"], 2, ["--lr", "valid number"]),
+        (["--lr", "fast"], 2, ["--lr", "valid"]),
         (["--model", "huge"], 2, ["huge", "tiny"]),
         (["--device", "cuda:7"], 4, ["No CUDA device", "--device cpu"]),
         (["--config", "nowhere.toml"], 3, ["nowhere.toml"]),
