@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from focuscli.config import AugmentConfig
-from focuscli.data.augment import SharedDraws, apply, draw, erase, jitter, training_images
+from focuscli.data.augment import SharedDraws, apply, apply_singly, draw, erase, jitter, training_images
 from focuscli.data.loader import normalise
 
 STILL = AugmentConfig(margin=0, flip=0, brightness=0, contrast=0, saturation=0, erase=0)
@@ -38,14 +38,14 @@ def by_definition(image, size, draws, number):
     return x.float()
 
 
-@pytest.mark.parametrize("chunk", [1, 5, 16], ids=["one by one", "uneven", "whole"])
+@pytest.mark.parametrize("way", [apply_singly, apply])
 @pytest.mark.parametrize("planar", [False, True])
-def test_a_batch_is_what_each_image_becomes_alone(chunk, planar):
+def test_a_batch_is_what_each_image_becomes_alone(way, planar):
     images, size = pictures(16), (16, 8)
     draws = draw(images.shape, size, AugmentConfig(), generator(4))
     if planar:
         images = images.permute(0, 3, 1, 2).contiguous().permute(0, 2, 3, 1)
-    found = apply(images, size, draws, chunk=chunk)
+    found = way(images, size, draws)
     wanted = torch.stack([by_definition(image, size, draws, number) for number, image in enumerate(images)])
     assert (draws.erased[:, 1] > draws.erased[:, 0]).any()
     assert (draws.erased[:, 1] == draws.erased[:, 0]).any()

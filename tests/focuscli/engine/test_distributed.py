@@ -175,18 +175,19 @@ def assert_alike(one: Path, other: Path) -> None:
         assert first.state["best"]["epoch"] == second.state["best"]["epoch"]
         assert first.state["thresholds"] == pytest.approx(second.state["thresholds"], abs=1e-4)
         for kind in first.state["files"]:
-            assert_close(first.tensors(kind), second.tensors(kind))
+            stepped = kind in ("model", "ema")
+            assert_close(first.tensors(kind), second.tensors(kind), strays=1e-4 if stepped else 0.0)
 
 
-def assert_close(first: dict, second: dict) -> None:
+def assert_close(first: dict, second: dict, *, strays: float = 0.0) -> None:
+    """`strays`: the share of numbers that may be off by more, up to one step of AdamW; see RATE."""
     assert first.keys() == second.keys()
-    different = {
-        name: (value.double() - second[name].double()).abs().max().item()
-        for name, value in first.items()
-        if value.numel()
-    }
-    worst = max(different, key=different.__getitem__)
-    assert different[worst] < TOLERANCE, (worst, different[worst])
+    different = {name: (value.double() - second[name].double()).abs() for name, value in first.items() if value.numel()}
+    worst = max(different, key=lambda name: different[name].max().item())
+    most = different[worst].max().item()
+    assert most < (RATE["train__learning_rate"] if strays else TOLERANCE), (worst, most)
+    beyond = sum(int((part >= TOLERANCE).sum()) for part in different.values())
+    assert beyond <= strays * sum(part.numel() for part in different.values()), (worst, most, beyond)
     assert len(different) > 20
 
 
