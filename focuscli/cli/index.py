@@ -79,7 +79,7 @@ def index_command(
             raise Interrupted(f"Interrupted; the {kept}", way_on) from stop
         skipped = unreadable(output, manifest)
         views.skipped([(item.crop.path, item.reason) for item in skipped], total=manifest.crops + len(skipped))
-        size = sum(file.stat().st_size for file in output.iterdir())
+        size = sum((output / name).stat().st_size for name in manifest.files)
         render.result(
             {**_data(job, manifest), "bytes": size},
             lines=[f"{output}: {manifest.crops:,} crops in {len(manifest.shards)} shards, {size / 2**20:,.1f} MiB"],

@@ -30,6 +30,13 @@ def compile_layers(model: Method, device: torch.device, *, backend: str = "induc
 def _missing(device: torch.device) -> str:
     """What code generation lacks, in words."""
     if device.type == "cuda":
-        return "" if importlib.util.find_spec("triton") else "the package triton"
-    compilers = (os.environ.get("CXX", ""), "g++", "clang++")
-    return "" if any(shutil.which(name) for name in compilers if name) else "a C++ compiler (g++ or clang++)"
+        if importlib.util.find_spec("triton") is None:
+            return "the package triton"
+        return "" if _any("CC", "cc", "gcc", "clang") else "a C compiler (gcc or clang)"
+    return "" if _any("CXX", "g++", "clang++") else "a C++ compiler (g++ or clang++)"
+
+
+def _any(variable: str, *usual: str) -> bool:
+    """Whether a program is there: the one that an environment variable names, where it is set, or a usual one."""
+    named = os.environ.get(variable)
+    return any(shutil.which(name) for name in ([named] if named else usual))

@@ -11,8 +11,8 @@ Attention a_hk = softmax_k(l_hk) sums to 1, so V = sum_hk a_hk W_o,h W_v,h m_k +
 
 So one matrix product of the raw tokens with 2 H functions a text gives attention and numerator of the cosine. Its
 denominator |V| has no such short form: it needs the pooled tokens p_h = sum_k a_hk m_k through W_v and W_o, 5 times the
-work of all the rest. `norm_bounds` encloses it by what `sketch` stored per crop, so that only crops that can still be
-among the best pay for it; what is returned is exact.
+work of all the rest. `least_norm` and `most_norm` enclose it by what `sketch` stored per crop, so that only crops that can
+still be among the best pay for it; what is returned is exact.
 """
 
 from __future__ import annotations

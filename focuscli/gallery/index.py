@@ -9,10 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
+
 from focuscli.errors import InputError, RequirementError
 from focuscli.gallery import sketch
 from focuscli.gallery.binding import bind, check_binding, require_searchable
-from focuscli.gallery.build import make_basis, sketch_shard
+from focuscli.gallery.build import make_basis, sketch_shards
 from focuscli.gallery.encode import encode_crops
 from focuscli.gallery.lock import LOCK, only_writer
 from focuscli.gallery.manifest import MANIFEST, Manifest, open_tokens, read_manifest, write_manifest
@@ -39,6 +41,7 @@ class Job:
 
     Attributes:
         manifest: as it is before the run. plan: what is to be done. damaged: shards that have to be encoded again, and why.
+        planned_from: the manifest on disk; None where there was none.
     """
 
     folder: Path
@@ -46,6 +49,7 @@ class Job:
     manifest: Manifest
     plan: Plan
     damaged: tuple[str, ...]
+    planned_from: Manifest | None = None
 
     @property
     def bytes_needed(self) -> int:
@@ -66,8 +70,9 @@ def prepare_index(
     require_searchable(recognizer.config.model.method)
     found: list[Stored] = []
     damaged: list[str] = []
+    before = None
     if resume and (folder / MANIFEST).exists():
-        manifest = read_manifest(folder)
+        manifest = before = read_manifest(folder)
         check_binding(manifest, bind(recognizer), folder, precision=True)
         found, damaged = find_stored(folder, manifest)
         check_same_images(found, source.crops, manifest, source.name)
@@ -77,7 +82,7 @@ def prepare_index(
         model = recognizer.model
         width = model.clip.config.embed_dim
         manifest = Manifest(bind(recognizer), len(model.token_names), width, source.record())
-    job = Job(folder, source, manifest, make_plan(found, source.crops, shard_size), tuple(damaged))
+    job = Job(folder, source, manifest, make_plan(found, source.crops, shard_size), tuple(damaged), before)
     _check_space(job)
     return job
 
@@ -114,7 +119,13 @@ def _begin(job: Job, held: contextlib.ExitStack) -> None:
     """Make the folder a gallery that nobody else writes to while `held` is open, and write reduced shards: their rows are
     there already."""
     held.enter_context(only_writer(job.folder))
-    if not (job.folder / MANIFEST).exists():
+    there = (job.folder / MANIFEST).exists()
+    if (read_manifest(job.folder) if there else None) != job.planned_from:
+        raise InputError(
+            f"{job.folder} was changed by another focus index since this one began; nothing was changed by this one.",
+            f"Run it again: focus index SOURCE -o {job.folder} --resume",
+        )
+    if not there:
         write_manifest(job.folder, job.manifest)
     for item in job.plan.reduced:
         old = open_tokens(job.folder, job.manifest, item.stored.shard)
@@ -163,8 +174,8 @@ def _sketch(recognizer: Recognizer, folder: Path, manifest: Manifest, team: Team
     texts = folded.fold(recognizer.encode_texts(recognizer.model.texts).float())
     name = team.decide(lambda: _usable_basis(folder, manifest) or make_basis(folder, manifest, folded, texts))
     basis = sketch.Basis.load(folder / name)
-    for shard, count in team.my_part(manifest.shards):
-        sketch_shard(folder, replace(manifest, basis=name), shard, count, basis, folded)
+    mine, threads = team.my_part(manifest.shards), torch.get_num_threads()
+    sketch_shards(folder, replace(manifest, basis=name), mine, basis, folded, threads=threads)
     team.wait()
     return name
 

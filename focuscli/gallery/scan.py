@@ -153,7 +153,7 @@ def offer(searcher: Searcher, best: Best, positions: NDArray[np.int64], values: 
         files = f"{gallery.folder / gallery.manifest.shards[shards[0]][0]}.*"
         raise InputError(
             f"{files}: damaged, the score of crop {rows[0]:,} is not a number.",
-            f"Make this shard again: rm {files}; focus index SOURCE -o {gallery.folder} --resume",
+            f"Make this shard again: remove these files, then focus index SOURCE -o {gallery.folder} --resume",
         )
     best.add(positions, values)
 

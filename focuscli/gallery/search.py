@@ -147,8 +147,7 @@ def _first_floors(
 
     def sample(shard: int) -> Tensor:
         codes = gallery.sketch(shard, size)
-        first = codes[: -(-len(codes) // step)]  # few pages to read
-        return _values(queries, look(torch.from_numpy(first).to(searcher.device)))
+        return _values(queries, look(torch.from_numpy(codes[::step].copy()).to(searcher.device)))
 
     with one_core_each(searcher.threads) as pool:
         values = torch.cat(list(pool.map(without_gradients(sample), searcher.all_shards)))

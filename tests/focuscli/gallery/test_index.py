@@ -19,7 +19,7 @@ from focuscli.errors import InputError, RequirementError, UsageError
 from focuscli.gallery import index as index_module
 from focuscli.gallery import sketch
 from focuscli.gallery.index import prepare_index, run_index, unreadable
-from focuscli.gallery.manifest import read_manifest, write_manifest
+from focuscli.gallery.manifest import read_manifest
 from focuscli.gallery.query import Query
 from focuscli.gallery.reader import open_gallery
 from focuscli.gallery.scan import Searcher
@@ -285,7 +285,6 @@ def test_a_team_writes_the_same_files(recognizer, crops, tmp_path):
     write_first = Member(0)
     shutil.rmtree(tmp_path / "g", ignore_errors=True)
     (tmp_path / "g").mkdir()
-    write_manifest(tmp_path / "g", job.manifest)
     with pytest.raises(Killed):
         run_index(recognizer, job, batch=3, workers=1, team=Member(1))
     run_index(recognizer, job, batch=3, workers=1, team=write_first)
@@ -293,6 +292,20 @@ def test_a_team_writes_the_same_files(recognizer, crops, tmp_path):
     assert half  # sketches of the other one's shards, after the second meeting
     make(recognizer, crops, tmp_path / "g", resume=True)
     assert content(tmp_path / "g") == content(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_plan_that_another_run_has_outdated_is_not_carried_out(recognizer, crops, tmp_path, resume):
+    if resume:
+        make(recognizer, crops, tmp_path / "g")
+        (crops / "06.png").unlink()
+    job = prepare_index(recognizer, find_source(str(crops)), tmp_path / "g", shard_size=4, resume=resume)
+    make(recognizer, crops, tmp_path / "g", resume=resume)
+    before = content(tmp_path / "g")
+    with pytest.raises(InputError, match="changed by another focus index") as caught:
+        run_index(recognizer, job)
+    assert "--resume" in caught.value.hint
+    assert content(tmp_path / "g") == before
 
 
 @pytest.mark.parametrize("method", ["poar", "clip-ft"])
