@@ -148,8 +148,8 @@ class TrainConfig(_Section):
     """Also save `last` after so many steps within an epoch; 0 saves at the end of epochs only."""
     gradient_checkpointing: bool = False
     compile: bool = False
-    """Compile the layers of the visual tower (torch.compile) at the start of a run: half a minute, for faster steps where it
-    pays, which on a CPU it hardly does."""
+    """Compile the layers of the visual tower (torch.compile) at the start of a run: half a minute, for faster steps of large
+    models and batches."""
     device: str = "auto"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     threads: Annotated[int, Field(ge=0)] = 0

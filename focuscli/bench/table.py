@@ -35,7 +35,7 @@ def markdown(results: Sequence[Results]) -> str:
             lines.append(f"| {target.title} | {target.text} | " + " | ".join(cell(target, v) for v in verdicts) + " |")
     lines.append("")
     for kind in kinds:
-        lines.append(f"{kind}: {about([run for run in usable if run.machine.kind == kind])}")
+        lines.append(f"- {kind}: {about([run for run in usable if run.machine.kind == kind])}")
     return "\n".join(lines) + "\n"
 
 

@@ -67,7 +67,7 @@ def train_command(
         bool | None, typer.Option("--gradient-checkpointing", help="Less memory, more time.")
     ] = None,
     compile: Annotated[
-        bool | None, typer.Option("--compile", help="torch.compile; try it on a GPU, hardly of use on a CPU.")
+        bool | None, typer.Option("--compile", help="torch.compile: slow to start; pays with large models and batches.")
     ] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads; 0 leaves it to torch.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
