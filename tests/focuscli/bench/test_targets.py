@@ -95,7 +95,7 @@ def test_the_table_word_for_word(results):
     assert any(line.endswith("| not measured: no bf16 instructions |") for line in lines)
     assert not any("GPU" in line for line in lines)
     assert lines[-1].startswith(
-        "A CPU: 2 cores, 24 GiB, 1 thread(s) a process, torch 2.15.0, load 0.1 to 1.0, 2026-11-23."
+        "- A CPU: 2 cores, 24 GiB, 1 thread(s) a process, torch 2.15.0, load 0.1 to 1.0, 2026-11-23."
     )
 
 
