@@ -157,7 +157,9 @@ def _crops(recognizer: Recognizer, images: str | None, split: str, limit: int, *
     name = images or recognizer.config.data.dataset
     try:
         if not name:
-            raise InputError("CLIP as it is was trained on no dataset.", "Name crops: --images NAME or FOLDER")
+            raise InputError(
+                "The model does not name a dataset that it was trained on.", "Name crops: --images NAME or FOLDER"
+            )
         if images and Path(images).is_dir() and not (Path(images) / "schema.toml").is_file():
             return crops_in(expand_images([images]), count)
         found = crops_of(recognizer, read_folder(paths.resolve_dataset(name)), split, count)
