@@ -120,8 +120,13 @@ def joined():
         group.leave()
 
 
-def train(folder: str, config: dict, dataset: str, stop_after: int | None, stopper: int) -> None:
-    """A run; process `stopper` asks to stop after so many steps. The gradients of each step go to FOLDER/gradients-STEP."""
+def train(
+    folder: str, config: dict, dataset: str, stop_after: int | None, stopper: int, eps: float | None = None
+) -> None:
+    """A run; process `stopper` asks to stop after so many steps. The gradients of each step go to FOLDER/gradients-STEP.
+
+    `eps`: AdamW's, in place of the recipe's.
+    """
     import torch
 
     from focuscli.config import RunConfig
@@ -135,6 +140,8 @@ def train(folder: str, config: dict, dataset: str, stop_after: int | None, stopp
                 gradients = {name: p.grad.clone() for p, name in run.trainer.names.items() if p.grad is not None}
                 torch.save(gradients, f"{folder}/gradients-{run.trainer.step}")
 
+        for part in run.trainer.optimizer.param_groups:
+            part["eps"] = part["eps"] if eps is None else eps
         run.trainer.optimizer.register_step_pre_hook(keep)
         start = run.trainer.step
 

@@ -86,6 +86,8 @@ def test_gathered_rows_have_the_gradient_of_the_whole(workers, tmp_path, size):
 
 RATE = {"train__learning_rate": 1e-4}
 """The recipe's. AdamW divides gradients by their size: where one is as small as its rounding, so is a part of the step."""
+STEADY = 1e-3
+"""An eps of AdamW well above the rounding of gradients, with which every single weight has to agree."""
 FULL = {"train__clip_gradient": 0.5, "augment__erase": 0.5, "augment__brightness": 0.4}
 
 
@@ -100,11 +102,22 @@ FULL = {"train__clip_gradient": 0.5, "augment__erase": 0.5, "augment__brightness
 )
 def test_several_processes_train_as_one(workers, tmp_path, coloured_dataset, micro_config, size, changes):
     config = micro_config(**{"train__epochs": 1, **RATE, **changes}).model_dump(mode="json")
-    for name, count in (("one", 1), ("several", size)):
-        (tmp_path / name).mkdir()
-        outcomes = workers(count, "train", tmp_path / name, config, coloured_dataset, None, 0)
-        assert {code for code, _, _ in outcomes} == {0}, outcomes
+    train_both(workers, tmp_path, config, coloured_dataset, size, STEADY)
     assert_alike(tmp_path / "one", tmp_path / "several")
+
+
+def test_with_the_recipes_own_eps_next_to_no_weight_is_off(workers, tmp_path, coloured_dataset, micro_config):
+    config = micro_config(**{"train__epochs": 1, **RATE, **FULL}).model_dump(mode="json")
+    train_both(workers, tmp_path, config, coloured_dataset, 4, None)
+    assert_alike(tmp_path / "one", tmp_path / "several", strays=1e-4)
+
+
+def train_both(workers, folder, config, dataset, size, eps):
+    """The same run by one process, in FOLDER/one, and by several."""
+    for name, count in (("one", 1), ("several", size)):
+        (folder / name).mkdir()
+        outcomes = workers(count, "train", folder / name, config, dataset, None, 0, eps)
+        assert {code for code, _, _ in outcomes} == {0}, outcomes
 
 
 def test_what_is_due_after_the_last_step_of_an_epoch_is_made_up_for(
@@ -150,15 +163,16 @@ def test_a_run_goes_on_with_another_number_of_processes(workers, tmp_path, colou
     plan = [("whole", 1, None, 10), ("parts", 1, 2, 2), ("parts", 4, 2, 4), ("parts", 2, None, 10)]
     for name, count, stop_after, step in plan:
         (tmp_path / name).mkdir(exist_ok=True)
-        outcomes = workers(count, "train", tmp_path / name, config, coloured_dataset, stop_after, count - 1)
+        outcomes = workers(count, "train", tmp_path / name, config, coloured_dataset, stop_after, count - 1, STEADY)
         assert {code for code, _, _ in outcomes} == {0}, outcomes
         # Only the last process asked to stop; all stopped after the same step.
         assert {out.split()[-1] for _, out, _ in outcomes} == {str(step)}
     assert_alike(tmp_path / "whole", tmp_path / "parts")
 
 
-def assert_alike(one: Path, other: Path) -> None:
-    """The same losses and figures, gradients of each step, and tensors of both checkpoints, but for rounding."""
+def assert_alike(one: Path, other: Path, *, strays: float = 0.0) -> None:
+    """The same losses and figures, gradients of each step, and tensors of both checkpoints, but for rounding; `strays` as of
+    `assert_close`, among the weights."""
     records = [[json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()] for run in (one, other)]
     assert len(records[0]) == len(records[1]) > 0
     for first, second in zip(*records, strict=True):
@@ -176,7 +190,7 @@ def assert_alike(one: Path, other: Path) -> None:
         assert first.state["thresholds"] == pytest.approx(second.state["thresholds"], abs=1e-4)
         for kind in first.state["files"]:
             stepped = kind in ("model", "ema")
-            assert_close(first.tensors(kind), second.tensors(kind), strays=1e-4 if stepped else 0.0)
+            assert_close(first.tensors(kind), second.tensors(kind), strays=strays if stepped else 0.0)
 
 
 def assert_close(first: dict, second: dict, *, strays: float = 0.0) -> None:
