@@ -79,7 +79,7 @@ class Vocabulary:
         values = region or [*self.thresholds.values()]
         if not values:
             return math.nan, "none"
-        return math.fsum(values) / len(values), f"mean of {text.region}" if region else "mean of all"
+        return sum(value / len(values) for value in values), f"mean of {text.region}" if region else "mean of all"
 
     @cached_property
     def _phrases(self) -> frozenset[str]:

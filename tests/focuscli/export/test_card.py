@@ -44,7 +44,7 @@ words = st.text(min_size=1, max_size=12)
 
 @given(
     st.lists(st.builds(Text, words, words, words, words, st.none() | words, st.none() | words), max_size=3),
-    st.dictionaries(words, st.floats(-1e6, 1e6), max_size=3),
+    st.dictionaries(words, st.floats(allow_nan=False, allow_infinity=False), max_size=3),
     st.none() | st.builds(Reading, words, st.integers(1, 77), rows=st.sampled_from(["prompts", "tokens", "none"])),
 )
 def test_a_card_survives_its_json(texts, thresholds, reading):
