@@ -8,12 +8,12 @@ Written from the program that makes those files; never run on a real one, for no
 
 from __future__ import annotations
 
-import importlib
+import codecs
 import io
 import pickle
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,13 +33,65 @@ class _Bag(dict[str, Any]):
         pass
 
 
+class _Type:
+    """Stands for numpy.dtype, of which only the code ("i8") and the byte order are believed: NumPy's own takes any flag from
+    a file, such as one that makes an array of numbers hold objects."""
+
+    def __init__(self, code: str, *_rest: object) -> None:
+        self.dtype = np.dtype(code)
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        if state[1] in ("<", ">"):
+            self.dtype = self.dtype.newbyteorder(state[1])
+
+
+class _Array:
+    """Stands for numpy.ndarray; `np.asarray` makes one of it."""
+
+    def __init__(self, *_rest: object) -> None:
+        self.values: NDArray[Any] = np.empty(0)
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        _version, shape, kind, by_columns, content = state
+        self._fill(content, kind, shape, "F" if by_columns else "C")
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return self.values if dtype is None else self.values.astype(dtype)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.values)
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def _fill(self, content: Any, kind: _Type, shape: tuple[int, ...], order: Literal["C", "F"]) -> None:
+        if kind.dtype.hasobject:
+            flat = np.empty(len(content), dtype=object)
+            flat[:] = content
+        else:
+            flat = np.frombuffer(content, dtype=kind.dtype)
+        self.values = flat.reshape(shape, order=order)
+
+    @classmethod
+    def of_buffer(cls, content: Any, kind: _Type, shape: tuple[int, ...], order: Literal["C", "F"]) -> _Array:
+        """As protocol 5 writes arrays."""
+        made = cls()
+        made._fill(content, kind, shape, order)
+        return made
+
+
+def _scalar(kind: _Type, content: Any) -> Any:
+    return np.frombuffer(content, dtype=kind.dtype)[0]
+
+
 _NUMPY = ("numpy.core.multiarray", "numpy._core.multiarray", "numpy.core.numeric", "numpy._core.numeric")
-_KNOWN = {
-    **{(module, name): None for module in _NUMPY[:2] for name in ("_reconstruct", "scalar")},
-    **{(module, "_frombuffer"): None for module in _NUMPY[2:]},
-    ("numpy", "ndarray"): None,
-    ("numpy", "dtype"): None,
-    ("_codecs", "encode"): None,  # bytes, as old protocols write them
+_KNOWN: dict[tuple[str, str], Any] = {
+    **{(module, "_reconstruct"): _Array for module in _NUMPY[:2]},
+    **{(module, "scalar"): _scalar for module in _NUMPY[:2]},
+    **{(module, "_frombuffer"): _Array.of_buffer for module in _NUMPY[2:]},
+    ("numpy", "ndarray"): _Array,
+    ("numpy", "dtype"): _Type,
+    ("_codecs", "encode"): codecs.encode,  # bytes, as old protocols write them
     ("builtins", "range"): range,
     ("__builtin__", "xrange"): range,  # the same in old protocols
     ("easydict", "EasyDict"): _Bag,
@@ -50,11 +102,7 @@ class _Reader(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _KNOWN:
             raise ValueError(f"it wants to use {module}.{name}, which no file of this kind does")
-        found = _KNOWN[module, name]
-        if found is not None:
-            return found
-        module = module.replace("numpy.core", "numpy._core") if hasattr(np, "_core") else module
-        return getattr(importlib.import_module(module), name)
+        return _KNOWN[module, name]
 
 
 def identity_file(split: str) -> Path:

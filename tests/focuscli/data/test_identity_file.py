@@ -135,8 +135,6 @@ def test_no_other_name_is_looked_up(tmp_path: Path, target: tuple[Any, ...]) -> 
         read_identity_splits(file, IMAGES)
 
 
-# NumPy complains, where nobody can catch it, of an array whose damaged type says that it holds objects.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @settings(max_examples=150, deadline=None)
 @given(data=st.data())
 def test_damaged_files_are_refused_and_never_crash(
