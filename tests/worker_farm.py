@@ -109,7 +109,7 @@ def focus(*arguments: str) -> None:
 
 @contextlib.contextmanager
 def joined():
-    from focuscli.engine.distributed import join
+    from focuscli.engine.rendezvous import join
     from focuscli.torchrun import read_worker
 
     group = join(read_worker())
@@ -227,7 +227,7 @@ def slow(folder: str) -> None:
     import torch
     import torch.distributed as dist
 
-    from focuscli.engine.distributed import join
+    from focuscli.engine.rendezvous import join
     from focuscli.torchrun import read_worker
 
     group = join(read_worker(), timeout=timedelta(seconds=1))

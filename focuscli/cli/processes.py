@@ -78,7 +78,8 @@ def together() -> Iterator[Group]:
     """
     worker = read_worker()
     from focuscli.cli.app import report
-    from focuscli.engine.distributed import Group, join
+    from focuscli.engine.distributed import Group
+    from focuscli.engine.rendezvous import join
 
     if worker.size == 1:
         yield Group(worker)

@@ -10,11 +10,9 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from focuscli.errors import FocusError, RequirementError, UsageError
@@ -24,10 +22,6 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-TIMEOUT = timedelta(minutes=10)
-"""How long a process waits for another one in the middle of common work; one that has died is noticed at once."""
-PATIENCE = timedelta(days=1)
-"""The same before and after work that each does alone, such as encoding its shards: the slower one is not lost."""
 SETTLE_SECONDS = 5.0
 """How long the first process keeps the store for others that may be gone."""
 T = TypeVar("T")
@@ -44,7 +38,7 @@ class Group:
     Attributes:
         worker: which of them this is.
         store: where they leave short messages, also for one whose connections are broken; None in a group of one.
-        patient: torch's group for what may take as long as PATIENCE; None for its default group.
+        patient: torch's group for what may take long, see `rendezvous.PATIENCE`; None for its default group.
     """
 
     worker: Worker = ALONE
@@ -167,7 +161,7 @@ class Group:
             slow = "timed out" in str(error).lower()
             what = "has not answered in time" if slow else "has gone: killed, out of memory, or failed"
             raise WorkerLost(
-                f"{other} {what}; the job cannot go on without it ({_brief(error)}).",
+                f"{other} {what}; the job cannot go on without it ({brief(error)}).",
                 "torchrun's own report names it.",
             ) from error
 
@@ -222,70 +216,6 @@ class Group:
 ONE = Group()
 
 
-def join(worker: Worker, *, timeout: timedelta = TIMEOUT) -> Group:
-    """Meet the other processes that torchrun has started; `leave` the group at the end.
-
-    Raises:
-        UsageError: two processes claim the same rank, or count differently. WorkerLost: the others cannot be reached.
-    """
-    if worker.size == 1:
-        return Group(worker)
-    import torch
-    import torch.distributed as dist
-
-    host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-    # torchrun's agent keeps the store; where processes are started by hand the first one does.
-    keeps = worker.is_first and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
-    try:
-        kept = dist.TCPStore(
-            host, port, worker.size, is_master=keeps, timeout=timeout, wait_for_workers=False, multi_tenant=True
-        )
-        # The agent's store outlives workers that torchrun --max-restarts starts anew: what the last ones left is not for these.
-        store = dist.PrefixStore(f"attempt-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", kept)
-        own = dist.PrefixStore("focus", store)
-        _roll_call(own, worker.rank, worker.size, timeout)
-        # Tensors on the CPU (decisions, gathered objects) go through gloo, those on GPUs through NCCL.
-        gpus = torch.cuda.is_available() and dist.is_nccl_available()
-        if gpus and worker.local_rank < torch.cuda.device_count():
-            torch.cuda.set_device(worker.local_rank)
-        backend = "cpu:gloo,cuda:nccl" if gpus else "gloo"
-        dist.init_process_group(backend, store=store, rank=worker.rank, world_size=worker.size, timeout=timeout)
-        patient = dist.new_group(backend="gloo", timeout=max(timeout, PATIENCE))
-    except RuntimeError as error:
-        raise WorkerLost(
-            f"Worker {worker.rank} of {worker.size} on {socket.gethostname()} cannot meet the others at {host}:{port}: "
-            f"{_brief(error)}.",
-            "All must be started together, and MASTER_ADDR:MASTER_PORT must be reachable and free.",
-        ) from error
-    return Group(worker, own, patient)
-
-
-def _roll_call(store: Any, rank: int, size: int, timeout: timedelta) -> None:
-    """Wait until all are there, each with a rank of its own; connecting them would wait for the missing one for ever.
-
-    Raises:
-        UsageError: two processes claim the same rank, or one counts others than this. RuntimeError: they have not all come
-            in time.
-    """
-    first = int(store.compare_set("size", "", str(size)))
-    if first != size:
-        store.set("wrong", f"One process has WORLD_SIZE={first}, another one (RANK={rank}) WORLD_SIZE={size}.")
-    elif store.add(f"rank-{rank}", 1) > 1:
-        store.set("wrong", f"Two processes have RANK={rank}; each needs its own.")
-    else:
-        store.add("present", 1)
-    deadline = time.monotonic() + timeout.total_seconds()
-    while store.add("present", 0) < size:
-        if store.check(["wrong"]):
-            wrong = store.get("wrong").decode()
-            if rank == 0:
-                time.sleep(0.5)  # the store may live in this process, and the others have to read it too
-            raise UsageError(wrong, "Start them with torchrun.")
-        if time.monotonic() > deadline:
-            raise RuntimeError(f"{store.add('present', 0)} of {size} have come")
-        time.sleep(0.02)
-
-
 def block(count: int, rank: int, size: int) -> slice:
     """The positions of `count` items that are process `rank`'s."""
     return slice(count * rank // size, count * (rank + 1) // size)
@@ -301,7 +231,7 @@ def _is_connection(error: RuntimeError) -> bool:
     )
 
 
-def _brief(error: BaseException) -> str:
+def brief(error: BaseException) -> str:
     """The first sentence of what torch says, without the place in its source."""
     line = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return re.sub(r"^\[[^\]]*\.\w+:\d+\] ", "", line).split(". ")[0][:200].rstrip(". ")

@@ -77,7 +77,7 @@ def share_batch_norms(model: nn.Module, group: Group) -> None:
     """Put a `GlobalBatchNorm1d` in the place of every batch norm; parameters and their names stay.
 
     Raises:
-        NotImplementedError: a batch norm over images, which no method has.
+        TypeError: a batch norm over images, whose statistics would be each process's own; no method has one.
     """
     if group.size == 1:
         return
@@ -86,4 +86,4 @@ def share_batch_norms(model: nn.Module, group: Group) -> None:
             if isinstance(child, nn.BatchNorm1d):
                 setattr(module, name, GlobalBatchNorm1d(child, group))
             elif isinstance(child, nn.modules.batchnorm._BatchNorm):
-                raise NotImplementedError(f"{type(child).__name__} over several processes")
+                raise TypeError(f"{type(child).__name__} cannot be shared by several processes; BatchNorm1d can")

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from focuscli.engine.checkpoint import read_checkpoint
-from focuscli.engine.distributed import WorkerLost, join
+from focuscli.engine.distributed import WorkerLost
+from focuscli.engine.rendezvous import join
 from focuscli.torchrun import Worker
 
 VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", "LOCAL_WORLD_SIZE")
