@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,6 +13,7 @@ from focuscli import paths
 from focuscli.cli import processes, render, views
 from focuscli.cli.app import app
 from focuscli.cli.options import DatasetOpt, DeviceOpt, DryRunOpt, PrecisionOpt
+from focuscli.cli.signals import stop_on_signal
 from focuscli.errors import InputError, Interrupted, UsageError
 from focuscli.methods import METHODS
 
@@ -151,7 +150,7 @@ def train_to_end(run: Run) -> bool:
     from focuscli.engine.distributed import WorkerLost
 
     group, total = run.group, run.trainer.total_steps
-    with _stop_on_signal(insist=group.size == 1) as asked:
+    with stop_on_signal(insist=group.size == 1) as asked:
         try:
             views.training(run, run.train(asked))
             stopped = group.any(asked())
@@ -288,27 +287,3 @@ def weights_file(settings: configuration.RunConfig, *, resuming: bool = False) -
     from focuscli.weights import resolve_weights
 
     return resolve_weights(spec or None)
-
-
-@contextlib.contextmanager
-def _stop_on_signal(*, insist: bool) -> Iterator[Callable[[], bool]]:
-    """Turn the first SIGINT or SIGTERM into a question that the loop asks after each step; a second one interrupts.
-
-    Without `insist` it does not: with Ctrl-C workers hear from the terminal and again from torchrun, which kills them later.
-    """
-    received: list[int] = []
-
-    def note(number: int, _frame: object) -> None:
-        if received and insist:
-            raise KeyboardInterrupt
-        if not received and (insist or number == signal.SIGINT):  # SIGTERM is torchrun's way to end all when one fails
-            more = "; once more to stop at once" if insist else ""
-            render.note(f"stopping after this step, then saving{more}")
-        received.append(number)
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: bool(received)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -1,0 +1,37 @@
+"""A signal asks once and interrupts the second time, where it is told to, and is as before afterwards."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from focuscli.cli.signals import stop_on_signal
+
+BOTH = (signal.SIGINT, signal.SIGTERM)
+
+
+@pytest.mark.parametrize("number", BOTH)
+def test_the_first_signal_asks_and_the_second_interrupts(number, capsys):
+    before = [signal.getsignal(each) for each in BOTH]
+    with pytest.raises(KeyboardInterrupt), stop_on_signal(insist=True) as asked:
+        assert not asked()
+        os.kill(os.getpid(), number)
+        assert asked()
+        assert "once more to stop at once" in capsys.readouterr().err
+        os.kill(os.getpid(), number)
+    assert [signal.getsignal(each) for each in BOTH] == before
+
+
+def test_a_worker_is_never_interrupted_and_silent_where_torchrun_ends_it(capsys):
+    with stop_on_signal(insist=False) as asked:
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGINT)
+        assert asked()
+    assert capsys.readouterr().err == ""
+
+
+def test_without_a_signal_nobody_asks():
+    with stop_on_signal(insist=True) as asked:
+        assert not asked()
