@@ -28,10 +28,10 @@ from focuscli.recognizer import Recognizer
 SHARD = 4_096
 OWN_FILE = re.compile(
     r"\d{6,}-[0-9a-f]{12}(\.[0-9a-f]{12})?\.(json|crops\.jsonl|(tokens|sketch|norms|floors)\.npy)"
-    r"|basis(-[0-9a-f]{12})?\.safetensors"
+    r"|basis-[0-9a-f]{12}\.safetensors"
 )
 """Names that a gallery's files have; other files in the folder are none of our business."""
-HALF_WRITTEN = re.compile(r"\.(\d{6,}-[0-9a-f]{12}|basis(-[0-9a-f]{12})?|gallery)\..*\.tmp")
+HALF_WRITTEN = re.compile(r"\.(\d{6,}-[0-9a-f]{12}|basis-[0-9a-f]{12}|gallery)\..*\.tmp")
 Progress = Callable[[int, int], None]
 
 

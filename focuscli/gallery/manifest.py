@@ -30,7 +30,7 @@ from focuscli.files import write_json
 from focuscli.gallery.shards import Shard, open_array
 
 MANIFEST = "gallery.json"
-FORMAT = 1
+FORMAT = 2
 ANEW = "Index the images again into another folder: focus index SOURCE -o OTHER"
 SKETCH = ("sketch", "norms", "floors")
 SOURCE = frozenset({"kind", "root", "name", "split"})
@@ -79,7 +79,7 @@ class Manifest:
     tokens: Annotated[int, Field(ge=1)]
     width: Annotated[int, Field(ge=1)]
     source: dict[str, str]
-    basis: Annotated[str, Field(pattern=r"^basis(-[0-9a-f]{12})?\.safetensors$")] | None = None
+    basis: Annotated[str, Field(pattern=r"^basis-[0-9a-f]{12}\.safetensors$")] | None = None
     shards: tuple[tuple[ShardName, Annotated[int, Field(ge=0)]], ...] = ()
     skipped: Annotated[int, Field(ge=0)] = 0
     complete: bool = False
@@ -122,7 +122,7 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         text = file.read_text(encoding="utf-8")
         if json.loads(text)["format"] != FORMAT:
-            raise InputError(f"{file} is no gallery of this version of focus (want format {FORMAT}).")
+            raise InputError(f"{file} is no gallery of this version of focus (want format {FORMAT}).", ANEW)
         manifest = _FORM.validate_json(text, strict=True)
         if missing := SOURCE - manifest.source.keys():
             raise ValueError(f"source has no {min(missing)}")

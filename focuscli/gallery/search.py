@@ -110,11 +110,14 @@ def find_candidates(
             "Search it with --exact; without that module there is little to save.",
         )
     gallery, folded, device = searcher.gallery, scorer.attention, searcher.device
-    sketched = sketch.sketch_texts(basis, scorer.query, folded)
     columns = range(len(scorer.texts))
     parts = [columns[start : start + TEXTS_AT_ONCE] for start in columns[::TEXTS_AT_ONCE]]
-    groups = [(sketch.sketch_texts(basis, texts, folded), texts) for texts in map(scorer.query.only, parts)]
-    look = lambda codes: sketch.first_look(codes, sketched).T  # noqa: E731
+    groups = [(sketch.sketch_texts(basis, texts), texts) for texts in map(scorer.query.only, parts)]
+    linear = sketch.linear_texts(basis, scorer.query, folded)
+
+    def look(codes: Tensor) -> Tensor:
+        return sketch.first_look(codes, linear).T
+
     floors = _first_floors(searcher, queries, count, look, basis.size)
     best = [Best(count, 0.0) for _ in queries]
 

@@ -171,8 +171,10 @@ class Functions:
 
     @classmethod
     def of(cls, weights: Tensor, *, integers: bool | None = None) -> Functions:
-        """Args:
-        integers: compute in whole numbers; None: where the processor has instructions for it.
+        """Functions of weights [F, N].
+
+        Args:
+            integers: compute in whole numbers; None: where the processor has instructions for it.
         """
         steps = weights.abs().amax(dim=1, keepdim=True).clamp_(min=1e-30) / 127
         if integers is None:
@@ -211,41 +213,52 @@ def integer_products() -> bool:
 
 
 @dataclass(frozen=True)
-class SketchedTexts:
-    """Texts against codes, in two ways.
+class LinearTexts:
+    """Texts against codes to first order.
 
     Attributes:
-        linear: the score as a linear function of a crop's codes [Z, K * R]: its first derivatives at the mean tokens.
-        scores: at the mean tokens [Z, 1].
-        folded: keys and values of all heads [2 * Z * H, R]. offset: what the mean tokens add [2 * Z * H, K, 1].
+        slopes: the scores' derivatives by a crop's codes [Z, K * R], at the mean tokens. scores: there [Z, 1].
+    """
+
+    slopes: Functions
+    scores: Tensor
+
+
+def linear_texts(
+    basis: Basis, texts: FoldedTexts, folded: FoldedAttention, *, integers: bool | None = None
+) -> LinearTexts:
+    """Fold the basis into the derivatives of texts' scores; `integers` as of `Functions.of`."""
+    scores, slopes = folded.linearize(basis.mean, texts)
+    return LinearTexts(Functions.of((slopes @ basis.decode.T).flatten(1), integers=integers), scores[:, None])
+
+
+def first_look(codes: Tensor, linear: LinearTexts) -> Tensor:
+    """Scores [Z, n] of codes [n, K, R] as if they were linear in the tokens: a tenth of the work of `estimate`."""
+    return linear.slopes(codes.flatten(1)).add_(linear.scores)
+
+
+@dataclass(frozen=True)
+class SketchedTexts:
+    """Texts against codes.
+
+    Attributes:
+        functions: keys and values of all heads [2 * Z * H, R]. offset: what the mean tokens add [2 * Z * H, K, 1].
         unit: of norms.
     """
 
-    linear: Functions
-    scores: Tensor
-    folded: Functions
+    functions: Functions
     offset: Tensor
     unit: float
 
 
-def sketch_texts(
-    basis: Basis, texts: FoldedTexts, folded: FoldedAttention, *, integers: bool | None = None
-) -> SketchedTexts:
+def sketch_texts(basis: Basis, texts: FoldedTexts, *, integers: bool | None = None) -> SketchedTexts:
     """Fold the basis into texts, too; `integers` as of `Functions.of`."""
     functions = texts.functions()
-    scores, slopes = folded.linearize(basis.mean, texts)
     return SketchedTexts(
-        Functions.of((slopes @ basis.decode.T).flatten(1), integers=integers),
-        scores[:, None],
         Functions.of(functions @ basis.decode.T, integers=integers),
         (functions @ basis.mean.T)[:, :, None],
         float(basis.unit),
     )
-
-
-def first_look(codes: Tensor, sketched: SketchedTexts) -> Tensor:
-    """Scores [Z, n] of codes [n, K, R] as if they were linear in the tokens: a tenth of the work of `estimate`."""
-    return sketched.linear(codes.flatten(1)).add_(sketched.scores)
 
 
 def estimate(
@@ -254,7 +267,9 @@ def estimate(
     """Estimated scores [Z, n] from codes and norms: attention and numerator from the codes, |V|^2 as if all that the heads
     look at were orthogonal."""
     each, count = codes.shape[1], len(codes)
-    projected = sketched.folded(codes.transpose(0, 1).flatten(0, 1)).unflatten(1, (each, count)).add_(sketched.offset)
+    projected = (
+        sketched.functions(codes.transpose(0, 1).flatten(0, 1)).unflatten(1, (each, count)).add_(sketched.offset)
+    )
     weights, numerator = folded.attend(projected, texts)
     square = weights.square_().mul_(crops_last(norms, weights.dtype)).sum(dim=2).sum(dim=1)
     return folded.scale * numerator / square.mul_(sketched.unit).sqrt_().clamp_(min=1e-12)

@@ -428,8 +428,8 @@ def changed(text, **values):
     ("damage", "words"),
     [
         (lambda text: text[:-30], "damaged"),
-        (lambda text: text.replace('"format": 1', '"format": 99'), "format 1"),
-        (lambda text: json.dumps({"format": 1, "crops": 3}), "damaged"),
+        (lambda text: text.replace('"format": 2', '"format": 1'), "format 2"),
+        (lambda text: json.dumps({"format": 2, "crops": 3}), "damaged"),
         (lambda text: "[]", "damaged"),
         (lambda text: changed(text, source=None), "source"),
         (lambda text: changed(text, source=7), "source"),

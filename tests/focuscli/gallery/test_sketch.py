@@ -72,10 +72,10 @@ def test_the_first_look_is_the_models_score_to_first_order(folded, basis, texts,
     codes = torch.from_numpy(sketch.encode(tokens, basis, folded)[0])
     moved = (codes.float() @ basis.decode).double()
     expected = scores(middle)[:, None] + torch.einsum("zkd,nkd->zn", slopes, moved)
-    found = sketch.first_look(codes, sketch.sketch_texts(basis, texts, folded, integers=False))
+    found = sketch.first_look(codes, sketch.linear_texts(basis, texts, folded, integers=False))
     assert expected.std() > 5
     assert torch.allclose(found.double(), expected, atol=1e-3)
-    rounded = sketch.first_look(codes, sketch.sketch_texts(basis, texts, folded, integers=True))
+    rounded = sketch.first_look(codes, sketch.linear_texts(basis, texts, folded, integers=True))
     assert (rounded - found).abs().max() < 2.0
 
 
@@ -110,7 +110,7 @@ def definition(tokens, texts, folded, basis):
 def test_estimates_are_what_they_are_said_to_be(folded, basis, texts, tokens, integers, limit):
     """The limits, of scores up to 100: half precision of the squares, and functions rounded to 1/127 of their largest."""
     codes, norms, _ = (torch.from_numpy(part) for part in sketch.encode(tokens, basis, folded))
-    found = sketch.estimate(codes, norms, sketch.sketch_texts(basis, texts, folded, integers=integers), texts, folded)
+    found = sketch.estimate(codes, norms, sketch.sketch_texts(basis, texts, integers=integers), texts, folded)
     expected = definition(tokens, texts, folded, basis)
     assert found.shape == (3, 50)
     assert expected.std() > 10
@@ -183,8 +183,8 @@ def test_in_a_large_gallery_only_a_share_is_estimated_and_the_best_of_it_are_fou
     codes = torch.from_numpy(np.concatenate([gallery.sketch(shard, 8)[:] for shard in range(gallery.shards)]))
     norms = torch.from_numpy(np.concatenate([gallery.norms(shard, 4)[:] for shard in range(gallery.shards)]))
     texts, folded = searcher.scorer.query, searcher.scorer.attention
-    sketched = sketch.sketch_texts(basis, texts, folded)
-    looks = query.values(sketch.first_look(codes, sketched).T[:, [*query.columns]])
+    sketched = sketch.sketch_texts(basis, texts)
+    looks = query.values(sketch.first_look(codes, sketch.linear_texts(basis, texts, folded)).T[:, [*query.columns]])
     step = 2_200 // (search.FIRST_SHARE * count)
     assert step == 18
     taken = [row for start in range(0, 2_200, size) for row in range(start, min(start + size, 2_200), step)]
