@@ -1,6 +1,6 @@
 """`python -m focuscli` is `focus`."""
 
-from focuscli.cli.app import main
+from focuscli.cli.main import main
 
 if __name__ == "__main__":
     main()

@@ -26,16 +26,16 @@ BEFOREHAND = (
     "torch.distributed.optim",
     "torch.utils.tensorboard",
     "focuscli.cli.commands",
-    "focuscli.engine.evaluate",
+    "focuscli.evaluation.closed_set",
     "focuscli.engine.replicas",
-    "focuscli.gallery.found",
-    "focuscli.gallery.index",
+    "focuscli.tools.gallery.found",
+    "focuscli.tools.gallery.index",
     "focuscli.engine.run",
-    "focuscli.methods.vtb",
-    "focuscli.methods.poar",
-    "focuscli.model.focus",
-    "focuscli.predict",
-    "focuscli.recognizer",
+    "focuscli.models.vtb",
+    "focuscli.models.poar",
+    "focuscli.models.focus",
+    "focuscli.inference.predict",
+    "focuscli.inference.recognizer",
 )
 """What the jobs import, and what that imports when it is first used."""
 
@@ -101,7 +101,7 @@ def start(job: dict, rank: int, port: int) -> int:
 
 def focus(*arguments: str) -> None:
     """A command line."""
-    from focuscli.cli.app import main
+    from focuscli.cli.main import main
 
     sys.argv = ["focus", *arguments]
     main()
@@ -110,7 +110,7 @@ def focus(*arguments: str) -> None:
 @contextlib.contextmanager
 def joined():
     from focuscli.engine.rendezvous import join
-    from focuscli.torchrun import read_worker
+    from focuscli.engine.torchrun import read_worker
 
     group = join(read_worker())
     try:
@@ -196,7 +196,7 @@ def scores(run: str, dataset: str, folder: str) -> None:
     import numpy as np
 
     from focuscli.data.folder import read_folder
-    from focuscli.recognizer import Recognizer
+    from focuscli.inference.recognizer import Recognizer
 
     with joined() as group:
         recognizer = Recognizer.from_checkpoint(run).among(group)
@@ -228,7 +228,7 @@ def slow(folder: str) -> None:
     import torch.distributed as dist
 
     from focuscli.engine.rendezvous import join
-    from focuscli.torchrun import read_worker
+    from focuscli.engine.torchrun import read_worker
 
     group = join(read_worker(), timeout=timedelta(seconds=1))
     last = group.rank == group.size - 1
@@ -255,7 +255,7 @@ def restarted(dataset: str, run: str, *options: str) -> None:
         os.environ["TORCHELASTIC_RESTART_COUNT"] = str(attempt)
         if not os.fork():
             if attempt == 0 and rank == 1:
-                from focuscli.engine import train as module
+                from focuscli.engine import trainer as module
 
                 module.training_images = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
             focus("train", "--dataset", dataset, *options, "--resume", "--run-folder", run)
@@ -281,7 +281,7 @@ def other_data(dataset: str, folder: str, *options: str) -> None:
 def broken(dataset: str, run: str, *options: str) -> None:
     """Train; process 1 fails by itself where the others wait for it."""
     if os.environ["RANK"] == "1":
-        from focuscli.engine import train as module
+        from focuscli.engine import trainer as module
         from focuscli.errors import InputError
 
         def fail(*_arguments: object) -> None:
@@ -293,7 +293,7 @@ def broken(dataset: str, run: str, *options: str) -> None:
 
 def shot(rank: int, shards: int, *arguments: str) -> None:
     """A command line of which process `rank` is killed when it has written so many shards of a gallery."""
-    from focuscli.gallery import index as module
+    from focuscli.tools.gallery import index as module
 
     if os.environ["RANK"] == str(rank):
         write, written = module.write_shard, []

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from focuscli.bench.works import WORKS, expand, pin_threads
 from focuscli.cli import render
-from focuscli.cli.app import app
+from focuscli.cli.main import app
 from focuscli.cli.options import DatasetOpt, DeviceOpt, ForceOpt
 from focuscli.errors import CheckFailed, InputError, UsageError
+from focuscli.tools.bench.works import WORKS, expand, pin_threads
 
 if TYPE_CHECKING:
-    from focuscli.bench.results import Measurement, Results
-    from focuscli.bench.settings import Settings
+    from focuscli.tools.bench.results import Measurement, Results
+    from focuscli.tools.bench.settings import Settings
 
 TABLE = "table"
 
@@ -66,8 +66,8 @@ def bench_command(
         raise InputError(f"{json_file} exists already; nothing was changed.", "Add --force to replace it.")
     pin_threads(threads)  # before torch is there
 
-    from focuscli.bench.settings import Settings, check_settings
     from focuscli.engine.device import resolve_device
+    from focuscli.tools.bench.settings import Settings, check_settings
 
     settings = Settings(
         device=str(resolve_device(device or "auto")),
@@ -84,7 +84,7 @@ def bench_command(
     render.note(f"{settings.device}, {threads} thread{'s' * (threads > 1)} a process, {model}")
     results = _run(works, settings)
     if json_file is not None:
-        from focuscli.bench.results import write_results
+        from focuscli.tools.bench.results import write_results
 
         write_results(json_file, results)
         render.note(f"wrote {json_file}")
@@ -92,7 +92,7 @@ def bench_command(
 
 
 def _run(works: Sequence[str], settings: Settings) -> Results:
-    from focuscli.bench.run import run_works
+    from focuscli.tools.bench.run import run_works
 
     command = " ".join(["focus", *sys.argv[1:]])
     with render.progress("bench") as progress:
@@ -153,9 +153,9 @@ def _figure(value: float) -> str:
 
 
 def _table(files: Sequence[Path], readme: Path | None) -> None:
-    from focuscli.bench.results import read_results
-    from focuscli.bench.table import insert, markdown
-    from focuscli.files import write_text
+    from focuscli.storage.files import write_text
+    from focuscli.tools.bench.results import read_results
+    from focuscli.tools.bench.table import insert, markdown
 
     if not files:
         raise UsageError("focus bench table wants results files.", "focus bench table examples/benchmarks/*.json")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from focuscli.cli import render, views
-from focuscli.cli.app import app
+from focuscli.cli.main import app
 
 
 @app.command("demo")
@@ -26,8 +26,8 @@ def demo_command(
     # for more threads than cores, it was 78 to 99; without any, 44 to 112.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
-    from focuscli.demo import HOME_STYLE, OTHER_STYLE, Demo
     from focuscli.errors import InputError
+    from focuscli.tools.demo import HOME_STYLE, OTHER_STYLE, Demo
 
     marker = out / ".focus-demo"
     if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not marker.exists())):

@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from focuscli import paths
 from focuscli.cli import processes, render, views
-from focuscli.cli.app import app
+from focuscli.cli.main import app
 from focuscli.cli.models import find_model
 from focuscli.cli.open_domain import Options, run_open_domain
 from focuscli.cli.options import CheckpointsOpt, DatasetOpt, DeviceOpt, PrecisionOpt
 from focuscli.errors import CheckFailed, UsageError
-from focuscli.protocols import protocol_named
+from focuscli.evaluation.protocols import protocol_named
+from focuscli.storage import paths
 
 if TYPE_CHECKING:
     from focuscli.engine.distributed import Group
-    from focuscli.engine.evaluate import ThresholdMode
+    from focuscli.evaluation.closed_set import ThresholdMode
 
 THRESHOLDS = ("val", "global", "oracle")
 FIGURES = ("mA", "Acc", "Prec", "Recall", "F1", "F1h", "mAP", "AUC")
@@ -120,9 +120,9 @@ def _run_closed_set(
     known = paths.resolve_dataset(dataset) if dataset else None
 
     from focuscli.data.folder import read_folder
-    from focuscli.engine.evaluate import check_same_attributes, check_same_data, evaluate
-    from focuscli.engine.zero_shot import calibrated
-    from focuscli.files import write_json
+    from focuscli.evaluation.closed_set import check_same_attributes, check_same_data, evaluate
+    from focuscli.inference.zero_shot import calibrated
+    from focuscli.storage.files import write_json
 
     schema = read_folder(known).schema if known else None
     recognizer = model.open(schema=schema, device=device, precision=precision, group=group)

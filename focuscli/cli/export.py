@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from focuscli import paths
 from focuscli.cli import render, views
-from focuscli.cli.app import app
+from focuscli.cli.main import app
 from focuscli.cli.models import ModelPlace, asked_texts, find_model
 from focuscli.cli.options import CheckpointOpt, DryRunOpt, ForceOpt, RegionOpt
 from focuscli.data.inputs import expand_images
 from focuscli.errors import InputError, RequirementError, UsageError
-from focuscli.extras import require_extra
+from focuscli.storage import paths
+from focuscli.storage.extras import require_extra
 
 if TYPE_CHECKING:
-    from focuscli.export.build import Crops
-    from focuscli.recognizer import Recognizer
+    from focuscli.inference.recognizer import Recognizer
+    from focuscli.tools.export.build import Crops
 
 FORMATS = ("onnx",)
 OLDEST_TORCH = "2.5"  # the first whose torch.onnx.export takes dynamic_shapes
@@ -66,16 +66,16 @@ def export_command(
     model = find_model(checkpoint)
     target = _target(model, output, dynamic=dynamic, int8=int8)
 
-    from focuscli.export.card import tower_path  # with its package, which sets up onnxruntime before it is loaded
-    from focuscli.files import check_free, file_sha256
+    from focuscli.storage.files import check_free, file_sha256
+    from focuscli.tools.export.card import tower_path  # with its package, which sets up onnxruntime before it is loaded
 
     for file in [target, tower_path(target)] if dynamic else [target]:
         check_free(file, force=force)
     require_extra("onnx", "onnx", "onnxruntime", "onnxscript", purpose="focus export")
     _require_exporter()
 
-    from focuscli.export.build import export_onnx
-    from focuscli.fingerprint import checkpoint_fingerprint
+    from focuscli.storage.fingerprint import checkpoint_fingerprint
+    from focuscli.tools.export.build import export_onnx
 
     recognizer = model.open(device="cpu", precision="fp32")
     chosen = asked_texts(recognizer, wanted, region) or [*recognizer.attributes]
@@ -124,7 +124,7 @@ def _require_exporter() -> None:
     Raises:
         RequirementError: torch is too old.
     """
-    from focuscli import machine
+    from focuscli.storage import machine
 
     version = machine.installed_version("torch") or "none"
     if not machine.satisfies(version, ">=", OLDEST_TORCH):
@@ -151,7 +151,7 @@ def _crops(recognizer: Recognizer, images: str | None, split: str, limit: int, *
         InputError: there are none.
     """
     from focuscli.data.folder import read_folder
-    from focuscli.export.build import crops_in, crops_of
+    from focuscli.tools.export.build import crops_in, crops_of
 
     count = limit if check else SOME_CROPS
     name = images or recognizer.config.data.dataset

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from focuscli.cli import processes, render, views
-from focuscli.cli.app import app
+from focuscli.cli.main import app
 from focuscli.cli.models import find_model
 from focuscli.cli.options import CheckpointOpt, DeviceOpt, DryRunOpt, PrecisionOpt
 from focuscli.engine.distributed import Group, WorkerLost
@@ -19,9 +19,9 @@ from focuscli.errors import Interrupted
 from focuscli.methods import ZERO_SHOT
 
 if TYPE_CHECKING:
-    from focuscli.gallery.index import Job
-    from focuscli.gallery.manifest import Manifest
-    from focuscli.gallery.source import Source
+    from focuscli.tools.gallery.index import Job
+    from focuscli.tools.gallery.manifest import Manifest
+    from focuscli.tools.gallery.source import Source
 
 SHARD, BATCH, WORKERS = 4096, 32, 2
 
@@ -54,7 +54,7 @@ def index_command(
         found = group.decide(lambda: _source(source, split))
         recognizer = find_model(checkpoint).open(device=device, precision=precision, group=group)
 
-        from focuscli.gallery.index import prepare_index, run_index, unreadable
+        from focuscli.tools.gallery.index import prepare_index, run_index, unreadable
 
         job = group.decide(lambda: prepare_index(recognizer, found, output, resume=resume, shard_size=shard))
         _announce(job, group)
@@ -92,7 +92,7 @@ def _source(source: str, split: str | None) -> Source:
     Raises:
         InputError: nothing.
     """
-    from focuscli.gallery.source import find_source, none_there
+    from focuscli.tools.gallery.source import find_source, none_there
 
     found = find_source(source, split=split, stdin=sys.stdin)
     if missing := none_there(found):

@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from focuscli import paths
 from focuscli.cli import render
 from focuscli.data.texts import normalise_phrase
 from focuscli.engine.distributed import ONE, Group
 from focuscli.errors import InputError, UsageError
 from focuscli.methods import ZERO_SHOT
+from focuscli.storage import paths
 
 if TYPE_CHECKING:
     from focuscli.data.schema import AttributeSchema
     from focuscli.data.texts import Text
-    from focuscli.recognizer import Recognizer
-    from focuscli.scorer import Scorer
+    from focuscli.inference.recognizer import Recognizer
+    from focuscli.inference.scorer import Scorer
 
 BACKENDS = ("torch", "onnx")
 EXPORTED = ".onnx"
@@ -51,12 +51,12 @@ class ModelPlace:
         """
         own = device or "auto" if group.size == 1 else str(group.device(device or "auto"))
         if self.weights is None:
-            from focuscli.recognizer import Recognizer
+            from focuscli.inference.recognizer import Recognizer
 
             found = Recognizer.from_checkpoint(self.folder, device=own, precision=precision or "auto")
             return found.among(group)
         from focuscli.data.schema import builtin_schema
-        from focuscli.engine.zero_shot import clip_recognizer
+        from focuscli.inference.zero_shot import clip_recognizer
 
         return clip_recognizer(
             self.weights,
@@ -81,7 +81,7 @@ class ExportedPlace:
             InputError: damaged, or made from another state of its run. RequirementError: onnxruntime or the device is
                 missing. UsageError: another precision than the file's.
         """
-        from focuscli.export.runtime import OnnxScorer
+        from focuscli.tools.export.runtime import OnnxScorer
 
         scorer = OnnxScorer.from_file(self.file, device=device or "auto", precision=precision or "auto")
         if self.fingerprint not in (None, scorer.card.fingerprint):
@@ -133,7 +133,7 @@ def find_scorer(
             f"Make it with: focus export -c {paths.run_folder(checkpoint)}{' --int8' if int8 else ''}",
         )
 
-    from focuscli.fingerprint import checkpoint_fingerprint
+    from focuscli.storage.fingerprint import checkpoint_fingerprint
 
     return ExportedPlace(wanted, checkpoint_fingerprint(checkpoint))
 
@@ -170,6 +170,6 @@ def find_model(name: str | None) -> ModelPlace:
         raise UsageError(f"{name} is an exported model; only focus predict uses it.", "Name the run it was made from.")
     if name != ZERO_SHOT:
         return ModelPlace(paths.resolve_checkpoint(name))
-    from focuscli.weights import resolve_weights
+    from focuscli.storage.weights import resolve_weights
 
     return ModelPlace(paths.runs_dir() / ZERO_SHOT, resolve_weights(None))

@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from focuscli import paths
 from focuscli.cli import open_views, render
 from focuscli.cli.models import find_model
 from focuscli.engine.distributed import ONE, Group
 from focuscli.errors import InputError, RequirementError
-from focuscli.protocols import Protocol
+from focuscli.evaluation.protocols import Protocol
+from focuscli.storage import paths
 
 if TYPE_CHECKING:
-    from focuscli.engine.open_domain import OpenDomainReport
-    from focuscli.engine.open_target import Target
-    from focuscli.recognizer import Recognizer
+    from focuscli.evaluation.open_domain import OpenDomainReport
+    from focuscli.evaluation.targets import Target
+    from focuscli.inference.recognizer import Recognizer
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def run_open_domain(
 
 def _open(folder: Path, options: Options) -> Target:
     from focuscli.data.folder import read_folder
-    from focuscli.engine.open_target import open_target
+    from focuscli.evaluation.targets import open_target
 
     return open_target(read_folder(folder), options.split, options.protocol, options.groups)
 
@@ -90,8 +90,8 @@ def _fitting(
 ) -> list[tuple[Recognizer | None, Target]]:
     """The pairs that can be evaluated; all refusals come before the first image is read. A target of labels alone stands
     once, without a checkpoint: for what goes beside."""
-    from focuscli.engine.evaluate import check_same_data
-    from focuscli.engine.open_domain import check_regions
+    from focuscli.evaluation.closed_set import check_same_data
+    from focuscli.evaluation.open_domain import check_regions
 
     pairs: list[tuple[Recognizer | None, Target]] = []
     for recognizer in recognizers:
@@ -117,14 +117,14 @@ def _fitting(
 
 
 def _evaluate(recognizer: Recognizer | None, target: Target, options: Options) -> OpenDomainReport:
-    from focuscli.engine.open_domain import evaluate_open_domain
+    from focuscli.evaluation.open_domain import evaluate_open_domain
 
     with render.progress(f"scoring {target.folder.schema.name}") as progress:
         return evaluate_open_domain(recognizer, target, workers=options.workers, progress=progress)
 
 
 def _write(report: OpenDomainReport, checkpoint: Path, options: Options, group: Group) -> Path:
-    from focuscli.files import write_json
+    from focuscli.storage.files import write_json
 
     part = "".join(f"-{name.replace(' ', '_')}" for name in options.groups)
     folder = Path(report.target_folder).resolve().name

@@ -12,8 +12,8 @@ from focuscli.cli import render
 from focuscli.cli.views import percent
 
 if TYPE_CHECKING:
-    from focuscli.engine.open_domain import OpenDomainReport, TextFigures
-    from focuscli.retrieval import Grouped
+    from focuscli.evaluation.open_domain import OpenDomainReport, TextFigures
+    from focuscli.metrics.retrieval import Grouped
 
 Reports = Sequence["OpenDomainReport"]
 MEAN = "mean"

@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from focuscli.cli import processes, render, views
-from focuscli.cli.app import app
+from focuscli.cli.main import app
 from focuscli.cli.models import asked_texts, find_scorer
 from focuscli.cli.options import DeviceOpt, ForceOpt, RegionOpt
 from focuscli.data.inputs import expand_images
-from focuscli.encoding import ANY_NAME, to_json
 from focuscli.errors import InputError, UsageError
+from focuscli.storage.encoding import ANY_NAME, to_json
 
 if TYPE_CHECKING:
-    from focuscli.predict import Prediction, Skipped, TextDecision
-    from focuscli.scorer import Scorer
+    from focuscli.inference.predict import Prediction, Skipped, TextDecision
+    from focuscli.inference.scorer import Scorer
 
 FORMATS = ("table", "jsonl", "csv")
 
@@ -76,7 +76,7 @@ def predict_command(
         scorer = place.open(device=device, precision=precision, group=group)
         texts = asked_texts(scorer, attribute or [], region) or [*scorer.default_texts]
 
-        from focuscli.predict import decide, predict
+        from focuscli.inference.predict import decide, predict
 
         decisions = decide(scorer, texts)
         # Too long a text is refused here, before anything is said or an image read.
@@ -87,7 +87,7 @@ def predict_command(
         if output is None:
             _write(chosen, good, decisions, scorer, sys.stdout)
         else:
-            from focuscli.files import write_text
+            from focuscli.storage.files import write_text
 
             buffer = io.StringIO()
             _write(chosen, good, decisions, scorer, buffer)
@@ -101,14 +101,14 @@ def predict_command(
 
 def _images(inputs: Sequence[str], output: Path | None, *, force: bool) -> list[Path]:
     if output is not None:
-        from focuscli.files import check_free
+        from focuscli.storage.files import check_free
 
         check_free(output, force=force)
     return expand_images(inputs, sys.stdin)
 
 
 def _without_skipped(results: Iterator[Any], skipped: list[Any]) -> Iterator[Prediction]:
-    from focuscli.predict import Skipped
+    from focuscli.inference.predict import Skipped
 
     for item in results:
         if isinstance(item, Skipped):
@@ -125,7 +125,7 @@ def _write(
     stream: Any,
 ) -> None:
     if chosen == "jsonl":
-        from focuscli.predict import record
+        from focuscli.inference.predict import record
 
         for item in predictions:
             stream.write(to_json(record(item, decisions, scorer)) + "\n")

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from focuscli import paths
 from focuscli.cli import render, views
-from focuscli.cli.app import ListingGroup, app
+from focuscli.cli.main import ListingGroup, app
 from focuscli.cli.options import DryRunOpt, ForceOpt
 from focuscli.errors import InputError, UsageError
+from focuscli.storage import paths
 
 if TYPE_CHECKING:
     from focuscli.data.prepare import OnMissing
@@ -214,7 +214,7 @@ def synthetic_command(
     if as_ is not None:
         _drawn_official(as_, out or Path(f"drawn-{as_}"), images=images, seed=seed, style=style, force=force)
         return
-    from focuscli.synthetic import prepare_synthetic
+    from focuscli.data.synthetic import prepare_synthetic
 
     with render.progress("drawing") as progress:
         report = prepare_synthetic(
@@ -224,7 +224,7 @@ def synthetic_command(
 
 
 def _drawn_official(kind: str, out: Path, *, images: int, seed: int, style: str, force: bool) -> None:
-    from focuscli.synthetic.official import write_official
+    from focuscli.data.synthetic.official import write_official
 
     with render.progress("drawing") as progress:
         write_official(kind, out, images=images, seed=seed, style=style, overwrite=force, progress=progress)
@@ -245,7 +245,7 @@ def weights_command(
     force: ForceOpt = False,
 ) -> None:
     """Install CLIP weights: OpenAI's ViT-B/16 by download, or a file in any usual format."""
-    from focuscli.weights import install_weights
+    from focuscli.storage.weights import install_weights
 
     with render.progress("weights") as progress:
         installed = install_weights(source, force=force, progress=lambda done, total: progress(done, total or 0))

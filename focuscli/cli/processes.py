@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import typer
 
 from focuscli.cli import render
+from focuscli.engine.torchrun import ALONE, Worker, read_worker
 from focuscli.errors import FocusError, Interrupted, UsageError
-from focuscli.torchrun import ALONE, Worker, read_worker
 
 if TYPE_CHECKING:
     from focuscli.engine.distributed import Group
@@ -77,7 +77,7 @@ def together() -> Iterator[Group]:
         UsageError: torchrun's variables contradict each other.
     """
     worker = read_worker()
-    from focuscli.cli.app import report
+    from focuscli.cli.main import report
     from focuscli.engine.distributed import Group
     from focuscli.engine.rendezvous import join
 
@@ -112,7 +112,7 @@ def _report_once(failure: BaseException, group: Group) -> int:
     Mostly all fail alike, or lose their connections because one failed: so the first worker has the word, unless it has
     nothing to say.
     """
-    from focuscli.cli.app import describe, report
+    from focuscli.cli.main import describe, report
     from focuscli.engine.distributed import WorkerLost
 
     if isinstance(failure, _Terminated):

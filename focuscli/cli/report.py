@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from focuscli import paths
 from focuscli.cli import render
-from focuscli.cli.app import app
+from focuscli.cli.main import app
 from focuscli.cli.options import DatasetOpt, DeviceOpt, ForceOpt, PrecisionOpt
 from focuscli.errors import InputError, UsageError
+from focuscli.storage import paths
 
 SUFFIXES = (".html", ".htm")
 
@@ -51,9 +51,9 @@ def report_command(
             f"{target} exists already; nothing was changed.", "Add --force to replace it, or give -o FILE.html."
         )
 
-    from focuscli.files import write_text
-    from focuscli.report.collect import Options, collect
-    from focuscli.report.page import render_page
+    from focuscli.storage.files import write_text
+    from focuscli.tools.report.collect import Options, collect
+    from focuscli.tools.report.page import render_page
 
     options = Options(
         dataset=dataset,

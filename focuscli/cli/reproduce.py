@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from focuscli import paths
 from focuscli.cli import render
-from focuscli.cli.app import app
+from focuscli.cli.main import app
 from focuscli.cli.options import DeviceOpt, DryRunOpt, PrecisionOpt
 from focuscli.cli.train import open_run, train_to_end, weights_file
 from focuscli.errors import InputError, Interrupted, RequirementError, UsageError
+from focuscli.storage import paths
 
 if TYPE_CHECKING:
     from focuscli import config as configuration
-    from focuscli.reproduce.datasets import LeftOut
-    from focuscli.reproduce.plan import Plan, PlannedRun, ProtocolName
-    from focuscli.reproduce.published import Table
-    from focuscli.reproduce.results import Results
+    from focuscli.tools.reproduce.datasets import LeftOut
+    from focuscli.tools.reproduce.plan import Plan, PlannedRun, ProtocolName
+    from focuscli.tools.reproduce.published import Table
+    from focuscli.tools.reproduce.results import Results
 
 AGAIN = "Run the same command again: it goes on where it stopped."
 OWN_KEYS = {
@@ -69,9 +69,9 @@ def reproduce_command(
 ) -> None:
     """Train and test what a table of the paper needs, and lay it beside the published values; resumable."""
     from focuscli import config as configuration
-    from focuscli.reproduce.plan import Plan, Settings, make_plan
-    from focuscli.reproduce.published import moved, read_table
-    from focuscli.reproduce.reductions import reductions
+    from focuscli.tools.reproduce.plan import Plan, Settings, make_plan
+    from focuscli.tools.reproduce.published import moved, read_table
+    from focuscli.tools.reproduce.reductions import reductions
 
     published = read_table(table)
     layers = _layers(config, model, weights, budget, device, precision, set_ or [])
@@ -82,7 +82,7 @@ def reproduce_command(
     make_plan(published, {}, settings)  # refuses unknown names and settings before a dataset is read
     configuration.build_config(configuration.stacked(layers))
 
-    from focuscli.reproduce.datasets import survey
+    from focuscli.tools.reproduce.datasets import survey
 
     wanted = settings.datasets or published.datasets
     found, missing = survey(wanted, {name: place for name, place in places.items() if place})
@@ -104,9 +104,9 @@ def reproduce_command(
 def _execute(
     plan: Plan, reduced: list[str], out: Path, weights: Path | None, device: str | None, precision: str | None
 ) -> None:
-    from focuscli.reproduce.execute import Place, Tools, execute
-    from focuscli.reproduce.layout import write_results
-    from focuscli.reproduce.results import compare
+    from focuscli.tools.reproduce.execute import Place, Tools, execute
+    from focuscli.tools.reproduce.layout import write_results
+    from focuscli.tools.reproduce.results import compare
 
     def train(run: PlannedRun, folder: Path) -> None:
         assert run.config is not None
@@ -132,7 +132,7 @@ def _show(results: Results, written: list[Path]) -> None:
     if render.as_json():
         print(json.dumps(results.to_json(), ensure_ascii=False))
     else:
-        from focuscli.reproduce.layout import markdown
+        from focuscli.tools.reproduce.layout import markdown
 
         print(markdown(results), end="")
     for failure in results.failures:
@@ -259,7 +259,7 @@ def _seeds(text: str) -> tuple[int, ...]:
 
 
 def _protocol(text: str) -> ProtocolName:
-    from focuscli.reproduce.plan import PROTOCOLS
+    from focuscli.tools.reproduce.plan import PROTOCOLS
 
     if text not in PROTOCOLS:
         raise UsageError(f'Unknown protocol "{text}".', f"Known: {', '.join(PROTOCOLS)}.")

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from focuscli import paths
 from focuscli.cli import render
-from focuscli.cli.app import ListingGroup, app
+from focuscli.cli.main import ListingGroup, app
 from focuscli.errors import InputError
+from focuscli.storage import paths
 
 if TYPE_CHECKING:
     from focuscli.data.schema import AttributeSchema, Text

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from focuscli.cli import processes, render, views
-from focuscli.cli.app import app
+from focuscli.cli.main import app
 from focuscli.cli.models import ModelPlace, find_model
 from focuscli.cli.options import DeviceOpt, ForceOpt, PrecisionOpt, RegionOpt
-from focuscli.encoding import ANY_NAME, to_json
 from focuscli.errors import InputError, UsageError
 from focuscli.methods import ZERO_SHOT
+from focuscli.storage.encoding import ANY_NAME, to_json
 
 if TYPE_CHECKING:
-    from focuscli.gallery.found import Found
-    from focuscli.gallery.manifest import Binding
+    from focuscli.tools.gallery.found import Found
+    from focuscli.tools.gallery.manifest import Binding
 
 FORMATS = ("table", "jsonl", "csv")
 MOST_ON_SHEET = 400
@@ -71,8 +71,8 @@ def search_command(
             raise UsageError(f"Text {number} is empty.", "Give each text at least one word.")
     _check_files(output, sheet, force=force)
 
-    from focuscli.gallery.found import draw, look
-    from focuscli.gallery.reader import open_gallery
+    from focuscli.tools.gallery.found import draw, look
+    from focuscli.tools.gallery.reader import open_gallery
 
     with processes.together() as group:
         opened = open_gallery(gallery)
@@ -104,7 +104,7 @@ def search_command(
         _write(chosen, found, output, each=each)
         _tell_recall(chosen, found, output)
         if sheet is not None:
-            from focuscli.files import atomic_path
+            from focuscli.storage.files import atomic_path
 
             picture = draw(found, recognizer)
             with atomic_path(sheet) as temporary:
@@ -132,7 +132,7 @@ def _model_of(binding: Binding) -> ModelPlace:
 
 def _write(chosen: str, found: Found, output: Path | None, *, each: bool) -> None:
     """The results on stdout or in a file."""
-    from focuscli.gallery.found import as_json, records_of, rows_of
+    from focuscli.tools.gallery.found import as_json, records_of, rows_of
 
     if chosen == "table" and output is None:
         for answer in found.answers:
@@ -150,7 +150,7 @@ def _write(chosen: str, found: Found, output: Path | None, *, each: bool) -> Non
     if output is None:
         sys.stdout.write(buffer.getvalue())
         return
-    from focuscli.files import write_text
+    from focuscli.storage.files import write_text
 
     write_text(output, buffer.getvalue(), errors=ANY_NAME)
     render.note(f"wrote {output}")
@@ -158,7 +158,7 @@ def _write(chosen: str, found: Found, output: Path | None, *, each: bool) -> Non
 
 def _tell_recall(chosen: str, found: Found, output: Path | None) -> None:
     """Recall where a reader of the results sees it: a file of rows has no place for it, a line of JSON has."""
-    from focuscli.gallery.found import recall_lines
+    from focuscli.tools.gallery.found import recall_lines
 
     for line in recall_lines(found):
         if chosen == "jsonl":

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from focuscli import paths
 from focuscli.cli import processes, render, views
-from focuscli.cli.app import app
+from focuscli.cli.main import app
 from focuscli.cli.options import DatasetOpt, DeviceOpt, DryRunOpt, PrecisionOpt
 from focuscli.cli.signals import stop_on_signal
 from focuscli.errors import InputError, Interrupted, UsageError
 from focuscli.methods import METHODS
+from focuscli.storage import paths
 
 if TYPE_CHECKING:
     from focuscli import config as configuration
@@ -284,6 +284,6 @@ def weights_file(settings: configuration.RunConfig, *, resuming: bool = False) -
         return None
     if settings.model.preset == "tiny" and not spec:
         raise UsageError("No pretrained weights exist for --model tiny.", "Train it from scratch: add --weights none")
-    from focuscli.weights import resolve_weights
+    from focuscli.storage.weights import resolve_weights
 
     return resolve_weights(spec or None)

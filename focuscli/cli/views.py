@@ -12,12 +12,12 @@ from focuscli.cli import render
 
 if TYPE_CHECKING:
     from focuscli.data.report import PrepareReport
-    from focuscli.engine.evaluate import EvaluationReport
     from focuscli.engine.run import Run
-    from focuscli.engine.train import Event, StepEvent
-    from focuscli.export.build import ExportReport
-    from focuscli.predict import Prediction, TextDecision
-    from focuscli.scorer import Scorer
+    from focuscli.engine.trainer import Event, StepEvent
+    from focuscli.evaluation.closed_set import EvaluationReport
+    from focuscli.inference.predict import Prediction, TextDecision
+    from focuscli.inference.scorer import Scorer
+    from focuscli.tools.export.build import ExportReport
 
 FIGURES = ("mA", "Acc", "Prec", "Recall", "F1", "F1h")
 
@@ -92,7 +92,7 @@ def run_header(run: Run) -> None:
 
 def training(run: Run, events: Iterable[Event]) -> None:
     """Consume a run: a moving line on a terminal, else one every ten seconds, and a val line per epoch."""
-    from focuscli.engine.train import EpochEvent, StepEvent
+    from focuscli.engine.trainer import EpochEvent, StepEvent
 
     # Without a terminal the step line, which says more, takes the place of the bar.
     live = render.is_live()
@@ -181,7 +181,7 @@ def evaluation(report: EvaluationReport, *, per_attribute: bool, written: Path) 
 
 def assumptions(scorer: Scorer, decisions: Sequence[TextDecision]) -> None:
     """What was assumed about unseen texts, and that a model from scratch knows little of them."""
-    from focuscli.scorer import SCRATCH
+    from focuscli.inference.scorer import SCRATCH
 
     unseen = [decision for decision in decisions if not decision.seen]
     for decision in unseen:
@@ -221,7 +221,7 @@ def exported(report: ExportReport) -> None:
 def predictions(items: Iterator[Prediction], decisions: Sequence[TextDecision], stream: TextIO) -> None:
     """One block per image: what is present by descending distance from its threshold, then what is not, if asked for
     few texts only."""
-    from focuscli.predict import probability
+    from focuscli.inference.predict import probability
 
     few = len(decisions) <= 8
     for item in items:
@@ -251,7 +251,7 @@ def looks(
     written: Path,
 ) -> None:
     """Scores beside a written attention grid."""
-    from focuscli.predict import shown_threshold
+    from focuscli.inference.predict import shown_threshold
 
     data = {
         "picture": str(written),

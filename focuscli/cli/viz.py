@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from focuscli.cli import views
-from focuscli.cli.app import app
+from focuscli.cli.main import app
 from focuscli.cli.models import asked_texts, find_model
 from focuscli.cli.options import CheckpointOpt, DeviceOpt, ForceOpt, RegionOpt
 from focuscli.data.inputs import expand_images, looks_like_image
@@ -49,8 +49,8 @@ def viz_command(
         raise InputError(f"{target} exists already; nothing was changed.", "Add --force to replace it, or give -o PNG.")
     model = find_model(checkpoint)
 
-    from focuscli.explain import explain, explain_tokens
-    from focuscli.files import atomic_path
+    from focuscli.storage.files import atomic_path
+    from focuscli.viz.explain import explain, explain_tokens
 
     recognizer = model.open(device=device)
     wanted = asked_texts(recognizer, texts, region) or [*recognizer.attributes]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from focuscli.data.labels_csv import SPLITS, Labels, check_image_names, format_labels, read_labels
 from focuscli.data.schema import AttributeSchema, dump_schema, load_schema
 from focuscli.errors import InputError
-from focuscli.files import atomic_folder, write_json, write_text
+from focuscli.storage.files import atomic_folder, write_json, write_text
 
 SCHEMA_FILE, LABELS_FILE, INFO_FILE = "schema.toml", "labels.csv", "prepare.json"
 

@@ -12,14 +12,14 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from focuscli.data.csv_source import SCHEMA_COMMENT, read_csv_source
 from focuscli.data.folder import DatasetFolder, refuse_foreign, refuse_overlap, split_counts, write_folder
 from focuscli.data.images import BadImage, check_images
-from focuscli.data.official import Official
-from focuscli.data.pa100k import read_pa100k
-from focuscli.data.peta import parse_split, peta_splits, peta_warnings, read_peta
-from focuscli.data.rapv1 import read_rapv1
-from focuscli.data.rapv2 import read_rapv2
+from focuscli.data.readers.csv_source import SCHEMA_COMMENT, read_csv_source
+from focuscli.data.readers.official import Official
+from focuscli.data.readers.pa100k import read_pa100k
+from focuscli.data.readers.peta import parse_split, peta_splits, peta_warnings, read_peta
+from focuscli.data.readers.rapv1 import read_rapv1
+from focuscli.data.readers.rapv2 import read_rapv2
 from focuscli.data.report import PrepareReport
 from focuscli.data.schema import builtin_schema
 from focuscli.errors import InputError, UsageError

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from focuscli.errors import InputError
-from focuscli.files import atomic_path, write_json
+from focuscli.storage.files import atomic_path, write_json
 
 FORMAT = 1
 

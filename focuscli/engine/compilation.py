@@ -9,7 +9,7 @@ import shutil
 import torch
 
 from focuscli.errors import RequirementError
-from focuscli.methods.base import Method
+from focuscli.models.base import Method
 
 
 def compile_layers(model: Method, device: torch.device, *, backend: str = "inductor") -> None:

@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from focuscli.engine.torchrun import ALONE, Worker
 from focuscli.errors import FocusError, RequirementError, UsageError
-from focuscli.torchrun import ALONE, Worker
 
 if TYPE_CHECKING:
     import torch

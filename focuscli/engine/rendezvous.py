@@ -9,8 +9,8 @@ from datetime import timedelta
 from typing import Any
 
 from focuscli.engine.distributed import Group, WorkerLost, brief
+from focuscli.engine.torchrun import Worker
 from focuscli.errors import UsageError
-from focuscli.torchrun import Worker
 
 TIMEOUT = timedelta(minutes=10)
 """How long a process waits for another one in the middle of common work; one that has died is noticed at once."""

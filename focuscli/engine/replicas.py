@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from focuscli.engine.distributed import Group
 from focuscli.errors import UsageError
-from focuscli.methods.base import ImageFeatures, Method, MethodOutput
+from focuscli.models.base import ImageFeatures, Method, MethodOutput
 
 Rows = TypeVar("Rows", ImageFeatures, MethodOutput)
 

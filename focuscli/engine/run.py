@@ -24,10 +24,10 @@ from focuscli.engine.device import effective_precision
 from focuscli.engine.distributed import ONE, Group
 from focuscli.engine.replicas import check_divides
 from focuscli.engine.setup import build_model, clip_shape_to_json, prepare_training_data
-from focuscli.engine.train import EpochEvent, Event, SaveEvent, Trainer
+from focuscli.engine.trainer import EpochEvent, Event, SaveEvent, Trainer
 from focuscli.errors import InputError
-from focuscli.files import write_json, write_text
-from focuscli.metrics import finite
+from focuscli.metrics.attributes import finite
+from focuscli.storage.files import write_json, write_text
 
 
 def new_run_folder(runs: Path, dataset: str, now: datetime) -> Path:

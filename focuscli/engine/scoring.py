@@ -13,7 +13,7 @@ from torch import Tensor
 from focuscli.data.loader import evenly, normalise, read_batches, to_unit
 from focuscli.engine.device import autocast
 from focuscli.engine.distributed import ONE, Group
-from focuscli.methods.base import Method
+from focuscli.models.base import Method
 
 Progress = Callable[[int, int], None]
 

@@ -19,9 +19,9 @@ from focuscli.data.schema import Text, region_block_matrix, text_targets
 from focuscli.data.splits import identity_holdout
 from focuscli.engine.device import seeded
 from focuscli.errors import InputError
+from focuscli.inference.scorer import SCRATCH
 from focuscli.methods import method_class
-from focuscli.methods.base import Method, clip_config
-from focuscli.scorer import SCRATCH
+from focuscli.models.base import Method, clip_config
 
 
 @dataclass(frozen=True)
@@ -165,6 +165,6 @@ def load_clip(weights: Path) -> tuple[CLIP, str]:
 
 def weights_origin(weights: Path | None) -> str:
     """Where the initial values of a model come from, as every checkpoint says it."""
-    from focuscli.files import file_sha256
+    from focuscli.storage.files import file_sha256
 
     return SCRATCH if weights is None else f"{Path(weights).name} (sha256 {file_sha256(weights)[:12]})"

@@ -56,7 +56,7 @@ class Outcome:
 def focus():
     """Call `focus` in this process: focus("train", ...) -> Outcome."""
     from focuscli.cli import commands  # noqa: F401
-    from focuscli.cli.app import app
+    from focuscli.cli.main import app
 
     def call(*arguments: object, stdin: str | bytes | None = None) -> Outcome:
         result = CliRunner().invoke(app, [str(argument) for argument in arguments], input=stdin)
@@ -88,7 +88,7 @@ def weights(tmp_path, focus):
 def trained_run(tmp_path_factory, coloured_dataset) -> Path:
     """A run that has learnt the coloured dataset."""
     from focuscli.cli import commands  # noqa: F401
-    from focuscli.cli.app import app
+    from focuscli.cli.main import app
 
     folder = tmp_path_factory.mktemp("runs") / "coloured"
     arguments = [
@@ -112,7 +112,7 @@ def trained_run(tmp_path_factory, coloured_dataset) -> Path:
 def exported_run(tmp_path_factory, trained_run, onnx_extra) -> Path:
     """A copy of the trained run with export/model.onnx in it."""
     from focuscli.cli import commands  # noqa: F401
-    from focuscli.cli.app import app
+    from focuscli.cli.main import app
 
     folder = tmp_path_factory.mktemp("exported") / "coloured"
     shutil.copytree(trained_run, folder)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from focuscli.bench import onnx
-from focuscli.bench.results import Check, Outcome, read_results, single
+from focuscli.tools.bench import onnx
+from focuscli.tools.bench.results import Check, Outcome, read_results, single
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +38,7 @@ def test_json_on_stdout_is_the_results_file(focus):
 
 @pytest.mark.parametrize("flags", [[], ["--json"]])
 def test_a_wrong_result_exits_with_5_and_is_still_written(focus, monkeypatch, tmp_path, flags):
-    from focuscli.bench import score
+    from focuscli.tools.bench import score
 
     wrong = single("score", "x", "ms", [1.0], check=Check(what="features", difference=1.0, bound=1e-5))
     monkeypatch.setattr(score, "measure", lambda *_: Outcome(measurements=(wrong,)))
@@ -91,7 +91,7 @@ def test_unsupported_precision_and_device_are_missing_requirements(focus):
 
 
 def test_the_table_goes_to_stdout_or_into_a_page(focus, tmp_path, monkeypatch):
-    from focuscli.bench import score
+    from focuscli.tools.bench import score
 
     figure = single("score", "image to 51 scores fp32", "ms", [1.0])
     monkeypatch.setattr(score, "measure", lambda *_: Outcome(measurements=(figure,)))

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from focuscli.data.folder import read_folder
-from focuscli.export.card import ModelCard
-from focuscli.export.seal import SEAL
+from focuscli.tools.export.card import ModelCard
+from focuscli.tools.export.seal import SEAL
 
 HEAVY = {"torch", "timm", "matplotlib", "scipy", "pandas", "sklearn", "onnx", "ftfy", "rich", "pydantic"}
 HEAVY |= {"PIL.PdfImagePlugin"}  # of Pillow's plugins the slowest to import, which Image.init() would do
@@ -36,7 +36,7 @@ def dynamic(exported_run, tmp_path_factory):
     from typer.testing import CliRunner
 
     from focuscli.cli import commands  # noqa: F401
-    from focuscli.cli.app import app
+    from focuscli.cli.main import app
 
     target = tmp_path_factory.mktemp("dynamic") / "any.onnx"
     result = CliRunner().invoke(app, ["export", "-c", str(exported_run), "--dynamic", "-o", str(target), "--json"])
@@ -85,8 +85,8 @@ def test_both_backends_give_the_same_output(focus, exported_run, exported, crops
 
 
 def test_the_file_says_what_it_is(exported, exported_run, coloured_dataset):
-    from focuscli.fingerprint import checkpoint_fingerprint
-    from focuscli.recognizer import Recognizer
+    from focuscli.inference.recognizer import Recognizer
+    from focuscli.storage.fingerprint import checkpoint_fingerprint
 
     card, recognizer = card_of(exported), Recognizer.from_checkpoint(exported_run, device="cpu")
     assert card.texts == recognizer.attributes
@@ -106,7 +106,7 @@ def test_predicting_with_it_imports_nothing_heavy(request, crops, kind, argument
     code = (
         "import sys\n"
         f"sys.argv = ['focus', 'predict', {str(crops / '000.png')!r}, '-c', {model!r}, *{arguments!r}]\n"
-        "from focuscli.cli.app import main\n"
+        "from focuscli.cli.main import main\n"
         "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
         f"heavy = {HEAVY!r} & set(sys.modules)\n"
         "sys.exit(f'imported: {heavy}' if heavy else 0)"
@@ -132,7 +132,7 @@ def test_predicting_with_a_checkpoint_imports_torch_and_nothing_else_that_is_hea
     code = (
         "import sys\n"
         f"sys.argv = ['focus', 'predict', {str(crops / '000.png')!r}, '-c', {str(exported_run)!r}]\n"
-        "from focuscli.cli.app import main\n"
+        "from focuscli.cli.main import main\n"
         "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
         "heavy = {'timm', 'torchvision', 'matplotlib', 'scipy', 'pandas', 'sklearn', 'onnx', 'onnxruntime'}\n"
         "sys.exit(f'imported: {heavy & set(sys.modules)}' if heavy & set(sys.modules) else 0)"
@@ -306,7 +306,7 @@ def test_a_model_of_another_state_of_its_run_is_refused(focus, exported_run, exp
 
 
 def test_an_export_that_differs_leaves_nothing_behind(focus, exported_run, tmp_path, monkeypatch, onnx_extra):
-    from focuscli.export import build
+    from focuscli.tools.export import build
 
     monkeypatch.setattr(build, "fixed_graph", lambda *_: _double(exported_run))
     target = tmp_path / "new" / "model.onnx"
@@ -354,7 +354,7 @@ def test_a_file_where_the_text_tower_goes_is_not_replaced_unasked(focus, trained
 
 
 def test_a_folder_is_no_place_for_an_output(focus, trained_run, crops, tmp_path, monkeypatch):
-    from focuscli.recognizer import Recognizer
+    from focuscli.inference.recognizer import Recognizer
 
     monkeypatch.setattr(Recognizer, "from_checkpoint", None)  # told before any work
     (tmp_path / "folder.onnx").mkdir()
@@ -383,7 +383,7 @@ def test_a_package_that_is_there_but_broken_is_told(
 
 
 def test_a_torch_whose_exporter_is_too_old_is_told(focus, trained_run, onnx_extra, tmp_path, monkeypatch):
-    from focuscli import machine
+    from focuscli.storage import machine
 
     monkeypatch.setattr(machine, "installed_version", lambda _: "2.4.1+cpu")
     outcome = focus("export", "-c", trained_run, "-o", tmp_path / "m.onnx")
@@ -392,7 +392,7 @@ def test_a_torch_whose_exporter_is_too_old_is_told(focus, trained_run, onnx_extr
 
 
 def test_without_the_extra_there_is_one_clear_message(focus, trained_run, crops, tmp_path, monkeypatch):
-    from focuscli import extras
+    from focuscli.storage import extras
 
     found = extras.find_spec
     monkeypatch.setattr(extras, "find_spec", lambda name: None if name.startswith("onnx") else found(name))

@@ -9,7 +9,7 @@ from PIL import Image
 from focuscli.data.folder import read_folder
 from focuscli.engine.checkpoint import read_checkpoint
 from focuscli.engine.run import Run
-from focuscli.engine.train import StepEvent
+from focuscli.engine.trainer import StepEvent
 from focuscli.methods import METHODS
 
 COMPARED = [name for name, entry in METHODS.items() if entry.trainable and name != "focus"]

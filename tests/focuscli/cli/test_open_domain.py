@@ -192,7 +192,7 @@ def test_refusals(focus, trained_run, make_target, arguments, code, word):
 
 
 def test_refusals_of_targets_come_before_any_image_is_read(focus, trained_run, make_target, monkeypatch):
-    from focuscli.engine import open_domain
+    from focuscli.evaluation import open_domain
 
     def never(*_args, **_more):
         raise AssertionError("scored")

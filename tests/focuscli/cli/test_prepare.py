@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from focuscli import paths
 from focuscli.data.folder import read_folder
 from focuscli.data.report import PrepareReport
 from focuscli.errors import InputError
+from focuscli.storage import paths
 
 
 @pytest.fixture
@@ -212,7 +212,7 @@ def test_synthetic_refuses_an_unknown_style_and_too_few_images(focus):
 
 @pytest.mark.parametrize("as_json", [True, False])
 def test_weights_show_what_was_installed(focus, monkeypatch, as_json):
-    from focuscli import weights
+    from focuscli.storage import weights
 
     calls = []
 
@@ -251,14 +251,14 @@ def test_an_error_of_the_library_keeps_its_code(focus, monkeypatch):
 
 @pytest.mark.parametrize("as_json", [True, False])
 def test_ctrl_c_while_writing_says_so_and_leaves_nothing(focus, monkeypatch, tmp_path, as_json):
-    from focuscli.files import atomic_folder
+    from focuscli.storage.files import atomic_folder
 
     def interrupted(out, **_options):
         with atomic_folder(out, overwrite=False) as folder:
             (folder / "labels.csv").touch()
             signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr("focuscli.synthetic.prepare_synthetic", interrupted)
+    monkeypatch.setattr("focuscli.data.synthetic.prepare_synthetic", interrupted)
     out = tmp_path / "drawn"
     outcome = focus("prepare", "synthetic", "--out", out, *(["--json"] if as_json else []))
     assert outcome.code == 130

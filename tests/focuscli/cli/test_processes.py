@@ -16,7 +16,7 @@ import pytest
 from focuscli.engine.checkpoint import read_checkpoint
 from focuscli.engine.distributed import WorkerLost
 from focuscli.engine.rendezvous import join
-from focuscli.torchrun import Worker
+from focuscli.engine.torchrun import Worker
 
 VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", "LOCAL_WORLD_SIZE")
 

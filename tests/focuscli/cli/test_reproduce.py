@@ -39,7 +39,7 @@ def trained(out):
 def test_help_and_dry_run_need_no_torch(tmp_path):
     for arguments in (["--help"], ["table1", "--dry-run", "--weights", "none"]):
         code = (
-            f"import sys\nsys.argv = ['focus', 'reproduce', *{arguments!r}]\nfrom focuscli.cli.app import main\n"
+            f"import sys\nsys.argv = ['focus', 'reproduce', *{arguments!r}]\nfrom focuscli.cli.main import main\n"
             "try:\n    main()\nexcept SystemExit as stop:\n    assert not stop.code, stop.code\n"
             "sys.exit('imported torch' if 'torch' in sys.modules else 0)"
         )

@@ -19,7 +19,7 @@ from PIL import Image
 
 from focuscli.data.folder import read_folder
 from focuscli.engine.distributed import WorkerLost
-from focuscli.gallery.manifest import read_manifest
+from focuscli.tools.gallery.manifest import read_manifest
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def gallery(tmp_path_factory, coloured_dataset, trained_run):
     from typer.testing import CliRunner
 
     from focuscli.cli import commands  # noqa: F401
-    from focuscli.cli.app import app
+    from focuscli.cli.main import app
 
     folder = tmp_path_factory.mktemp("galleries") / "coloured"
     arguments = ["index", str(coloured_dataset), "-o", str(folder), "-c", str(trained_run), "--device", "cpu"]
@@ -292,7 +292,7 @@ def test_the_command_that_goes_on_can_be_followed_to_the_letter(
     target = tmp_path / "a b"
     arguments = ("index", coloured_dataset, "--split", "test", "-o", target, "--shard", 6, "--device", "cpu")
     with monkeypatch.context() as patch:
-        patch.setattr("focuscli.gallery.index.run_index", run)
+        patch.setattr("focuscli.tools.gallery.index.run_index", run)
         outcome = focus(*arguments, "--batch", 8)
         listed = focus("index", "-", "-o", target, "-c", trained_run, stdin=f"{coloured_dataset.parent}/images/000.png")
     assert (outcome.code, listed.code) == (code, code)

@@ -15,9 +15,9 @@ import pytest
 from PIL import Image
 
 from focuscli.data.folder import read_folder
-from focuscli.engine.evaluate import evaluate
-from focuscli.metrics import pedestrian_metrics
-from focuscli.recognizer import Recognizer
+from focuscli.evaluation.closed_set import evaluate
+from focuscli.inference.recognizer import Recognizer
+from focuscli.metrics.attributes import pedestrian_metrics
 
 
 @pytest.fixture(scope="module")

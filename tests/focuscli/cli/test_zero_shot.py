@@ -10,8 +10,8 @@ import torch
 
 import clip_impl
 from focuscli.data.folder import read_folder
-from focuscli.engine.thresholds import best_thresholds
-from focuscli.metrics import pedestrian_metrics
+from focuscli.metrics.attributes import pedestrian_metrics
+from focuscli.metrics.thresholds import best_thresholds
 
 
 def plain_scores(weights, folder, split):

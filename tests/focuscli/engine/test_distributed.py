@@ -15,8 +15,8 @@ from focuscli.engine.checkpoint import read_checkpoint
 from focuscli.engine.distributed import ONE, Group, WorkerLost, block
 from focuscli.engine.replicas import check_divides
 from focuscli.engine.run import Run
+from focuscli.engine.torchrun import Worker
 from focuscli.errors import UsageError
-from focuscli.torchrun import Worker
 
 TOLERANCE = 1e-5
 

@@ -1,0 +1,345 @@
+"""The training loop: yields events, prints nothing, and can be killed at any moment and resumed exactly.
+
+Everything random in it is a function of (seed, epoch) or (seed, step), so that there is no generator state to save. In a
+group of processes each takes its part of every micro-batch, and losses, gradients and steps are those of one process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from focuscli.config import RunConfig
+from focuscli.data.augment import SharedDraws, training_images
+from focuscli.data.loader import CropStore
+from focuscli.engine.checkpoint import Checkpoint, load_strictly, optimizer_tensors, restore_optimizer
+from focuscli.engine.device import autocast
+from focuscli.engine.distributed import ONE, Group, block
+from focuscli.engine.optim import build_ema, build_optimizer, build_scheduler, drop_noise, trained_parameters
+from focuscli.engine.replicas import check_divides, gather, replicate, share_batch_norms
+from focuscli.engine.scoring import score_files
+from focuscli.engine.setup import TrainingData
+from focuscli.errors import CheckFailed
+from focuscli.metrics.attributes import area_under_roc, pedestrian_metrics
+from focuscli.metrics.thresholds import Thresholds
+from focuscli.models.base import LossContext, Method
+
+
+@dataclass(frozen=True)
+class StepEvent:
+    """After an optimiser step: means over the epoch so far, and how fast."""
+
+    epoch: int
+    step: int
+    steps: int
+    losses: dict[str, float]
+    learning_rate: float
+    gradient_norm: float
+    images_per_second: float
+
+
+@dataclass(frozen=True)
+class EpochEvent:
+    """After an epoch: its losses, and the val figures where it was evaluated."""
+
+    record: dict[str, Any]
+    best: bool
+
+
+@dataclass(frozen=True)
+class SaveEvent:
+    """The consumer is to save the trainer's state now; `best` says under which name."""
+
+    best: bool
+
+
+Event = StepEvent | EpochEvent | SaveEvent
+
+
+class Trainer:
+    """One run. Build it, `restore` it where there is a checkpoint, then consume `run()`."""
+
+    def __init__(
+        self,
+        model: Method,
+        data: TrainingData,
+        config: RunConfig,
+        device: torch.device,
+        *,
+        group: Group = ONE,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> None:
+        """Read the crops into memory where they fit.
+
+        Raises:
+            UsageError: the batch size does not divide over the processes of the group.
+        """
+        self.config = config
+        self.data = data
+        self.device = device
+        self.group = group
+        train = config.train
+        check_divides(train.batch_size, group.size)
+        share_batch_norms(model, group)
+        self.model = model.to(device).train()
+        self.store = self._open_store(progress)
+        images_per_step = train.batch_size * train.accumulate
+        self.steps_per_epoch = max(1, len(data.train) // images_per_step)
+        self.total_steps = self.steps_per_epoch * train.epochs
+        self.names = trained_parameters(model)
+        self.optimizer = build_optimizer(model, train)
+        self.scheduler = build_scheduler(self.optimizer, train, self.total_steps)
+        self.ema = build_ema(model, train)
+        self._replica = replicate(model, group, device)
+        self.step = 0
+        self.sums = dict.fromkeys((*model.loss_names, "loss"), 0.0)
+        self.history: list[dict[str, Any]] = []
+        self.thresholds: dict[str, float] = {}
+        self.global_threshold = 0.0
+        self.best_value = -math.inf
+        self.best_epoch = 0
+
+    @property
+    def evaluated_model(self) -> Method:
+        """The moving average where there is one, else the trained weights."""
+        return self.model if self.ema is None else self.ema.module
+
+    def run(self, stop: Callable[[], bool] = lambda: False) -> Iterator[Event]:
+        """Train from the current step to the last. `stop` is asked after each step; when true in any process of the group,
+        the loop saves and ends in all of them.
+
+        Raises:
+            CheckFailed: a loss is not finite; the checkpoints stay as they were.
+        """
+        train = self.config.train
+        while (self._epoch_is_open() or self.step < self.total_steps) and not self._out_of_patience():
+            epoch, begin = divmod(self.step, self.steps_per_epoch)
+            if self._epoch_is_open():
+                epoch, begin = epoch - 1, self.steps_per_epoch
+            started, first = time.perf_counter(), begin
+            order = self._order(epoch)
+            micro = [
+                order[position * train.batch_size : (position + 1) * train.batch_size]
+                for position in range(begin * train.accumulate, self.steps_per_epoch * train.accumulate)
+            ]
+            crops = self.store.batches([self.group.my_part(positions) for positions in micro])
+            for number in range(begin, self.steps_per_epoch):
+                offset = (number - begin) * train.accumulate
+                norm = self._step(micro[offset : offset + train.accumulate], crops)
+                seconds = time.perf_counter() - started
+                yield StepEvent(
+                    epoch + 1,
+                    number + 1,
+                    self.steps_per_epoch,
+                    {name: value / (number + 1) for name, value in self.sums.items()},
+                    self.optimizer.param_groups[0]["lr"],
+                    norm,
+                    (number + 1 - first) * train.batch_size * train.accumulate / seconds,
+                )
+                last = number + 1 == self.steps_per_epoch
+                if self.group.any(stop()) and not last:
+                    yield SaveEvent(best=False)
+                    return
+                if train.save_every_steps and self.step % train.save_every_steps == 0 and not last:
+                    yield SaveEvent(best=False)
+            best = self._finish_epoch(epoch + 1, time.perf_counter() - started)
+            if best:
+                yield SaveEvent(best=True)
+            yield SaveEvent(best=False)
+            yield EpochEvent(self.history[-1], best)
+            if self.group.any(stop()):
+                return
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint needs beside tensors to go on exactly."""
+        return {
+            "step": self.step,
+            "epoch": self.step / self.steps_per_epoch,
+            "epoch_sums": self.sums,
+            "history": self.history,
+            "thresholds": self.thresholds,
+            "global_threshold": self.global_threshold,
+            "best": {"epoch": self.best_epoch, "value": self.best_value if self.best_epoch else None},
+        }
+
+    def tensors(self) -> dict[str, dict[str, Tensor]]:
+        """Model, optimiser and moving average by name."""
+        tensors = {"model": self.model.state_dict(), "optimizer": optimizer_tensors(self.optimizer, self.names)}
+        if self.ema is not None:
+            tensors["ema"] = self.ema.module.state_dict()
+        return tensors
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go back to a saved state.
+
+        Raises:
+            InputError: the checkpoint is damaged or fits another model.
+        """
+        state = checkpoint.state
+        load_strictly(self.model, checkpoint.tensors("model"), f"checkpoint {checkpoint.folder}")
+        restore_optimizer(self.optimizer, self.names, checkpoint.tensors("optimizer"))
+        if self.ema is not None:
+            load_strictly(self.ema.module, checkpoint.tensors("ema"), f"checkpoint {checkpoint.folder}")
+        self.step = state["step"]
+        if self.step:
+            self.scheduler.step_update(self.step - 1)  # for the record of an epoch that still has to be closed
+        self.sums = state["epoch_sums"]
+        self.history = state["history"]
+        self.thresholds = state["thresholds"]
+        self.global_threshold = state["global_threshold"]
+        self.best_epoch = state["best"]["epoch"]
+        self.best_value = -math.inf if state["best"]["value"] is None else state["best"]["value"]
+
+    def _open_store(self, progress: Callable[[int, int], None] | None) -> CropStore:
+        data, size = self.config.data, self.config.model.image_size
+        margin = self.config.augment.margin
+        size = (size[0] + margin, size[1] + margin)
+        # Every process of a machine keeps its own, as any image can be in its part of some batch.
+        needed = len(self.data.train) * size[0] * size[1] * 3 / 2**20 * self.group.worker.local_size
+        in_memory = data.cache == "memory" or (data.cache == "auto" and needed <= data.cache_limit_mb)
+        paths = self.data.paths(self.data.train)
+        return CropStore(paths, size, workers=data.workers, in_memory=in_memory, progress=progress, resize=data.resize)
+
+    def _order(self, epoch: int) -> list[int]:
+        """Positions in the training set for an epoch, shuffled by (seed, epoch); repeated where there are too few."""
+        generator = torch.Generator().manual_seed(self._seed(epoch, stream=1))
+        count = len(self.data.train)
+        wanted = self.steps_per_epoch * self.config.train.batch_size * self.config.train.accumulate
+        order: list[int] = []
+        while len(order) < wanted:
+            order += torch.randperm(count, generator=generator).tolist()
+        return order[:wanted]
+
+    def _seed(self, number: int, *, stream: int) -> int:
+        return int(
+            np.random.SeedSequence([self.config.train.seed, stream, number]).generate_state(1, np.uint64)[0] >> 1
+        )
+
+    def _step(self, micro: list[list[int]], crops: Iterator[Tensor]) -> float:
+        """One optimiser step over some micro-batches; returns the norm of the gradient."""
+        train = self.config.train
+        self.scheduler.step_update(self.step)
+        generator = torch.Generator().manual_seed(self._seed(self.step, stream=2))
+        means = dict.fromkeys(self.sums, 0.0)
+        for number, positions in enumerate(micro, start=1):
+            indices = torch.from_numpy(self.data.train[positions])
+            with self._accumulating(more=number < len(micro)), self.group.talking():
+                losses = self._losses(next(crops), indices, generator)
+                (losses["loss"] / len(micro)).backward()
+            for name, value in losses.items():
+                means[name] += value.item() / len(micro)
+        drop_noise(self.names)
+        limit = train.clip_gradient or math.inf
+        norm = float(nn.utils.clip_grad_norm_([*self.names], limit))
+        if not math.isfinite(norm) or not all(map(math.isfinite, means.values())):
+            raise self._not_finite(losses)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.ema is not None:
+            self.ema.update(self.model, step=self.step)
+        self.step += 1
+        self.sums = {name: value + means[name] for name, value in self.sums.items()}
+        return norm
+
+    def _accumulating(self, *, more: bool) -> contextlib.AbstractContextManager[object]:
+        """Whether gradients of further micro-batches follow, so that processes need not exchange these yet."""
+        if more and isinstance(self._replica, nn.parallel.DistributedDataParallel):
+            return self._replica.no_sync()
+        return contextlib.nullcontext()
+
+    def _losses(self, crops: Tensor, indices: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        """The losses of the whole micro-batch `indices`, of which this process has `crops`."""
+        config = self.config
+        start = block(len(indices), self.group.rank, self.group.size).start
+        draws = SharedDraws(generator, start, len(indices))
+        images = training_images(crops.to(self.device), config.model.image_size, config.augment, draws)
+        with autocast(self.device, config.train.precision):
+            features, output = self._replica(images)
+        features, output = gather(self.model, features, output, self.group)
+        targets, known = self.data.targets[indices].to(self.device), self.data.known[indices].to(self.device)
+        context = LossContext(
+            groups=self.data.groups.to(self.device),
+            blocks=self.data.blocks.to(self.device),
+            positive_rate=self.data.positive_rate.to(self.device),
+            weights=config.effective_loss,
+            progress=self.step / self.total_steps,
+        )
+        return self.model.losses(features, output, targets, known, context)
+
+    def _finish_epoch(self, epoch: int, seconds: float) -> bool:
+        """Record the epoch, evaluate where it is due, and say whether it is the best so far."""
+        train = self.config.train
+        record: dict[str, Any] = {"epoch": epoch, "step": self.step, "seconds": round(seconds, 3)}
+        record |= {name: value / self.steps_per_epoch for name, value in self.sums.items()}
+        record["learning_rate"] = self.optimizer.param_groups[0]["lr"]
+        best = False
+        if epoch % train.eval_every == 0 or epoch == train.epochs:
+            record["val"] = self._evaluate()
+            value = record["val"][self.config.eval.select]
+            # NaN (no attribute is defined on val) never beats anything but having no best at all.
+            best = value > self.best_value or not self.best_epoch
+            if best:
+                self.best_value, self.best_epoch = (value if math.isfinite(value) else -math.inf), epoch
+        self.history.append(record)
+        self.sums = dict.fromkeys(self.sums, 0.0)
+        return best
+
+    def _epoch_is_open(self) -> bool:
+        """Whether all steps of the last epoch were made, but not what belongs at its end (a worker was lost there)."""
+        return self.step == (len(self.history) + 1) * self.steps_per_epoch
+
+    def _evaluate(self) -> dict[str, float]:
+        model = self.evaluated_model
+        attributes = len(self.data.folder.schema.evaluated)
+        with torch.inference_mode(), autocast(self.device, self.config.train.precision):
+            text_features = model.encode_texts()[:attributes]
+        scores = score_files(
+            model,
+            self.data.paths(self.data.val),
+            text_features,
+            batch_size=self.config.eval.batch_size,
+            workers=self.config.data.workers,
+            precision=self.config.train.precision,
+            group=self.group,
+        )
+        figures, self.thresholds, self.global_threshold = self.group.decide(lambda: self._figures(scores))
+        return figures
+
+    def _figures(self, scores: NDArray[np.float32]) -> tuple[dict[str, float], dict[str, float], float]:
+        """Figures on val at the thresholds that it chooses, and these: by name, and one for all."""
+        targets, known = self.data.labels(self.data.val)
+        names = [attribute.name for attribute in self.data.folder.schema.evaluated]
+        criterion = self.config.eval.criterion
+        chosen = Thresholds.choose(names, targets, scores, known, criterion=criterion, split=self.data.val_note)
+        figures = pedestrian_metrics(targets > 0.5, scores > np.array([*chosen.by_name.values()]), known)
+        areas = area_under_roc(targets, scores, known)
+        figures["AUC"] = float(areas[np.isfinite(areas)].mean()) if np.isfinite(areas).any() else math.nan
+        return figures, dict(chosen.by_name), chosen.overall
+
+    def _out_of_patience(self) -> bool:
+        return out_of_patience(self.history, self.best_epoch, self.config.train.patience)
+
+    def _not_finite(self, losses: dict[str, Tensor]) -> CheckFailed:
+        epoch, number = divmod(self.step, self.steps_per_epoch)
+        shown = ", ".join(f"{name} {value.item():.3g}" for name, value in losses.items())
+        return CheckFailed(
+            f"Training diverged in epoch {epoch + 1}, step {number + 1}: a loss or gradient is not finite ({shown}). "
+            "The checkpoints of earlier epochs stand.",
+            f"Try a smaller --lr (now {self.config.train.learning_rate:g}), --set train.clip_gradient=1, "
+            "or --set train.precision=fp32.",
+        )
+
+
+def out_of_patience(history: Sequence[Mapping[str, Any]], best_epoch: int, patience: int) -> bool:
+    """Whether `patience` (0: endless) evaluations have gone by without a better one."""
+    evaluated = [record["epoch"] for record in history if "val" in record]
+    return bool(patience) and sum(epoch > best_epoch for epoch in evaluated) >= patience

@@ -1,0 +1,213 @@
+"""The texts among which retrieval looks for the true ones, and which of them are true of which image."""
+
+from __future__ import annotations
+
+import tomllib
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from focuscli.data.schema import UNCERTAIN, AttributeSchema, Text, text_targets
+from focuscli.errors import InputError, UsageError
+from focuscli.evaluation.protocols import Protocol
+
+Truth = tuple[NDArray[np.float32], NDArray[np.bool_]]
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Texts of a target dataset under a protocol, group by group.
+
+    Attributes:
+        texts: Z texts; `text.group` is the group in which each is a candidate.
+        sentences: POAR's sentence for each; the phrase alone under a protocol that has none.
+        declared: the schema's text of the same meaning, which a checkpoint may have been trained on; None if there is none.
+    """
+
+    schema: AttributeSchema
+    protocol: Protocol
+    texts: tuple[Text, ...]
+    sentences: tuple[str, ...]
+    declared: tuple[Text | None, ...]
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        return tuple(text.group for text in self.texts)
+
+    def only(self, names: Sequence[str]) -> Candidates:
+        """The candidates of some groups.
+
+        Raises:
+            UsageError: an unknown group.
+        """
+        known = list(dict.fromkeys(self.groups))
+        for name in names:
+            if name not in known:
+                raise UsageError(f'{self.schema.name} has no group "{name}".', f"Known: {', '.join(known)}.")
+        kept = [position for position, group in enumerate(self.groups) if group in names]
+        return replace(
+            self,
+            texts=tuple(self.texts[z] for z in kept),
+            sentences=tuple(self.sentences[z] for z in kept),
+            declared=tuple(self.declared[z] for z in kept),
+        )
+
+    def truth(self, labels: NDArray[np.int8]) -> Truth:
+        """Which text is true of which image: targets [N, Z] of 0 or 1 (0 where unknown), known [N, Z].
+
+        Args:
+            labels: [N, A] of all attributes of the schema; 0, 1 or 2.
+        """
+        if self.protocol.candidates == "schema":
+            return self._schema_truth(labels)
+        table = _poar_table(self.schema)
+        groups = {group["name"]: group for group in table["group"]}
+        targets = np.zeros((len(labels), len(self.texts)), bool)
+        known = np.ones_like(targets)
+        for name in dict.fromkeys(self.groups):
+            members = [position for position, group in enumerate(self.groups) if group == name]
+            targets[:, members], known[:, members] = _poar_truth(
+                labels, self.schema, groups[name], table, self.protocol
+            )
+        return targets.astype(np.float32), known
+
+    def _schema_truth(self, labels: NDArray[np.int8]) -> Truth:
+        targets, known = text_targets(labels, self.schema, self.texts)
+        if self.protocol.complements == "own label":
+            # "short hair" stands for none of the group's evaluated labels in training. Where the file has a label of
+            # its own for it, that one knows better: an image without any hair label is not short hair.
+            own = {_heard(attribute.phrase): attribute.text for attribute in self.schema.attributes}
+            for position, text in enumerate(self.texts):
+                if text.attribute is None and (other := own.get(_heard(text.phrase))):
+                    exact = text_targets(labels, self.schema, [other])
+                    targets[:, position], known[:, position] = exact[0][:, 0], exact[1][:, 0]
+        return targets, known
+
+
+def candidates(schema: AttributeSchema, protocol: Protocol, groups: Sequence[str] | None = None) -> Candidates:
+    """The candidates of a dataset; `groups` keeps some of its groups only.
+
+    Raises:
+        InputError: a group has one text only, so that the answer is given away; POAR's words are asked for a dataset that
+            it does not know.
+        UsageError: an unknown group.
+    """
+    found = _poar_candidates(schema, protocol) if protocol.candidates == "poar" else _of_schema(schema, protocol)
+    if groups:
+        found = found.only(groups)
+    counts = Counter(found.groups)
+    lonely = [name for name, count in counts.items() if count == 1]
+    if lonely:
+        text = next(text for text in found.texts if text.group == lonely[0])
+        others = f" ({len(lonely) - 1} more such groups.)" if len(lonely) > 1 else ""
+        several = [name for name, count in counts.items() if count > 1]
+        choose = " ".join(f'--group "{name}"' for name in several)
+        raise InputError(
+            f'{schema.name}: group "{lonely[0]}" has one text only ("{text.phrase}"), so any answer would be right.{others}',
+            f'Add to its schema.toml: [[group]] name = "{lonely[0]}" complements = ["..."], a phrase for "none of these"'
+            + (f"; or leave the group out: {choose}" if several else ""),
+        )
+    return found
+
+
+def _of_schema(schema: AttributeSchema, protocol: Protocol) -> Candidates:
+    texts = schema.texts(complements=True)
+    order = {group.name: number for number, group in enumerate(schema.groups)}
+    texts = tuple(sorted(texts, key=lambda text: order[text.group]))
+    return Candidates(schema, protocol, texts, tuple(text.phrase for text in texts), texts)
+
+
+def _poar_candidates(schema: AttributeSchema, protocol: Protocol) -> Candidates:
+    texts, sentences, declared = [], [], []
+    for group in _poar_table(schema)["group"]:
+        named = [schema.attributes[schema.index(name)] for _, name, *_ in group["words"] if name]
+        none_of_these = _complement(schema, {attribute.group for attribute in named})
+        for word, name, *means in group["words"]:
+            place = schema.attributes[schema.index(name)] if name else named[0]
+            texts.append(
+                Text(word, place.region, place.category, group["name"], place.subregion, attribute=name or None)
+            )
+            sentences.append(group["template"].format(word) + ".")
+            said = name or (means[0] if means else "")
+            declared.append(schema.attributes[schema.index(said)].text if said else none_of_these)
+    return Candidates(schema, protocol, tuple(texts), tuple(sentences), tuple(declared))
+
+
+def _complement(schema: AttributeSchema, groups: set[str]) -> Text | None:
+    """The schema's text for "none of these", where POAR's group is one group of the schema."""
+    texts = [text for text in schema.texts(complements=True) if text.attribute is None and {text.group} == groups]
+    return texts[0] if texts else None
+
+
+def _poar_truth(
+    labels: NDArray[np.int8],
+    schema: AttributeSchema,
+    group: Mapping[str, Any],
+    table: Mapping[str, Any],
+    protocol: Protocol,
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    words = [word for word, *_ in group["words"]]
+    targets = np.zeros((len(labels), len(words)), bool)
+    known = np.ones_like(targets)
+    for position, (_, name, *_) in enumerate(group["words"]):
+        if name:
+            column = labels[:, schema.index(name)]
+            lost = protocol.lost_labels and name in table["lost"]
+            targets[:, position] = (column == 1) & (not lost)
+            known[:, position] = column != UNCERTAIN
+    if len(words) == 2:
+        rest = ~targets[:, 0]
+        if protocol.complements == "rest":
+            targets[:, 1], known[:] = rest, True
+        elif not group["words"][1][1]:
+            targets[:, 1], known[:, 1] = rest & known[:, 0], known[:, 0]
+    elif "else" in group:
+        none = ~targets.any(axis=1)
+        if protocol.complements == "own label":
+            none &= known.all(axis=1)
+        targets[:, words.index(group["else"])] |= none
+    if protocol.leaked_words and "leak" in table and "other" in words:
+        targets[:, words.index("other")] |= labels[:, schema.index(table["leak"])] == 1
+    return targets, known
+
+
+def _poar_table(schema: AttributeSchema) -> Mapping[str, Any]:
+    tables = poar_tables()
+    if schema.name not in tables:
+        raise InputError(
+            f"POAR's program knows {', '.join(tables)}; it has no words for {schema.name}.",
+            "Use --protocol corrected, which takes texts and groups from the dataset's schema.",
+        )
+    return tables[schema.name]
+
+
+def poar_partition(schema: AttributeSchema) -> str | None:
+    """The official partition that POAR's program uses for a dataset, as `focus prepare --split` names it."""
+    number = poar_tables().get(schema.name, {}).get("partition")
+    return None if number is None else f"official:{number}"
+
+
+@cache
+def poar_tables() -> Mapping[str, Any]:
+    """POAR's candidates by dataset, as focuscli/evaluation/poar.toml declares them."""
+    file = resources.files("focuscli.evaluation") / "poar.toml"
+    return tomllib.loads(file.read_text(encoding="utf-8"))
+
+
+def _heard(phrase: str) -> str:
+    return " ".join(phrase.lower().split())
+
+
+def frequent(texts: Iterable[Text], frequencies: NDArray[np.float64]) -> dict[str, str]:
+    """The most frequent text of each group: the first answer of the image-blind predictor."""
+    best: dict[str, tuple[float, str]] = {}
+    for text, count in zip(texts, frequencies.tolist(), strict=True):
+        if text.group not in best or count > best[text.group][0]:
+            best[text.group] = (count, text.phrase)
+    return {group: phrase for group, (_, phrase) in best.items()}

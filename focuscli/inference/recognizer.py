@@ -1,0 +1,253 @@
+"""A trained model in use: scores and attention maps for any images and texts. The public Python API."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from clip_impl import CLIP
+from focuscli.config import RunConfig
+from focuscli.data.crops import Pixels, squash
+from focuscli.data.images import load_image
+from focuscli.data.loader import normalise, to_unit
+from focuscli.data.schema import AttributeSchema, Text
+from focuscli.engine.checkpoint import Checkpoint, load_strictly, read_checkpoint
+from focuscli.engine.device import autocast, check_precision, resolve_device
+from focuscli.engine.distributed import ONE, Group
+from focuscli.engine.scoring import score_files
+from focuscli.engine.setup import clip_shape_from_json
+from focuscli.errors import InputError, UsageError
+from focuscli.inference.scorer import ScorePixels, Scorer
+from focuscli.inference.vocabulary import Vocabulary
+from focuscli.methods import ZERO_SHOT, method_class
+from focuscli.metrics.thresholds import Thresholds
+from focuscli.models.base import Method
+from focuscli.storage.paths import resolve_checkpoint
+
+ImageLike = Image.Image | str | Path
+
+
+@dataclass(frozen=True)
+class Attention:
+    """Where the model looked (spec section 9).
+
+    Attributes:
+        scores: [N, Z].
+        heat: [N, Z, rows, columns] over patches: sum over Mix Tokens k of G[z, k] * A_k.
+        token_weights: G [N, Z, K], mean over heads, rows sum to 1.
+        token_maps: A [N, K, rows, columns], each Mix Token's attention over patches.
+    """
+
+    scores: NDArray[np.float32]
+    heat: NDArray[np.float32]
+    token_weights: NDArray[np.float32]
+    token_maps: NDArray[np.float32]
+
+
+class Recognizer(Scorer):
+    """Seen attributes and free texts on pedestrian crops.
+
+    Example:
+        recognizer = Recognizer.from_checkpoint("runs/2026-11-23_1012_peta")
+        recognizer.scores(["crop.jpg"], ["backpack", "red scarf"])
+    """
+
+    def __init__(self, model: Method, checkpoint: Checkpoint, device: torch.device, precision: str) -> None:
+        state = checkpoint.state
+        self.model = model.to(device).eval().requires_grad_(False)
+        self.device = device
+        self.precision = precision
+        self.group = ONE
+        self.folder = checkpoint.folder
+        self.step: int | None = state.get("step")
+        self.config = RunConfig.model_validate(state["config"])
+        self.schema = AttributeSchema.model_validate(state["schema"])
+        self.image_size = self.config.model.image_size
+        self.vocabulary = Vocabulary(
+            trained=self.model.texts,
+            attributes=self.schema.texts(complements=False),
+            declared=self.schema.texts(complements=False, evaluated_only=False),
+            regions=self.schema.regions,
+            thresholds=state["thresholds"],
+            learned=self.config.model.method != ZERO_SHOT,
+        )
+        self.global_threshold: float = state["global_threshold"]
+        self.threshold_source: str = state["threshold_source"]
+        self.weights: str = state["weights"]
+        self.data_fingerprint: str = state["data"]["fingerprint"]
+        self.trained_on = "{name} ({train_images:,} images, {train_split})".format(**state["data"])
+
+    @classmethod
+    def from_checkpoint(
+        cls, run: str | Path | None = None, *, device: str = "auto", precision: str = "auto"
+    ) -> Recognizer:
+        """Load a checkpoint.
+
+        Args:
+            run: a run folder or name, a checkpoint folder, or None for the latest run.
+            device: "auto", "cpu", "cuda", "cuda:N" or "mps". precision: "auto", "fp32" or "bf16".
+
+        Raises:
+            RequirementError: there is no run at all, or no such device.
+            InputError: no such checkpoint, or it is damaged. UsageError: no such device or precision.
+        """
+        check_precision(precision)
+        checkpoint = read_checkpoint(resolve_checkpoint(None if run is None else str(run)))
+        target = resolve_device(device)
+        try:
+            config = RunConfig.model_validate(checkpoint.state["config"])
+            schema = AttributeSchema.model_validate(checkpoint.state["schema"])
+            clip = CLIP(clip_shape_from_json(checkpoint.state["clip"]))
+            texts = schema.texts(complements=config.data.complements)
+            model = method_class(config.model.method)(clip, config.model, texts)
+            load_strictly(model, checkpoint.tensors("model"), f"checkpoint {checkpoint.folder}")
+            return cls(model, checkpoint, target, precision)
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"Checkpoint {checkpoint.folder} is damaged: state.json: {error!r}.") from error
+
+    def with_thresholds(self, thresholds: Thresholds) -> Recognizer:
+        """The same model with other thresholds."""
+        changed = copy.copy(self)
+        changed.vocabulary = replace(self.vocabulary, thresholds=dict(thresholds.by_name))
+        changed.global_threshold = thresholds.overall
+        changed.threshold_source = thresholds.source
+        return changed
+
+    def among(self, group: Group) -> Recognizer:
+        """The same model, whose work on many files is shared with the other processes of a group: all call the same."""
+        changed = copy.copy(self)
+        changed.group = group
+        return changed
+
+    @property
+    def attributes(self) -> tuple[Text, ...]:
+        """The attributes seen in training, in the schema's order."""
+        return self.vocabulary.attributes
+
+    @property
+    def thresholds(self) -> dict[str, float]:
+        """By attribute name, chosen on val."""
+        return dict(self.vocabulary.thresholds)
+
+    def prompt_source(self, text: Text) -> str:
+        """Whose learned prompt vectors a text is read with, in words (spec section 3)."""
+        return self.model.prompt_source(text)
+
+    @torch.inference_mode()
+    def encode_texts(self, texts: Sequence[Text]) -> Tensor:
+        """Text features T [Z, D].
+
+        Raises:
+            UsageError: a text is empty or too long.
+        """
+        with autocast(self.device, self.precision):
+            return self.model.encode_texts(texts)
+
+    def scores(
+        self, images: Iterable[ImageLike], texts: Sequence[str | Text] | None = None, *, batch_size: int = 32
+    ) -> NDArray[np.float32]:
+        """Scores [N, Z] = exp(logit_scale) * cos(V_z, T_z) of images against texts.
+
+        Args:
+            images: PIL images or paths of image files.
+            texts: words or `Text`s; None: the seen attributes in the schema's order.
+
+        Raises:
+            InputError: an image cannot be read. UsageError: a text is empty or too long.
+        """
+        wanted = self._texts(texts)
+        score = self.against(wanted)
+        rows = [score(self._pixels(batch)) for batch in _batched(images, batch_size)]
+        return np.concatenate(rows) if rows else np.zeros((0, len(wanted)), dtype=np.float32)
+
+    def against(self, texts: Sequence[Text]) -> ScorePixels:
+        """Encode the texts once, and return what scores uint8 pixels [B, H, W, 3] against them: [B, Z].
+
+        Raises:
+            UsageError: a text is empty or too long.
+        """
+        features = self.encode_texts(texts)
+        return lambda pixels: self._score(pixels, features, 0).scores
+
+    def attention(
+        self, images: Iterable[ImageLike], texts: Sequence[str | Text] | None = None, *, layers: int = 1
+    ) -> Attention:
+        """Scores and attention maps of images against texts; `layers` averages the last so many layers.
+
+        Raises:
+            InputError: an image cannot be read. UsageError: a text is empty or too long, or too few layers.
+        """
+        depth = self.model.clip.config.vision.layers
+        if not 1 <= layers <= depth:
+            raise UsageError(f"The visual tower has {depth} layers; cannot average the last {layers}.")
+        features = self.encode_texts(self._texts(texts))
+        parts = [self._score(self._pixels(batch), features, layers) for batch in _batched(images, 8)]
+        if not parts:
+            raise UsageError("No image given.")
+        fields = ("scores", "heat", "token_weights", "token_maps")
+        return Attention(*(np.concatenate([getattr(part, name) for part in parts]) for name in fields))
+
+    def score_files(
+        self,
+        paths: Sequence[Path],
+        texts: Sequence[Text],
+        *,
+        batch_size: int = 128,
+        workers: int = 2,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> NDArray[np.float32]:
+        """Scores [N, Z] of many files, decoded in threads ahead of the model."""
+        return score_files(
+            self.model,
+            paths,
+            self.encode_texts(texts),
+            batch_size=batch_size,
+            workers=workers,
+            precision=self.precision,
+            progress=progress,
+            group=self.group,
+        )
+
+    def _texts(self, texts: Sequence[str | Text] | None) -> list[Text]:
+        if texts is None:
+            return [*self.attributes]
+        if isinstance(texts, str):
+            texts = [texts]
+        return [text if isinstance(text, Text) else self.text(text) for text in texts]
+
+    def _pixels(self, images: Sequence[ImageLike]) -> Pixels:
+        opened = [image if isinstance(image, Image.Image) else load_image(Path(image)) for image in images]
+        return np.stack([squash(image, self.image_size) for image in opened])
+
+    @torch.inference_mode()
+    def _score(self, pixels: Pixels, text_features: Tensor, layers: int) -> Attention:
+        crops = torch.from_numpy(pixels)
+        with autocast(self.device, self.precision):
+            features = self.model.encode_image(normalise(to_unit(crops, self.device)), attention_layers=layers)
+            output = self.model.score(features.mix, text_features)
+        weights = output.attention_maps.float()
+        maps = features.patch_attention
+        maps = weights.new_zeros(len(crops), weights.shape[2], 1, 1) if maps is None else maps.float()
+        heat = torch.einsum("bzk,bkhw->bzhw", weights, maps)
+        return Attention(*(value.float().cpu().numpy() for value in (output.scores, heat, weights, maps)))
+
+
+def _batched(images: Iterable[ImageLike], size: int) -> Iterable[list[ImageLike]]:
+    if isinstance(images, (str, Path, Image.Image)):
+        images = [images]
+    batch: list[ImageLike] = []
+    for image in images:
+        batch.append(image)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch

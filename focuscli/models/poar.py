@@ -1,0 +1,151 @@
+"""POAR (Zhang et al., ACM MM 2023): one token per group of attributes, each behind a fixed mask of patch rows.
+
+Masks and loss follow the paper's code; the README's Fidelity table says what differs (no distillation teacher, CLIP's
+positional embedding kept, one sentence per category in place of templates per dataset, no attention dropout).
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from clip_impl import CLIP
+from focuscli.config import ModelConfig
+from focuscli.data.schema import Text
+from focuscli.models.base import ImageFeatures, LossContext, Method, MethodOutput, mean_patch_attention
+from focuscli.models.losses import grouped_many_to_many_loss
+from focuscli.models.prompts import PromptLearner, encode_texts, text_ids
+
+ROWS_OF_REGION = {"head": (0, 6), "upper": (0, 10), "lower": (4, 14), "foot": (10, 14), "bag": (4, 12)}
+"""First and last (exclusive) of 14 patch rows that a region's token reads; every other region reads all."""
+ROWS_OF_GROUP = {"accessory": (0, 12)}
+"""Groups whose rows differ from their region's: accessories are hats, but scarves too."""
+_GRID_ROWS = 14
+
+TEMPLATES = {
+    "clothes": "This person is wearing {}.",
+    "footwear": "This person is wearing {}.",
+    "shoes": "This person is wearing {}.",
+    "sleeve": "This person is wearing {}.",
+    "pattern": "This person is wearing {}.",
+    "colour": "This person is wearing {}.",
+    "luggage": "This person is carrying {}.",
+    "accessory": "This person is accessorying {}.",
+    "carrying": "This person is carrying {}.",
+    "bag": "This person is carrying {}.",
+    "hair": "This person has {}.",
+}
+"""POAR's sentences by category; any other category: "This person is {}."."""
+
+
+class PoarModel(Method):
+    """Region tokens read the patches of their rows and themselves; a text is compared with the token of its group.
+
+    Parameter names: `clip.*` and `tokens` [K, W].
+    """
+
+    loss_names = ("v2t", "t2v")
+    loss_inputs = ("scores",)
+
+    def __init__(self, clip: CLIP, config: ModelConfig, texts: Sequence[Text]) -> None:
+        super().__init__(clip, config, texts)
+        self.groups = tuple(dict.fromkeys(text.group for text in texts))
+        self.regions = tuple(_region_of(group, texts) for group in self.groups)
+        width = clip.config.vision.width
+        self.tokens = nn.Parameter(width**-0.5 * torch.randn(len(self.groups), width))
+        self._prompts = PromptLearner([sentence(text) for text in texts], width=1, length=0, enabled=False)
+        self._training_ids = text_ids(self._prompts, self._prompts.texts, clip.context_length)
+
+    @property
+    def token_names(self) -> list[str]:
+        return list(self.groups)
+
+    def attention_mask(self, grid: tuple[int, int], device: torch.device) -> Tensor:
+        """Boolean [T, T], T = K + 1 + S: see `region_mask`."""
+        bands = [
+            ROWS_OF_GROUP.get(group, rows_of(region)) for group, region in zip(self.groups, self.regions, strict=True)
+        ]
+        return region_mask(bands, grid).to(device)
+
+    def encode_image(self, images: Tensor, *, attention_layers: int = 0) -> ImageFeatures:
+        """Normalised pixels [B, 3, H, W] -> one feature per group [B, K, D]."""
+        vision, grid = self.clip.visual, self.grid(images)
+        mask = self.attention_mask(grid, images.device)
+        read = vision.read_tokens(images, self.tokens, mask, attention_layers=attention_layers)
+        attention = None
+        if read.attention:
+            attention = mean_patch_attention(read.attention, slice(0, len(self.groups)), grid)
+        return ImageFeatures(vision.project(read.tokens), attention)
+
+    def encode_texts(self, texts: Sequence[Text] | None = None) -> Tensor:
+        """Rows [Z, D + K]: the text's feature, then which token it is compared with (1 there, else 0)."""
+        chosen = self.texts if texts is None else texts
+        ids = self._training_ids if texts is None else None
+        features = encode_texts(self.clip, self._prompts, [sentence(text) for text in chosen], ids)
+        places = torch.tensor([self.token_of(text) for text in chosen], device=features.device)
+        return torch.cat([features, F.one_hot(places, len(self.groups)).to(features.dtype)], dim=1)
+
+    def token_of(self, text: Text) -> int:
+        """The token of the text's group; for a text of no trained group that of the first group of its region; where the
+        region was not trained either, the first token that reads all rows, else token 0."""
+        if text.group in self.groups:
+            return self.groups.index(text.group)
+        if text.region in self.regions:
+            return self.regions.index(text.region)
+        return next((index for index, region in enumerate(self.regions) if rows_of(region) == (0, _GRID_ROWS)), 0)
+
+    def score(self, mix: Tensor, text_features: Tensor) -> MethodOutput:
+        """exp(logit_scale) * cos between a text and the token of its group."""
+        count = len(self.groups)
+        texts, places = text_features[:, :-count], text_features[:, -count:]
+        features = places.to(mix.dtype) @ mix  # [B, Z, D]
+        cosine = (F.normalize(features.float(), dim=-1) * F.normalize(texts.float(), dim=-1)).sum(dim=-1)
+        return MethodOutput(self.clip.logit_scale.exp() * cosine, features, places.expand(mix.shape[0], -1, -1))
+
+    def losses(
+        self, features: ImageFeatures, output: MethodOutput, targets: Tensor, known: Tensor, context: LossContext
+    ) -> dict[str, Tensor]:
+        """The many-to-many loss in both directions; as in POAR's code only texts that are true of some image of the batch
+        are candidates."""
+        present = ((targets > 0.5) & known).any(dim=0, keepdim=True)
+        v2t, t2v = grouped_many_to_many_loss(output.scores, targets, context.groups, known & present)
+        return {"v2t": v2t, "t2v": t2v, "loss": context.weights.v2t * v2t + context.weights.t2v * t2v}
+
+
+def sentence(text: Text) -> Text:
+    """The text with POAR's sentence as its phrase."""
+    words = TEMPLATES.get(text.category, "This person is {}.").format(text.phrase)
+    return Text(words, text.region, text.category, text.group, text.subregion, text.attribute)
+
+
+def rows_of(region: str) -> tuple[int, int]:
+    """The band of rows that a region's token reads, of 14."""
+    return ROWS_OF_REGION.get(region, (0, _GRID_ROWS))
+
+
+def region_mask(bands: Sequence[tuple[int, int]], grid: tuple[int, int]) -> Tensor:
+    """Who attends to whom: boolean [T, T] for K tokens, the class token and S patches; rows attend to columns where True.
+
+    A token reads itself and the patches of its band (scaled from 14 rows to the grid's, outwards); patches read patches;
+    nobody else reads a token, and nobody but itself the class token, which POAR does not have.
+    """
+    rows, columns = grid
+    count = len(bands)
+    first = count + 1
+    length = first + rows * columns
+    mask = torch.eye(length, dtype=torch.bool)
+    mask[count:, first:] = True
+    for token, (low, high) in enumerate(bands):
+        start, stop = math.floor(low * rows / _GRID_ROWS), math.ceil(high * rows / _GRID_ROWS)
+        mask[token, first + start * columns : first + stop * columns] = True
+    return mask
+
+
+def _region_of(group: str, texts: Sequence[Text]) -> str:
+    """The region of most of a group's texts, the first of equals."""
+    return Counter(text.region for text in texts if text.group == group).most_common(1)[0][0]

@@ -1,0 +1,105 @@
+"""VTB (Cheng et al., TCSVT 2022): attribute texts and image tokens fused by the tower's last block, then classifiers.
+
+The fusion block is the visual tower's own last block and final norm, applied a second time, as in the paper's code. CLIP's
+text features stand in for its sentence encoder; the README's Fidelity table says what else differs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from clip_impl import CLIP
+from focuscli.config import ModelConfig
+from focuscli.data.schema import Text
+from focuscli.models.base import ImageFeatures, LossContext, Method, MethodOutput, refuse_unseen
+from focuscli.models.losses import weighted_binary_cross_entropy
+from focuscli.models.prompts import PromptLearner, encode_texts, text_ids
+
+
+class VtbModel(Method):
+    """All trained texts and all image tokens of an image in one sequence; a text's place in it gives the text's logit.
+
+    The tokens K that pictures show are the patches themselves. Parameter names: `clip.*`, `word_embed.*`,
+    `visual_embed.*`, `token_type`, `classifier_weight` [Z, W], `classifier_bias` [Z], `norm.*`.
+    """
+
+    loss_names = ("bce",)
+    loss_inputs = ("scores",)
+
+    def __init__(self, clip: CLIP, config: ModelConfig, texts: Sequence[Text]) -> None:
+        super().__init__(clip, config, texts)
+        width, count = clip.config.vision.width, len(texts)
+        self.word_embed = nn.Linear(clip.config.embed_dim, width)
+        self.visual_embed = nn.Linear(width, width)
+        self.token_type = nn.Parameter(torch.zeros(2, width))  # text, image
+        self.classifier_weight = nn.Parameter(width**-0.5 * torch.randn(count, width))
+        self.classifier_bias = nn.Parameter(torch.zeros(count))
+        self.norm = nn.BatchNorm1d(count)
+        self._prompts = PromptLearner(texts, width=1, length=0, enabled=False)
+        self._training_ids = text_ids(self._prompts, self.texts, clip.context_length)
+
+    @property
+    def token_names(self) -> list[str]:
+        """None: texts look at the patches directly."""
+        return []
+
+    def encode_image(self, images: Tensor, *, attention_layers: int = 0) -> ImageFeatures:
+        """Normalised pixels [B, 3, H, W] -> all tokens of the tower after its final norm: class token, patches.
+
+        The attention of "patch k" is that patch alone; what a text takes from it is the fusion block's attention.
+        """
+        vision, grid = self.clip.visual, self.grid(images)
+        tokens = vision.forward_tokens(images)
+        mix = vision.ln_post(torch.cat([tokens.class_token[:, None], tokens.patches], dim=1))
+        attention = None
+        if attention_layers:
+            patches = grid[0] * grid[1]
+            attention = torch.eye(patches, device=mix.device).expand(len(mix), -1, -1).unflatten(-1, grid)
+        return ImageFeatures(mix, attention)
+
+    def encode_texts(self, texts: Sequence[Text] | None = None) -> Tensor:
+        """Rows [Z, A]: which of the A trained texts it is (1 there, else 0). All trained texts take part in every fusion,
+        so that a score does not depend on what else was asked for.
+
+        Raises:
+            UsageError: a text was not trained.
+        """
+        device = self.classifier_weight.device
+        if texts is None:
+            return torch.eye(len(self.texts), device=device)
+        refuse_unseen("vtb", texts, self.texts)
+        places = torch.tensor([self.texts.index(text) for text in texts], device=device)
+        return F.one_hot(places, len(self.texts)).float()
+
+    def score(self, mix: Tensor, text_features: Tensor) -> MethodOutput:
+        """Logits [B, Z] of the texts that the rows name, of tokens [B, 1 + S, W]."""
+        vision, count = self.clip.visual, len(self.texts)
+        words = encode_texts(self.clip, self._prompts, self.texts, self._training_ids)
+        words = self.word_embed(words) + self.token_type[0]
+        seen = self.visual_embed(mix) + self.token_type[1]
+        sequence = torch.cat([words.to(seen.dtype).expand(mix.shape[0], -1, -1), seen], dim=1)
+        fused, weights = vision.transformer.resblocks[-1](sequence, need_weights=not self.training)
+        features = vision.ln_post(fused[:, :count])  # [B, A, W]
+        logits = self.norm((features.float() * self.classifier_weight).sum(dim=-1) + self.classifier_bias)
+        rows = text_features.to(logits.dtype)
+        maps = mix.new_zeros(mix.shape[0], len(rows), 0)
+        if weights is not None:
+            to_patches = weights[:, :, :count, count + 1 :].float().mean(dim=1)  # [B, A, S]
+            maps = rows.to(to_patches) @ (to_patches / to_patches.sum(dim=-1, keepdim=True))
+        return MethodOutput(logits @ rows.T, rows.to(features.dtype) @ features, maps)
+
+    def freeze(self, *, text_tower: bool) -> None:
+        """As all methods, and the projection: tokens are used without it."""
+        super().freeze(text_tower=text_tower)
+        self.clip.visual.proj.requires_grad_(False)
+
+    def losses(
+        self, features: ImageFeatures, output: MethodOutput, targets: Tensor, known: Tensor, context: LossContext
+    ) -> dict[str, Tensor]:
+        """Binary cross-entropy, rare labels weighing more."""
+        bce = weighted_binary_cross_entropy(output.scores, targets, context.positive_rate, known)
+        return {"bce": bce, "loss": bce}

@@ -1,0 +1,124 @@
+"""Writing files so that a crash, a full disk or Ctrl-C never leaves half of one under its final name."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from focuscli.errors import InputError, RequirementError
+from focuscli.storage.encoding import to_json
+
+
+@contextlib.contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success flush it to disk and rename it to `path`, else remove it.
+
+    Raises:
+        RequirementError: the disk is full or the folder cannot be written; `path` is as it was before.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        os.close(descriptor)
+    except OSError as error:
+        raise _write_error(path, error) from error
+    temporary = Path(name)
+    try:
+        yield temporary
+        with open(temporary, "rb") as written:
+            os.fsync(written.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise _write_error(path, error) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic_folder(path: Path, *, overwrite: bool) -> Iterator[Path]:
+    """Yield a temporary folder beside `path`; on success it takes the place of `path`, else it is removed.
+
+    Raises:
+        InputError: `path` exists and `overwrite` is false.
+        RequirementError: the disk is full or the parent folder cannot be written.
+    """
+    path = Path(path)
+    if path.exists() and not overwrite:
+        raise InputError(f"{path} exists already; nothing was changed.", "Add --force to replace it.")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
+        os.chmod(temporary, 0o777 & ~_umask())
+    except OSError as error:
+        raise _write_error(path, error) from error
+    replaced = temporary.with_suffix(".old")
+    try:
+        yield temporary
+        if path.exists():
+            os.rename(path, replaced)
+        os.rename(temporary, path)
+    except OSError as error:
+        if replaced.exists() and not path.exists():
+            os.rename(replaced, path)
+        raise _write_error(path, error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(replaced, ignore_errors=True)
+
+
+def check_free(path: Path, *, force: bool) -> None:
+    """Make sure that a file may be written, before the work for it is done.
+
+    Raises:
+        InputError: it is a folder, or it exists and `force` is false.
+    """
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; nothing was changed.", "Name a file that is to be written.")
+    if path.exists() and not force:
+        raise InputError(f"{path} exists already; nothing was changed.", "Add --force to replace it, or give -o FILE.")
+
+
+def write_text(path: Path, text: str, *, errors: str = "strict") -> None:
+    """Write `text` as UTF-8, atomically; `errors` as of `str.encode`."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", errors=errors)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as indented JSON, atomically."""
+    write_text(path, to_json(value, indent=1) + "\n")
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's content in hexadecimal, read in blocks of 1 MiB."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as content:
+        while block := content.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current
+
+
+def _write_error(path: Path, error: OSError) -> RequirementError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return RequirementError(
+            f"No space left while writing {path}. What was there before is unchanged.",
+            "Free some space, or choose another place: set FOCUS_HOME or give an output path.",
+        )
+    return RequirementError(
+        f"Cannot write {path}: {error.strerror or error}.", "Choose a folder that you may write to."
+    )

@@ -1,0 +1,78 @@
+"""The scores of a split, kept in the run folder, so that a second report does not look at the images again."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from focuscli.data.folder import DatasetFolder
+from focuscli.engine.checkpoint import read_checkpoint
+from focuscli.engine.device import effective_precision
+from focuscli.errors import RequirementError
+from focuscli.evaluation.closed_set import LabelledSplit
+from focuscli.inference.recognizer import Recognizer
+from focuscli.storage.files import atomic_path, file_sha256
+
+
+def split_scores(
+    recognizer: Recognizer,
+    folder: DatasetFolder,
+    split: str,
+    labelled: LabelledSplit,
+    store: Path,
+    *,
+    workers: int = 2,
+    progress: Callable[[int, int], None] | None = None,
+) -> NDArray[np.float32]:
+    """Scores [N, A] of a split: the stored ones where checkpoint, data, images and precision are the same, else new
+    ones, which are stored.
+
+    Args:
+        store: folder of the stored scores; where it cannot be written nothing is stored.
+    """
+    file = store / f"{folder.schema.name}-{split}-{recognizer.folder.name}.scores.safetensors"
+    origin = _origin(recognizer, folder, labelled)
+    stored = _read(file, origin)
+    if stored is not None and stored.shape == labelled.truth.shape:
+        return stored
+    scores = recognizer.score_files(labelled.paths, labelled.texts, workers=workers, progress=progress)
+    with contextlib.suppress(RequirementError), atomic_path(file) as temporary:
+        save_file({"scores": scores}, temporary, metadata=origin)
+    return scores
+
+
+def _origin(recognizer: Recognizer, folder: DatasetFolder, labelled: LabelledSplit) -> dict[str, str]:
+    """All that scores depend on. Of the pixels only names, sizes and times: reading them is what the file saves."""
+    model = read_checkpoint(recognizer.folder).state["files"]["model"]
+    files = [(str(path), _look(path)) for path in labelled.paths]
+    return {
+        "checkpoint": file_sha256(recognizer.folder / model),
+        "data": folder.fingerprint,
+        "images": hashlib.sha256(json.dumps(files).encode()).hexdigest(),
+        "precision": f"{recognizer.device.type} {effective_precision(recognizer.device, recognizer.precision)}",
+    }
+
+
+def _look(path: Path) -> tuple[int, int] | None:
+    if not path.is_file():
+        return None
+    found = path.stat()
+    return found.st_size, found.st_mtime_ns
+
+
+def _read(file: Path, origin: dict[str, str]) -> NDArray[np.float32] | None:
+    try:
+        with safe_open(file, framework="numpy") as content:
+            if content.metadata() == origin:
+                return content.get_tensor("scores")
+    except (OSError, SafetensorError):
+        pass
+    return None

@@ -1,0 +1,72 @@
+"""Attention maps of images and texts as pictures: model in, Pillow images out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from focuscli.data.images import load_image
+from focuscli.data.schema import Text
+from focuscli.errors import UsageError
+from focuscli.inference.predict import TextDecision, decide, probability
+from focuscli.inference.recognizer import Attention, Recognizer
+from focuscli.viz.grid import Cell, attention_grid, token_grid
+
+
+def explain(
+    recognizer: Recognizer, paths: Sequence[Path], texts: Sequence[Text], *, layers: int = 1, alpha: float = 0.5
+) -> tuple[Image.Image, Attention, list[TextDecision]]:
+    """One grid: a row per image, a column per text, the heat of spec section 9 over the crop.
+
+    Raises:
+        InputError: an image cannot be read. UsageError: a text is empty or too long.
+    """
+    images = [load_image(path) for path in paths]
+    attention = recognizer.attention(images, texts, layers=layers)
+    decisions = decide(recognizer, texts)
+    rows = []
+    for number, image in enumerate(images):
+        cells = [
+            Cell(
+                heat=unit_range(attention.heat[number, column]),
+                title=decision.text.phrase,
+                score=float(attention.scores[number, column]),
+                threshold=decision.threshold,
+                threshold_source=decision.threshold_source,
+                probability=probability(float(attention.scores[number, column]), decision.threshold),
+                seen=decision.seen,
+                region=decision.text.region,
+            )
+            for column, decision in enumerate(decisions)
+        ]
+        rows.append((image, cells))
+    caption = f"weights: {recognizer.weights} · trained on {recognizer.trained_on} · thresholds: "
+    caption += ", ".join(sorted({decision.threshold_source for decision in decisions}))
+    return attention_grid(rows, alpha=alpha, caption=caption), attention, decisions
+
+
+def explain_tokens(recognizer: Recognizer, path: Path, texts: Sequence[Text], *, layers: int = 1) -> Image.Image:
+    """Each Mix Token's own attention over one image, and how much each text takes from it.
+
+    Raises:
+        UsageError: the method has no such tokens.
+    """
+    if not recognizer.model.token_names:
+        raise UsageError(
+            f"Method {recognizer.config.model.method} has no tokens of its own to show.", "Leave --tokens out."
+        )
+    image = load_image(path)
+    attention = recognizer.attention([image], texts, layers=layers)
+    maps = np.stack([unit_range(heat) for heat in attention.token_maps[0]])
+    return token_grid(
+        image, maps, recognizer.model.token_names, attention.token_weights[0], [text.phrase for text in texts]
+    )
+
+
+def unit_range(heat: np.ndarray) -> np.ndarray:
+    """A map scaled linearly so that its least value is 0 and its largest 1; all 0 where it is flat."""
+    low, high = float(heat.min()), float(heat.max())
+    return (heat - low) / (high - low) if high > low else np.zeros_like(heat)

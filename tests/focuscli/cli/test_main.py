@@ -1,0 +1,242 @@
+"""Global options, error style, exit codes, start-up."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from focuscli.cli.main import EXIT_CODES, describe, hoist_globals
+from focuscli.errors import CheckFailed, InputError, Interrupted, RequirementError, UsageError
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys\n"
+        "sys.argv = ['focus', '--help']\n"
+        "from focuscli.cli.main import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "heavy = {'torch', 'numpy', 'PIL', 'scipy', 'timm', 'matplotlib', 'ftfy', 'tensorboard', 'jinja2', 'rich', 'pydantic',"
+        " 'onnxruntime'} & set(sys.modules)\n"
+        "sys.exit(f'imported: {heavy}' if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    commands = "bench demo doctor eval export index predict prepare report reproduce schema search train viz"
+    for command in commands.split():
+        assert f"\n  {command} " in done.stdout
+
+
+def test_version_and_module_entry():
+    done = subprocess.run([sys.executable, "-m", "focuscli", "--version"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert done.stdout.startswith("focus 0.")
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (["train", "--json", "-q"], ["--json", "-q", "train"]),
+        (["eval", "--home", "/x", "--split", "val"], ["--home", "/x", "eval", "--split", "val"]),
+        (["viz", "a.png", "--", "--json"], ["viz", "a.png", "--", "--json"]),
+        (["--home=/x", "doctor"], ["--home=/x", "doctor"]),
+        (["doctor", "--home"], ["--home", "doctor"]),
+        (["doctor", "-qv"], ["-qv", "doctor"]),
+        (["train", "--version"], ["--version", "train"]),
+        (["bench", "all", "--json", "-q"], ["--json", "-q", "bench", "all"]),
+        (["bench", "all", "--json", "a.json", "-q"], ["-q", "bench", "all", "--json=a.json"]),
+        (["bench", "all", "--json=a.json"], ["bench", "all", "--json=a.json"]),
+        (["bench", "table", "--json", "-q", "a.json"], ["--json", "-q", "bench", "table", "a.json"]),
+        (["predict", "--json", "a.json"], ["--json", "predict", "a.json"]),
+    ],
+)
+def test_global_options_work_before_and_after_the_command(given, expected):
+    assert hoist_globals(given) == expected
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_json_errors_are_one_object_on_stdout(focus, before):
+    arguments = ["eval", "--checkpoint", "nothing"]
+    outcome = focus("--json", *arguments) if before else focus(*arguments, "--json")
+    assert outcome.code == 3
+    assert outcome.stderr == ""
+    assert outcome.json["error"]["code"] == 3
+    assert "nothing" in outcome.json["error"]["message"]
+
+
+def test_json_usage_errors_too(focus):
+    outcome = focus("trian", "--json")
+    assert outcome.code == 2
+    assert "trian" in outcome.json["error"]["message"]
+
+
+def test_json_usage_errors_after_a_global_option_with_a_value(focus, tmp_path):
+    outcome = focus("--home", tmp_path, "trian", "--json")
+    assert outcome.code == 2
+    assert outcome.json["error"]["code"] == 2
+
+
+def test_home_must_name_a_folder(focus):
+    outcome = focus("--home=", "doctor")
+    assert outcome.code == 2
+    assert "--home" in outcome.stderr
+
+
+def test_help_shows_the_whole_line_of_each_command(focus):
+    for arguments, end in (([], "predict, explain."), (["prepare"], "any usual format.")):
+        listing = focus(*arguments, "--help").stdout.partition("Commands:")[2]
+        assert "..." not in listing
+        assert end in " ".join(listing.split())
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [(["help", "exit-codes"], 4), (["help", "exit-codes", "--json"], 4), (["eval", "-c", "nothing", "--json"], 3)],
+)
+def test_stdout_that_cannot_be_written_gives_no_traceback(arguments, code):
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "focuscli", *arguments]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+
+
+@pytest.mark.parametrize("flags", [[], ["--json"]])
+def test_a_reader_that_has_gone_is_no_error(flags):
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as closed:
+        command = [sys.executable, "-m", "focuscli", "help", "exit-codes", *flags]
+        done = subprocess.run(command, stdout=closed, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_doctor_that_fails_is_one_json_object_with_its_checks(focus, monkeypatch):
+    from focuscli.tools import doctor
+
+    found = [doctor.Check("python", "ok", "3"), doctor.Check("torch", "failed", "not [there]", "pip install torch")]
+    monkeypatch.setattr(doctor, "checks", lambda: found)
+    outcome = focus("doctor", "--json")
+    assert outcome.code == outcome.json["error"]["code"] == 5
+    assert [check["cure"] for check in outcome.json["checks"]] == [None, "pip install torch"]
+    plain = focus("doctor")
+    assert plain.code == 5
+    assert "not [there]" in plain.stdout
+    assert "1 of 2 checks failed: torch." in plain.stderr
+
+
+def test_a_table_shows_brackets_and_backslashes_as_they_are(capsys):
+    from focuscli.cli import render
+
+    render.table(("a", "b"), [("[red] x", "\\[/x]")])
+    assert capsys.readouterr().out.splitlines()[1].split() == ["[red]", "x", "\\[/x]"]
+
+
+def test_an_error_is_two_lines_on_stderr_and_nothing_on_stdout(focus):
+    outcome = focus("train", "--dataset", "rapv4")
+    assert outcome.code == 3
+    assert outcome.stdout == ""
+    assert outcome.stderr.splitlines() == [
+        'error: Unknown dataset "rapv4". Known: pa100k, peta, rapv1, rapv2, synthetic, or a prepared folder.',
+        "hint:  Did you mean rapv2?",
+    ]
+
+
+def test_brackets_in_user_words_are_shown_as_they_are(focus):
+    outcome = focus("predict", "[/data/peta] missing.jpg")
+    assert outcome.code == 3
+    assert "[/data/peta] missing.jpg" in outcome.stderr
+
+
+def test_exit_codes_have_a_help_page(focus):
+    outcome = focus("help", "exit-codes")
+    assert outcome.code == 0
+    for code in EXIT_CODES:
+        assert f"{code}  " in outcome.stdout
+    assert focus("help", "cooking").code == 2
+
+
+@pytest.mark.parametrize(
+    ("failure", "code"),
+    [
+        (UsageError("x"), 2),
+        (InputError("x"), 3),
+        (RequirementError("x"), 4),
+        (CheckFailed("x"), 5),
+        (Interrupted("x"), 130),
+        (KeyboardInterrupt(), 130),
+        (MemoryError(), 4),
+        (OSError(28, "No space left on device"), 4),
+        (ValueError("a bug"), 1),
+    ],
+)
+def test_every_kind_of_failure_has_its_exit_code(failure, code):
+    found, message, hint = describe(failure)
+    assert found == code
+    assert message
+    assert code in EXIT_CODES
+    if code == 1:
+        assert "internal error" in message
+        assert "-v" in hint
+
+
+def test_a_traceback_shows_only_with_verbose(focus, monkeypatch, tmp_path):
+    from focuscli.storage import paths
+
+    def broken(_name):
+        raise ValueError("a bug")
+
+    monkeypatch.setattr(paths, "resolve_checkpoint", broken)
+    silent = focus("eval")
+    assert silent.code == 1
+    assert "internal error: ValueError: a bug" in silent.stderr
+    assert "Traceback" not in silent.stderr
+    assert "Traceback" in focus("eval", "-v").stderr
+
+
+OPTIONS = {
+    "bench": "device precision batch rounds threads model quick checkpoint dataset json readme force",
+    "train": "dataset method model weights epochs batch-size lr train-split without accumulate ema patience "
+    "gradient-checkpointing compile threads seed device precision config set run resume print-config dry-run",
+    "eval": "checkpoint dataset split threshold open-domain target protocol group other-data per-attribute require device "
+    "precision workers",
+    "export": "checkpoint format texts dynamic region int8 check images split limit output force dry-run",
+    "predict": "attribute checkpoint backend region format output force strict batch workers device precision",
+    "viz": "attribute output checkpoint region layers tokens alpha force device",
+    "report": "output dataset split crops errors force device precision workers",
+    "reproduce": "budget protocol seeds datasets methods model weights config set out device precision dry-run",
+    "demo": "out images seed",
+    "doctor": "",
+    "prepare peta": "out split force dry-run on-bad-image",
+    "prepare pa100k": "out images allow-missing labels-only force dry-run on-bad-image",
+    "prepare rapv1": "out split images allow-missing labels-only force dry-run on-bad-image",
+    "prepare rapv2": "out split images allow-missing labels-only force dry-run on-bad-image",
+    "prepare csv": "out images schema true false force dry-run on-bad-image",
+    "prepare synthetic": "out images seed style as force",
+    "prepare weights": "force",
+    "schema show": "evaluated",
+    "schema check": "",
+    "schema diff": "evaluated",
+}
+
+
+@pytest.mark.parametrize("command", sorted(OPTIONS))
+def test_the_options_of_each_command_are_a_contract(command):
+    """An option neither appears nor vanishes by accident: scripts depend on them."""
+    import typer
+
+    from focuscli.cli import commands  # noqa: F401
+    from focuscli.cli.main import app
+
+    node = typer.main.get_command(app)
+    for part in command.split():
+        node = node.commands[part]
+    found = {
+        option.lstrip("-") for parameter in node.params for option in parameter.opts[:1] if option.startswith("--")
+    }
+    assert found - {"help"} == set(OPTIONS[command].split())

@@ -1,0 +1,174 @@
+"""Splits from pickles: read without running anything that the file brings along."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from focuscli.data.readers.identity_file import identity_file, read_identity_splits
+from focuscli.data.readers.peta import peta_splits, peta_warnings, read_peta
+from focuscli.data.schema import builtin_schema
+from focuscli.errors import InputError, UsageError
+
+IMAGES = [f"{number:05}.png" for number in range(1, 11)]
+PARTS = {"train": [0, 3, 9], "val": [1], "test": [4, 2]}
+
+
+class EasyDict(dict[str, Any]):
+    """As the package of that name: entries are attributes as well, so that a pickle holds them twice."""
+
+    __module__ = "easydict"
+
+    def __init__(self, **entries: Any) -> None:
+        super().__init__()
+        for name, value in entries.items():
+            setattr(self, name, value)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        self[name] = value
+
+
+@pytest.fixture(autouse=True)
+def easydict(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The class under the name that the real files hold; it cannot be looked up while reading."""
+    module = ModuleType("easydict")
+    module.EasyDict = EasyDict  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "easydict", module)
+
+
+def write(path: Path, protocol: int = 4, **changes: Any) -> Path:
+    """A file with the fields that the program which makes them writes, see Rethinking_of_PAR's format_peta.py."""
+    parts = changes.pop("parts", PARTS)
+    partition = EasyDict(**{part: np.array(rows) for part, rows in parts.items()}, trainval=np.array([0, 1]))
+    content = {
+        "description": "peta",
+        "image_name": [*IMAGES],
+        "label": np.zeros((10, 105), np.uint8),
+        "label_idx": EasyDict(eval=[10, 18], color=[*range(35, 79)], extra=range(79, 105)),
+        "weight_train": [np.zeros(105, np.float32)],
+        "partition": partition,
+        **changes,
+    }
+    path.write_bytes(pickle.dumps(EasyDict(**content), protocol))
+    return path
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_the_parts_become_splits(tmp_path: Path, protocol: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = write(tmp_path / "zs.pkl", protocol)
+    monkeypatch.delitem(sys.modules, "easydict")  # the reader does without the package
+    splits = read_identity_splits(file, IMAGES)
+    assert {part: np.flatnonzero(splits == part).tolist() for part in PARTS} == {
+        part: sorted(rows) for part, rows in PARTS.items()
+    }
+    assert (splits == "unused").sum() == 4
+
+
+def test_the_older_form_holds_the_positions_alone(tmp_path: Path) -> None:
+    file = tmp_path / "index.pkl"
+    file.write_bytes(pickle.dumps(EasyDict(**{f"{part}_idx": rows for part, rows in PARTS.items()})))
+    assert np.flatnonzero(read_identity_splits(file, IMAGES) == "test").tolist() == [2, 4]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"image_name": IMAGES[:9]}, "about 9 images, which are not these 10"),
+        ({"image_name": IMAGES[::-1]}, "which are not these"),
+        ({"parts": {**PARTS, "test": [0, 4]}}, "test part has an image twice, or one of another part"),
+        ({"parts": {**PARTS, "val": [1, 1]}}, "val part has an image twice"),
+        ({"parts": {**PARTS, "test": [10]}}, "positions outside 0 to 9"),
+        ({"parts": {**PARTS, "test": [-1]}}, "positions outside 0 to 9"),
+        ({"parts": {**PARTS, "test": [0.5]}}, "test part is no list of positions"),
+        ({"parts": {**PARTS, "test": []}}, "test part is no list of positions"),
+        ({"parts": {"train": [0], "val": [1]}}, "test part is none, or several"),
+        ({"parts": {**PARTS, "train": [[0, 3], [5, 6]]}}, "file of official partitions is another one"),
+        ({"partition": 3}, "train part is none"),
+    ],
+)
+def test_files_that_contradict_themselves_or_the_images_are_refused(
+    tmp_path: Path, changes: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(InputError, match=words):
+        read_identity_splits(write(tmp_path / "zs.pkl", **changes), IMAGES)
+
+
+class Hostile:
+    """What runs a program when a careless reader loads it."""
+
+    def __init__(self, call: Callable[..., Any], *arguments: Any) -> None:
+        self.call, self.arguments = call, arguments
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return self.call, self.arguments
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_nothing_in_the_file_is_run(tmp_path: Path, deep: bool) -> None:
+    victim = tmp_path / "victim"
+    hostile = Hostile(os.mkdir, str(victim))
+    file = tmp_path / "zs.pkl"
+    file.write_bytes(pickle.dumps(EasyDict(partition=EasyDict(train=np.array([hostile], object))) if deep else hostile))
+    with pytest.raises(InputError, match=r"wants to use (posix|nt)\.mkdir, which no file of this kind does"):
+        read_identity_splits(file, IMAGES)
+    assert not victim.exists()
+
+
+@pytest.mark.parametrize(
+    "target", [(eval, "1 + 1"), (getattr, IMAGES, "sort"), (np.load, "x"), (np.ctypeslib.load_library, "x", ".")]
+)
+def test_no_other_name_is_looked_up(tmp_path: Path, target: tuple[Any, ...]) -> None:
+    file = tmp_path / "zs.pkl"
+    file.write_bytes(pickle.dumps(Hostile(*target)))
+    with pytest.raises(InputError, match="wants to use"):
+        read_identity_splits(file, IMAGES)
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_damaged_files_are_refused_and_never_crash(
+    data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    whole = pickle.dumps({"partition": {part: np.array(rows) for part, rows in PARTS.items()}}, 4)
+    content = bytearray(whole[: data.draw(st.integers(0, len(whole)))])
+    for _ in range(data.draw(st.integers(0, 3))):
+        if content:
+            content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    file = tmp_path_factory.getbasetemp() / "damaged.pkl"
+    file.write_bytes(content)
+    try:
+        splits = read_identity_splits(file, IMAGES)
+    except InputError:
+        return
+    assert set(splits.tolist()) <= {*PARTS, "unused"}
+
+
+def test_a_file_that_is_not_there_and_one_that_is_not_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="Cannot read"):
+        read_identity_splits(tmp_path / "none.pkl", IMAGES)
+    with pytest.raises(UsageError, match="names no file"):
+        identity_file("zs: ")
+
+
+def test_peta_takes_its_splits_from_the_file(fake_peta: Callable[..., Any], tmp_path: Path) -> None:
+    schema = builtin_schema("peta")
+    peta = read_peta(fake_peta().root, schema)
+    count = len(peta.persons)
+    rows = {"train": [*range(20)], "val": [20, 21], "test": [*range(22, count)]}
+    names = [f"{number:05}.png" for number in range(1, count + 1)]
+    split = f"zs:{write(tmp_path / 'zs.pkl', parts=rows, image_name=names)}"
+    splits, published = peta_splits(peta, split)
+    assert published == {"train": 11_241, "val": 3_826, "test": 3_933}
+    assert {part: np.flatnonzero(splits == part).tolist() for part in rows} == rows
+    assert any("never run on a real one" in warning for warning in peta_warnings(peta, splits, split, schema))

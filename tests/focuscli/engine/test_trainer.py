@@ -1,0 +1,174 @@
+"""The training loop: it learns, repeats itself exactly, resumes exactly, and stops cleanly."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+import torch
+
+from focuscli.data.folder import read_folder
+from focuscli.engine.checkpoint import read_checkpoint
+from focuscli.engine.run import Run, last_checkpoint, saved_config
+from focuscli.engine.setup import prepare_training_data
+from focuscli.engine.trainer import EpochEvent, SaveEvent, StepEvent
+from focuscli.errors import CheckFailed, InputError
+
+
+def finish(run, stop_after=None):
+    """Consume a run; with `stop_after` ask it to stop after so many steps."""
+    events = []
+    steps = [0]
+    for event in run.train(stop=lambda: stop_after is not None and steps[0] >= stop_after):
+        events.append(event)
+        steps[0] += isinstance(event, StepEvent)
+    return events
+
+
+def tensors(folder, name="last"):
+    checkpoint = read_checkpoint(folder / "checkpoints" / name)
+    return {(kind, key): value for kind in checkpoint.state["files"] for key, value in checkpoint.tensors(kind).items()}
+
+
+def assert_equal(first, second):
+    assert first.keys() == second.keys()
+    different = [key for key, value in first.items() if not torch.equal(value, second[key])]
+    assert not different
+
+
+def test_a_run_learns_and_leaves_everything_behind(tmp_path, coloured_dataset, micro_config):
+    config = micro_config(train__epochs=12, train__learning_rate=3e-3)
+    run = Run(tmp_path / "run", config, coloured_dataset, None)
+    events = finish(run)
+    records = [event.record for event in events if isinstance(event, EpochEvent)]
+    assert [record["epoch"] for record in records] == list(range(1, 13))
+    assert records[-1]["loss"] < 0.7 * records[0]["loss"]
+    assert max(record["val"]["mA"] for record in records) > 0.9
+    for name in ("v2t", "t2v", "lsim", "racl"):
+        assert math.isfinite(records[-1][name])
+    total = sum(records[-1][name] for name in ("v2t", "t2v", "lsim", "racl"))
+    assert records[-1]["loss"] == pytest.approx(total, rel=1e-5)
+
+    lines = [json.loads(line) for line in (run.folder / "metrics.jsonl").read_text().splitlines()]
+    assert lines == records
+    assert list(run.folder.glob("events.*"))
+    assert saved_config(run.folder) == config
+    assert json.loads((run.folder / "env.json").read_text())["weights"] == "from scratch"
+    state = read_checkpoint(run.best).state
+    best = max(records, key=lambda record: record["val"]["mA"])
+    assert state["best"]["epoch"] == best["epoch"]
+    assert state["metrics"] == best["val"]
+    assert set(state["thresholds"]) == {"RedHat", "Bright", "Dark"}
+    assert state["data"]["fingerprint"] == read_folder(coloured_dataset).fingerprint
+    assert state["schema"]["name"] == "coloured"
+    assert state["weights"] == "from scratch"
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_does_not(tmp_path, coloured_dataset, micro_config):
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        finish(Run(tmp_path / name, micro_config(train__seed=seed), coloured_dataset, None))
+    assert_equal(tensors(tmp_path / "a"), tensors(tmp_path / "b"))
+    first, other = tensors(tmp_path / "a"), tensors(tmp_path / "c")
+    assert not torch.equal(first["model", "clip.visual.proj"], other["model", "clip.visual.proj"])
+
+
+@pytest.mark.parametrize("stop_after", [1, 4, 5, 7])
+def test_a_stopped_run_goes_on_to_the_same_bits(tmp_path, coloured_dataset, micro_config, stop_after):
+    """Five steps an epoch: stopped in the middle of an epoch, at its end, and in the next."""
+    config = micro_config(train__save_every_steps=3)
+    finish(Run(tmp_path / "whole", config, coloured_dataset, None))
+    finish(Run(tmp_path / "parts", config, coloured_dataset, None), stop_after=stop_after)
+    assert read_checkpoint(tmp_path / "parts/checkpoints/last").state["step"] == stop_after
+    resumed = Run(tmp_path / "parts", config, coloured_dataset, None)
+    assert resumed.resumed_from == stop_after
+    finish(resumed)
+    assert_equal(tensors(tmp_path / "whole"), tensors(tmp_path / "parts"))
+    assert_equal(tensors(tmp_path / "whole", "best"), tensors(tmp_path / "parts", "best"))
+
+    def history(name):
+        lines = (tmp_path / name / "metrics.jsonl").read_text().splitlines()
+        return [{**json.loads(line), "seconds": 0} for line in lines]
+
+    assert history("whole") == history("parts")
+
+
+def test_an_undefined_figure_is_null_in_the_history(tmp_path, coloured_dataset, micro_config):
+    run = Run(tmp_path, micro_config(train__epochs=1), coloured_dataset, None)
+    run.trainer.history = [{"epoch": 1, "val": {"mA": math.nan, "F1": 0.5}}]
+    run._write_history()
+    record = json.loads((tmp_path / "metrics.jsonl").read_text(), parse_constant=pytest.fail)
+    assert record == {"epoch": 1, "val": {"mA": None, "F1": 0.5}}
+
+
+def test_two_micro_batches_make_one_step(tmp_path, coloured_dataset, micro_config):
+    run = Run(tmp_path, micro_config(train__accumulate=2, train__epochs=1), coloured_dataset, None)
+    steps = [event for event in finish(run) if isinstance(event, StepEvent)]
+    assert len(steps) == 40 // 16
+    assert run.trainer.step == 2
+
+
+def test_without_a_cache_the_same_bits(tmp_path, coloured_dataset, micro_config):
+    for name, cache in (("memory", "memory"), ("none", "none")):
+        finish(Run(tmp_path / name, micro_config(data__cache=cache, train__epochs=1), coloured_dataset, None))
+    assert_equal(tensors(tmp_path / "memory"), tensors(tmp_path / "none"))
+
+
+@pytest.mark.parametrize("part", ["rlp", "mgmt", "avfe"])
+def test_every_switch_trains(tmp_path, coloured_dataset, micro_config, part):
+    run = Run(tmp_path, micro_config(**{f"model__{part}": False, "train__epochs": 1}), coloured_dataset, None)
+    record = next(event.record for event in finish(run) if isinstance(event, EpochEvent))
+    assert (record["lsim"] == 0) is (part == "mgmt")
+    assert (record["racl"] == 0) is (part in ("mgmt", "avfe"))
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(tmp_path, coloured_dataset, micro_config):
+    run = Run(tmp_path, micro_config(train__epochs=3), coloured_dataset, None)
+    events = run.train()
+    with pytest.raises(CheckFailed, match="epoch 2, step 1") as caught:
+        for event in events:
+            if isinstance(event, EpochEvent):
+                with torch.no_grad():
+                    run.trainer.model.clip.visual.proj.fill_(float("nan"))
+    assert "--lr" in caught.value.hint
+    assert read_checkpoint(tmp_path / "checkpoints/last").state["step"] == 5
+
+
+def test_changed_data_is_refused_on_resume(tmp_path, coloured_dataset, micro_config):
+    config = micro_config(train__epochs=1)
+    finish(Run(tmp_path / "run", config, coloured_dataset, None))
+    other = tmp_path / "other"
+    other.mkdir()
+    for file in coloured_dataset.iterdir():
+        text = file.read_text()
+        (other / file.name).write_text(text.replace("train", "val", 1) if file.name == "labels.csv" else text)
+    with pytest.raises(InputError, match="has changed"):
+        Run(tmp_path / "run", config, other, None)
+
+
+def test_patience_ends_a_run_early(tmp_path, coloured_dataset, micro_config):
+    config = micro_config(train__epochs=9, train__patience=2, train__learning_rate=1e-9)
+    records = [
+        event for event in finish(Run(tmp_path, config, coloured_dataset, None)) if isinstance(event, EpochEvent)
+    ]
+    assert len(records) < 9
+
+
+def test_saves_happen_before_the_epoch_is_reported(tmp_path, coloured_dataset, micro_config):
+    events = finish(Run(tmp_path, micro_config(train__epochs=1), coloured_dataset, None))
+    kinds = [type(event) for event in events if not isinstance(event, StepEvent)]
+    assert kinds == [SaveEvent, SaveEvent, EpochEvent]
+    assert last_checkpoint(tmp_path) is not None
+
+
+def test_val_is_held_out_by_person_where_there_is_none(coloured_dataset, micro_config, tmp_path):
+    folder = tmp_path / "noval"
+    folder.mkdir()
+    for file in coloured_dataset.iterdir():
+        (folder / file.name).write_text(file.read_text().replace(",val,", ",train,"))
+    dataset = read_folder(folder)
+    data = prepare_training_data(dataset, micro_config().data, seed=0)
+    assert len(data.train) + len(data.val) == 56
+    assert 4 <= len(data.val) <= 8
+    assert not set(dataset.persons[data.train]) & set(dataset.persons[data.val])
+    assert "held out" in data.val_note

@@ -1,0 +1,267 @@
+"""Open-domain reports against the pure functions on the checkpoint's own scores."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from focuscli.data.folder import read_folder, write_folder
+from focuscli.data.schema import Attribute, AttributeSchema, Group
+from focuscli.engine.run import Run
+from focuscli.errors import InputError, UsageError
+from focuscli.evaluation.open_domain import check_regions, evaluate_open_domain
+from focuscli.evaluation.protocols import CORRECTED, POAR
+from focuscli.evaluation.targets import open_target
+from focuscli.inference.recognizer import Recognizer
+from focuscli.metrics.attributes import average_precision
+from focuscli.metrics.retrieval import (
+    grouped_chance,
+    grouped_macro_recall,
+    grouped_recall,
+    grouped_recall_last_positive,
+)
+
+
+@pytest.fixture(scope="module")
+def make_run(tmp_path_factory, coloured_dataset):
+    """A function that trains one epoch on the coloured dataset, with changes by section."""
+    from focuscli.config import PRESETS, build_config
+
+    def build(**model: object) -> Recognizer:
+        settings = {
+            "model": {"image_size": [32, 16], "global_tokens": 2, **model},
+            "augment": {"margin": 2},
+            "train": {"epochs": 1, "batch_size": 8, "threads": 1, "device": "cpu"},
+        }
+        config, _ = build_config([("preset", PRESETS["tiny"]), ("test", settings)])
+        run = Run(tmp_path_factory.mktemp("runs") / "run", config, coloured_dataset, None)
+        for _ in run.train():
+            pass
+        return Recognizer.from_checkpoint(run.folder, device="cpu")
+
+    return build
+
+
+@pytest.fixture(scope="module")
+def recognizer(make_run):
+    return make_run()
+
+
+def attribute(name: str, phrase: str, region: str, group: str, **more: object) -> Attribute:
+    return Attribute(name=name, phrase=phrase, region=region, category="thing", group=group, **more)
+
+
+@pytest.fixture
+def other(tmp_path, coloured_dataset):
+    """A function that writes another dataset on the coloured crops: (schema, labels) -> folder."""
+    crops = read_folder(coloured_dataset)
+
+    def build(schema: AttributeSchema, labels, splits=None, name="other"):
+        count = len(labels)
+        schema = schema.model_copy(update={"image_root": str(crops.root)})
+        splits = splits or ["train"] * (count - 8) + ["test"] * 8
+        images = crops.images[:count]
+        return write_folder(
+            tmp_path / name, schema, images, splits, [""] * count, np.array(labels, np.int8), overwrite=False
+        )
+
+    return build
+
+
+SCHEMA = AttributeSchema(
+    name="other",
+    groups=(Group(name="legs", complements=("no legs seen",)), Group(name="head"), Group(name="feet")),
+    attributes=(
+        attribute("bright", "Bright  trousers", "lower", "legs"),
+        attribute("skirt", "skirt", "lower", "legs"),
+        attribute("cap", "cap", "head", "head"),
+        attribute("hat", "red hat", "head", "head"),
+        attribute("boots", "boots", "foot", "feet", evaluated=False),
+    ),
+)
+
+
+@pytest.fixture
+def labels():
+    return (np.random.default_rng(1).random((24, 5)) < 0.4).astype(np.int8)
+
+
+def test_the_report_is_what_the_pure_functions_say_of_its_own_scores(recognizer, other, labels):
+    target = open_target(other(SCHEMA, labels))
+    report = evaluate_open_domain(recognizer, target)
+    found, test = target.candidates, target.indices
+    assert [text.phrase for text in found.texts] == ["Bright  trousers", "skirt", "no legs seen", "cap", "red hat"]
+    scores = recognizer.scores([target.folder.image_path(i) for i in test], [*found.texts, *target.beyond])
+    none = ~(labels[16:, 0] | labels[16:, 1]).astype(bool)
+    truth = np.stack([labels[16:, 0], labels[16:, 1], none, labels[16:, 2], labels[16:, 3]], axis=1)
+    groups = ["legs", "legs", "legs", "head", "head"]
+    assert report.recall == grouped_recall(scores[:, :5], truth, groups)
+    assert report.macro == grouped_macro_recall(scores[:, :5], truth, groups)
+    assert report.chance == grouped_chance(truth, groups)
+    counts = [*labels[:16, :2].sum(axis=0), (~labels[:16, :2].any(axis=1)).sum(), *labels[:16, 2:4].sum(axis=0)]
+    assert report.blind == grouped_recall(np.tile(counts, (8, 1)), truth, groups)
+    assert report.groups["legs"]["images"] == 8
+    assert report.groups["head"] == {
+        "texts": 2,
+        "seen": 1,
+        "images": int(truth[:, 3:].any(axis=1).sum()),
+        "blind answer": ["cap", "red hat"][int(counts[4] > counts[3])],
+    }
+    precision = average_precision(np.c_[truth[:, [0, 1, 3, 4]], labels[16:, 4]], scores[:, [0, 1, 3, 4, 5]])
+    assert report.ranking["seen"]["AP"] == pytest.approx(precision[[0, 3]].mean())
+    assert report.ranking["unseen"]["AP"] == pytest.approx(precision[[1, 2, 4]].mean())
+    assert report.ranking["unseen"]["texts"] == 3
+    json.dumps(report.to_json(), allow_nan=False)
+
+
+def test_seen_is_decided_by_phrase_and_each_text_says_whose_prompts_it_borrows(recognizer, other, labels):
+    rows = {row.phrase: row for row in evaluate_open_domain(recognizer, open_target(other(SCHEMA, labels))).texts}
+    assert {phrase: (row.seen, row.prompt, row.candidate) for phrase, row in rows.items()} == {
+        "Bright  trousers": (True, "its own", True),
+        "skirt": (False, "mean of 2 (lower)", True),
+        "no legs seen": (False, "mean of 2 (lower)", True),
+        "cap": (False, "mean of 1 (head)", True),
+        "red hat": (True, "its own", True),
+        "boots": (False, "mean of 3 (all, region unseen)", False),
+    }
+
+
+def test_notes_name_what_misleads(recognizer, other, labels):
+    report = evaluate_open_domain(recognizer, open_target(other(SCHEMA, labels)))
+    text = "\n".join(report.notes)
+    assert "100 by construction in 1 of 2 groups: head" in text
+    assert "regions never trained (foot)" in text
+    labels[20, 2] = 2
+    own = open_target(other(SCHEMA, labels, name="own"), "train")
+    assert "counted its words in 16 of the evaluated images as well" in "\n".join(own.notes)
+    assert "1 uncertain labels" in "\n".join(open_target(read_folder(own.folder.path)).notes)
+
+
+def test_a_target_without_training_images_has_no_blind_predictor(recognizer, other, labels):
+    target = open_target(other(SCHEMA, labels, ["test"] * 24))
+    report = evaluate_open_domain(recognizer, target)
+    assert report.blind is None
+    assert report.blind_macro is None
+    assert "has no words" in "\n".join(report.notes)
+
+
+def test_without_a_checkpoint_the_baselines_need_no_image(other, labels, tmp_path):
+    folder = other(SCHEMA, labels)
+    moved = replace(folder, schema=folder.schema.model_copy(update={"image_root": str(tmp_path / "nowhere")}))
+    report = evaluate_open_domain(None, open_target(moved))
+    assert report.recall is None
+    assert report.ranking == {}
+    assert report.blind["mean"]["R@1"] > 0
+    assert report.texts[0].seen is None
+
+
+def test_some_groups_only(recognizer, other, labels):
+    folder = other(SCHEMA, labels)
+    report = evaluate_open_domain(recognizer, open_target(folder, groups=["head"]))
+    assert list(report.recall) == ["head", "mean"]
+    assert [row.phrase for row in report.texts] == ["cap", "red hat"]
+    with pytest.raises(UsageError, match="Known: legs, head"):
+        open_target(folder, groups=["tail"])
+
+
+def test_a_target_without_any_seen_region_is_refused(recognizer, other):
+    schema = AttributeSchema(
+        name="far",
+        regions=("tail", "head"),
+        groups=(Group(name="tail", complements=("no tail",)),),
+        attributes=(attribute("tail", "long tail", "tail", "tail"),),
+    )
+    target = open_target(other(schema, [[0], [1]] * 8))
+    with pytest.raises(InputError, match="tail; trained: head, lower"):
+        check_regions(recognizer, target)
+    with pytest.raises(InputError, match=r"schema\.toml"):
+        evaluate_open_domain(recognizer, target)
+
+
+def test_poar_counts_as_poar_and_says_hit_rates(recognizer, make_run, coloured_dataset, tmp_path):
+    folder = _synthetic_pa100k(coloured_dataset, tmp_path)
+    target = open_target(folder, protocol=POAR)
+    report = evaluate_open_domain(recognizer, target)
+    scores = recognizer.scores([folder.image_path(i) for i in target.indices], target.candidates.texts)
+    assert report.recall == grouped_recall_last_positive(scores, target.targets, target.candidates.groups)
+    assert set(report.ranking) == {"all"}
+    assert {"hit@1", "hit@5"} < set(report.ranking["all"])
+    assert report.ranking["all"]["texts"] == 26  # words with a label; "male" and the five "other" have none
+    assert report.protocol == "poar"
+    assert len(report.texts) == 33
+    any_positive = open_target(folder, protocol=replace(POAR, recall_at_2="any"))
+    assert evaluate_open_domain(recognizer, any_positive).recall["mean"]["R@2"] > report.recall["mean"]["R@2"]
+    assert len(evaluate_open_domain(recognizer, open_target(folder)).texts) == 26 + 6
+
+    # Without learned prompts the whole sentence is read, full stop and all.
+    plain = make_run(rlp=False)
+    sentences = [*target.candidates.sentences]
+    assert "This person is wearing long coat in lower body." in sentences
+    expected = plain.scores([folder.image_path(i) for i in target.indices], sentences)
+    words = plain.scores([folder.image_path(i) for i in target.indices], target.candidates.texts)
+    report = evaluate_open_domain(plain, target)
+    own = evaluate_open_domain(plain, open_target(folder, protocol=replace(POAR, sentences="own")))
+    groups = target.candidates.groups
+    assert report.recall == grouped_recall_last_positive(expected, target.targets, groups)
+    assert own.recall == grouped_recall_last_positive(words, target.targets, groups)
+
+
+def _synthetic_pa100k(coloured_dataset: Path, tmp_path: Path):
+    """The coloured crops under PA-100K's names and complements, with random labels."""
+    from focuscli.data.schema import builtin_schema
+
+    crops = read_folder(coloured_dataset)
+    drawn = builtin_schema("synthetic")
+    kept = tuple(attribute for attribute in drawn.attributes if attribute.evaluated)
+    names = {attribute.group for attribute in kept}
+    schema = drawn.model_copy(
+        update={
+            "name": "pa100k",
+            "attributes": kept,
+            "groups": tuple(group for group in drawn.groups if group.name in names),
+            "image_root": str(crops.root),
+        }
+    )
+    labels = (np.random.default_rng(0).random((72, 26)) < 0.3).astype(np.int8)
+    return write_folder(tmp_path / "pa100k", schema, crops.images, crops.splits, crops.persons, labels, overwrite=False)
+
+
+def test_poar_reads_as_trained_what_was_trained(recognizer, make_run, coloured_dataset, tmp_path):
+    """POAR tests with the words of its training; so a checkpoint reads what it was trained on in its own words."""
+    folder = _synthetic_pa100k(coloured_dataset, tmp_path)
+    attributes = tuple(
+        attribute.model_copy(update={"phrase": "red hat"}) if attribute.name == "Hat" else attribute
+        for attribute in folder.schema.attributes
+    )
+    folder = replace(folder, schema=folder.schema.model_copy(update={"attributes": attributes}))
+    for model in (recognizer, make_run(rlp=False)):
+        rows = {row.attribute: row for row in evaluate_open_domain(model, open_target(folder, protocol=POAR)).texts}
+        assert (rows["Hat"].phrase, rows["Hat"].read_as, rows["Hat"].seen) == ("hat", "red hat", True)
+        assert not rows["Glasses"].seen
+    assert rows["Glasses"].read_as == "This person is accessorying glasses."
+
+
+def test_poar_says_which_partition_it_would_have_used(tmp_path, coloured_dataset):
+    from focuscli.data.schema import builtin_schema
+
+    crops = read_folder(coloured_dataset)
+    schema = builtin_schema("peta").model_copy(update={"image_root": str(crops.root)})
+    labels = (np.random.default_rng(0).random((72, 105)) < 0.3).astype(np.int8)
+    for split, said in (("official:0", True), ("official:4", False)):
+        folder = write_folder(
+            tmp_path / split[-1],
+            schema,
+            crops.images,
+            crops.splits,
+            crops.persons,
+            labels,
+            overwrite=False,
+            info={"split": split},
+        )
+        notes = "\n".join(open_target(folder, protocol=POAR).notes)
+        assert ("official:4 of peta; this folder was prepared with official:0" in notes) is said
+        assert "official" not in "\n".join(open_target(folder, protocol=CORRECTED).notes)

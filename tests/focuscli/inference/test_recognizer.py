@@ -1,0 +1,128 @@
+"""The public Python API: texts, scores, attention."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import focuscli
+from focuscli.engine.run import Run
+from focuscli.errors import UsageError
+from focuscli.inference.recognizer import Recognizer
+
+
+@pytest.fixture(scope="module")
+def recognizer(tmp_path_factory, coloured_dataset):
+    from focuscli.config import PRESETS, build_config
+
+    settings = {
+        "model": {"image_size": [32, 16], "global_tokens": 2},
+        "augment": {"margin": 2},
+        "train": {"epochs": 1, "batch_size": 8, "threads": 1, "device": "cpu"},
+    }
+    config, _ = build_config([("preset", PRESETS["tiny"]), ("test", settings)])
+    run = Run(tmp_path_factory.mktemp("runs") / "run", config, coloured_dataset, None)
+    for _ in run.train():
+        pass
+    return Recognizer.from_checkpoint(run.folder, device="cpu")
+
+
+@pytest.fixture
+def images():
+    generator = np.random.default_rng(0)
+    return [Image.fromarray(generator.integers(0, 256, (60, 30, 3)).astype(np.uint8)) for _ in range(3)]
+
+
+def test_the_class_is_reached_from_the_package():
+    assert focuscli.Recognizer is Recognizer
+    assert focuscli.metrics.attributes.pedestrian_metrics([[1, 0]], [[1, 0]])["F1"] == 1
+
+
+def test_scores_follow_the_definition(recognizer, images):
+    """exp(logit_scale) * cos(V, T), computed here from the model's own parts."""
+    from focuscli.data.loader import normalise, resize_crop, to_unit
+
+    texts = ["red hat", "purple umbrella"]
+    scores = recognizer.scores(images, texts)
+    assert scores.shape == (3, 2)
+    model = recognizer.model
+    with torch.no_grad():
+        pixels = normalise(to_unit(torch.stack([resize_crop(i, (32, 16)) for i in images]), torch.device("cpu")))
+        features = model.encode_texts([recognizer.text(text) for text in texts])
+        values, _ = model.avfe(features, model.encode_image(pixels).mix)
+        cosine = torch.nn.functional.cosine_similarity(values, features.expand(3, -1, -1), dim=-1)
+    assert np.allclose(scores, (cosine / 0.07).numpy(), atol=1e-3)
+    assert recognizer.scores(images).shape == (3, 3)
+    assert recognizer.scores([]).shape == (0, 3)
+
+
+def test_names_phrases_and_complements_are_seen(recognizer):
+    assert recognizer.text("RedHat") == recognizer.text(" Red  HAT ")
+    assert recognizer.is_seen(recognizer.text("red hat"))
+    assert recognizer.is_seen(recognizer.text("bare head"))
+    # Declared in the schema but not evaluated, so never trained.
+    assert recognizer.text("blue shirt").region == "upper"
+    assert not recognizer.is_seen(recognizer.text("blue shirt"))
+
+
+def test_a_free_text_gets_a_region_and_a_threshold(recognizer):
+    scarf = recognizer.text("green scarf")
+    assert scarf.region == "head"
+    assert scarf.category == "accessory"
+    assert recognizer.threshold(scarf) == (recognizer.thresholds["RedHat"], "mean of head")
+    assert recognizer.text("green scarf", region="lower").region == "lower"
+    # "blue shirt" is a phrase of the schema, of a text that was never trained; its region is known all the same.
+    assert recognizer.text("torn blue shirt").region == "upper"
+    assert recognizer.text("torn blue shirt").category == "clothes"
+    mean = np.mean([*recognizer.thresholds.values()])
+    value, source = recognizer.threshold(recognizer.text("brown boots"))
+    assert (value, source) == (pytest.approx(mean), "mean of all")
+    with pytest.raises(UsageError, match="tail"):
+        recognizer.text("scarf", region="tail")
+    with pytest.raises(UsageError, match="empty"):
+        recognizer.text("  ")
+
+
+def test_a_text_says_where_its_region_and_its_prompts_come_from(recognizer):
+    sources = {
+        words: (recognizer.region_source(text), recognizer.prompt_source(text))
+        for words in ("red hat", "blue shirt", "torn blue shirt", "green scarf", "brown boots", "dusk")
+        for text in [recognizer.text(words)]
+    }
+    assert sources == {
+        "red hat": ("as declared in the schema", "its own"),
+        "blue shirt": ("as declared in the schema", "mean of 3 (all, region unseen)"),
+        "torn blue shirt": ('as "blue shirt" of the schema', "mean of 3 (all, region unseen)"),
+        "green scarf": ("guessed from its words", "mean of 1 (head)"),
+        "brown boots": ("guessed from its words", "mean of 3 (all, region unseen)"),
+        "dusk": ("no known word", "mean of 3 (all, region unseen)"),
+    }
+    assert recognizer.region_source(recognizer.text("green scarf", region="lower")) == "as given"
+
+
+def test_heat_is_the_weighted_sum_of_the_token_maps(recognizer, images):
+    attention = recognizer.attention(images, ["red hat", "dark trousers"])
+    assert attention.heat.shape == (3, 2, 4, 2)
+    assert attention.token_maps.shape == (3, 6, 4, 2)
+    assert np.allclose(attention.token_weights.sum(axis=2), 1, atol=1e-5)
+    for image in range(3):
+        for text in range(2):
+            expected = sum(attention.token_weights[image, text, k] * attention.token_maps[image, k] for k in range(6))
+            assert np.allclose(attention.heat[image, text], expected, atol=1e-6)
+    # Every map is a distribution over patches, so the heat is one too.
+    assert np.allclose(attention.heat.sum(axis=(2, 3)), 1, atol=1e-4)
+    # Local token i (after 2 global ones) reads stripe i of 4 rows only.
+    for token in range(4):
+        outside = np.delete(attention.token_maps[:, 2 + token], token, axis=1)
+        assert (outside == 0).all()
+
+
+def test_averaging_layers(recognizer, images):
+    one, all_ = (recognizer.attention(images, ["red hat"], layers=layers) for layers in (1, 4))
+    assert not np.allclose(one.token_maps, all_.token_maps)
+    assert np.allclose(all_.token_maps.sum(axis=(2, 3)), 1, atol=1e-4)
+    assert np.allclose(one.scores, all_.scores, atol=1e-4)
+    with pytest.raises(UsageError, match="4 layers"):
+        recognizer.attention(images, ["red hat"], layers=5)

@@ -1,0 +1,124 @@
+"""Metrics against loops written from the definitions, hand-typed matrices, and scikit-learn."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from focuscli.metrics.attributes import area_under_roc, average_precision, label_accuracy, pedestrian_metrics
+
+
+def loop_metrics(targets, predictions):
+    """From the words of the definitions, one image and one attribute at a time."""
+    balanced = []
+    for z in range(len(targets[0])):
+        positive = [i for i in range(len(targets)) if targets[i][z]]
+        negative = [i for i in range(len(targets)) if not targets[i][z]]
+        if positive and negative:
+            sensitivity = sum(predictions[i][z] for i in positive) / len(positive)
+            specificity = sum(1 - predictions[i][z] for i in negative) / len(negative)
+            balanced.append((sensitivity + specificity) / 2)
+    accuracy, precision, recall, f1 = [], [], [], []
+    for truth, guess in zip(targets, predictions, strict=True):
+        both = sum(t and g for t, g in zip(truth, guess, strict=True))
+        either = sum(t or g for t, g in zip(truth, guess, strict=True))
+        p = both / sum(guess) if sum(guess) else 0
+        r = both / sum(truth) if sum(truth) else 0
+        accuracy.append(both / either if either else 0)
+        precision.append(p)
+        recall.append(r)
+        f1.append(2 * p * r / (p + r) if p + r else 0)
+
+    def mean(values):
+        return sum(values) / len(values) if values else math.nan
+
+    p, r = mean(precision), mean(recall)
+    return {
+        "mA": mean(balanced),
+        "Acc": mean(accuracy),
+        "Prec": p,
+        "Recall": r,
+        "F1": mean(f1),
+        "F1h": 2 * p * r / (p + r) if p + r else 0,
+    }
+
+
+labels = st.integers(1, 8).flatmap(
+    lambda width: st.lists(st.lists(st.integers(0, 1), min_size=width, max_size=width), min_size=1, max_size=12)
+)
+
+
+@given(labels, st.randoms(use_true_random=False))
+@settings(max_examples=150, deadline=None)
+def test_equal_to_the_loop(targets, random):
+    predictions = [[random.randint(0, 1) for _ in row] for row in targets]
+    ours, theirs = pedestrian_metrics(targets, predictions), loop_metrics(targets, predictions)
+    assert set(ours) == set(theirs)
+    for name, value in theirs.items():
+        assert ours[name] == pytest.approx(value, abs=1e-12, nan_ok=True), name
+    assert ours["F1"] <= ours["F1h"] + 1e-12
+
+
+def test_by_hand():
+    targets = [[1, 1, 0], [0, 1, 0], [0, 0, 0], [1, 0, 0]]
+    predictions = [[1, 0, 0], [0, 1, 1], [0, 0, 0], [0, 0, 0]]
+    figures = pedestrian_metrics(targets, predictions)
+    # Attribute 0: TP 1 of 2, TN 2 of 2: 0.75. Attribute 1 the same. Attribute 2 has no positive: left out.
+    assert figures["mA"] == 0.75
+    # Images: 1/2, 1/2, 0/0 = 0, 0/1 = 0.
+    assert figures["Acc"] == pytest.approx(0.25)
+    assert figures["Prec"] == pytest.approx((1 + 0.5 + 0 + 0) / 4)
+    assert figures["Recall"] == pytest.approx((0.5 + 1 + 0 + 0) / 4)
+    assert figures["F1"] == pytest.approx((2 / 3 + 2 / 3) / 4)
+    assert figures["F1h"] == pytest.approx(0.375)
+
+
+def test_undefined_is_nan():
+    assert math.isnan(pedestrian_metrics([[1], [1]], [[1], [0]])["mA"])
+    assert all(math.isnan(value) for value in pedestrian_metrics(np.zeros((0, 3)), np.zeros((0, 3))).values())
+
+
+def test_uncertain_cells_leave_per_attribute_figures():
+    targets = np.array([[1, 1], [0, 0], [1, 0], [0, 1]])
+    known = np.array([[1, 1], [1, 1], [0, 1], [1, 1]], dtype=bool)
+    predictions = np.array([[1, 1], [0, 0], [0, 0], [0, 1]])
+    assert label_accuracy(targets, predictions)["mA"].tolist() == [0.75, 1.0]
+    assert label_accuracy(targets, predictions, known)["mA"].tolist() == [1.0, 1.0]
+    assert label_accuracy(targets, predictions, known)["positives"].tolist() == [1, 2]
+
+
+def test_a_value_of_two_is_allowed_only_where_masked():
+    with pytest.raises(ValueError, match="neither 0 nor 1"):
+        pedestrian_metrics([[2, 1]], [[1, 1]])
+    pedestrian_metrics([[2, 1]], [[1, 1]], [[False, True]])
+
+
+@pytest.mark.parametrize(("targets", "predictions"), [([[1, 0]], [[1]]), ([1, 0], [1, 0])])
+def test_wrong_shapes_are_refused(targets, predictions):
+    with pytest.raises(ValueError, match="N x Z"):
+        pedestrian_metrics(targets, predictions)
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_ranking_figures_equal_scikit_learn(ties):
+    sklearn = pytest.importorskip("sklearn.metrics")
+    generator = np.random.default_rng(0)
+    targets = generator.random((200, 6)) < 0.3
+    scores = generator.normal(size=(200, 6)) + targets
+    if ties:
+        scores = scores.round()
+    for z in range(6):
+        expected = sklearn.average_precision_score(targets[:, z], scores[:, z])
+        assert average_precision(targets, scores)[z] == pytest.approx(expected, abs=1e-12)
+        assert area_under_roc(targets, scores)[z] == pytest.approx(sklearn.roc_auc_score(targets[:, z], scores[:, z]))
+
+
+def test_ranking_figures_of_a_missing_class_are_nan():
+    targets, scores = np.array([[1, 0], [1, 0]]), np.array([[0.1, 0.2], [0.3, 0.4]])
+    assert np.isnan(area_under_roc(targets, scores)).all()
+    assert average_precision(targets, scores)[0] == 1
+    assert np.isnan(average_precision(targets, scores)[1])

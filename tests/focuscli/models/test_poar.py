@@ -1,0 +1,107 @@
+"""POAR: masks as in the paper's code, tokens equal to an attention without masks, texts at their group's token."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from focuscli.config import LossConfig
+from focuscli.data.schema import Text
+from focuscli.models.base import LossContext
+from focuscli.models.losses import many_to_many_loss
+from focuscli.models.poar import ROWS_OF_GROUP, ROWS_OF_REGION, region_mask, sentence
+
+# POAR's table for PETA on 14 x 14 patches: first and last column (inclusive) of a sequence that starts with 8 tokens.
+PETA = {
+    "head": (8, 91),
+    "bag": (64, 175),
+    "accessory": (8, 175),
+    "foot": (148, 203),
+    "upper": (8, 147),
+    "lower": (64, 203),
+}
+
+
+@pytest.mark.parametrize("name", PETA)
+def test_bands_are_those_of_the_paper_on_its_grid(name):
+    band = {**ROWS_OF_REGION, **ROWS_OF_GROUP}[name]
+    mask = region_mask([band] * 8, (14, 14))
+    patches = mask[0, 9:].nonzero().flatten()
+    first, last = PETA[name]
+    assert patches.tolist() == list(range(first - 8, last - 8 + 1))
+
+
+def test_who_reads_whom():
+    mask = region_mask([(0, 6), (0, 14)], (4, 2))
+    assert mask[0].nonzero().flatten().tolist() == [0, 3, 4, 5, 6]  # itself, rows 0 and 1 of 4 (6 of 14, outwards)
+    assert mask[1].nonzero().flatten().tolist() == [1, *range(3, 11)]
+    assert mask[2].nonzero().flatten().tolist() == list(range(2, 11))  # the class token, which nobody reads
+    assert not mask[3:, :3].any()
+    assert mask[3:, 3:].all()
+
+
+def test_tokens_equal_an_attention_without_masks(build):
+    """Oracle: patches alone through the blocks; beside them each token with its own band as the only other keys."""
+    model = build("poar")
+    vision = model.clip.visual
+    images = torch.randn(2, 3, 64, 32, dtype=torch.float64)
+    with torch.no_grad():
+        features = model.encode_image(images).mix
+        patches = vision.conv1(images).flatten(2).mT + vision.positional_embedding[1:]
+        patches = vision.ln_pre(patches)
+        tokens = [vision.ln_pre(token.expand(2, 1, -1)) for token in model.tokens]
+        mask = model.attention_mask((8, 4), images.device)
+        count = len(model.tokens)
+        bands = [mask[index, count + 1 :] for index in range(count)]
+        for block in vision.transformer.resblocks:
+            grown = []
+            for token, band in zip(tokens, bands, strict=True):
+                sequence = torch.cat([token, patches[:, band]], dim=1)
+                attended, _ = block.attn(block.ln_1(sequence))
+                token = token + attended[:, :1]
+                grown.append(token + block.mlp(block.ln_2(token)))
+            tokens = grown
+            patches, _ = block(patches)
+        expected = vision.project(torch.cat(tokens, dim=1))
+    assert torch.allclose(features, expected, atol=1e-10)
+
+
+def test_a_text_meets_the_token_of_its_group(build, texts):
+    model = build("poar")
+    assert model.token_names == ["accessory", "footwear", "lower", "age"]
+    assert [model.token_of(text) for text in texts] == [0, 0, 1, 2, 3]
+    assert model.token_of(Text("sandals", "foot", "footwear", "")) == 1
+    assert model.token_of(Text("kind", "soul", "person", "")) == 3, "no such region: a token that reads everything"
+    images = torch.randn(1, 3, 64, 32, dtype=torch.float64)
+    with torch.no_grad():
+        features, output = model(images)
+        rows = model.encode_texts()[:, :16]
+    cosine = torch.nn.functional.cosine_similarity(features.mix[0, 1], rows[2], dim=0)
+    assert torch.allclose(output.scores[0, 2], (cosine / 0.07).to(output.scores), atol=1e-4)
+
+
+def test_sentences(texts):
+    assert [sentence(text).phrase for text in texts[:3]] == [
+        "This person is accessorying hat.",
+        "This person is accessorying scarf.",
+        "This person is wearing boots.",
+    ]
+    assert sentence(texts[4]).phrase == "This person is young."
+
+
+def test_only_texts_of_the_batch_are_candidates(build, texts):
+    """Brute force: group by group, over the columns that are true of some image."""
+    model = build("poar")
+    targets = torch.tensor([[1, 0, 0, 1, 0], [0, 0, 1, 0, 0], [1, 0, 1, 1, 0]], dtype=torch.float64)
+    images = torch.randn(3, 3, 64, 32, dtype=torch.float64)
+    groups = torch.tensor([[text.group == name for name in model.token_names] for text in texts])
+    context = LossContext(groups, torch.eye(5), torch.full((5,), 0.5), LossConfig(t2v=0.0), 0.0)
+    with torch.no_grad():
+        features, output = model(images)
+        found = model.losses(features, output, targets, torch.ones(3, 5, dtype=torch.bool), context)
+    expected = []
+    for group in groups.T:
+        columns = group & (targets > 0).any(dim=0)
+        if columns.any():
+            expected.append(many_to_many_loss(output.scores[:, columns], targets[:, columns]))
+    assert torch.allclose(found["loss"], torch.stack(expected).mean(), atol=1e-6)

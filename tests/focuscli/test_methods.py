@@ -1,0 +1,71 @@
+"""The table of methods: every row works through the one interface; unknown names are told."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from focuscli.config import LossConfig
+from focuscli.errors import UsageError
+from focuscli.methods import METHODS, method_class, method_entry
+from focuscli.models.base import LossContext, Method
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_scores_and_trains(build, texts, name):
+    changes = dict(METHODS[name].changes.get("model", {}))
+    model = build(name, **changes)
+    assert isinstance(model, Method)
+    assert model.texts == texts
+    images = torch.randn(6, 3, 64, 32, dtype=torch.float64)
+    features, output = model(images)
+    assert output.scores.shape == (6, len(texts))
+
+    # The scores of chosen texts are those of all texts, in the order asked for.
+    chosen = [texts[3], texts[0]]
+    some = model.score(features.mix, model.encode_texts(chosen)).scores
+    assert torch.allclose(some, output.scores[:, [3, 0]], atol=1e-9)
+
+    # Attention: what a text takes from tokens, and tokens from patches.
+    shown = model.encode_image(images, attention_layers=1)
+    maps = model.score(shown.mix, model.encode_texts()).attention_maps
+    assert torch.allclose(maps.sum(dim=-1), torch.ones_like(maps[..., 0]), atol=1e-6)
+    assert shown.patch_attention.shape == (6, maps.shape[-1], 8, 4)
+    assert len(model.token_names) in (0, maps.shape[-1])
+
+    # Losses: finite, named, and with a gradient that moves something.
+    model.train()
+    model.freeze(text_tower=True)
+    targets = torch.tensor([[1, 0, 1, 0, 1], [0, 1, 0, 1, 0]] * 3, dtype=torch.float64)
+    context = LossContext(
+        groups=torch.tensor(
+            [[text.group == group for group in ("accessory", "footwear", "lower", "age")] for text in texts]
+        ),
+        blocks=torch.eye(len(texts), dtype=torch.float64),
+        positive_rate=torch.full((len(texts),), 0.5),
+        weights=LossConfig(),
+        progress=0.5,
+    )
+    features, output = model(images)
+    losses = model.losses(features, output, targets, torch.ones_like(targets, dtype=torch.bool), context)
+    assert set(losses) == {*model.loss_names, "loss"}
+    assert all(torch.isfinite(value) for value in losses.values())
+    losses["loss"].backward()
+    assert any(parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in model.parameters())
+    assert model.clip.token_embedding.weight.grad is None
+
+
+def test_an_unknown_method_names_the_nearest():
+    with pytest.raises(UsageError, match='Unknown method "pour"') as caught:
+        method_entry("pour")
+    assert "poar" in str(caught.value.hint)
+    with pytest.raises(UsageError):
+        method_class("nothing")
+
+
+def test_the_table_needs_no_torch():
+    code = "import sys, focuscli.methods; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,86 @@
+"""The description inside an exported model."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from focuscli.data.texts import Text
+from focuscli.inference.vocabulary import Vocabulary
+from focuscli.models.text_inputs import Reading
+from focuscli.tools.export.card import ModelCard
+
+HAT = Text("hat", "head", "accessory", "a", attribute="Hat")
+TIE = Text("red tie", "upper", "clothes", "")
+
+
+def card(**changes) -> ModelCard:
+    vocabulary = Vocabulary((HAT,), (HAT,), (HAT,), ("head", "upper"), {"Hat": 0.5})
+    values = {
+        "kind": "fixed",
+        "precision": "fp32",
+        "method": "focus",
+        "image_size": (32, 16),
+        "mean": (0.4, 0.5, 0.6),
+        "std": (0.1, 0.2, 0.3),
+        "texts": (HAT, TIE),
+        "vocabulary": vocabulary,
+        "threshold_source": "val, criterion mA",
+        "checkpoint": "runs/a",
+        "fingerprint": "f" * 64,
+        "weights": "from scratch",
+        "trained_on": "coloured",
+        "made_by": "focus 0",
+    }
+    return ModelCard(**{**values, **changes})
+
+
+words = st.text(min_size=1, max_size=12)
+
+
+@given(
+    st.lists(st.builds(Text, words, words, words, words, st.none() | words, st.none() | words), max_size=3),
+    st.dictionaries(words, st.floats(allow_nan=False, allow_infinity=False), max_size=3),
+    st.none() | st.builds(Reading, words, st.integers(1, 77), rows=st.sampled_from(["prompts", "tokens", "none"])),
+)
+def test_a_card_survives_its_json(texts, thresholds, reading):
+    found = card(
+        texts=tuple(texts),
+        vocabulary=Vocabulary(tuple(texts), (HAT,), (HAT,), ("head",), thresholds, learned=False),
+        reading=reading,
+    )
+    assert ModelCard.from_json(found.to_json()) == found
+
+
+def test_what_others_need_is_in_plain_words():
+    told = json.loads(card().to_json())
+    assert told["input"]["size"] == [32, 16]
+    assert "uint8" in told["input"]["layout"]
+    assert [(label["name"], label["region"], label["threshold"], label["seen"]) for label in told["labels"]] == [
+        ("Hat", "head", 0.5, True),
+        ("red tie", "upper", 0.5, False),
+    ]
+    assert told["labels"][1]["threshold_source"] == "mean of all"
+    assert told["labels"][1]["region_source"] == "as given"
+    without = replace(card().vocabulary, thresholds={})
+    assert json.loads(card(vocabulary=without).to_json())["labels"][0]["threshold"] is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "no json",
+        "[]",
+        "{}",
+        '{"format": 99}',
+        card().to_json().replace('"vocabulary"', '"other"'),
+        card().to_json().replace('"size": [32, 16]', '"size": [32]'),
+    ],
+)
+def test_a_damaged_card_is_refused(text):
+    with pytest.raises(ValueError, match=r"."):
+        ModelCard.from_json(text)
