@@ -54,7 +54,7 @@ class VisionTokens:
 
 
 @dataclass(frozen=True)
-class ReadTokens:
+class OutputTokens:
     """Some tokens of an image before `ln_post` and the projection.
 
     Attributes:
@@ -90,7 +90,7 @@ class VisionTransformer(nn.Module):
         self.transformer.initialize_parameters()
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.project(self.read_tokens(images).tokens[:, 0])
+        return self.project(self.forward_features(images).tokens[:, 0])
 
     def forward_tokens(
         self,
@@ -121,14 +121,14 @@ class VisionTransformer(nn.Module):
             attention=read.attention,
         )
 
-    def read_tokens(
+    def forward_features(
         self,
         images: Tensor,
         prefix_tokens: Tensor | None = None,
         attention_mask: Tensor | None = None,
         *,
         attention_layers: int = 0,
-    ) -> ReadTokens:
+    ) -> OutputTokens:
         """The prefix tokens alone, or without such the class token alone: equal to those of `forward_tokens`, for less,
         as the last layer does not compute what nobody reads. Arguments and errors are the same."""
         count = 1 if prefix_tokens is None else len(prefix_tokens)
@@ -141,7 +141,7 @@ class VisionTransformer(nn.Module):
         mask: Tensor | None,
         rows: slice | None,
         attention_layers: int,
-    ) -> ReadTokens:
+    ) -> OutputTokens:
         check_image_size((images.shape[-2], images.shape[-1]), self.config.patch_size)
         patches = self.conv1(images.to(self.conv1.weight.dtype))
         batch, width, height, across = patches.shape
@@ -152,7 +152,7 @@ class VisionTransformer(nn.Module):
         if prefix_tokens is not None:
             tokens = torch.cat([prefix_tokens.to(tokens.dtype).expand(batch, -1, -1), tokens], dim=1)
         tokens, attention = self.transformer(self.ln_pre(tokens), mask, rows=rows, attention_layers=attention_layers)
-        return ReadTokens(tokens, (height, across), attention)
+        return OutputTokens(tokens, (height, across), attention)
 
     def project(self, tokens: Tensor) -> Tensor:
         """[..., W] tokens of the tower -> [..., E] in the joint space: `ln_post`, then the projection."""

@@ -6,13 +6,74 @@ import difflib
 import json
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from focuscli.errors import InputError, UsageError
-from focuscli.methods import METHODS, method_entry
+
+ZERO_SHOT = "clip"
+"""The method that is used as it is; also the name of its checkpoint: `-c clip`."""
+PLAIN_CLIP = {"rlp": False, "mgmt": False, "avfe": False}
+
+
+@dataclass(frozen=True)
+class MethodEntry:
+    """A row of the table.
+
+    Attributes:
+        title: what it is, in a line.
+        place: module:class of its model.
+        changes: configuration that makes the method what it is, over the preset and under file and flags.
+        trainable: False for a method that is used with CLIP's weights as they are.
+    """
+
+    title: str
+    place: str
+    changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    trainable: bool = True
+
+
+METHODS: dict[str, MethodEntry] = {
+    "focus": MethodEntry("FOCUS: Mix Tokens, attribute-guided extraction, RACL", "focuscli.models.focus:FocusModel"),
+    ZERO_SHOT: MethodEntry(
+        "CLIP as it is: class token against plain phrases, no training",
+        "focuscli.models.focus:FocusModel",
+        {"model": PLAIN_CLIP},
+        trainable=False,
+    ),
+    "clip-ft": MethodEntry(
+        "CLIP fine-tuned: class token against plain phrases, many-to-many loss",
+        "focuscli.models.focus:FocusModel",
+        {"model": PLAIN_CLIP, "loss": {"lsim": 0.0, "racl": 0.0}},
+    ),
+    "poar": MethodEntry(
+        "POAR: region tokens behind fixed patch masks, many-to-many loss",
+        "focuscli.models.poar:PoarModel",
+        {"model": PLAIN_CLIP, "loss": {"lsim": 0.0, "racl": 0.0}},
+    ),
+    "vtb": MethodEntry(
+        "VTB: texts and patches fused by the last block, one classifier per attribute, weighted BCE",
+        "focuscli.models.vtb:VtbModel",
+        {"data": {"complements": False}, "model": PLAIN_CLIP, "loss": {"lsim": 0.0, "racl": 0.0}},
+    ),
+}
+
+
+def method_entry(name: str) -> MethodEntry:
+    """The row of that name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if name not in METHODS:
+        close = difflib.get_close_matches(name, METHODS, n=1)
+        hint = f"Did you mean {close[0]}? " if close else ""
+        raise UsageError(f'Unknown method "{name}".', f"{hint}Known: {', '.join(METHODS)}.")
+    return METHODS[name]
+
 
 ABLATIONS = ("rlp", "mgmt", "avfe", "racl", "lsim")
 
@@ -60,7 +121,7 @@ class ModelConfig(_Section):
     """The shape of the model and the ablation switches of Table III."""
 
     method: str = "focus"
-    """What is trained: a row of `focuscli.methods.METHODS`."""
+    """What is trained: a row of `METHODS`."""
     preset: Literal["vit-b16", "tiny"] = "vit-b16"
     image_size: tuple[int, int] = (224, 224)
     """Input height and width; any multiples of the patch size."""
@@ -125,19 +186,31 @@ class LossConfig(_Section):
     """Cosines are clamped to [eps, 1 - eps] before the logarithms of Eq. 4 and 7."""
 
 
+RENAMED = {
+    "train.accumulate": "train.gradient_accumulation_steps",
+    "train.clip_gradient": "train.max_grad_norm",
+}
+"""Old name of a setting -> its name now; files and runs that have the old one still load."""
+
+
 class TrainConfig(_Section):
     """Optimisation; defaults follow POAR (spec section 8)."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _rename(cls, values: Any) -> Any:
+        return _renamed("train", values) if isinstance(values, Mapping) else values
 
     weights: str = ""
     """CLIP weights to start from: a file, empty for the installed ones, or `none` for training from scratch."""
     epochs: Annotated[int, Field(ge=1)] = 100
     batch_size: Annotated[int, Field(ge=2)] = 128
-    accumulate: Annotated[int, Field(ge=1)] = 1
+    gradient_accumulation_steps: Annotated[int, Field(ge=1)] = 1
     """Micro-batches per optimiser step; the text-to-visual loss contrasts within each."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-4
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
     warmup_steps: Annotated[int, Field(ge=0)] = 100
-    clip_gradient: Annotated[float, Field(ge=0)] = 0.0
+    max_grad_norm: Annotated[float, Field(ge=0)] = 0.0
     """Largest norm of the gradient; 0 does not clip."""
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Decay of the moving average of the weights that is evaluated and saved as best; 0 keeps none."""
@@ -185,6 +258,13 @@ class RunConfig(_Section):
         return self.loss.model_copy(update={"lsim": lsim, "racl": racl})
 
 
+def _renamed(section: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a section by today's names."""
+    return {
+        RENAMED.get(f"{section}.{key}", f"{section}.{key}").partition(".")[2]: value for key, value in values.items()
+    }
+
+
 Origins = dict[str, str]
 Layer = tuple[str, Mapping[str, Any]]
 """Where values come from, and the values by section: ("--lr", {"train": {"learning_rate": 1e-4}})."""
@@ -195,7 +275,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "tiny": {
         "model": {"preset": "tiny", "image_size": [128, 64]},
         "augment": {"margin": 8, "brightness": 0.3, "contrast": 0.3, "saturation": 0.3},
-        "train": {"learning_rate": 5e-4, "weight_decay": 0.05, "epochs": 30, "ema": 0.99, "clip_gradient": 1.0},
+        "train": {"learning_rate": 5e-4, "weight_decay": 0.05, "epochs": 30, "ema": 0.99, "max_grad_norm": 1.0},
     },
 }
 """What `--model NAME` changes against the defaults; flags, files and --set come after it."""
@@ -222,7 +302,7 @@ def build_config(layers: Iterable[tuple[str, Mapping[str, Any]]]) -> tuple[RunCo
             if not isinstance(fields, Mapping):
                 raise UsageError(f"{section} is a section, not a value ({origin}).", f"Write {section}.KEY=VALUE.")
             known = _section_type(section).model_fields
-            for key, value in fields.items():
+            for key, value in _renamed(section, fields).items():
                 if key not in known:
                     raise _unknown_key(f"{section}.{key}", [f"{section}.{name}" for name in known], origin)
                 merged.setdefault(section, {})[key] = value

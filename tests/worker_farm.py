@@ -112,12 +112,12 @@ def joined():
     from focuscli.engine.rendezvous import join
     from focuscli.engine.torchrun import read_worker
 
-    group = join(read_worker())
+    process_group = join(read_worker())
     try:
-        yield group
-        group.wait()
+        yield process_group
+        process_group.barrier()
     finally:
-        group.leave()
+        process_group.leave()
 
 
 def train(
@@ -132,11 +132,11 @@ def train(
     from focuscli.config import RunConfig
     from focuscli.engine.run import Run
 
-    with joined() as group:
-        run = Run(Path(folder), RunConfig.model_validate(config), Path(dataset), None, group=group)
+    with joined() as process_group:
+        run = Run(Path(folder), RunConfig.model_validate(config), Path(dataset), None, process_group=process_group)
 
         def keep(*_arguments: object) -> None:
-            if group.is_first:
+            if process_group.is_main:
                 gradients = {name: p.grad.clone() for p, name in run.trainer.names.items() if p.grad is not None}
                 torch.save(gradients, f"{folder}/gradients-{run.trainer.step}")
 
@@ -146,7 +146,7 @@ def train(
         start = run.trainer.step
 
         def stop() -> bool:
-            return group.rank == stopper and stop_after is not None and run.trainer.step - start >= stop_after
+            return process_group.rank == stopper and stop_after is not None and run.trainer.step - start >= stop_after
 
         for _ in run.train(stop):
             pass
@@ -157,12 +157,12 @@ def gather(folder: str) -> None:
     """Each process's gradient of a loss over all rows, of which process 0 has the first two, and so on."""
     import torch
 
-    with joined() as group:
-        every = torch.arange(4.0 * group.size, dtype=torch.float64).reshape(-1, 2) / 7
-        rows = every[2 * group.rank : 2 * group.rank + 2].clone().requires_grad_()
-        loss = all_pairs(group.gather_rows(rows))
+    with joined() as process_group:
+        every = torch.arange(4.0 * process_group.world_size, dtype=torch.float64).reshape(-1, 2) / 7
+        rows = every[2 * process_group.rank : 2 * process_group.rank + 2].clone().requires_grad_()
+        loss = all_pairs(process_group.gather_rows(rows))
         loss.backward()
-        torch.save((loss.detach(), rows.grad), f"{folder}/{group.rank}")
+        torch.save((loss.detach(), rows.grad), f"{folder}/{process_group.rank}")
 
 
 def all_pairs(rows):
@@ -177,18 +177,18 @@ def agree(folder: str) -> None:
     def refuse() -> None:
         raise InputError("not this", "but that")
 
-    with joined() as group:
+    with joined() as process_group:
         found = {
-            "decided": group.decide(lambda: group.rank + 10),
-            "collected": group.collect({"rank": group.rank}),
-            "any": [group.any(group.rank == 1), group.any(False)],
-            "part": group.my_part(list(range(7))),
+            "decided": process_group.broadcast(lambda: process_group.rank + 10),
+            "collected": process_group.all_gather({"rank": process_group.rank}),
+            "any": [process_group.any(process_group.rank == 1), process_group.any(False)],
+            "part": process_group.shard(list(range(7))),
         }
         try:
-            group.decide(refuse)
+            process_group.broadcast(refuse)
         except InputError as error:
             found["refused"] = [error.problem, error.hint]
-    Path(folder, str(group.rank)).write_text(json.dumps(found))
+    Path(folder, str(process_group.rank)).write_text(json.dumps(found))
 
 
 def scores(run: str, dataset: str, folder: str) -> None:
@@ -198,12 +198,12 @@ def scores(run: str, dataset: str, folder: str) -> None:
     from focuscli.data.folder import read_folder
     from focuscli.inference.recognizer import Recognizer
 
-    with joined() as group:
-        recognizer = Recognizer.from_checkpoint(run).among(group)
+    with joined() as process_group:
+        recognizer = Recognizer.from_checkpoint(run).with_process_group(process_group)
         data = read_folder(Path(dataset))
         paths = [data.image_path(index) for index in range(len(data.labels))]
         found = recognizer.score_files(paths, recognizer.attributes, batch_size=10)
-        np.save(f"{folder}/{group.rank}-of-{group.size}", found)
+        np.save(f"{folder}/{process_group.rank}-of-{process_group.world_size}", found)
 
 
 def same_rank() -> None:
@@ -230,10 +230,14 @@ def slow(folder: str) -> None:
     from focuscli.engine.rendezvous import join
     from focuscli.engine.torchrun import read_worker
 
-    group = join(read_worker(), timeout=timedelta(seconds=1))
-    last = group.rank == group.size - 1
+    process_group = join(read_worker(), timeout=timedelta(seconds=1))
+    last = process_group.rank == process_group.world_size - 1
     found = []
-    for meet in (lambda: group.collect(group.rank), lambda: group.decide(lambda: 7), lambda: group.any(last)):
+    for meet in (
+        lambda: process_group.all_gather(process_group.rank),
+        lambda: process_group.broadcast(lambda: 7),
+        lambda: process_group.any(last),
+    ):
         time.sleep(2 * last)
         found.append(meet())
     try:
@@ -241,7 +245,7 @@ def slow(folder: str) -> None:
         dist.all_reduce(torch.zeros(1))
     except RuntimeError:
         found.append("not answered")
-    Path(folder, str(group.rank)).write_text(json.dumps(found))
+    Path(folder, str(process_group.rank)).write_text(json.dumps(found))
 
 
 def restarted(dataset: str, run: str, *options: str) -> None:

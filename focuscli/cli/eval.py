@@ -18,7 +18,7 @@ from focuscli.evaluation.protocols import protocol_named
 from focuscli.storage import paths
 
 if TYPE_CHECKING:
-    from focuscli.engine.distributed import Group
+    from focuscli.engine.distributed import ProcessGroup
     from focuscli.evaluation.closed_set import ThresholdMode
 
 THRESHOLDS = ("val", "global", "oracle")
@@ -87,7 +87,9 @@ def eval_command(
     marks = [_mark(text) for text in require or []]
     closed_set = ClosedSet(dataset, split, cast("ThresholdMode", threshold), other_data, workers)
     with processes.together() as together:
-        _run_closed_set(names, closed_set, marks, device, precision, per_attribute=per_attribute, group=together)
+        _run_closed_set(
+            names, closed_set, marks, device, precision, per_attribute=per_attribute, process_group=together
+        )
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ def _run_closed_set(
     precision: str | None,
     *,
     per_attribute: bool,
-    group: Group,
+    process_group: ProcessGroup,
 ) -> None:
     dataset, threshold, workers = wanted.dataset, wanted.threshold, wanted.workers
     model, *more = [find_model(name) for name in names]
@@ -125,7 +127,7 @@ def _run_closed_set(
     from focuscli.storage.files import write_json
 
     schema = read_folder(known).schema if known else None
-    recognizer = model.open(schema=schema, device=device, precision=precision, group=group)
+    recognizer = model.open(schema=schema, device=device, precision=precision, process_group=process_group)
     data = read_folder(known or paths.resolve_dataset(recognizer.config.data.dataset))
     check_same_attributes(recognizer, data.schema)
     if not wanted.other_data:
@@ -137,7 +139,7 @@ def _run_closed_set(
         report = evaluate(recognizer, data, wanted.split, threshold=threshold, workers=workers, progress=progress)
     place = model.folder
     written = paths.report_folder(place) / f"{report.dataset}-{wanted.split}-{threshold}-{place.name}.json"
-    if group.is_first:
+    if process_group.is_main:
         write_json(written, report.to_json())
     missed = [
         f"{name} is {100 * (report.metrics[name] or 0):.2f}, not at least {value:g}"

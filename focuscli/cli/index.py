@@ -14,9 +14,9 @@ from focuscli.cli import processes, render, views
 from focuscli.cli.main import app
 from focuscli.cli.models import find_model
 from focuscli.cli.options import CheckpointOpt, DeviceOpt, DryRunOpt, PrecisionOpt
-from focuscli.engine.distributed import Group, WorkerLost
+from focuscli.config import ZERO_SHOT
+from focuscli.engine.distributed import ProcessGroup, WorkerLost
 from focuscli.errors import Interrupted
-from focuscli.methods import ZERO_SHOT
 
 if TYPE_CHECKING:
     from focuscli.tools.gallery.index import Job
@@ -49,23 +49,25 @@ def index_command(
     precision: PrecisionOpt = None,
 ) -> None:
     """Store the features of many crops, for focus search."""
-    with processes.together() as group:
+    with processes.together() as process_group:
         # Standard input is one for all processes, and what is there is looked at before any of them writes.
-        found = group.decide(lambda: _source(source, split))
-        recognizer = find_model(checkpoint).open(device=device, precision=precision, group=group)
+        found = process_group.broadcast(lambda: _source(source, split))
+        recognizer = find_model(checkpoint).open(device=device, precision=precision, process_group=process_group)
 
         from focuscli.tools.gallery.index import prepare_index, run_index, unreadable
 
-        job = group.decide(lambda: prepare_index(recognizer, found, output, resume=resume, shard_size=shard))
-        _announce(job, group)
+        job = process_group.broadcast(lambda: prepare_index(recognizer, found, output, resume=resume, shard_size=shard))
+        _announce(job, process_group)
         if dry_run:
             render.note(f"  dry run: nothing was written to {output}")
             render.result(_data(job, None), lines=[])
             return
         try:
-            whose = "" if group.size == 1 else "this process's "
+            whose = "" if process_group.world_size == 1 else "this process's "
             with render.progress(f"encoding {whose}crops") as progress:
-                manifest = run_index(recognizer, job, batch=batch, workers=workers, team=group, progress=progress)
+                manifest = run_index(
+                    recognizer, job, batch=batch, workers=workers, team=process_group, progress=progress
+                )
         except (KeyboardInterrupt, WorkerLost) as stop:
             kept = f"shards that were finished are in {output}."
             # The latest run may be another one by then.
@@ -73,7 +75,7 @@ def index_command(
             options = {"-o": output, "-c": model, "--split": split, "--device": device, "--precision": precision}
             numbers = {"--shard": (shard, SHARD), "--batch": (batch, BATCH), "--workers": (workers, WORKERS)}
             options |= {name: value for name, (value, default) in numbers.items() if value != default}
-            way_on = _way_on(source, options, group)
+            way_on = _way_on(source, options, process_group)
             if isinstance(stop, WorkerLost):
                 raise WorkerLost(f"{stop.problem} The {kept}", way_on) from stop
             raise Interrupted(f"Interrupted; the {kept}", way_on) from stop
@@ -100,15 +102,15 @@ def _source(source: str, split: str | None) -> Source:
     return found
 
 
-def _way_on(source: str, options: Mapping[str, object], group: Group) -> str:
+def _way_on(source: str, options: Mapping[str, object], process_group: ProcessGroup) -> str:
     """The command that goes on, with the options that have a value."""
-    start = "focus" if group.size == 1 else "torchrun ... -m focuscli"
+    start = "focus" if process_group.world_size == 1 else "torchrun ... -m focuscli"
     words = ["index", source, *(word for name, value in options.items() if value for word in (name, str(value)))]
     again = " with the same paths on stdin" if source == "-" else ""
     return f"Go on{again} with: {start} {shlex.join([*words, '--resume'])}"
 
 
-def _announce(job: Job, group: Group) -> None:
+def _announce(job: Job, process_group: ProcessGroup) -> None:
     """What there is to do."""
     plan = job.plan
     for problem in job.damaged:
@@ -118,8 +120,8 @@ def _announce(job: Job, group: Group) -> None:
         line += f" · {plan.stored:,} stored"
     if plan.changed:
         line += f" · {plan.changed:,} changed since"
-    if group.size > 1:
-        line += f" in {group.size} processes"
+    if process_group.world_size > 1:
+        line += f" in {process_group.world_size} processes"
     render.note(f"{line} · {job.bytes_needed / 2**20:,.1f} MiB of features")
     if plan.gone:
         before = plan.stored + plan.changed + plan.gone

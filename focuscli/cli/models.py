@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from focuscli.cli import render
+from focuscli.config import ZERO_SHOT
 from focuscli.data.texts import normalise_phrase
-from focuscli.engine.distributed import ONE, Group
+from focuscli.engine.distributed import SINGLE, ProcessGroup
 from focuscli.errors import InputError, UsageError
-from focuscli.methods import ZERO_SHOT
 from focuscli.storage import paths
 
 if TYPE_CHECKING:
@@ -37,24 +37,24 @@ class ModelPlace:
         schema: AttributeSchema | None = None,
         device: str | None = None,
         precision: str | None = None,
-        group: Group = ONE,
+        process_group: ProcessGroup = SINGLE,
     ) -> Recognizer:
         """Load it.
 
         Args:
             schema: for CLIP as it is, whose attributes are asked for by default; None: the built-in drawn people's, which
                 are PA-100K's and some more.
-            group: the processes that share its work; each loads it to its own device.
+            process_group: the processes that share its work; each loads it to its own device.
 
         Raises:
             InputError: damaged. RequirementError: no such device. UsageError: no such precision.
         """
-        own = device or "auto" if group.size == 1 else str(group.device(device or "auto"))
+        own = device or "auto" if process_group.world_size == 1 else str(process_group.device(device or "auto"))
         if self.weights is None:
             from focuscli.inference.recognizer import Recognizer
 
             found = Recognizer.from_checkpoint(self.folder, device=own, precision=precision or "auto")
-            return found.among(group)
+            return found.with_process_group(process_group)
         from focuscli.data.schema import builtin_schema
         from focuscli.inference.zero_shot import clip_recognizer
 
@@ -64,7 +64,7 @@ class ModelPlace:
             folder=self.folder,
             device=own,
             precision=precision or "auto",
-        ).among(group)
+        ).with_process_group(process_group)
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,9 @@ class ExportedPlace:
     file: Path
     fingerprint: str | None = None
 
-    def open(self, *, device: str | None = None, precision: str | None = None, group: Group = ONE) -> Scorer:
+    def open(
+        self, *, device: str | None = None, precision: str | None = None, process_group: ProcessGroup = SINGLE
+    ) -> Scorer:
         """Load it, without torch; each process of a group on its own.
 
         Raises:

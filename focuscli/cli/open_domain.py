@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from focuscli.cli import open_views, render
 from focuscli.cli.models import find_model
-from focuscli.engine.distributed import ONE, Group
+from focuscli.engine.distributed import SINGLE, ProcessGroup
 from focuscli.errors import InputError, RequirementError
 from focuscli.evaluation.protocols import Protocol
 from focuscli.storage import paths
@@ -35,7 +35,7 @@ class Options:
 
 
 def run_open_domain(
-    checkpoints: Sequence[str | None], targets: Sequence[str], options: Options, group: Group = ONE
+    checkpoints: Sequence[str | None], targets: Sequence[str], options: Options, process_group: ProcessGroup = SINGLE
 ) -> None:
     """Evaluate every source on every target and show table or matrix.
 
@@ -69,12 +69,15 @@ def run_open_domain(
 
     if missing is not None and not all(target.folder.labels_only for target in opened):
         raise missing
-    recognizers = [source.open(device=options.device, precision=options.precision, group=group) for source in sources]
+    recognizers = [
+        source.open(device=options.device, precision=options.precision, process_group=process_group)
+        for source in sources
+    ]
     pairs = _fitting(recognizers, opened, options, strict=bool(named))
     reports, written = [], []
     for recognizer, target in pairs:
         reports.append(_evaluate(recognizer, target, options))
-        written.append(_write(reports[-1], recognizer.folder, options, group) if recognizer else None)
+        written.append(_write(reports[-1], recognizer.folder, options, process_group) if recognizer else None)
     open_views.show(reports, written, per_attribute=options.per_attribute)
 
 
@@ -123,7 +126,7 @@ def _evaluate(recognizer: Recognizer | None, target: Target, options: Options) -
         return evaluate_open_domain(recognizer, target, workers=options.workers, progress=progress)
 
 
-def _write(report: OpenDomainReport, checkpoint: Path, options: Options, group: Group) -> Path:
+def _write(report: OpenDomainReport, checkpoint: Path, options: Options, process_group: ProcessGroup) -> Path:
     from focuscli.storage.files import write_json
 
     part = "".join(f"-{name.replace(' ', '_')}" for name in options.groups)
@@ -131,6 +134,6 @@ def _write(report: OpenDomainReport, checkpoint: Path, options: Options, group: 
     target = report.target if folder == report.target else f"{report.target}-{folder}"
     name = f"open-domain-{target}-{report.split}-{report.protocol}{part}-{checkpoint.name}.json"
     written = paths.report_folder(checkpoint) / name
-    if group.is_first:
+    if process_group.is_main:
         write_json(written, report.to_json())
     return written

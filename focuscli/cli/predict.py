@@ -69,18 +69,20 @@ def predict_command(
     for number, words in enumerate(attribute or [], start=1):
         if not words.strip():
             raise UsageError(f"Text {number} is empty.", "Give each text at least one word.")
-    with processes.together() as group:
+    with processes.together() as process_group:
         # Standard input is one for all processes, and so is the file.
-        images = group.decide(lambda: _images(inputs, output, force=force))
+        images = process_group.broadcast(lambda: _images(inputs, output, force=force))
         place = find_scorer(checkpoint, backend=backend, precision=precision)
-        scorer = place.open(device=device, precision=precision, group=group)
+        scorer = place.open(device=device, precision=precision, process_group=process_group)
         texts = asked_texts(scorer, attribute or [], region) or [*scorer.default_texts]
 
         from focuscli.inference.predict import decide, predict
 
         decisions = decide(scorer, texts)
         # Too long a text is refused here, before anything is said or an image read.
-        results = predict(scorer, images, texts, batch_size=batch, workers=workers, strict=strict, group=group)
+        results = predict(
+            scorer, images, texts, batch_size=batch, workers=workers, strict=strict, process_group=process_group
+        )
         views.assumptions(scorer, decisions)
         skipped: list[Skipped] = []
         good = _without_skipped(results, skipped)
@@ -91,7 +93,7 @@ def predict_command(
 
             buffer = io.StringIO()
             _write(chosen, good, decisions, scorer, buffer)
-            if group.is_first:
+            if process_group.is_main:
                 write_text(output, buffer.getvalue(), errors=ANY_NAME)
             render.note(f"wrote {output}")
         views.skipped([(str(item.image), item.reason) for item in skipped], total=len(images))

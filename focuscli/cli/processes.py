@@ -18,7 +18,7 @@ from focuscli.engine.torchrun import ALONE, Worker, read_worker
 from focuscli.errors import FocusError, Interrupted, UsageError
 
 if TYPE_CHECKING:
-    from focuscli.engine.distributed import Group
+    from focuscli.engine.distributed import ProcessGroup
 
 SHARED = ("train", "eval", "predict", "index", "search")
 """Commands that several processes share; the others run in one."""
@@ -53,7 +53,7 @@ def check_command(name: str | None) -> None:
 @contextlib.contextmanager
 def quiet_but_first() -> Iterator[None]:
     """Nothing that this process prints is seen, unless it is the first one."""
-    if voice().is_first:
+    if voice().is_main:
         yield
         return
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
@@ -63,12 +63,12 @@ def quiet_but_first() -> Iterator[None]:
 def let_first_speak() -> None:
     """Before a worker ends with an error that all have, such as a wrong option: torchrun ends all workers when one ends, and
     the first one may not have said why yet."""
-    if not voice().is_first:
+    if not voice().is_main:
         time.sleep(GRACE_SECONDS)
 
 
 @contextlib.contextmanager
-def together() -> Iterator[Group]:
+def together() -> Iterator[ProcessGroup]:
     """Meet the other workers, yield the group, and part. Without torchrun: a group of one.
 
     What ends the work early is reported by one worker only, but where they cannot meet, by each.
@@ -78,35 +78,35 @@ def together() -> Iterator[Group]:
     """
     worker = read_worker()
     from focuscli.cli.main import report
-    from focuscli.engine.distributed import Group
+    from focuscli.engine.distributed import ProcessGroup
     from focuscli.engine.rendezvous import join
 
     if worker.size == 1:
-        yield Group(worker)
+        yield ProcessGroup(worker)
         return
     try:
-        group = join(worker)
+        process_group = join(worker)
     except FocusError as failure:
         with _heard():
             code = report(failure)
         raise typer.Exit(code) from failure
     before = signal.signal(signal.SIGTERM, _terminate)
     try:
-        yield group
-        group.wait()
+        yield process_group
+        process_group.barrier()
     except BaseException as failure:
         # torchrun now ends all workers with SIGTERM; the one that speaks needs a moment to do so.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_IGN)
-        code = _report_once(failure, group)
-        group.settle()
+        code = _report_once(failure, process_group)
+        process_group.settle()
         raise typer.Exit(code) from failure
     finally:
         signal.signal(signal.SIGTERM, before)
-        group.leave()
+        process_group.leave()
 
 
-def _report_once(failure: BaseException, group: Group) -> int:
+def _report_once(failure: BaseException, process_group: ProcessGroup) -> int:
     """Report a failure unless another worker does, and return the exit code.
 
     Mostly all fail alike, or lose their connections because one failed: so the first worker has the word, unless it has
@@ -120,17 +120,17 @@ def _report_once(failure: BaseException, group: Group) -> int:
             "torchrun has ended this job: another worker failed, or torchrun itself was told to stop.",
             "Its own report names the cause.",
         )
-    own = not group.is_first and not isinstance(failure, WorkerLost)
+    own = not process_group.is_main and not isinstance(failure, WorkerLost)
     if own:
-        group.heard(GRACE_SECONDS, "speaker")
-    if not group.speaks():
-        code = group.heard(SAYING_SECONDS)
+        process_group.heard(GRACE_SECONDS, "speaker")
+    if not process_group.speaks():
+        code = process_group.heard(SAYING_SECONDS)
         return describe(failure)[0] if code is None else code
     with _heard():
         if own and describe(failure)[1]:
-            render.note(f"worker {group.rank} of {group.size} on {socket.gethostname()}:")
+            render.note(f"worker {process_group.rank} of {process_group.world_size} on {socket.gethostname()}:")
         code = report(failure)
-    group.said(code)
+    process_group.said(code)
     return code
 
 
@@ -151,7 +151,7 @@ def end_at_once(code: object) -> None:
 @contextlib.contextmanager
 def _heard() -> Iterator[None]:
     """What a worker that is not the first prints inside is seen."""
-    if voice().is_first:
+    if voice().is_main:
         yield
         return
     with contextlib.redirect_stdout(sys.__stdout__), contextlib.redirect_stderr(sys.__stderr__):

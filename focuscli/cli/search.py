@@ -14,8 +14,8 @@ from focuscli.cli import processes, render, views
 from focuscli.cli.main import app
 from focuscli.cli.models import ModelPlace, find_model
 from focuscli.cli.options import DeviceOpt, ForceOpt, PrecisionOpt, RegionOpt
+from focuscli.config import ZERO_SHOT
 from focuscli.errors import InputError, UsageError
-from focuscli.methods import ZERO_SHOT
 from focuscli.storage.encoding import ANY_NAME, to_json
 
 if TYPE_CHECKING:
@@ -74,12 +74,12 @@ def search_command(
     from focuscli.tools.gallery.found import draw, look
     from focuscli.tools.gallery.reader import open_gallery
 
-    with processes.together() as group:
+    with processes.together() as process_group:
         opened = open_gallery(gallery)
         if sheet is not None:
             _check_cells(min(k, opened.crops) * (len(texts) if each else 1))
         model = _model_of(opened.manifest.model) if checkpoint is None else find_model(checkpoint)
-        recognizer = model.open(device=device, precision=precision, group=group)
+        recognizer = model.open(device=device, precision=precision, process_group=process_group)
         with render.progress("searching") as progress:
             found = look(
                 recognizer,
@@ -91,7 +91,7 @@ def search_command(
                 two_stage=two_stage,
                 check_recall=check_recall,
                 threads=threads,
-                team=group,
+                team=process_group,
                 progress=progress,
             )
         views.assumptions(recognizer, found.decisions)
@@ -99,7 +99,7 @@ def search_command(
             render.warn(
                 f"{gallery} holds {opened.crops:,} crops, fewer than the {k:,} asked for; all of them are ranked."
             )
-        if not group.is_first:
+        if not process_group.is_main:
             return
         _write(chosen, found, output, each=each)
         _tell_recall(chosen, found, output)
@@ -111,8 +111,8 @@ def search_command(
                 picture.save(temporary, format="PNG")
             render.note(f"wrote {sheet}")
         note = f"  {found.seconds:.2f} s over {opened.crops:,} crops, {'two stages' if found.two_stage else 'exact'}"
-        if group.size > 1:
-            note += f", {group.size} processes"
+        if process_group.world_size > 1:
+            note += f", {process_group.world_size} processes"
         render.note(note)
 
 

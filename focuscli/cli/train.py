@@ -13,13 +13,13 @@ from focuscli.cli import processes, render, views
 from focuscli.cli.main import app
 from focuscli.cli.options import DatasetOpt, DeviceOpt, DryRunOpt, PrecisionOpt
 from focuscli.cli.signals import stop_on_signal
+from focuscli.config import METHODS
 from focuscli.errors import InputError, Interrupted, UsageError
-from focuscli.methods import METHODS
 from focuscli.storage import paths
 
 if TYPE_CHECKING:
     from focuscli import config as configuration
-    from focuscli.engine.distributed import Group
+    from focuscli.engine.distributed import ProcessGroup
     from focuscli.engine.run import Run
 
 
@@ -30,7 +30,7 @@ FLAGS = {
     "epochs": ("--epochs", "train", "epochs"),
     "batch_size": ("--batch-size", "train", "batch_size"),
     "lr": ("--lr", "train", "learning_rate"),
-    "accumulate": ("--accumulate", "train", "accumulate"),
+    "accumulate": ("--accumulate", "train", "gradient_accumulation_steps"),
     "ema": ("--ema", "train", "ema"),
     "patience": ("--patience", "train", "patience"),
     "gradient_checkpointing": ("--gradient-checkpointing", "train", "gradient_checkpointing"),
@@ -87,9 +87,9 @@ def train_command(
     values = {name: value for name, value in locals().items() if name in FLAGS and value is not None}
     layers = _flag_layers(values, without, set_ or [])
     plan = _resumed if resume else _fresh
-    with processes.together() as group:
+    with processes.together() as process_group:
         # By the first worker for all: a new folder's name has the minute in it, and the others would find it there.
-        folder, settings, origins = group.decide(lambda: plan(run, dataset, layers, config))
+        folder, settings, origins = process_group.broadcast(lambda: plan(run, dataset, layers, config))
         if print_config:
             views.configuration(settings.model_dump(mode="json"), origins)
             return
@@ -99,7 +99,7 @@ def train_command(
             )
         dataset_folder = paths.resolve_dataset(settings.data.dataset)
         start = weights_file(settings, resuming=(folder / "checkpoints" / "last" / "state.json").is_file())
-        run_train(folder, settings, dataset_folder, start, dry_run=dry_run, group=group)
+        run_train(folder, settings, dataset_folder, start, dry_run=dry_run, process_group=process_group)
 
 
 def run_train(
@@ -109,17 +109,17 @@ def run_train(
     weights: Path | None,
     *,
     dry_run: bool = False,
-    group: Group | None = None,
+    process_group: ProcessGroup | None = None,
 ) -> None:
     """Open the run, train it, and show what happens.
 
     Args:
-        group: the processes that share the run; None: this one alone.
+        process_group: the processes that share the run; None: this one alone.
 
     Raises:
         Interrupted: SIGINT or SIGTERM came; `last` is saved. WorkerLost: a process of the group has gone; `last` is saved.
     """
-    run = open_run(folder, settings, dataset, weights, group=group)
+    run = open_run(folder, settings, dataset, weights, process_group=process_group)
     if dry_run:
         render.note(f"dry run: nothing was written; {run.trainer.total_steps} steps would follow")
         return
@@ -128,14 +128,19 @@ def run_train(
 
 
 def open_run(
-    folder: Path, settings: configuration.RunConfig, dataset: Path, weights: Path | None, *, group: Group | None = None
+    folder: Path,
+    settings: configuration.RunConfig,
+    dataset: Path,
+    weights: Path | None,
+    *,
+    process_group: ProcessGroup | None = None,
 ) -> Run:
     """Open a run, at its `last` checkpoint where there is one, and show what it is."""
-    from focuscli.engine.distributed import ONE
+    from focuscli.engine.distributed import SINGLE
     from focuscli.engine.run import Run
 
     with render.progress("reading crops") as progress:
-        run = Run(folder, settings, dataset, weights, group=group or ONE, progress=progress)
+        run = Run(folder, settings, dataset, weights, process_group=process_group or SINGLE, progress=progress)
     views.run_header(run)
     return run
 
@@ -149,13 +154,13 @@ def train_to_end(run: Run) -> bool:
     """
     from focuscli.engine.distributed import WorkerLost
 
-    group, total = run.group, run.trainer.total_steps
-    with stop_on_signal(insist=group.size == 1) as asked:
+    process_group, total = run.process_group, run.trainer.total_steps
+    with stop_on_signal(insist=process_group.world_size == 1) as asked:
         try:
             views.training(run, run.train(asked))
-            stopped = group.any(asked())
+            stopped = process_group.any(asked())
         except WorkerLost as lost:
-            if not group.speaks():
+            if not process_group.speaks():
                 raise
             raise WorkerLost(
                 f"{lost.problem} Step {run.save_lost()} of {total} is saved in {run.folder}.",

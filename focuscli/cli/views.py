@@ -73,7 +73,11 @@ def run_header(run: Run) -> None:
     every = sum(parameter.numel() for parameter in trainer.model.parameters())
     trained = sum(parameter.numel() for parameter in trainer.names)
     start = f" · resumed at step {run.resumed_from}" if run.resumed_from else ""
-    where = f"{run.group.size} processes on {run.device.type}" if run.group.size > 1 else str(run.device)
+    where = (
+        f"{run.process_group.world_size} processes on {run.device.type}"
+        if run.process_group.world_size > 1
+        else str(run.device)
+    )
     render.note(
         f"run {run.folder} · {where} · {every / 1e6:.1f} M parameters, {trained / 1e6:.1f} M trained · "
         f"weights: {run.origin}{start}"
@@ -83,7 +87,7 @@ def run_header(run: Run) -> None:
         f"{len(run.data.texts)} texts · best by {run.config.eval.select} on {run.data.val_note}"
     )
     if (rate := advised_rate(run.config)) is not None:
-        images = run.config.train.batch_size * run.config.train.accumulate
+        images = run.config.train.batch_size * run.config.train.gradient_accumulation_steps
         render.note(
             f"  the learning rate {run.config.train.learning_rate:g} is the recipe's for smaller steps than {images:,} images; "
             f"by the square-root rule it would be --lr {rate:.2g}"
@@ -112,7 +116,11 @@ def training(run: Run, events: Iterable[Event]) -> None:
 
 def _step_line(event: StepEvent, run: Run) -> str:
     parts = " + ".join(f"{name} {event.losses[name]:.3f}" for name in event.losses if name != "loss")
-    left = (run.trainer.total_steps - run.trainer.step) * run.config.train.batch_size * run.config.train.accumulate
+    left = (
+        (run.trainer.total_steps - run.trainer.step)
+        * run.config.train.batch_size
+        * run.config.train.gradient_accumulation_steps
+    )
     seconds = left / max(event.images_per_second, 1e-9)
     return (
         f"  epoch {event.epoch} {event.step}/{event.steps}  loss {event.losses['loss']:.3f} = {parts}  "

@@ -1,6 +1,6 @@
 """Several processes as one: who does what, agreement between them, and rows gathered with gradients.
 
-torchrun starts the processes, torch.distributed connects them. Every method of `Group` does nothing special in a group of
+torchrun starts the processes, torch.distributed connects them. Every method of `ProcessGroup` does nothing special in a group of
 one, so that callers need no second path. All processes of a group have to call the same methods in the same order.
 Importing this does not import torch: commands ask for their group before they know whether they need it.
 """
@@ -32,7 +32,7 @@ class WorkerLost(RequirementError):
 
 
 @dataclass(frozen=True)
-class Group:
+class ProcessGroup:
     """The processes that share a job, seen from one of them.
 
     Attributes:
@@ -50,13 +50,13 @@ class Group:
         return self.worker.rank
 
     @property
-    def size(self) -> int:
+    def world_size(self) -> int:
         return self.worker.size
 
     @property
-    def is_first(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this process prints and writes."""
-        return self.worker.is_first
+        return self.worker.is_main
 
     def device(self, name: str) -> torch.device:
         """`auto`, `cpu` or `cuda` as this process's own device; in a group of one as `resolve_device` has it.
@@ -68,11 +68,11 @@ class Group:
 
         from focuscli.engine.device import resolve_device
 
-        if self.size == 1:
+        if self.world_size == 1:
             return resolve_device(name)
         if name not in ("auto", "cpu", "cuda"):
             raise UsageError(
-                f"--device {name} is one device for {self.size} processes.",
+                f"--device {name} is one device for {self.world_size} processes.",
                 "Use --device cuda (each process takes the GPU of its LOCAL_RANK) or --device cpu.",
             )
         if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
@@ -86,16 +86,16 @@ class Group:
             )
         return resolve_device(f"cuda:{self.worker.local_rank}")
 
-    def my_part(self, items: Sequence[T]) -> Sequence[T]:
+    def shard(self, items: Sequence[T]) -> Sequence[T]:
         """This process's block of the items: contiguous, in order of rank, sizes differing by at most one."""
-        return items[block(len(items), self.rank, self.size)]
+        return items[block(len(items), self.rank, self.world_size)]
 
-    def decide(self, choose: Callable[[], T]) -> T:
+    def broadcast(self, choose: Callable[[], T]) -> T:
         """What `choose` returns in the first process, for all; a `FocusError` that it raises there is raised in all."""
-        if self.size == 1:
+        if self.world_size == 1:
             return choose()
         outcome: list[Any] = [None, None]
-        if self.is_first:
+        if self.is_main:
             try:
                 outcome[0] = choose()
             except FocusError as error:
@@ -107,18 +107,18 @@ class Group:
         chosen: T = outcome[0]
         return chosen
 
-    def collect(self, value: T) -> list[T]:
+    def all_gather(self, value: T) -> list[T]:
         """Each process's value, in order of rank, in every process. Any object that pickles."""
-        if self.size == 1:
+        if self.world_size == 1:
             return [value]
-        gathered: list[Any] = [None] * self.size
+        gathered: list[Any] = [None] * self.world_size
         with self.talking() as dist:
             dist.all_gather_object(gathered, value, group=self.patient)
         return gathered
 
     def any(self, flag: bool) -> bool:
         """Whether any process says so; also a meeting point: nobody passes before all are there."""
-        if self.size == 1:
+        if self.world_size == 1:
             return flag
         from torch import tensor
 
@@ -127,7 +127,7 @@ class Group:
             dist.all_reduce(total, group=self.patient)
         return bool(total.item())
 
-    def wait(self) -> None:
+    def barrier(self) -> None:
         """Go on when all processes are here."""
         self.any(False)
 
@@ -138,12 +138,12 @@ class Group:
         them. Where all compute the same loss from the rows that is `size` times the loss's own gradient, which the mean
         over processes that DistributedDataParallel takes of parameter gradients undoes exactly.
         """
-        if self.size == 1:
+        if self.world_size == 1:
             return rows
         from focuscli.engine.gathering import gather_rows
 
         with self.talking():
-            return gather_rows(rows, self.rank, self.size)
+            return gather_rows(rows, self.rank, self.world_size)
 
     @contextlib.contextmanager
     def talking(self) -> Iterator[Any]:
@@ -155,9 +155,9 @@ class Group:
         except FocusError:
             raise
         except RuntimeError as error:
-            if self.size == 1 or not _is_connection(error):
+            if self.world_size == 1 or not _is_connection(error):
                 raise
-            other = "The other worker" if self.size == 2 else f"One of the other {self.size - 1} workers"
+            other = "The other worker" if self.world_size == 2 else f"One of the other {self.world_size - 1} workers"
             slow = "timed out" in str(error).lower()
             what = "has not answered in time" if slow else "has gone: killed, out of memory, or failed"
             raise WorkerLost(
@@ -196,7 +196,7 @@ class Group:
             gone = self.store.add("settled", 1)
             deadline = time.monotonic() + SETTLE_SECONDS
             mine = self.rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
-            while mine and gone < self.size and time.monotonic() < deadline:
+            while mine and gone < self.world_size and time.monotonic() < deadline:
                 time.sleep(0.02)
                 gone = self.store.add("settled", 0)
 
@@ -204,16 +204,16 @@ class Group:
         """Close the connections; the group is of no use then."""
         import torch.distributed as dist
 
-        if self.size > 1 and dist.is_initialized():
+        if self.world_size > 1 and dist.is_initialized():
             with contextlib.suppress(RuntimeError):
                 dist.destroy_process_group()
 
-    def __deepcopy__(self, memo: object) -> Group:
+    def __deepcopy__(self, memo: object) -> ProcessGroup:
         """Itself: connections have no copies (a model that holds a group is copied for its moving average)."""
         return self
 
 
-ONE = Group()
+SINGLE = ProcessGroup()
 
 
 def block(count: int, rank: int, size: int) -> slice:

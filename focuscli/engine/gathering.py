@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def gather_rows(rows: Tensor, rank: int, size: int) -> Tensor:
-    """[N, ...] of each process -> [size * N, ...] in all; see `focuscli.engine.distributed.Group.gather_rows`."""
+    """[N, ...] of each process -> [size * N, ...] in all; see `focuscli.engine.distributed.ProcessGroup.gather_rows`."""
     exact = rows if rows.dtype in (torch.float32, torch.float64) else rows.float()
     gathered: Tensor = _GatherRows.apply(exact, rank, size)
     return gathered

@@ -51,7 +51,11 @@ def advised_rate(config: RunConfig) -> float | None:
     SGD's (Malladi et al., NeurIPS 2022). A rule of thumb: nothing is changed by it.
     """
     preset = build_config([("preset", PRESETS[config.model.preset])])[0].train
-    growth = config.train.batch_size * config.train.accumulate / (preset.batch_size * preset.accumulate)
+    growth = (
+        config.train.batch_size
+        * config.train.gradient_accumulation_steps
+        / (preset.batch_size * preset.gradient_accumulation_steps)
+    )
     if growth < 2 or config.train.learning_rate != preset.learning_rate:
         return None
     return preset.learning_rate * math.sqrt(growth)

@@ -8,7 +8,7 @@ import time
 from datetime import timedelta
 from typing import Any
 
-from focuscli.engine.distributed import Group, WorkerLost, brief
+from focuscli.engine.distributed import ProcessGroup, WorkerLost, brief
 from focuscli.engine.torchrun import Worker
 from focuscli.errors import UsageError
 
@@ -18,20 +18,20 @@ PATIENCE = timedelta(days=1)
 """The same before and after work that each does alone, such as encoding its shards: the slower one is not lost."""
 
 
-def join(worker: Worker, *, timeout: timedelta = TIMEOUT) -> Group:
+def join(worker: Worker, *, timeout: timedelta = TIMEOUT) -> ProcessGroup:
     """Meet the other processes that torchrun has started; `leave` the group at the end.
 
     Raises:
         UsageError: two processes claim the same rank, or count differently. WorkerLost: the others cannot be reached.
     """
     if worker.size == 1:
-        return Group(worker)
+        return ProcessGroup(worker)
     import torch
     import torch.distributed as dist
 
     host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
     # torchrun's agent keeps the store; where processes are started by hand the first one does.
-    keeps = worker.is_first and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
+    keeps = worker.is_main and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
     try:
         kept = dist.TCPStore(
             host, port, worker.size, is_master=keeps, timeout=timeout, wait_for_workers=False, multi_tenant=True
@@ -53,7 +53,7 @@ def join(worker: Worker, *, timeout: timedelta = TIMEOUT) -> Group:
             f"{brief(error)}.",
             "All must be started together, and MASTER_ADDR:MASTER_PORT must be reachable and free.",
         ) from error
-    return Group(worker, own, patient)
+    return ProcessGroup(worker, own, patient)
 
 
 def _roll_call(store: Any, rank: int, size: int, timeout: timedelta) -> None:

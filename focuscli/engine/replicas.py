@@ -8,21 +8,21 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from focuscli.engine.distributed import Group
+from focuscli.engine.distributed import ProcessGroup
 from focuscli.errors import UsageError
 from focuscli.models.base import ImageFeatures, Method, MethodOutput
 
 Rows = TypeVar("Rows", ImageFeatures, MethodOutput)
 
 
-def replicate(model: Method, group: Group, device: torch.device) -> nn.Module:
+def replicate(model: Method, process_group: ProcessGroup, device: torch.device) -> nn.Module:
     """What to call in place of the model in training: the model itself in a group of one, else DistributedDataParallel.
 
     Every process starts with the first one's weights, and `backward` leaves the mean of all gradients in each.
     """
-    if group.size == 1:
+    if process_group.world_size == 1:
         return model
-    with group.talking():
+    with process_group.talking():
         return nn.parallel.DistributedDataParallel(model, device_ids=[device.index] if device.type == "cuda" else None)
 
 
@@ -42,15 +42,15 @@ def check_divides(batch_size: int, processes: int) -> None:
 
 
 def gather(
-    model: Method, features: ImageFeatures, output: MethodOutput, group: Group
+    model: Method, features: ImageFeatures, output: MethodOutput, process_group: ProcessGroup
 ) -> tuple[ImageFeatures, MethodOutput]:
-    """The rows of all processes in the fields that the method's losses read; see `Group.gather_rows`."""
-    if group.size == 1:
+    """The rows of all processes in the fields that the method's losses read; see `ProcessGroup.gather_rows`."""
+    if process_group.world_size == 1:
         return features, output
 
     def gathered(part: Rows) -> Rows:
         names = [field.name for field in fields(part) if field.name in model.loss_inputs]
-        return replace(part, **{name: group.gather_rows(getattr(part, name)) for name in names})
+        return replace(part, **{name: process_group.gather_rows(getattr(part, name)) for name in names})
 
     return gathered(features), gathered(output)
 
@@ -58,32 +58,32 @@ def gather(
 class GlobalBatchNorm1d(nn.BatchNorm1d):
     """Batch norm whose mean and variance are those of all processes' rows. torch's own for this needs a GPU."""
 
-    def __init__(self, norm: nn.BatchNorm1d, group: Group) -> None:
+    def __init__(self, norm: nn.BatchNorm1d, process_group: ProcessGroup) -> None:
         """Take the place of `norm`, with its parameters and buffers themselves."""
         super().__init__(norm.num_features, eps=norm.eps, momentum=norm.momentum)
         self.weight, self.bias = norm.weight, norm.bias
         self.running_mean, self.running_var = norm.running_mean, norm.running_var
         self.num_batches_tracked = norm.num_batches_tracked
-        self.group = group
+        self.process_group = process_group
 
     def forward(self, rows: Tensor) -> Tensor:
         if not self.training:
             return super().forward(rows)
-        every: Tensor = super().forward(self.group.gather_rows(rows))
-        return every[self.group.rank * len(rows) : (self.group.rank + 1) * len(rows)]
+        every: Tensor = super().forward(self.process_group.gather_rows(rows))
+        return every[self.process_group.rank * len(rows) : (self.process_group.rank + 1) * len(rows)]
 
 
-def share_batch_norms(model: nn.Module, group: Group) -> None:
+def share_batch_norms(model: nn.Module, process_group: ProcessGroup) -> None:
     """Put a `GlobalBatchNorm1d` in the place of every batch norm; parameters and their names stay.
 
     Raises:
         TypeError: a batch norm over images, whose statistics would be each process's own; no method has one.
     """
-    if group.size == 1:
+    if process_group.world_size == 1:
         return
     for module in [*model.modules()]:
         for name, child in [*module.named_children()]:
             if isinstance(child, nn.BatchNorm1d):
-                setattr(module, name, GlobalBatchNorm1d(child, group))
+                setattr(module, name, GlobalBatchNorm1d(child, process_group))
             elif isinstance(child, nn.modules.batchnorm._BatchNorm):
                 raise TypeError(f"{type(child).__name__} cannot be shared by several processes; BatchNorm1d can")

@@ -21,7 +21,7 @@ from focuscli.data.folder import DatasetFolder, read_folder
 from focuscli.engine.checkpoint import Checkpoint, read_checkpoint, save_checkpoint
 from focuscli.engine.compilation import compile_layers
 from focuscli.engine.device import effective_precision
-from focuscli.engine.distributed import ONE, Group
+from focuscli.engine.distributed import SINGLE, ProcessGroup
 from focuscli.engine.replicas import check_divides
 from focuscli.engine.setup import build_model, clip_shape_to_json, prepare_training_data
 from focuscli.engine.trainer import EpochEvent, Event, SaveEvent, Trainer
@@ -62,7 +62,7 @@ class Run:
         dataset: Path,
         weights: Path | None,
         *,
-        group: Group = ONE,
+        process_group: ProcessGroup = SINGLE,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
         """Open the run; goes on from its `last` checkpoint where there is one.
@@ -71,11 +71,11 @@ class Run:
             InputError: the dataset is unusable, or has changed since the run was started, or the processes of the group
                 see different ones. UsageError: the batch size does not divide over the processes.
         """
-        check_divides(config.train.batch_size, group.size)
+        check_divides(config.train.batch_size, process_group.world_size)
         self.folder = folder
         self.config = config
-        self.group = group
-        self.device = group.device(config.train.device)
+        self.process_group = process_group
+        self.device = process_group.device(config.train.device)
         if config.train.threads:
             torch.set_num_threads(config.train.threads)
         self.dataset: DatasetFolder = read_folder(dataset)
@@ -94,7 +94,7 @@ class Run:
         if config.train.compile:
             compile_layers(model, self.device)
         self._check_alike(0 if state is None else state["step"])
-        self.trainer = Trainer(model, self.data, config, self.device, group=group, progress=progress)
+        self.trainer = Trainer(model, self.data, config, self.device, process_group=process_group, progress=progress)
         self.resumed_from = 0
         if checkpoint is not None:
             self.trainer.restore(checkpoint)
@@ -106,10 +106,10 @@ class Run:
         Raises:
             WorkerLost: another process of the group has gone; `save_lost` saves what can be saved.
         """
-        if not self.group.is_first:
+        if not self.process_group.is_main:
             for event in self.trainer.run(stop):
                 if isinstance(event, SaveEvent):
-                    self.group.wait()
+                    self.process_group.barrier()
                 yield event
             return
         write_text(self.folder / "config.toml", dump_config(self.config))
@@ -121,7 +121,7 @@ class Run:
             for event in self.trainer.run(stop):
                 if isinstance(event, SaveEvent):
                     self._save(best=event.best)
-                    self.group.wait()
+                    self.process_group.barrier()
                 elif isinstance(event, EpochEvent):
                     self._write_history()
                     for name, value in _flat(event.record).items():
@@ -151,7 +151,7 @@ class Run:
 
     def _check_alike(self, step: int) -> None:
         """Refuse a group whose processes see different data or checkpoints, as machines without shared folders do."""
-        seen = self.group.collect((self.dataset.fingerprint, step))
+        seen = self.process_group.all_gather((self.dataset.fingerprint, step))
         for rank, (fingerprint, other) in enumerate(seen):
             if fingerprint != seen[0][0]:
                 raise InputError(
@@ -208,7 +208,7 @@ class Run:
             if self.device.type == "cuda"
             else platform.machine(),
             "precision": effective_precision(self.device, self.config.train.precision),
-            "processes": self.group.size,
+            "processes": self.process_group.world_size,
             "threads": torch.get_num_threads(),
             "cpus": os.cpu_count(),
             "command": sys.argv,

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from focuscli.data.loader import evenly, normalise, read_batches, to_unit
 from focuscli.engine.device import autocast
-from focuscli.engine.distributed import ONE, Group
+from focuscli.engine.distributed import SINGLE, ProcessGroup
 from focuscli.models.base import Method
 
 Progress = Callable[[int, int], None]
@@ -28,7 +28,7 @@ def score_files(
     workers: int = 2,
     precision: str = "auto",
     progress: Progress | None = None,
-    group: Group = ONE,
+    process_group: ProcessGroup = SINGLE,
 ) -> NDArray[np.float32]:
     """Scores [N, Z] = exp(logit_scale) * cos(V, T) of image files against text features T [Z, D].
 
@@ -41,17 +41,17 @@ def score_files(
     device = text_features.device
     was_training = model.training
     model.eval()
-    batches = group.my_part(evenly(len(paths), batch_size))
+    batches = process_group.shard(evenly(len(paths), batch_size))
     mine = sum(map(len, batches))
     scores = np.empty((mine, len(text_features)), dtype=np.float32)
     done = 0
     for crops in read_batches(paths, model.config.image_size, batches, workers=workers):
         with autocast(device, precision):
-            mix = model.encode_image(normalise(to_unit(crops, device))).mix
+            mix = model.encode_image(normalise(to_unit(crops, device))).tokens
             scored = model.score(mix, text_features).scores
         scores[done : done + len(crops)] = scored.float().cpu().numpy()
         done += len(crops)
         if progress is not None:
             progress(done, mine)
     model.train(was_training)
-    return np.concatenate(group.collect(scores))
+    return np.concatenate(process_group.all_gather(scores))

@@ -20,8 +20,8 @@ from focuscli.data.splits import identity_holdout
 from focuscli.engine.device import seeded
 from focuscli.errors import InputError
 from focuscli.inference.scorer import SCRATCH
-from focuscli.methods import method_class
 from focuscli.models.base import Method, clip_config
+from focuscli.models.build import method_class
 
 
 @dataclass(frozen=True)

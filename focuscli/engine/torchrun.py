@@ -27,7 +27,7 @@ class Worker:
     local_size: int = 1
 
     @property
-    def is_first(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this process prints and writes."""
         return self.rank == 0
 

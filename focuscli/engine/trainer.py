@@ -23,7 +23,7 @@ from focuscli.data.augment import SharedDraws, training_images
 from focuscli.data.loader import CropStore
 from focuscli.engine.checkpoint import Checkpoint, load_strictly, optimizer_tensors, restore_optimizer
 from focuscli.engine.device import autocast
-from focuscli.engine.distributed import ONE, Group, block
+from focuscli.engine.distributed import SINGLE, ProcessGroup, block
 from focuscli.engine.optim import build_ema, build_optimizer, build_scheduler, drop_noise, trained_parameters
 from focuscli.engine.replicas import check_divides, gather, replicate, share_batch_norms
 from focuscli.engine.scoring import score_files
@@ -75,7 +75,7 @@ class Trainer:
         config: RunConfig,
         device: torch.device,
         *,
-        group: Group = ONE,
+        process_group: ProcessGroup = SINGLE,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
         """Read the crops into memory where they fit.
@@ -86,20 +86,20 @@ class Trainer:
         self.config = config
         self.data = data
         self.device = device
-        self.group = group
+        self.process_group = process_group
         train = config.train
-        check_divides(train.batch_size, group.size)
-        share_batch_norms(model, group)
+        check_divides(train.batch_size, process_group.world_size)
+        share_batch_norms(model, process_group)
         self.model = model.to(device).train()
         self.store = self._open_store(progress)
-        images_per_step = train.batch_size * train.accumulate
+        images_per_step = train.batch_size * train.gradient_accumulation_steps
         self.steps_per_epoch = max(1, len(data.train) // images_per_step)
         self.total_steps = self.steps_per_epoch * train.epochs
         self.names = trained_parameters(model)
         self.optimizer = build_optimizer(model, train)
         self.scheduler = build_scheduler(self.optimizer, train, self.total_steps)
         self.ema = build_ema(model, train)
-        self._replica = replicate(model, group, device)
+        self._replica = replicate(model, process_group, device)
         self.step = 0
         self.sums = dict.fromkeys((*model.loss_names, "loss"), 0.0)
         self.history: list[dict[str, Any]] = []
@@ -129,12 +129,14 @@ class Trainer:
             order = self._order(epoch)
             micro = [
                 order[position * train.batch_size : (position + 1) * train.batch_size]
-                for position in range(begin * train.accumulate, self.steps_per_epoch * train.accumulate)
+                for position in range(
+                    begin * train.gradient_accumulation_steps, self.steps_per_epoch * train.gradient_accumulation_steps
+                )
             ]
-            crops = self.store.batches([self.group.my_part(positions) for positions in micro])
+            crops = self.store.batches([self.process_group.shard(positions) for positions in micro])
             for number in range(begin, self.steps_per_epoch):
-                offset = (number - begin) * train.accumulate
-                norm = self._step(micro[offset : offset + train.accumulate], crops)
+                offset = (number - begin) * train.gradient_accumulation_steps
+                norm = self._step(micro[offset : offset + train.gradient_accumulation_steps], crops)
                 seconds = time.perf_counter() - started
                 yield StepEvent(
                     epoch + 1,
@@ -143,10 +145,10 @@ class Trainer:
                     {name: value / (number + 1) for name, value in self.sums.items()},
                     self.optimizer.param_groups[0]["lr"],
                     norm,
-                    (number + 1 - first) * train.batch_size * train.accumulate / seconds,
+                    (number + 1 - first) * train.batch_size * train.gradient_accumulation_steps / seconds,
                 )
                 last = number + 1 == self.steps_per_epoch
-                if self.group.any(stop()) and not last:
+                if self.process_group.any(stop()) and not last:
                     yield SaveEvent(best=False)
                     return
                 if train.save_every_steps and self.step % train.save_every_steps == 0 and not last:
@@ -156,7 +158,7 @@ class Trainer:
                 yield SaveEvent(best=True)
             yield SaveEvent(best=False)
             yield EpochEvent(self.history[-1], best)
-            if self.group.any(stop()):
+            if self.process_group.any(stop()):
                 return
 
     def state(self) -> dict[str, Any]:
@@ -204,7 +206,7 @@ class Trainer:
         margin = self.config.augment.margin
         size = (size[0] + margin, size[1] + margin)
         # Every process of a machine keeps its own, as any image can be in its part of some batch.
-        needed = len(self.data.train) * size[0] * size[1] * 3 / 2**20 * self.group.worker.local_size
+        needed = len(self.data.train) * size[0] * size[1] * 3 / 2**20 * self.process_group.worker.local_size
         in_memory = data.cache == "memory" or (data.cache == "auto" and needed <= data.cache_limit_mb)
         paths = self.data.paths(self.data.train)
         return CropStore(paths, size, workers=data.workers, in_memory=in_memory, progress=progress, resize=data.resize)
@@ -213,7 +215,7 @@ class Trainer:
         """Positions in the training set for an epoch, shuffled by (seed, epoch); repeated where there are too few."""
         generator = torch.Generator().manual_seed(self._seed(epoch, stream=1))
         count = len(self.data.train)
-        wanted = self.steps_per_epoch * self.config.train.batch_size * self.config.train.accumulate
+        wanted = self.steps_per_epoch * self.config.train.batch_size * self.config.train.gradient_accumulation_steps
         order: list[int] = []
         while len(order) < wanted:
             order += torch.randperm(count, generator=generator).tolist()
@@ -232,13 +234,13 @@ class Trainer:
         means = dict.fromkeys(self.sums, 0.0)
         for number, positions in enumerate(micro, start=1):
             indices = torch.from_numpy(self.data.train[positions])
-            with self._accumulating(more=number < len(micro)), self.group.talking():
+            with self._accumulating(more=number < len(micro)), self.process_group.talking():
                 losses = self._losses(next(crops), indices, generator)
                 (losses["loss"] / len(micro)).backward()
             for name, value in losses.items():
                 means[name] += value.item() / len(micro)
         drop_noise(self.names)
-        limit = train.clip_gradient or math.inf
+        limit = train.max_grad_norm or math.inf
         norm = float(nn.utils.clip_grad_norm_([*self.names], limit))
         if not math.isfinite(norm) or not all(map(math.isfinite, means.values())):
             raise self._not_finite(losses)
@@ -259,12 +261,12 @@ class Trainer:
     def _losses(self, crops: Tensor, indices: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         """The losses of the whole micro-batch `indices`, of which this process has `crops`."""
         config = self.config
-        start = block(len(indices), self.group.rank, self.group.size).start
+        start = block(len(indices), self.process_group.rank, self.process_group.world_size).start
         draws = SharedDraws(generator, start, len(indices))
         images = training_images(crops.to(self.device), config.model.image_size, config.augment, draws)
         with autocast(self.device, config.train.precision):
             features, output = self._replica(images)
-        features, output = gather(self.model, features, output, self.group)
+        features, output = gather(self.model, features, output, self.process_group)
         targets, known = self.data.targets[indices].to(self.device), self.data.known[indices].to(self.device)
         context = LossContext(
             groups=self.data.groups.to(self.device),
@@ -309,9 +311,9 @@ class Trainer:
             batch_size=self.config.eval.batch_size,
             workers=self.config.data.workers,
             precision=self.config.train.precision,
-            group=self.group,
+            process_group=self.process_group,
         )
-        figures, self.thresholds, self.global_threshold = self.group.decide(lambda: self._figures(scores))
+        figures, self.thresholds, self.global_threshold = self.process_group.broadcast(lambda: self._figures(scores))
         return figures
 
     def _figures(self, scores: NDArray[np.float32]) -> tuple[dict[str, float], dict[str, float], float]:
@@ -334,7 +336,7 @@ class Trainer:
         return CheckFailed(
             f"Training diverged in epoch {epoch + 1}, step {number + 1}: a loss or gradient is not finite ({shown}). "
             "The checkpoints of earlier epochs stand.",
-            f"Try a smaller --lr (now {self.config.train.learning_rate:g}), --set train.clip_gradient=1, "
+            f"Try a smaller --lr (now {self.config.train.learning_rate:g}), --set train.max_grad_norm=1, "
             "or --set train.precision=fp32.",
         )
 

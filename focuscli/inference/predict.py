@@ -13,7 +13,7 @@ import numpy as np
 
 from focuscli.data.crops import Pixels, evenly, read_pixels
 from focuscli.data.texts import Text
-from focuscli.engine.distributed import ONE, Group
+from focuscli.engine.distributed import SINGLE, ProcessGroup
 from focuscli.errors import InputError
 from focuscli.inference.scorer import ScorePixels, Scorer
 
@@ -76,7 +76,7 @@ def predict(
     batch_size: int = 32,
     workers: int = 2,
     strict: bool = False,
-    group: Group = ONE,
+    process_group: ProcessGroup = SINGLE,
 ) -> Iterator[Prediction | Skipped]:
     """One item per path, in order; the texts are read at once, the images one batch after the other. In a group of
     processes each takes one batch of a round, and all yield all.
@@ -85,7 +85,7 @@ def predict(
         UsageError: a text is empty, too long, or nothing that this model can be asked.
         InputError: with `strict`, in its place the first image that cannot be read.
     """
-    return _predict(scorer.against(texts), paths, scorer.image_size, batch_size, workers, strict, group)
+    return _predict(scorer.score_fn(texts), paths, scorer.image_size, batch_size, workers, strict, process_group)
 
 
 def _predict(
@@ -95,16 +95,16 @@ def _predict(
     batch_size: int,
     workers: int,
     strict: bool,
-    group: Group,
+    process_group: ProcessGroup,
 ) -> Iterator[Prediction | Skipped]:
     batches = evenly(len(paths), batch_size)
     with ThreadPoolExecutor(max(1, workers)) as pool:
-        for start in range(0, len(batches), group.size):
+        for start in range(0, len(batches), process_group.world_size):
             mine: list[Prediction | Skipped] | InputError = []
-            if start + group.rank < len(batches):
-                batch = [paths[index] for index in batches[start + group.rank]]
+            if start + process_group.rank < len(batches):
+                batch = [paths[index] for index in batches[start + process_group.rank]]
                 mine = _predict_batch(score, batch, size, pool, strict=strict)
-            for items in group.collect(mine):
+            for items in process_group.all_gather(mine):
                 if isinstance(items, InputError):
                     raise items
                 yield from items

@@ -14,22 +14,22 @@ from PIL import Image
 from torch import Tensor
 
 from clip_impl import CLIP
-from focuscli.config import RunConfig
+from focuscli.config import ZERO_SHOT, RunConfig
 from focuscli.data.crops import Pixels, squash
 from focuscli.data.images import load_image
 from focuscli.data.loader import normalise, to_unit
 from focuscli.data.schema import AttributeSchema, Text
 from focuscli.engine.checkpoint import Checkpoint, load_strictly, read_checkpoint
 from focuscli.engine.device import autocast, check_precision, resolve_device
-from focuscli.engine.distributed import ONE, Group
+from focuscli.engine.distributed import SINGLE, ProcessGroup
 from focuscli.engine.scoring import score_files
 from focuscli.engine.setup import clip_shape_from_json
 from focuscli.errors import InputError, UsageError
 from focuscli.inference.scorer import ScorePixels, Scorer
 from focuscli.inference.vocabulary import Vocabulary
-from focuscli.methods import ZERO_SHOT, method_class
 from focuscli.metrics.thresholds import Thresholds
 from focuscli.models.base import Method
+from focuscli.models.build import method_class
 from focuscli.storage.paths import resolve_checkpoint
 
 ImageLike = Image.Image | str | Path
@@ -65,7 +65,7 @@ class Recognizer(Scorer):
         self.model = model.to(device).eval().requires_grad_(False)
         self.device = device
         self.precision = precision
-        self.group = ONE
+        self.process_group = SINGLE
         self.folder = checkpoint.folder
         self.step: int | None = state.get("step")
         self.config = RunConfig.model_validate(state["config"])
@@ -121,10 +121,10 @@ class Recognizer(Scorer):
         changed.threshold_source = thresholds.source
         return changed
 
-    def among(self, group: Group) -> Recognizer:
+    def with_process_group(self, process_group: ProcessGroup) -> Recognizer:
         """The same model, whose work on many files is shared with the other processes of a group: all call the same."""
         changed = copy.copy(self)
-        changed.group = group
+        changed.process_group = process_group
         return changed
 
     @property
@@ -164,11 +164,11 @@ class Recognizer(Scorer):
             InputError: an image cannot be read. UsageError: a text is empty or too long.
         """
         wanted = self._texts(texts)
-        score = self.against(wanted)
+        score = self.score_fn(wanted)
         rows = [score(self._pixels(batch)) for batch in _batched(images, batch_size)]
         return np.concatenate(rows) if rows else np.zeros((0, len(wanted)), dtype=np.float32)
 
-    def against(self, texts: Sequence[Text]) -> ScorePixels:
+    def score_fn(self, texts: Sequence[Text]) -> ScorePixels:
         """Encode the texts once, and return what scores uint8 pixels [B, H, W, 3] against them: [B, Z].
 
         Raises:
@@ -213,7 +213,7 @@ class Recognizer(Scorer):
             workers=workers,
             precision=self.precision,
             progress=progress,
-            group=self.group,
+            process_group=self.process_group,
         )
 
     def _texts(self, texts: Sequence[str | Text] | None) -> list[Text]:
@@ -232,7 +232,7 @@ class Recognizer(Scorer):
         crops = torch.from_numpy(pixels)
         with autocast(self.device, self.precision):
             features = self.model.encode_image(normalise(to_unit(crops, self.device)), attention_layers=layers)
-            output = self.model.score(features.mix, text_features)
+            output = self.model.score(features.tokens, text_features)
         weights = output.attention_maps.float()
         maps = features.patch_attention
         maps = weights.new_zeros(len(crops), weights.shape[2], 1, 1) if maps is None else maps.float()

@@ -35,7 +35,7 @@ class Scorer(ABC):
     image_size: tuple[int, int]
 
     @abstractmethod
-    def against(self, texts: Sequence[Text]) -> ScorePixels:
+    def score_fn(self, texts: Sequence[Text]) -> ScorePixels:
         """Read the texts once, and return what scores pixels against them.
 
         Raises:

@@ -6,15 +6,15 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
-from focuscli.config import build_config
+from focuscli.config import ZERO_SHOT, build_config, method_entry
 from focuscli.data.folder import DatasetFolder
 from focuscli.data.schema import AttributeSchema
 from focuscli.engine.checkpoint import Checkpoint
 from focuscli.engine.device import check_precision, resolve_device
 from focuscli.engine.setup import load_clip, prepare_training_data
 from focuscli.inference.recognizer import Recognizer
-from focuscli.methods import ZERO_SHOT, method_class, method_entry
 from focuscli.metrics.thresholds import Thresholds
+from focuscli.models.build import method_class
 
 
 def clip_recognizer(

@@ -20,12 +20,12 @@ class ImageFeatures:
     """The image side of a method.
 
     Attributes:
-        mix: [B, K, D], what texts are compared with: K tokens (FOCUS: M_out; the class token alone with MGMT off).
+        tokens: [B, K, D], what texts are compared with: K tokens (FOCUS: M_out; the class token alone with MGMT off).
         patch_attention: A [B, K, rows, columns], attention of each token over patches, mean over heads and over the
             last layers asked for; None if none was asked for. 0 where a token cannot look.
     """
 
-    mix: Tensor
+    tokens: Tensor
     patch_attention: Tensor | None = None
 
 
@@ -67,7 +67,7 @@ class Method(nn.Module, ABC):
 
     loss_names: tuple[str, ...]
     """Keys of `losses`, without "loss"."""
-    loss_inputs: tuple[str, ...] = ("mix", "scores", "attention_maps")
+    loss_inputs: tuple[str, ...] = ("tokens", "scores", "attention_maps")
     """Fields of features and output that `losses` reads. With several processes only these hold the rows of all."""
 
     def __init__(self, clip: CLIP, config: ModelConfig, texts: Sequence[Text]) -> None:
@@ -99,7 +99,7 @@ class Method(nn.Module, ABC):
         """
 
     @abstractmethod
-    def score(self, mix: Tensor, text_features: Tensor) -> MethodOutput:
+    def score(self, tokens: Tensor, text_features: Tensor) -> MethodOutput:
         """Features [B, K, D] against rows of `encode_texts` [Z, ...]."""
 
     @abstractmethod
@@ -115,7 +115,7 @@ class Method(nn.Module, ABC):
     def forward(self, images: Tensor) -> tuple[ImageFeatures, MethodOutput]:
         """One training step's view: images [B, 3, H, W] (normalised) against all training texts."""
         features = self.encode_image(images)
-        return features, self.score(features.mix, self.encode_texts())
+        return features, self.score(features.tokens, self.encode_texts())
 
     def prompt_source(self, text: Text) -> str:
         """Whose learned prompt vectors a text is read with, in words."""

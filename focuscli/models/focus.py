@@ -60,7 +60,7 @@ class FocusModel(Method):
         if self.mix_tokens is not None:
             prefix = self.mix_tokens.tokens
             mask = self.mix_tokens.attention_mask(grid[0] * grid[1], images.device)
-        read = vision.read_tokens(images, prefix, mask, attention_layers=attention_layers)
+        read = vision.forward_features(images, prefix, mask, attention_layers=attention_layers)
         attention = None
         if read.attention:
             attention = mean_patch_attention(read.attention, slice(0, read.tokens.shape[1]), grid)
@@ -78,18 +78,18 @@ class FocusModel(Method):
             return super().prompt_source(text)
         if self.prompts.seen_index(text.phrase) is not None:
             return "its own"
-        donors = [self.texts[index].region for index in self.prompts.donors(text.region)]
-        where = text.region if text.region in donors else "all, region unseen"
-        return f"mean of {len(donors)} ({where})"
+        source_prompts = [self.texts[index].region for index in self.prompts.source_prompts(text.region)]
+        where = text.region if text.region in source_prompts else "all, region unseen"
+        return f"mean of {len(source_prompts)} ({where})"
 
-    def score(self, mix: Tensor, text_features: Tensor) -> MethodOutput:
+    def score(self, tokens: Tensor, text_features: Tensor) -> MethodOutput:
         """Scores of M_out [B, K, D] against T [Z, D]: exp(logit_scale) * cos(V_z, T_z)."""
         if self.avfe is None:
-            batch, count, _ = mix.shape
-            features = mix.mean(dim=1, keepdim=True).expand(-1, text_features.shape[0], -1)
-            maps = mix.new_full((batch, text_features.shape[0], count), 1 / count)
+            batch, count, _ = tokens.shape
+            features = tokens.mean(dim=1, keepdim=True).expand(-1, text_features.shape[0], -1)
+            maps = tokens.new_full((batch, text_features.shape[0], count), 1 / count)
         else:
-            features, maps = self.avfe(text_features, mix)
+            features, maps = self.avfe(text_features, tokens)
         cosine = (F.normalize(features.float(), dim=-1) * F.normalize(text_features.float(), dim=-1)).sum(dim=-1)
         return MethodOutput(self.clip.logit_scale.exp() * cosine, features, maps)
 
@@ -101,7 +101,7 @@ class FocusModel(Method):
         v2t, t2v = grouped_many_to_many_loss(output.scores, targets, context.groups, known)
         losses = {"v2t": v2t, "t2v": t2v, "lsim": v2t.new_zeros(()), "racl": v2t.new_zeros(())}
         if weights.lsim:
-            losses["lsim"] = mix_diversity_loss(features.mix, eps=weights.eps)
+            losses["lsim"] = mix_diversity_loss(features.tokens, eps=weights.eps)
         if weights.racl:
             maps = output.attention_maps.mean(dim=0) if weights.racl_over == "batch" else output.attention_maps
             losses["racl"] = region_contrastive_loss(maps, context.blocks, eps=weights.eps)

@@ -76,7 +76,7 @@ class PoarModel(Method):
         """Normalised pixels [B, 3, H, W] -> one feature per group [B, K, D]."""
         vision, grid = self.clip.visual, self.grid(images)
         mask = self.attention_mask(grid, images.device)
-        read = vision.read_tokens(images, self.tokens, mask, attention_layers=attention_layers)
+        read = vision.forward_features(images, self.tokens, mask, attention_layers=attention_layers)
         attention = None
         if read.attention:
             attention = mean_patch_attention(read.attention, slice(0, len(self.groups)), grid)
@@ -99,13 +99,13 @@ class PoarModel(Method):
             return self.regions.index(text.region)
         return next((index for index, region in enumerate(self.regions) if rows_of(region) == (0, _GRID_ROWS)), 0)
 
-    def score(self, mix: Tensor, text_features: Tensor) -> MethodOutput:
+    def score(self, tokens: Tensor, text_features: Tensor) -> MethodOutput:
         """exp(logit_scale) * cos between a text and the token of its group."""
         count = len(self.groups)
         texts, places = text_features[:, :-count], text_features[:, -count:]
-        features = places.to(mix.dtype) @ mix  # [B, Z, D]
+        features = places.to(tokens.dtype) @ tokens  # [B, Z, D]
         cosine = (F.normalize(features.float(), dim=-1) * F.normalize(texts.float(), dim=-1)).sum(dim=-1)
-        return MethodOutput(self.clip.logit_scale.exp() * cosine, features, places.expand(mix.shape[0], -1, -1))
+        return MethodOutput(self.clip.logit_scale.exp() * cosine, features, places.expand(tokens.shape[0], -1, -1))
 
     def losses(
         self, features: ImageFeatures, output: MethodOutput, targets: Tensor, known: Tensor, context: LossContext

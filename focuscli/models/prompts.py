@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from clip_impl import CLIP
 from focuscli.data.schema import Text, normalise_phrase
-from focuscli.models.text_inputs import donors, sentence_ids
+from focuscli.models.text_inputs import sentence_ids, source_prompts
 
 CONTEXT_STD = 0.02
 
@@ -44,11 +44,11 @@ class PromptLearner(nn.Module):
         index = self.seen_index(text.phrase)
         if index is not None:
             return self.context[index]
-        return self.context[self.donors(text.region)].mean(dim=0)
+        return self.context[self.source_prompts(text.region)].mean(dim=0)
 
-    def donors(self, region: str) -> list[int]:
+    def source_prompts(self, region: str) -> list[int]:
         """The seen attributes whose context vectors an unseen text of this region averages."""
-        return donors(self.texts, region)
+        return source_prompts(self.texts, region)
 
     def sentence(self, text: Text) -> str:
         """What the text tower reads after the context vectors."""

@@ -14,7 +14,7 @@ from focuscli.errors import UsageError
 
 
 @dataclass(frozen=True)
-class Reading:
+class TextInputs:
     """What an exported text tower is fed for a text, as values that a file can hold.
 
     Attributes:
@@ -23,7 +23,7 @@ class Reading:
         learned: learned prompt vectors between the start token and the words.
         context_length: tokens that the tower reads, the learned ones among them.
         rows: what else the tower wants for each text: whose prompts it borrows ("prompts": [Z, texts seen in training],
-            see `prompt_shares`), which token it is compared with ("tokens": [Z, K]), or nothing.
+            see `prompt_weights`), which token it is compared with ("tokens": [Z, K]), or nothing.
         token_of_group, token_of_region, other_token: that token, by the first of these that applies.
     """
 
@@ -58,7 +58,7 @@ class Reading:
     def extra(self, texts: Sequence[Text], seen: Sequence[Text]) -> NDArray[np.float32] | None:
         """The second input of the tower for these texts, see `rows`; `seen` are the training texts."""
         if self.rows == "prompts":
-            return prompt_shares(texts, seen)
+            return prompt_weights(texts, seen)
         if self.rows == "tokens":
             return np.eye(self.tokens, dtype=np.float32)[[self._token(text) for text in texts]]
         return None
@@ -95,19 +95,19 @@ def sentence_ids(
     return rows
 
 
-def donors(seen: Sequence[Text], region: str) -> list[int]:
+def source_prompts(seen: Sequence[Text], region: str) -> list[int]:
     """The seen attributes whose learned prompts an unseen text of this region averages: those of the region, or all."""
     attributes = [index for index, text in enumerate(seen) if text.attribute is not None]
     return [index for index in attributes if seen[index].region == region] or attributes
 
 
-def prompt_shares(texts: Sequence[Text], seen: Sequence[Text]) -> NDArray[np.float32]:
+def prompt_weights(texts: Sequence[Text], seen: Sequence[Text]) -> NDArray[np.float32]:
     """How much each text takes of each seen text's learned prompt, [Z, seen], rows sum to 1: a text of a seen phrase
-    takes its own, any other the mean of its `donors` (spec section 3.5)."""
+    takes its own, any other the mean of its `source_prompts` (spec section 3.5)."""
     places = {normalise_phrase(text.phrase): index for index, text in enumerate(seen)}
     shares = np.zeros((len(texts), len(seen)), dtype=np.float32)
     for row, text in zip(shares, texts, strict=True):
         place = places.get(normalise_phrase(text.phrase))
-        chosen = donors(seen, text.region) if place is None else [place]
+        chosen = source_prompts(seen, text.region) if place is None else [place]
         row[chosen] = 1 / len(chosen)
     return shares

@@ -53,13 +53,13 @@ class VtbModel(Method):
         The attention of "patch k" is that patch alone; what a text takes from it is the fusion block's attention.
         """
         vision, grid = self.clip.visual, self.grid(images)
-        tokens = vision.forward_tokens(images)
-        mix = vision.ln_post(torch.cat([tokens.class_token[:, None], tokens.patches], dim=1))
+        read = vision.forward_tokens(images)
+        tokens = vision.ln_post(torch.cat([read.class_token[:, None], read.patches], dim=1))
         attention = None
         if attention_layers:
             patches = grid[0] * grid[1]
-            attention = torch.eye(patches, device=mix.device).expand(len(mix), -1, -1).unflatten(-1, grid)
-        return ImageFeatures(mix, attention)
+            attention = torch.eye(patches, device=tokens.device).expand(len(tokens), -1, -1).unflatten(-1, grid)
+        return ImageFeatures(tokens, attention)
 
     def encode_texts(self, texts: Sequence[Text] | None = None) -> Tensor:
         """Rows [Z, A]: which of the A trained texts it is (1 there, else 0). All trained texts take part in every fusion,
@@ -75,18 +75,18 @@ class VtbModel(Method):
         places = torch.tensor([self.texts.index(text) for text in texts], device=device)
         return F.one_hot(places, len(self.texts)).float()
 
-    def score(self, mix: Tensor, text_features: Tensor) -> MethodOutput:
+    def score(self, tokens: Tensor, text_features: Tensor) -> MethodOutput:
         """Logits [B, Z] of the texts that the rows name, of tokens [B, 1 + S, W]."""
         vision, count = self.clip.visual, len(self.texts)
         words = encode_texts(self.clip, self._prompts, self.texts, self._training_ids)
         words = self.word_embed(words) + self.token_type[0]
-        seen = self.visual_embed(mix) + self.token_type[1]
-        sequence = torch.cat([words.to(seen.dtype).expand(mix.shape[0], -1, -1), seen], dim=1)
+        seen = self.visual_embed(tokens) + self.token_type[1]
+        sequence = torch.cat([words.to(seen.dtype).expand(tokens.shape[0], -1, -1), seen], dim=1)
         fused, weights = vision.transformer.resblocks[-1](sequence, need_weights=not self.training)
         features = vision.ln_post(fused[:, :count])  # [B, A, W]
         logits = self.norm((features.float() * self.classifier_weight).sum(dim=-1) + self.classifier_bias)
         rows = text_features.to(logits.dtype)
-        maps = mix.new_zeros(mix.shape[0], len(rows), 0)
+        maps = tokens.new_zeros(tokens.shape[0], len(rows), 0)
         if weights is not None:
             to_patches = weights[:, :, :count, count + 1 :].float().mean(dim=1)  # [B, A, S]
             maps = rows.to(to_patches) @ (to_patches / to_patches.sum(dim=-1, keepdim=True))

@@ -259,11 +259,11 @@ def test_reading_tokens_gives_what_all_tokens_give(model, images):
     whole = torch.ones(19, 19, dtype=torch.bool)
     whole[:, :2], whole[:2, 2:] = False, torch.rand(2, 17) < 0.7
     every = model.visual.forward_tokens(images, prefix, whole, attention_layers=2)
-    read = model.visual.read_tokens(images, prefix, whole, attention_layers=2)
+    read = model.visual.forward_features(images, prefix, whole, attention_layers=2)
     assert close(read.tokens, every.prefix)
     assert close(read.attention[-1], every.attention[-1][:, :, :2])
     assert read.grid == (4, 4)
-    plain = model.visual.read_tokens(images)
+    plain = model.visual.forward_features(images)
     assert plain.tokens.shape == (3, 1, 128)
     assert close(plain.tokens[:, 0], model.visual.forward_tokens(images).class_token)
 
@@ -276,7 +276,7 @@ def test_reading_some_tokens_has_the_same_gradients(small, small_config, images)
             model.load_state_dict(small)
             visual = model.visual
             tokens = (
-                visual.read_tokens(images.clone()).tokens[:, 0]
+                visual.forward_features(images.clone()).tokens[:, 0]
                 if read
                 else visual.forward_tokens(images.clone()).class_token
             )

@@ -8,10 +8,10 @@ import sys
 import pytest
 import torch
 
-from focuscli.config import LossConfig
+from focuscli.config import METHODS, LossConfig, method_entry
 from focuscli.errors import UsageError
-from focuscli.methods import METHODS, method_class, method_entry
 from focuscli.models.base import LossContext, Method
+from focuscli.models.build import method_class
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -26,12 +26,12 @@ def test_every_method_scores_and_trains(build, texts, name):
 
     # The scores of chosen texts are those of all texts, in the order asked for.
     chosen = [texts[3], texts[0]]
-    some = model.score(features.mix, model.encode_texts(chosen)).scores
+    some = model.score(features.tokens, model.encode_texts(chosen)).scores
     assert torch.allclose(some, output.scores[:, [3, 0]], atol=1e-9)
 
     # Attention: what a text takes from tokens, and tokens from patches.
     shown = model.encode_image(images, attention_layers=1)
-    maps = model.score(shown.mix, model.encode_texts()).attention_maps
+    maps = model.score(shown.tokens, model.encode_texts()).attention_maps
     assert torch.allclose(maps.sum(dim=-1), torch.ones_like(maps[..., 0]), atol=1e-6)
     assert shown.patch_attention.shape == (6, maps.shape[-1], 8, 4)
     assert len(model.token_names) in (0, maps.shape[-1])
@@ -67,5 +67,5 @@ def test_an_unknown_method_names_the_nearest():
 
 
 def test_the_table_needs_no_torch():
-    code = "import sys, focuscli.methods; sys.exit('torch' in sys.modules)"
+    code = "import sys, focuscli.config; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,4 +1,4 @@
-"""Peak memory of a training step, each in a process of its own: `python -m focuscli.tools.bench.memory JSON` prints one object."""
+"""Peak memory of a training step, each in its own process: `python -m focuscli.tools.bench.memory JSON` prints JSON."""
 
 from __future__ import annotations
 

@@ -15,8 +15,8 @@ from clip_impl import CLIP, TINY, VIT_B_16, CLIPConfig
 from focuscli.config import ModelConfig
 from focuscli.data.schema import Text, builtin_schema
 from focuscli.engine.device import seeded
-from focuscli.methods import method_class
 from focuscli.models.base import Method
+from focuscli.models.build import method_class
 from focuscli.tools.bench.results import Check
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}

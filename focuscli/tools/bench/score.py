@@ -46,7 +46,7 @@ def measure(settings: Settings, progress: Progress | None = None) -> Outcome:
         own, texts = images.to(device, DTYPES[precision]), cast.encode_texts()
         tower, scores = f"{TOWER} {precision}", f"{SCORES} {precision}"
         work[tower] = lambda cast=cast, own=own: cast.clip.visual(own)  # type: ignore[misc]
-        work[scores] = lambda cast=cast, own=own, texts=texts: cast.score(cast.encode_image(own).mix, texts).scores  # type: ignore[misc]
+        work[scores] = lambda cast=cast, own=own, texts=texts: cast.score(cast.encode_image(own).tokens, texts).scores  # type: ignore[misc]
         checks[tower] = feature_check(work[tower], exact_features, precision, gpu=settings.on_gpu)
         found = _cosines(cast, own[:EXACT_IMAGES], texts).cpu().double()
         checks[scores] = Check(
@@ -89,4 +89,4 @@ def in_precision(model: Method, precision: str) -> Method:
 
 def _cosines(model: Method, images: Tensor, texts: Tensor) -> Tensor:
     """Scores over their scale, [B, Z] in [-1, 1]."""
-    return model.score(model.encode_image(images).mix, texts).scores / model.clip.logit_scale.exp()
+    return model.score(model.encode_image(images).tokens, texts).scores / model.clip.logit_scale.exp()

@@ -179,7 +179,7 @@ def check_parity(
     Raises:
         CheckFailed: the scores differ by too much. InputError: a crop cannot be read.
     """
-    ours, theirs = recognizer.against(texts), scorer.against(texts)
+    ours, theirs = recognizer.score_fn(texts), scorer.score_fn(texts)
     thresholds = np.array([recognizer.threshold(text)[0] for text in texts])
     drawn = drawn_crops(DRAWN, recognizer.image_size)
     found = [compare(f"{DRAWN} drawn crops", ours(drawn), theirs(drawn), thresholds)]

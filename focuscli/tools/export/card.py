@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from focuscli.data.texts import Text
 from focuscli.inference.vocabulary import Vocabulary
-from focuscli.models.text_inputs import Reading
+from focuscli.models.text_inputs import TextInputs
 
 KEY = "focus"
 """The key of the JSON text among the model's metadata."""
@@ -50,7 +50,7 @@ class ModelCard:
     weights: str
     trained_on: str
     made_by: str
-    reading: Reading | None = None
+    reading: TextInputs | None = None
     tower: str = ""
     tower_sha256: str = ""
 
@@ -96,7 +96,7 @@ class ModelCard:
                         **{name: _texts(known[name]) for name in ("trained", "attributes", "declared")},
                     }
                 ),
-                reading=None if reading is None else Reading(**reading),
+                reading=None if reading is None else TextInputs(**reading),
             )
         except (KeyError, TypeError, AttributeError, IndexError) as error:
             raise ValueError(f"damaged: {error!r}") from error

@@ -15,7 +15,7 @@ from focuscli.errors import UsageError
 from focuscli.models.base import Method
 from focuscli.models.focus import FocusModel
 from focuscli.models.poar import TEMPLATES, PoarModel, sentence
-from focuscli.models.text_inputs import Reading
+from focuscli.models.text_inputs import TextInputs
 from focuscli.tools.export.card import IDS, PIXELS, ROWS, SCORES, TEXTS
 from focuscli.tools.export.passes import quiet
 
@@ -53,7 +53,7 @@ class DynamicScores(nn.Module):
 
 def _scores(model: Method, pixels: Tensor, text_features: Tensor) -> Tensor:
     images = normalise(to_unit(pixels, pixels.device))
-    return model.score(model.encode_image(images).mix, text_features).scores.float()
+    return model.score(model.encode_image(images).tokens, text_features).scores.float()
 
 
 class PromptedTower(nn.Module):
@@ -82,7 +82,7 @@ class PlainTower(nn.Module):
         return features if rows is None else torch.cat([features, rows], dim=1)
 
 
-def text_tower(model: Method) -> tuple[nn.Module, Reading]:
+def text_tower(model: Method) -> tuple[nn.Module, TextInputs]:
     """The text tower of a method as a graph of its own, and what it is fed.
 
     Raises:
@@ -91,11 +91,11 @@ def text_tower(model: Method) -> tuple[nn.Module, Reading]:
     context = model.clip.context_length
     if isinstance(model, FocusModel):
         if not model.prompts.enabled:
-            return PlainTower(model), Reading("{phrase}", context)
-        return PromptedTower(model), Reading(DESCRIPTION, context, learned=model.prompts.length, rows="prompts")
+            return PlainTower(model), TextInputs("{phrase}", context)
+        return PromptedTower(model), TextInputs(DESCRIPTION, context, learned=model.prompts.length, rows="prompts")
     if isinstance(model, PoarModel):
         nowhere = Text("", region="", category="", group="")
-        return PlainTower(model), Reading(
+        return PlainTower(model), TextInputs(
             sentence(Text("{phrase}", "", "", "")).phrase,
             context,
             by_category={category: template.format("{phrase}") for category, template in TEMPLATES.items()},
@@ -123,7 +123,7 @@ def dynamic_graph(model: Method, text_features: Tensor, image_size: tuple[int, i
     return to_onnx(DynamicScores(model), inputs, SCORES, {PIXELS: {0: "batch"}, TEXTS: {0: "texts"}})
 
 
-def tower_graph(tower: nn.Module, reading: Reading, texts: Sequence[Text], seen: Sequence[Text]) -> onnx.ModelProto:
+def tower_graph(tower: nn.Module, reading: TextInputs, texts: Sequence[Text], seen: Sequence[Text]) -> onnx.ModelProto:
     """The graph of a text tower; any number of texts of any length that it reads."""
     inputs = {IDS: torch.from_numpy(reading.ids(texts))}
     free: dict[str, dict[int, str]] = {IDS: {0: "texts", 1: "length"}}

@@ -101,7 +101,7 @@ class OnnxScorer(Scorer):
             "focus export --dynamic",
         )
 
-    def against(self, texts: Sequence[Text]) -> ScorePixels:
+    def score_fn(self, texts: Sequence[Text]) -> ScorePixels:
         """Read the texts once, and return what scores uint8 pixels [B, H, W, 3] against them: [B, Z].
 
         Raises:

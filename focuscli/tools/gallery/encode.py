@@ -61,7 +61,7 @@ def encode_crops(
 @torch.inference_mode()
 def _encode(recognizer: Recognizer, crops: Tensor) -> Tensor:
     with autocast(recognizer.device, recognizer.precision):
-        mix = recognizer.model.encode_image(normalise(to_unit(crops, recognizer.device))).mix
+        mix = recognizer.model.encode_image(normalise(to_unit(crops, recognizer.device))).tokens
     half = mix.half().cpu()
     if not half.isfinite().all():
         raise InputError(

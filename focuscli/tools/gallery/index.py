@@ -106,9 +106,9 @@ def run_index(
     """
     team = team or Alone()
     with contextlib.ExitStack() as held:
-        team.decide(lambda: _begin(job, held))
+        team.broadcast(lambda: _begin(job, held))
         _encode(recognizer, job, team, batch, workers, progress)
-        team.wait()
+        team.barrier()
         manifest = _finish(recognizer, job, team)
     if not manifest.crops:
         raise InputError(f"None of {manifest.skipped:,} images can be read.")
@@ -135,7 +135,7 @@ def _begin(job: Job, held: contextlib.ExitStack) -> None:
 
 def _encode(recognizer: Recognizer, job: Job, team: Team, batch: int, workers: int, progress: Progress | None) -> None:
     """This process's part of the new shards."""
-    mine = team.my_part(job.plan.fresh)
+    mine = team.shard(job.plan.fresh)
     total, done = sum(len(crops) for _, crops in mine), 0
     for name, crops in mine:
         tokens, read, skipped = encode_crops(
@@ -162,7 +162,7 @@ def _finish(recognizer: Recognizer, job: Job, team: Team) -> Manifest:
     )
     if manifest.crops:
         manifest = replace(manifest, basis=_sketch(recognizer, folder, manifest, team))
-    team.decide(lambda: _commit(folder, manifest))
+    team.broadcast(lambda: _commit(folder, manifest))
     return manifest
 
 
@@ -172,11 +172,11 @@ def _sketch(recognizer: Recognizer, folder: Path, manifest: Manifest, team: Team
     if folded is None:
         return None
     texts = folded.fold(recognizer.encode_texts(recognizer.model.texts).float())
-    name = team.decide(lambda: _usable_basis(folder, manifest) or make_basis(folder, manifest, folded, texts))
+    name = team.broadcast(lambda: _usable_basis(folder, manifest) or make_basis(folder, manifest, folded, texts))
     basis = sketch.Basis.load(folder / name)
-    mine, threads = team.my_part(manifest.shards), torch.get_num_threads()
+    mine, threads = team.shard(manifest.shards), torch.get_num_threads()
     sketch_shards(folder, replace(manifest, basis=name), mine, basis, folded, threads=threads)
-    team.wait()
+    team.barrier()
     return name
 
 

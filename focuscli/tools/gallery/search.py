@@ -61,7 +61,7 @@ def search(
         InputError: a shard is damaged.
     """
     team = team or Alone()
-    mine = team.my_part(searcher.all_shards)
+    mine = team.shard(searcher.all_shards)
     if not two_stage:
         return _joined(team, search_exact(searcher, queries, k, mine, progress=progress), k)
     count = candidates_for(k)
@@ -71,7 +71,7 @@ def search(
 
 def _joined(team: Team, found: list[Hits], k: int) -> list[Hits]:
     """What all processes found, query by query."""
-    return [merge(parts, k) for parts in zip(*team.collect(found), strict=True)]
+    return [merge(parts, k) for parts in zip(*team.all_gather(found), strict=True)]
 
 
 def candidates_for(k: int) -> int:

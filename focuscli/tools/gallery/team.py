@@ -12,35 +12,35 @@ class Team(Protocol):
     """Processes that share a job, seen from one of them; all call the same methods in the same order."""
 
     @property
-    def is_first(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this process prints and writes what there is once."""
 
-    def my_part(self, items: Sequence[T]) -> Sequence[T]:
+    def shard(self, items: Sequence[T]) -> Sequence[T]:
         """This process's part of the items."""
 
-    def decide(self, choose: Callable[[], T]) -> T:
+    def broadcast(self, choose: Callable[[], T]) -> T:
         """What `choose` returns in the first process, for all."""
 
-    def collect(self, value: T) -> list[T]:
+    def all_gather(self, value: T) -> list[T]:
         """Each process's value, in every process."""
 
-    def wait(self) -> None:
+    def barrier(self) -> None:
         """Go on when all processes are here."""
 
 
 class Alone:
     """A team of one."""
 
-    is_first = True
+    is_main = True
 
-    def my_part(self, items: Sequence[T]) -> Sequence[T]:
+    def shard(self, items: Sequence[T]) -> Sequence[T]:
         return items
 
-    def decide(self, choose: Callable[[], T]) -> T:
+    def broadcast(self, choose: Callable[[], T]) -> T:
         return choose()
 
-    def collect(self, value: T) -> list[T]:
+    def all_gather(self, value: T) -> list[T]:
         return [value]
 
-    def wait(self) -> None:
+    def barrier(self) -> None:
         return None

@@ -131,7 +131,7 @@ def wanted_matrix(found: BeforeAndAfter) -> Markup:
 def mix_matrix(state: Similarities, labels: Sequence[str], when: str) -> Markup:
     """Mean S_mix of one state."""
     return number_matrix(
-        state.mix.tolist(), labels, labels, title=f"Mean cosine similarity of the Mix Tokens {when} training"
+        state.tokens.tolist(), labels, labels, title=f"Mean cosine similarity of the Mix Tokens {when} training"
     )
 
 

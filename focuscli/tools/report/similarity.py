@@ -50,7 +50,7 @@ class Similarities:
     @property
     def mix_across(self) -> float | None:
         """Mean similarity of two different Mix Tokens."""
-        return _mean(self.mix, ~np.eye(len(self.mix), dtype=bool))
+        return _mean(self.tokens, ~np.eye(len(self.tokens), dtype=bool))
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ def measure(
     done = 0
     for crops in read_batches(paths, config.model.image_size, evenly(len(paths), 32), workers=workers):
         with autocast(recognizer.device, recognizer.precision):
-            mix = model.encode_image(normalise(to_unit(crops, recognizer.device))).mix
+            mix = model.encode_image(normalise(to_unit(crops, recognizer.device))).tokens
             output = model.score(mix, features)
         parts = {"attention": output.attention_maps, "mix": mix, "features": output.attribute_features}
         for name, rows in parts.items():

@@ -37,7 +37,7 @@ class Row:
     """A row of a published table.
 
     Attributes:
-        paper: the method as the paper names it. method: the row of `focuscli.methods.METHODS` that answers it, or None.
+        paper: the method as the paper names it. method: the row of `focuscli.config.METHODS` that answers it, or None.
         dataset: what was trained on; None for zero-shot. without: parts left out (Table III).
         f1: which definition of F1 the printed one fits: "per image" (mean of per-image F1), "of means" (harmonic mean of
             Prec and Recall), "neither", "unknown"; "-" for a table without F1.

@@ -6,11 +6,11 @@ import pytest
 import torch
 from PIL import Image
 
+from focuscli.config import METHODS
 from focuscli.data.folder import read_folder
 from focuscli.engine.checkpoint import read_checkpoint
 from focuscli.engine.run import Run
 from focuscli.engine.trainer import StepEvent
-from focuscli.methods import METHODS
 
 COMPARED = [name for name, entry in METHODS.items() if entry.trainable and name != "focus"]
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from focuscli.engine.checkpoint import read_checkpoint
-from focuscli.engine.distributed import ONE, Group, WorkerLost, block
+from focuscli.engine.distributed import SINGLE, ProcessGroup, WorkerLost, block
 from focuscli.engine.replicas import check_divides
 from focuscli.engine.run import Run
 from focuscli.engine.torchrun import Worker
@@ -27,7 +27,7 @@ def test_blocks_cover_everything_once_in_order(count, size):
     parts = [items[block(count, rank, size)] for rank in range(size)]
     assert [item for part in parts for item in part] == items
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
-    assert parts == [Group(Worker(rank, size)).my_part(items) for rank in range(size)]
+    assert parts == [ProcessGroup(Worker(rank, size)).shard(items) for rank in range(size)]
 
 
 @given(st.integers(2, 300), st.integers(1, 16))
@@ -43,16 +43,21 @@ def test_a_batch_divides_or_is_refused_with_sizes_that_do(batch, processes):
 
 def test_a_group_of_one_asks_nobody():
     rows = torch.ones(2, 3)
-    assert ONE.gather_rows(rows) is rows
-    assert (ONE.decide(lambda: 5), ONE.collect("x"), ONE.any(True), ONE.any(False)) == (5, ["x"], True, False)
-    assert ONE.device("cpu") == torch.device("cpu")
+    assert SINGLE.gather_rows(rows) is rows
+    assert (SINGLE.decide(lambda: 5), SINGLE.collect("x"), SINGLE.any(True), SINGLE.any(False)) == (
+        5,
+        ["x"],
+        True,
+        False,
+    )
+    assert SINGLE.device("cpu") == torch.device("cpu")
 
 
 def test_a_device_for_each_process():
-    group = Group(Worker(rank=1, size=2, local_rank=1, local_size=2))
-    assert group.device("cpu") == torch.device("cpu")
+    process_group = ProcessGroup(Worker(rank=1, size=2, local_rank=1, local_size=2))
+    assert process_group.device("cpu") == torch.device("cpu")
     with pytest.raises(UsageError, match="one device for 2 processes"):
-        group.device("cuda:0")
+        process_group.device("cuda:0")
 
 
 def test_processes_agree(workers, tmp_path):
@@ -94,7 +99,7 @@ FULL = {"train__clip_gradient": 0.5, "augment__erase": 0.5, "augment__brightness
 @pytest.mark.parametrize(
     ("size", "changes"),
     [
-        (2, {**FULL, "train__accumulate": 2, "model__rlp": False, "data__cache": "none"}),
+        (2, {**FULL, "train__gradient_accumulation_steps": 2, "model__rlp": False, "data__cache": "none"}),
         (4, {**FULL, "train__save_every_steps": 2, "train__gradient_checkpointing": True}),
         (2, {"model__method": "vtb", "data__complements": False, "model__mgmt": False, "model__avfe": False}),
         (2, {"model__method": "poar", "model__mgmt": False, "model__avfe": False}),

@@ -13,9 +13,9 @@ def test_the_square_root_rule_speaks_only_of_the_presets_rate_at_larger_steps(mi
     assert advised_rate(micro_config(train__batch_size=128, **tiny)) is None
     assert advised_rate(micro_config(train__batch_size=255, **tiny)) is None
     assert advised_rate(micro_config(train__batch_size=512, **tiny)) == pytest.approx(1e-3)
-    assert advised_rate(micro_config(train__batch_size=256, train__accumulate=4, **tiny)) == pytest.approx(
-        5e-4 * 8**0.5
-    )
+    assert advised_rate(
+        micro_config(train__batch_size=256, train__gradient_accumulation_steps=4, **tiny)
+    ) == pytest.approx(5e-4 * 8**0.5)
     assert advised_rate(micro_config(train__batch_size=512, train__learning_rate=1e-4)) is None
 
 

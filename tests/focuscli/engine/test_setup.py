@@ -43,7 +43,7 @@ def test_from_scratch_patch_and_layers_can_be_chosen():
     vision = model.clip.config.vision
     assert (vision.patch_size, vision.layers, vision.grid) == (4, 2, (16, 8))
     features, output = model(torch.randn(2, 3, 64, 32))
-    assert features.mix.shape[:2] == (2, 12)
+    assert features.tokens.shape[:2] == (2, 12)
     assert output.scores.shape == (2, len(TEXTS))
 
 

@@ -13,13 +13,13 @@ GIVEN = {"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "MASTER_ADDR": "host
 def test_without_torchrun_a_process_is_alone():
     assert read_worker({}) == ALONE
     assert read_worker({"MASTER_ADDR": "set by a cluster", "MASTER_PORT": "x", "RANK": ""}) == ALONE
-    assert ALONE.is_first
+    assert ALONE.is_main
 
 
 def test_torchruns_variables():
     assert read_worker(GIVEN) == Worker(rank=3, size=4, local_rank=1, local_size=4)
     assert read_worker(GIVEN | {"LOCAL_WORLD_SIZE": "2"}) == Worker(3, 4, 1, 2)
-    assert not read_worker(GIVEN).is_first
+    assert not read_worker(GIVEN).is_main
 
 
 @pytest.mark.parametrize(

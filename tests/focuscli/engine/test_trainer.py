@@ -102,7 +102,7 @@ def test_an_undefined_figure_is_null_in_the_history(tmp_path, coloured_dataset, 
 
 
 def test_two_micro_batches_make_one_step(tmp_path, coloured_dataset, micro_config):
-    run = Run(tmp_path, micro_config(train__accumulate=2, train__epochs=1), coloured_dataset, None)
+    run = Run(tmp_path, micro_config(train__gradient_accumulation_steps=2, train__epochs=1), coloured_dataset, None)
     steps = [event for event in finish(run) if isinstance(event, StepEvent)]
     assert len(steps) == 40 // 16
     assert run.trainer.step == 2

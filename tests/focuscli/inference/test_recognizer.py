@@ -51,7 +51,7 @@ def test_scores_follow_the_definition(recognizer, images):
     with torch.no_grad():
         pixels = normalise(to_unit(torch.stack([resize_crop(i, (32, 16)) for i in images]), torch.device("cpu")))
         features = model.encode_texts([recognizer.text(text) for text in texts])
-        values, _ = model.avfe(features, model.encode_image(pixels).mix)
+        values, _ = model.avfe(features, model.encode_image(pixels).tokens)
         cosine = torch.nn.functional.cosine_similarity(values, features.expand(3, -1, -1), dim=-1)
     assert np.allclose(scores, (cosine / 0.07).numpy(), atol=1e-3)
     assert recognizer.scores(images).shape == (3, 3)

@@ -9,7 +9,7 @@ from clip_impl import CLIP, TextConfig, VisionConfig
 from clip_impl.config import CLIPConfig
 from focuscli.config import ModelConfig
 from focuscli.data.schema import Text
-from focuscli.methods import method_class
+from focuscli.models.build import method_class
 
 TEXTS = (
     Text(phrase="hat", region="head", category="accessory", group="accessory", attribute="Hat"),

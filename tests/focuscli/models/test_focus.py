@@ -38,7 +38,7 @@ def test_scores_are_scaled_cosines():
     with torch.no_grad():
         features, output = model(images)
         texts = model.encode_texts()
-    assert features.mix.shape == (2, 12, 32)
+    assert features.tokens.shape == (2, 12, 32)
     cosine = torch.nn.functional.cosine_similarity(output.attribute_features, texts.expand(2, -1, -1), dim=-1)
     assert torch.allclose(output.scores, cosine / 0.07, atol=1e-4)
     assert output.attention_maps.shape == (2, 3, 12)
@@ -55,9 +55,9 @@ def test_switches():
         )
         mean = build(avfe=False)
         mixed, averaged = mean(images)
-    assert features.mix.shape == (2, 1, 32)
+    assert features.tokens.shape == (2, 1, 32)
     assert torch.allclose(output.scores, expected / 0.07, atol=1e-4)
-    assert torch.allclose(averaged.attribute_features[:, 0], mixed.mix.mean(dim=1))
+    assert torch.allclose(averaged.attribute_features[:, 0], mixed.tokens.mean(dim=1))
     assert plain.mix_tokens is None
     assert plain.avfe is None
     assert plain.prompts.context.numel() == 0
@@ -98,7 +98,7 @@ def test_a_local_token_looks_at_its_stripe_only():
 def test_any_size_that_divides_works():
     model = build()
     with torch.no_grad():
-        assert model.encode_image(torch.randn(1, 3, 32, 64)).mix.shape == (1, 12, 32)
+        assert model.encode_image(torch.randn(1, 3, 32, 64)).tokens.shape == (1, 12, 32)
     with pytest.raises(ValueError, match="nearest that does: 64 x 32"):
         model.encode_image(torch.randn(1, 3, 65, 32))
 

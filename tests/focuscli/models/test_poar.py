@@ -46,7 +46,7 @@ def test_tokens_equal_an_attention_without_masks(build):
     vision = model.clip.visual
     images = torch.randn(2, 3, 64, 32, dtype=torch.float64)
     with torch.no_grad():
-        features = model.encode_image(images).mix
+        features = model.encode_image(images).tokens
         patches = vision.conv1(images).flatten(2).mT + vision.positional_embedding[1:]
         patches = vision.ln_pre(patches)
         tokens = [vision.ln_pre(token.expand(2, 1, -1)) for token in model.tokens]
@@ -76,7 +76,7 @@ def test_a_text_meets_the_token_of_its_group(build, texts):
     with torch.no_grad():
         features, output = model(images)
         rows = model.encode_texts()[:, :16]
-    cosine = torch.nn.functional.cosine_similarity(features.mix[0, 1], rows[2], dim=0)
+    cosine = torch.nn.functional.cosine_similarity(features.tokens[0, 1], rows[2], dim=0)
     assert torch.allclose(output.scores[0, 2], (cosine / 0.07).to(output.scores), atol=1e-4)
 
 

@@ -20,7 +20,7 @@ def test_the_fusion_equals_torchs_layers(build, texts):
         features, output = model(images)
         plain = vision.forward_tokens(images)
         seen = vision.ln_post(torch.cat([plain.class_token[:, None], plain.patches], dim=1))
-        assert torch.allclose(features.mix, seen)
+        assert torch.allclose(features.tokens, seen)
         words = model.clip.encode_text(
             torch.nn.functional.pad(model._training_ids, (0, 77 - model._training_ids.shape[1]))
         )
@@ -52,7 +52,7 @@ def test_the_fusion_equals_torchs_layers(build, texts):
 
 def test_a_score_does_not_depend_on_what_else_was_asked(build, texts):
     model = build("vtb")
-    mix = model.encode_image(torch.randn(2, 3, 64, 32, dtype=torch.float64)).mix
+    mix = model.encode_image(torch.randn(2, 3, 64, 32, dtype=torch.float64)).tokens
     alone = model.score(mix, model.encode_texts([texts[2]])).scores
     assert torch.allclose(alone[:, 0], model.score(mix, model.encode_texts()).scores[:, 2])
 

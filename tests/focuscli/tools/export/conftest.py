@@ -8,7 +8,7 @@ import torch
 from clip_impl import CLIP, CLIPConfig, TextConfig, VisionConfig
 from focuscli.config import ModelConfig
 from focuscli.data.schema import Text
-from focuscli.methods import method_class
+from focuscli.models.build import method_class
 
 TEXTS = (
     Text(phrase="hat", region="head", category="accessory", group="accessory", attribute="Hat"),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from focuscli.data.texts import Text
 from focuscli.inference.vocabulary import Vocabulary
-from focuscli.models.text_inputs import Reading
+from focuscli.models.text_inputs import TextInputs
 from focuscli.tools.export.card import ModelCard
 
 HAT = Text("hat", "head", "accessory", "a", attribute="Hat")
@@ -45,7 +45,7 @@ words = st.text(min_size=1, max_size=12)
 @given(
     st.lists(st.builds(Text, words, words, words, words, st.none() | words, st.none() | words), max_size=3),
     st.dictionaries(words, st.floats(allow_nan=False, allow_infinity=False), max_size=3),
-    st.none() | st.builds(Reading, words, st.integers(1, 77), rows=st.sampled_from(["prompts", "tokens", "none"])),
+    st.none() | st.builds(TextInputs, words, st.integers(1, 77), rows=st.sampled_from(["prompts", "tokens", "none"])),
 )
 def test_a_card_survives_its_json(texts, thresholds, reading):
     found = card(

@@ -45,7 +45,7 @@ def run(proto, feed):
 def expected(model, pixels, features):
     with torch.no_grad():
         images = normalise(to_unit(pixels, torch.device("cpu")))
-        return model.score(model.encode_image(images).mix, features).scores.numpy()
+        return model.score(model.encode_image(images).tokens, features).scores.numpy()
 
 
 def test_every_method_for_any_batch_and_any_number_of_open_texts(model, pixels, texts, unseen, tmp_path):

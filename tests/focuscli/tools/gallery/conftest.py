@@ -12,11 +12,11 @@ from PIL import Image
 
 from clip_impl import CLIP, TextConfig, VisionConfig
 from clip_impl.config import CLIPConfig
-from focuscli.config import RunConfig, build_config
+from focuscli.config import RunConfig, build_config, method_entry
 from focuscli.data.schema import Attribute, AttributeSchema, Group
 from focuscli.engine.checkpoint import Checkpoint
 from focuscli.inference.recognizer import Recognizer
-from focuscli.methods import method_class, method_entry
+from focuscli.models.build import method_class
 from focuscli.tools.gallery.binding import bind
 from focuscli.tools.gallery.build import sketch_gallery
 from focuscli.tools.gallery.manifest import Manifest, write_manifest

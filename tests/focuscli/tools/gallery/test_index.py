@@ -49,7 +49,7 @@ def expected(recognizer, paths):
     size = recognizer.config.model.image_size
     with torch.inference_mode():
         rows = [
-            recognizer.model.encode_image(normalise(to_unit(read_crop(path, size)[None], recognizer.device))).mix
+            recognizer.model.encode_image(normalise(to_unit(read_crop(path, size)[None], recognizer.device))).tokens
             for path in paths
         ]
     return torch.cat(rows).numpy()
@@ -265,17 +265,17 @@ class Member(Alone):
     """One of two processes that take turns here: the other one's part is done first by another call."""
 
     def __init__(self, rank):
-        self.is_first = rank == 0
+        self.is_main = rank == 0
         self.rank = rank
 
-    def my_part(self, items):
+    def shard(self, items):
         return items[self.rank :: 2]
 
-    def decide(self, choose):
-        return choose() if self.is_first else None
+    def broadcast(self, choose):
+        return choose() if self.is_main else None
 
-    def wait(self):
-        if not self.is_first:
+    def barrier(self):
+        if not self.is_main:
             raise Killed  # it would meet the first one here, which this process cannot play
 
 

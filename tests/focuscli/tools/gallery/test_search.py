@@ -128,10 +128,10 @@ class Pretended(Alone):
         self.searcher, self.queries, self.k = searcher, queries, k
         self.stage = 0
 
-    def my_part(self, items):
+    def shard(self, items):
         return self.shards[0]
 
-    def collect(self, value):
+    def all_gather(self, value):
         self.stage += 1
         others = self.shards[1:]
         if any(part.scores.shape[1] for part in value):

@@ -64,7 +64,7 @@ def test_texts_are_ordered_by_region_from_head_to_foot(recognizer, paths):
     found = before_and_after(recognizer, paths[:2])
     assert found.region_runs == [("head", 2), ("lower", 2)]
     assert [text.phrase for text in found.texts] == ["red hat", "bare head", "bright trousers", "dark trousers"]
-    assert np.diag(found.after.mix) == pytest.approx(np.ones(6), abs=1e-5)
+    assert np.diag(found.after.tokens) == pytest.approx(np.ones(6), abs=1e-5)
 
 
 def test_weights_that_are_gone_leave_out_the_state_before(recognizer, paths, monkeypatch):

@@ -6,8 +6,8 @@ from itertools import pairwise
 
 import pytest
 
+from focuscli.config import METHODS
 from focuscli.errors import UsageError
-from focuscli.methods import METHODS
 from focuscli.tools.reproduce.published import TABLES, fitting_definition, moved, official, read_table
 
 
