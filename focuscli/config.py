@@ -193,6 +193,13 @@ RENAMED = {
 """Old name of a setting -> its name now; files and runs that have the old one still load."""
 
 
+def _renamed(section: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a section by today's names."""
+    return {
+        RENAMED.get(f"{section}.{key}", f"{section}.{key}").partition(".")[2]: value for key, value in values.items()
+    }
+
+
 class TrainConfig(_Section):
     """Optimisation; defaults follow POAR (spec section 8)."""
 
@@ -256,13 +263,6 @@ class RunConfig(_Section):
         lsim = self.loss.lsim if self.model.mgmt else 0.0
         racl = self.loss.racl if self.model.mgmt and self.model.avfe else 0.0
         return self.loss.model_copy(update={"lsim": lsim, "racl": racl})
-
-
-def _renamed(section: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of a section by today's names."""
-    return {
-        RENAMED.get(f"{section}.{key}", f"{section}.{key}").partition(".")[2]: value for key, value in values.items()
-    }
 
 
 Origins = dict[str, str]
