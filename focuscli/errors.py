@@ -6,6 +6,9 @@ process exit code. Library code raises them; only `focuscli.cli` prints them and
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 class FocusError(Exception):
     """Base of all errors with a message for the user; exit code 1 unless a subclass says otherwise."""
@@ -49,3 +52,23 @@ class Interrupted(FocusError):
     """The user stopped a long command; what could be saved has been saved (exit code 130)."""
 
     exit_code = 130
+
+
+def closest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that is spelled most like `name`, whatever its case; None where nothing comes near."""
+    lowered = {candidate.lower(): candidate for candidate in known}
+    found = difflib.get_close_matches(name.lower(), lowered, n=1)
+    return lowered[found[0]] if found else None
+
+
+def did_you_mean(name: str, known: Iterable[str], *, limit: int = 12) -> str:
+    """The hint for an unknown name: "Did you mean X? Known: a, b, c."
+
+    Without a near name only "Known: a, b, c.", of long lists the first `limit` names; "" if nothing is known.
+    """
+    names = list(known)
+    near = closest(name, names)
+    listed = ", ".join(names[:limit]) + (", ..." if len(names) > limit else ".")
+    hints = [f"Did you mean {near}?"] if near else []
+    hints += [f"Known: {listed}"] if names else []
+    return " ".join(hints)

@@ -52,8 +52,7 @@ def atomic_folder(path: Path, *, overwrite: bool) -> Iterator[Path]:
         RequirementError: the disk is full or the parent folder cannot be written.
     """
     path = Path(path)
-    if path.exists() and not overwrite:
-        raise InputError(f"{path} exists already; nothing was changed.", "Add --force to replace it.")
+    check_free(path, force=overwrite, folder=True)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
@@ -75,16 +74,22 @@ def atomic_folder(path: Path, *, overwrite: bool) -> Iterator[Path]:
         shutil.rmtree(replaced, ignore_errors=True)
 
 
-def check_free(path: Path, *, force: bool) -> None:
-    """Make sure that a file may be written, before the work for it is done.
+def check_free(path: Path, *, force: bool, folder: bool = False, hint: str = "Add --force to replace it.") -> None:
+    """Check that an output may be written, before any work for it is done.
+
+    Args:
+        path: the file, or with `folder` the folder, that will be written.
+        force: whether an existing one may be replaced.
+        hint: what to do if it exists.
 
     Raises:
-        InputError: it is a folder, or it exists and `force` is false.
+        InputError: it exists and `force` is false, or a folder stands where the file should go (or the reverse).
     """
-    if path.is_dir():
-        raise InputError(f"{path} is a folder; nothing was changed.", "Name a file that is to be written.")
+    if path.exists() and path.is_dir() != folder:
+        kind, wanted = ("a file", "folder") if folder else ("a folder", "file")
+        raise InputError(f"{path} is {kind}; nothing was changed.", f"Name a {wanted} to write to.")
     if path.exists() and not force:
-        raise InputError(f"{path} exists already; nothing was changed.", "Add --force to replace it, or give -o FILE.")
+        raise InputError(f"{path} exists already; nothing was changed.", hint)
 
 
 def write_text(path: Path, text: str, *, errors: str = "strict") -> None:
