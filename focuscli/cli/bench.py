@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from focuscli.cli import render
-from focuscli.cli.main import app
 from focuscli.cli.options import DatasetOpt, DeviceOpt, ForceOpt
 from focuscli.errors import CheckFailed, InputError, UsageError
 from focuscli.tools.bench.works import WORKS, expand, pin_threads
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 TABLE = "table"
 
 
-@app.command("bench")
 def bench_command(
     work: Annotated[str, typer.Argument(metavar="WORK", help=f"{', '.join(WORKS)} or all; or {TABLE}.")],
     files: Annotated[
@@ -41,8 +39,9 @@ def bench_command(
         str | None, typer.Option("--checkpoint", "-c", metavar="RUN", help="For encode: also mA in each precision.")
     ] = None,
     dataset: DatasetOpt = None,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE.json", help="Write the results there.", show_default=False)
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE.json", help="Write the results there.", show_default=False),
     ] = None,
     readme: Annotated[
         Path | None, typer.Option(metavar="PAGE", help=f"For {TABLE}: put it between the markers of this page.")
@@ -55,15 +54,15 @@ def bench_command(
         return
     works = expand(work)
     if files:
-        raise UsageError(f'focus bench {work} reads no files; got "{files[0]}".', "Results go to: --json FILE.json")
+        raise UsageError(f'focus bench {work} reads no files; got "{files[0]}".', "Results go to: --output FILE.json")
     if readme is not None:
         raise UsageError("--readme belongs to focus bench table.", "focus bench table FILE.json --readme README.md")
     if (checkpoint or dataset) and "encode" not in works:
         raise UsageError("--checkpoint and --dataset belong to focus bench encode.")
     if dataset and not checkpoint:
         raise UsageError("--dataset wants a --checkpoint whose accuracy is to be shown on it.")
-    if json_file is not None and json_file.exists() and not force:
-        raise InputError(f"{json_file} exists already; nothing was changed.", "Add --force to replace it.")
+    if output is not None and output.exists() and not force:
+        raise InputError(f"{output} exists already; nothing was changed.", "Add --force to replace it.")
     pin_threads(threads)  # before torch is there
 
     from focuscli.engine.device import resolve_device
@@ -83,11 +82,11 @@ def bench_command(
     check_settings(settings)
     render.note(f"{settings.device}, {threads} thread{'s' * (threads > 1)} a process, {model}")
     results = _run(works, settings)
-    if json_file is not None:
+    if output is not None:
         from focuscli.tools.bench.results import write_results
 
-        write_results(json_file, results)
-        render.note(f"wrote {json_file}")
+        write_results(output, results)
+        render.note(f"wrote {output}")
     _show(results)
 
 

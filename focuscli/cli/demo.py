@@ -8,10 +8,8 @@ from typing import Annotated
 import typer
 
 from focuscli.cli import render, views
-from focuscli.cli.main import app
 
 
-@app.command("demo")
 def demo_command(
     out: Annotated[Path, typer.Option("--out", help="Folder for everything that the demo writes.")] = Path("demo"),
     images: Annotated[int, typer.Option(min=80, help="Drawings of the first camera style.")] = 2800,

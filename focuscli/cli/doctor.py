@@ -7,11 +7,9 @@ from dataclasses import asdict
 import typer
 
 from focuscli.cli import render
-from focuscli.cli.main import app
 from focuscli.errors import CheckFailed
 
 
-@app.command("doctor")
 def doctor_command() -> None:
     """Versions, device, weights, datasets and known traps of this machine."""
     from focuscli.tools.doctor import checks

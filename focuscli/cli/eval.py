@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from focuscli.cli import processes, render, views
-from focuscli.cli.main import app
 from focuscli.cli.models import find_model
 from focuscli.cli.open_domain import Options, run_open_domain
 from focuscli.cli.options import CheckpointsOpt, DatasetOpt, DeviceOpt, PrecisionOpt
@@ -25,7 +24,6 @@ THRESHOLDS = ("val", "global", "oracle")
 FIGURES = ("mA", "Acc", "Prec", "Recall", "F1", "F1h", "mAP", "AUC")
 
 
-@app.command("eval")
 def eval_command(
     checkpoint: CheckpointsOpt = None,
     dataset: DatasetOpt = None,
@@ -63,7 +61,7 @@ def eval_command(
     precision: PrecisionOpt = None,
     workers: Annotated[int, typer.Option(help="Threads that decode images.")] = 2,
 ) -> None:
-    """Figures of a checkpoint: closed set (mA, Acc, Prec, Recall, F1, F1h), or --open-domain retrieval."""
+    """Metrics of a checkpoint: closed set (mA, Acc, Prec, Recall, F1, F1h), or --open-domain retrieval."""
     given = {"--target": target, "--protocol": protocol, "--group": group}
     closed = {"--dataset": dataset, "--require": require, "--threshold": threshold != "val"}
     _refuse_mixed(closed if open_domain else given, "closed-set figures" if open_domain else "--open-domain")

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from focuscli.cli import render, views
-from focuscli.cli.main import app
 from focuscli.cli.models import ModelPlace, asked_texts, find_model
 from focuscli.cli.options import CheckpointOpt, DryRunOpt, ForceOpt, RegionOpt
 from focuscli.data.inputs import expand_images
@@ -26,7 +25,6 @@ OLDEST_TORCH = "2.5"  # the first whose torch.onnx.export takes dynamic_shapes
 SOME_CROPS = 16  # compared on without --check, where the dataset of the training is at hand
 
 
-@app.command("export")
 def export_command(
     checkpoint: CheckpointOpt = None,
     format_: Annotated[str, typer.Option("--format", help="onnx.")] = "onnx",

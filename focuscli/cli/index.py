@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from focuscli.cli import processes, render, views
-from focuscli.cli.main import app
 from focuscli.cli.models import find_model
 from focuscli.cli.options import CheckpointOpt, DeviceOpt, DryRunOpt, PrecisionOpt
 from focuscli.config import ZERO_SHOT
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 SHARD, BATCH, WORKERS = 4096, 32, 2
 
 
-@app.command("index")
 def index_command(
     source: Annotated[
         str, typer.Argument(metavar="FOLDER|DATASET", help="Folder of crops, dataset, glob, or - for paths on stdin.")

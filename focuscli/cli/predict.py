@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from focuscli.cli import processes, render, views
-from focuscli.cli.main import app
 from focuscli.cli.models import asked_texts, find_scorer
 from focuscli.cli.options import DeviceOpt, ForceOpt, RegionOpt
 from focuscli.data.inputs import expand_images
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 FORMATS = ("table", "jsonl", "csv")
 
 
-@app.command("predict")
 def predict_command(
     inputs: Annotated[
         list[str], typer.Argument(metavar="INPUT...", help="Images, folders, globs, or - for paths on stdin.")

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import difflib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from focuscli.cli import render, views
-from focuscli.cli.main import ListingGroup, app
 from focuscli.cli.options import DryRunOpt, ForceOpt
 from focuscli.errors import InputError, UsageError
 from focuscli.storage import paths
@@ -22,14 +21,6 @@ from focuscli.storage import paths
 if TYPE_CHECKING:
     from focuscli.data.prepare import OnMissing
     from focuscli.data.report import PrepareReport
-
-prepare = typer.Typer(
-    cls=ListingGroup,
-    help="Bring datasets and weights into the form that focus reads.",
-    no_args_is_help=False,
-    rich_markup_mode=None,
-)
-app.add_typer(prepare, name="prepare")
 
 OutOpt = Annotated[
     Path | None, typer.Option("--out", help="Dataset folder to write; default: by name under FOCUS_HOME.")
@@ -103,7 +94,6 @@ def _target(out: Path, *, force: bool, dry_run: bool) -> Iterator[Path]:
         yield Path(place) / out.resolve().name
 
 
-@prepare.command("peta")
 def peta_command(
     source: Annotated[Path, typer.Argument(help="PETA as downloaded: ten subsets, or images/ with PETA.mat.")],
     out: OutOpt = None,
@@ -118,7 +108,6 @@ def peta_command(
     _official("peta", source, out, force, dry_run, on_bad_image, split=split)
 
 
-@prepare.command("pa100k")
 def pa100k_command(
     source: Annotated[Path, typer.Argument(help="PA-100K as downloaded: annotation.mat and release_data.")],
     out: OutOpt = None,
@@ -134,10 +123,9 @@ def pa100k_command(
     _official("pa100k", source, out, force, dry_run, on_bad_image, images=images, missing=missing)
 
 
-def _register_rap(name: str, about: str) -> None:
-    """The two RAP data sets differ in their files, not in what can be asked for."""
+def _rap(name: str, about: str) -> Callable[..., None]:
+    """The command of RAPv1 or RAPv2: they differ in their files, not in their options."""
 
-    @prepare.command(name, help=about)
     def rap_command(
         source: Annotated[Path, typer.Argument(help="RAP as downloaded: RAP_annotation and RAP_dataset.")],
         out: OutOpt = None,
@@ -154,12 +142,10 @@ def _register_rap(name: str, about: str) -> None:
         missing = _missing(allow_missing, labels_only)
         _official(name, source, out, force, dry_run, on_bad_image, split=split, images=images, missing=missing)
 
+    rap_command.__doc__ = about
+    return rap_command
 
-_register_rap("rapv1", "RAPv1 (41,585 images, 92 attributes, 51 evaluated).")
-_register_rap("rapv2", "RAPv2 (84,928 images, 54 evaluated attributes); never run on the real file.")
 
-
-@prepare.command("csv")
 def csv_command(
     labels: Annotated[Path, typer.Argument(help="CSV: a column with image names, one 0/1 column per attribute.")],
     out: OutOpt = None,
@@ -197,7 +183,6 @@ def csv_command(
     _done(dataclasses.replace(report, path=final), dry_run=dry_run)
 
 
-@prepare.command("synthetic")
 def synthetic_command(
     out: OutOpt = None,
     images: Annotated[int, typer.Option(min=20, help="How many drawings.")] = 1600,
@@ -237,7 +222,6 @@ def _drawn_official(kind: str, out: Path, *, images: int, seed: int, style: str,
     )
 
 
-@prepare.command("weights")
 def weights_command(
     source: Annotated[
         str | None, typer.Argument(metavar="[PATH|URL]", help="Default: OpenAI's ViT-B/16, downloaded.")
@@ -290,3 +274,14 @@ def _done(report: PrepareReport, *, dry_run: bool = False, labels_only: bool = F
     name = report.path.name if known else str(report.path)
     following = f"focus eval --open-domain --target {name}" if labels_only else f"focus train --dataset {name}"
     views.prepared(report, next_command=following, dry_run=dry_run)
+
+
+COMMANDS: dict[str, Callable[..., None]] = {
+    "peta": peta_command,
+    "pa100k": pa100k_command,
+    "rapv1": _rap("rapv1", "RAPv1 (41,585 images, 92 attributes, 51 evaluated)."),
+    "rapv2": _rap("rapv2", "RAPv2 (84,928 images, 54 evaluated attributes); never run on the real file."),
+    "csv": csv_command,
+    "synthetic": synthetic_command,
+    "weights": weights_command,
+}

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from focuscli.cli import render
+from focuscli.cli.errors import describe, report
 from focuscli.engine.torchrun import ALONE, Worker, read_worker
 from focuscli.errors import FocusError, Interrupted, UsageError
 
@@ -77,7 +78,6 @@ def together() -> Iterator[ProcessGroup]:
         UsageError: torchrun's variables contradict each other.
     """
     worker = read_worker()
-    from focuscli.cli.main import report
     from focuscli.engine.distributed import ProcessGroup
     from focuscli.engine.rendezvous import join
 
@@ -112,7 +112,6 @@ def _report_once(failure: BaseException, process_group: ProcessGroup) -> int:
     Mostly all fail alike, or lose their connections because one failed: so the first worker has the word, unless it has
     nothing to say.
     """
-    from focuscli.cli.main import describe, report
     from focuscli.engine.distributed import WorkerLost
 
     if isinstance(failure, _Terminated):

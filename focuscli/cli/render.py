@@ -33,16 +33,21 @@ class Settings:
     verbose: bool = False
 
 
-DEFAULTS = Settings()
-_settings: ContextVar[Settings] = ContextVar("settings", default=DEFAULTS)
+_settings: ContextVar[Settings] = ContextVar("settings", default=Settings())  # noqa: B039
 
 
-def configure(settings: Settings) -> None:
-    """Set the global options for this invocation, and let file names that are no UTF-8 pass through stdin and stdout."""
-    _settings.set(settings)
+def reset() -> None:
+    """Begin an invocation: no global option is set, and file names that are not UTF-8 pass through stdin and stdout."""
+    _settings.set(Settings())
     for stream in (sys.stdin, sys.stdout):
         if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
             stream.reconfigure(errors=ANY_NAME)
+
+
+def configure(*, json: bool = False, quiet: bool = False, verbose: bool = False) -> None:
+    """Turn global options on for this invocation."""
+    now = _settings.get()
+    _settings.set(Settings(now.json or json, now.quiet or quiet, now.verbose or verbose))
 
 
 def as_json() -> bool:

@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from focuscli.cli import render
-from focuscli.cli.main import app
 from focuscli.cli.options import DatasetOpt, DeviceOpt, ForceOpt, PrecisionOpt
 from focuscli.errors import InputError, UsageError
 from focuscli.storage import paths
@@ -16,7 +15,6 @@ from focuscli.storage import paths
 SUFFIXES = (".html", ".htm")
 
 
-@app.command("report")
 def report_command(
     runs: Annotated[
         list[str] | None, typer.Argument(metavar="RUN...", help="Run names or folders; default: the latest run.")

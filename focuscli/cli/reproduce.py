@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from focuscli.cli import render
-from focuscli.cli.main import app
 from focuscli.cli.options import DeviceOpt, DryRunOpt, PrecisionOpt
 from focuscli.cli.train import open_run, train_to_end, weights_file
 from focuscli.errors import InputError, Interrupted, RequirementError, UsageError
@@ -32,7 +31,6 @@ OWN_KEYS = {
 """Settings that the plan itself makes, and the option that chooses among them."""
 
 
-@app.command("reproduce")
 def reproduce_command(
     table: Annotated[str, typer.Argument(metavar="TABLE", help="table1, table2 or table3.")],
     budget: Annotated[

@@ -8,17 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from focuscli.cli import render
-from focuscli.cli.main import ListingGroup, app
 from focuscli.errors import InputError
 from focuscli.storage import paths
 
 if TYPE_CHECKING:
     from focuscli.data.schema import AttributeSchema, Text
-
-schema = typer.Typer(
-    cls=ListingGroup, help="What the labels of a dataset mean.", no_args_is_help=False, rich_markup_mode=None
-)
-app.add_typer(schema, name="schema")
 
 SchemaArg = Annotated[
     str, typer.Argument(metavar="NAME|FOLDER|FILE", help="A dataset's name or folder, or a schema.toml.")
@@ -26,7 +20,6 @@ SchemaArg = Annotated[
 EvaluatedOpt = Annotated[bool, typer.Option("--evaluated", help="Only the attributes that are evaluated.")]
 
 
-@schema.command("show")
 def show_command(name: SchemaArg, evaluated: EvaluatedOpt = False) -> None:
     """Attributes with their phrases, regions and groups, and the complements of groups."""
     found = find_schema(name)
@@ -45,7 +38,6 @@ def show_command(name: SchemaArg, evaluated: EvaluatedOpt = False) -> None:
     )
 
 
-@schema.command("check")
 def check_command(name: SchemaArg) -> None:
     """Whether a schema is sound; a dataset's labels.csv is checked against it too."""
     from focuscli.data.schema_diff import schema_remarks
@@ -67,7 +59,6 @@ def check_command(name: SchemaArg) -> None:
     )
 
 
-@schema.command("diff")
 def diff_command(source: SchemaArg, target: SchemaArg, evaluated: EvaluatedOpt = False) -> None:
     """Which texts of the second were trained on the first, by phrase, and which are new to it."""
     from focuscli.data.schema_diff import schema_diff
@@ -135,3 +126,6 @@ def _kind(text: Text, evaluated: set[str]) -> str:
     if text.attribute is None:
         return "complement"
     return "" if text.attribute in evaluated else "not evaluated"
+
+
+COMMANDS = {"show": show_command, "check": check_command, "diff": diff_command}

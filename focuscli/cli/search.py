@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from focuscli.cli import processes, render, views
-from focuscli.cli.main import app
 from focuscli.cli.models import ModelPlace, find_model
 from focuscli.cli.options import DeviceOpt, ForceOpt, PrecisionOpt, RegionOpt
 from focuscli.config import ZERO_SHOT
@@ -26,7 +25,6 @@ FORMATS = ("table", "jsonl", "csv")
 MOST_ON_SHEET = 400
 
 
-@app.command("search")
 def search_command(
     gallery: Annotated[Path, typer.Argument(metavar="GALLERY", help="A folder that focus index made.")],
     texts: Annotated[list[str], typer.Argument(metavar="TEXT...", help="What the crops are to show, all of it.")],

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from focuscli.cli import processes, render, views
-from focuscli.cli.main import app
 from focuscli.cli.options import DatasetOpt, DeviceOpt, DryRunOpt, PrecisionOpt
 from focuscli.cli.signals import stop_on_signal
 from focuscli.config import METHODS
@@ -46,7 +45,6 @@ FLAGS = {
 TRAINABLE = [name for name, entry in METHODS.items() if entry.trainable]
 
 
-@app.command("train")
 def train_command(
     dataset: DatasetOpt = None,
     method: Annotated[str | None, typer.Option(help=f"What to train: {', '.join(TRAINABLE)}. [default: focus]")] = None,

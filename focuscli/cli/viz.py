@@ -10,7 +10,6 @@ from typing import Annotated
 import typer
 
 from focuscli.cli import views
-from focuscli.cli.main import app
 from focuscli.cli.models import asked_texts, find_model
 from focuscli.cli.options import CheckpointOpt, DeviceOpt, ForceOpt, RegionOpt
 from focuscli.data.inputs import expand_images, looks_like_image
@@ -19,7 +18,6 @@ from focuscli.errors import InputError, UsageError
 MOST_CELLS = 400
 
 
-@app.command("viz")
 def viz_command(
     arguments: Annotated[
         list[str], typer.Argument(metavar="IMAGE... TEXT...", help="Image files (or globs), then texts.")

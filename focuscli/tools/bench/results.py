@@ -197,14 +197,14 @@ def read_results(path: Path) -> Results:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise InputError(f"No such results file: {path}.", "Make one with: focus bench all --json FILE") from error
+        raise InputError(f"No such results file: {path}.", "Make one with: focus bench all --output FILE") from error
     except (OSError, ValueError) as error:
         raise InputError(f"{path} is no readable JSON: {error}.") from error
     version = content.get("schema_version") if isinstance(content, dict) else None
     if version != SCHEMA_VERSION:
         raise InputError(
             f"{path} is no results file of this version: schema_version is {version!r}, not {SCHEMA_VERSION}.",
-            "Make one with: focus bench all --json FILE",
+            "Make one with: focus bench all --output FILE",
         )
     try:
         return Results.model_validate(content)

@@ -23,7 +23,7 @@ def markdown(results: Sequence[Results]) -> str:
     """
     usable = [run for run in results if not run.settings.get("quick")]
     if not usable:
-        raise InputError("No results to show: those of --quick do not count.", "Run: focus bench all --json FILE")
+        raise InputError("No results to show: those of --quick do not count.", "Run: focus bench all --output FILE")
     kinds = [*dict.fromkeys(run.machine.kind for run in usable)]
     lines = [
         "| work | target | " + " | ".join(kinds) + " |",

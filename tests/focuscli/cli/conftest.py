@@ -55,7 +55,6 @@ class Outcome:
 @pytest.fixture
 def focus():
     """Call `focus` in this process: focus("train", ...) -> Outcome."""
-    from focuscli.cli import commands  # noqa: F401
     from focuscli.cli.main import app
 
     def call(*arguments: object, stdin: str | bytes | None = None) -> Outcome:
@@ -87,7 +86,6 @@ def weights(tmp_path, focus):
 @pytest.fixture(scope="session")
 def trained_run(tmp_path_factory, coloured_dataset) -> Path:
     """A run that has learnt the coloured dataset."""
-    from focuscli.cli import commands  # noqa: F401
     from focuscli.cli.main import app
 
     folder = tmp_path_factory.mktemp("runs") / "coloured"
@@ -111,7 +109,6 @@ def trained_run(tmp_path_factory, coloured_dataset) -> Path:
 @pytest.fixture(scope="session")
 def exported_run(tmp_path_factory, trained_run, onnx_extra) -> Path:
     """A copy of the trained run with export/model.onnx in it."""
-    from focuscli.cli import commands  # noqa: F401
     from focuscli.cli.main import app
 
     folder = tmp_path_factory.mktemp("exported") / "coloured"

@@ -18,7 +18,7 @@ def quiet_machine(monkeypatch):
 
 def test_a_quick_run_shows_figures_with_checks_and_writes_the_file(focus, tmp_path):
     path = tmp_path / "a.json"
-    outcome = focus("bench", "encode", "--model", "tiny", "--quick", "--json", path)
+    outcome = focus("bench", "encode", "--model", "tiny", "--quick", "--output", path)
     assert outcome.code == 0, outcome.stderr
     row = next(line for line in outcome.stdout.splitlines() if "ours fp32 128x32" in line)
     assert "x ours fp32" in row
@@ -43,7 +43,7 @@ def test_a_wrong_result_exits_with_5_and_is_still_written(focus, monkeypatch, tm
     wrong = single("score", "x", "ms", [1.0], check=Check(what="features", difference=1.0, bound=1e-5))
     monkeypatch.setattr(score, "measure", lambda *_: Outcome(measurements=(wrong,)))
     path = tmp_path / "a.json"
-    outcome = focus("bench", "score", "--quick", "--model", "tiny", f"--json={path}", *flags)
+    outcome = focus("bench", "score", "--quick", "--model", "tiny", f"--output={path}", *flags)
     assert outcome.code == 5
     assert read_results(path).failed
     if flags:
@@ -79,7 +79,7 @@ def test_wrong_usage_is_one_message(focus, arguments, words):
 def test_a_file_that_is_there_is_kept(focus, tmp_path):
     path = tmp_path / "a.json"
     path.write_text("mine")
-    outcome = focus("bench", "score", "--quick", "--model", "tiny", "--json", path)
+    outcome = focus("bench", "score", "--quick", "--model", "tiny", "--output", path)
     assert outcome.code == 3
     assert "exists already" in outcome.stderr
     assert path.read_text() == "mine"
@@ -96,7 +96,7 @@ def test_the_table_goes_to_stdout_or_into_a_page(focus, tmp_path, monkeypatch):
     figure = single("score", "image to 51 scores fp32", "ms", [1.0])
     monkeypatch.setattr(score, "measure", lambda *_: Outcome(measurements=(figure,)))
     path, page = tmp_path / "a.json", tmp_path / "README.md"
-    assert focus("bench", "score", "--json", path).code == 0
+    assert focus("bench", "score", "--output", path).code == 0
     table = focus("bench", "table", path)
     assert table.code == 0
     assert table.stdout.startswith("| work | target |")

@@ -35,7 +35,6 @@ def exported(exported_run):
 def dynamic(exported_run, tmp_path_factory):
     from typer.testing import CliRunner
 
-    from focuscli.cli import commands  # noqa: F401
     from focuscli.cli.main import app
 
     target = tmp_path_factory.mktemp("dynamic") / "any.onnx"

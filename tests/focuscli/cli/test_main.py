@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from focuscli.cli.main import EXIT_CODES, describe, hoist_globals
+from focuscli.cli.errors import EXIT_CODES, describe
+from focuscli.cli.main import COMMANDS, load_command
 from focuscli.errors import CheckFailed, InputError, Interrupted, RequirementError, UsageError
 
 
@@ -37,24 +38,33 @@ def test_version_and_module_entry():
 
 
 @pytest.mark.parametrize(
-    ("given", "expected"),
+    "arguments",
     [
-        (["train", "--json", "-q"], ["--json", "-q", "train"]),
-        (["eval", "--home", "/x", "--split", "val"], ["--home", "/x", "eval", "--split", "val"]),
-        (["viz", "a.png", "--", "--json"], ["viz", "a.png", "--", "--json"]),
-        (["--home=/x", "doctor"], ["--home=/x", "doctor"]),
-        (["doctor", "--home"], ["--home", "doctor"]),
-        (["doctor", "-qv"], ["-qv", "doctor"]),
-        (["train", "--version"], ["--version", "train"]),
-        (["bench", "all", "--json", "-q"], ["--json", "-q", "bench", "all"]),
-        (["bench", "all", "--json", "a.json", "-q"], ["-q", "bench", "all", "--json=a.json"]),
-        (["bench", "all", "--json=a.json"], ["bench", "all", "--json=a.json"]),
-        (["bench", "table", "--json", "-q", "a.json"], ["--json", "-q", "bench", "table", "a.json"]),
-        (["predict", "--json", "a.json"], ["--json", "predict", "a.json"]),
+        ["--json", "help", "exit-codes"],
+        ["help", "exit-codes", "--json"],
+        ["help", "--json", "exit-codes", "-qv"],
+        ["--home", "elsewhere", "help", "--json", "--quiet"],
+        ["help", "--home=elsewhere", "--json", "--verbose"],
     ],
 )
-def test_global_options_work_before_and_after_the_command(given, expected):
-    assert hoist_globals(given) == expected
+def test_global_options_work_before_and_after_the_command(focus, arguments):
+    assert focus(*arguments).json["5"] == EXIT_CODES[5]
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["train", "--version"], ["prepare", "peta", "--version"]])
+def test_version_anywhere(focus, arguments):
+    assert focus(*arguments).stdout.startswith("focus 0.")
+
+
+def test_what_follows_two_dashes_is_no_option(focus):
+    outcome = focus("help", "--", "--json")
+    assert outcome.code == 2
+    assert 'No help on "--json"' in outcome.stdout + outcome.stderr
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_table_says_what_the_command_says(name):
+    assert load_command(name).get_short_help_str(limit=400) == COMMANDS[name].help
 
 
 @pytest.mark.parametrize("before", [True, False])
@@ -200,7 +210,7 @@ def test_a_traceback_shows_only_with_verbose(focus, monkeypatch, tmp_path):
 
 
 OPTIONS = {
-    "bench": "device precision batch rounds threads model quick checkpoint dataset json readme force",
+    "bench": "device precision batch rounds threads model quick checkpoint dataset output readme force",
     "train": "dataset method model weights epochs batch-size lr train-split without accumulate ema patience "
     "gradient-checkpointing compile threads seed device precision config set run resume print-config dry-run",
     "eval": "checkpoint dataset split threshold open-domain target protocol group other-data per-attribute require device "
@@ -228,13 +238,9 @@ OPTIONS = {
 @pytest.mark.parametrize("command", sorted(OPTIONS))
 def test_the_options_of_each_command_are_a_contract(command):
     """An option neither appears nor vanishes by accident: scripts depend on them."""
-    import typer
-
-    from focuscli.cli import commands  # noqa: F401
-    from focuscli.cli.main import app
-
-    node = typer.main.get_command(app)
-    for part in command.split():
+    name, *parts = command.split()
+    node = load_command(name)
+    for part in parts:
         node = node.commands[part]
     found = {
         option.lstrip("-") for parameter in node.params for option in parameter.opts[:1] if option.startswith("--")

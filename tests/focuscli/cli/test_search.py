@@ -27,7 +27,6 @@ def gallery(tmp_path_factory, coloured_dataset, trained_run):
     """The coloured dataset's test images, indexed with a model that has learnt them; read only."""
     from typer.testing import CliRunner
 
-    from focuscli.cli import commands  # noqa: F401
     from focuscli.cli.main import app
 
     folder = tmp_path_factory.mktemp("galleries") / "coloured"

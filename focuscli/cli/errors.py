@@ -1,0 +1,74 @@
+"""What every exception means to the user: one message and one exit code."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import sys
+
+import typer
+
+from focuscli.cli import render
+from focuscli.errors import FocusError
+
+EXIT_CODES = {
+    0: "done",
+    1: "internal error: a bug in focus",
+    2: "wrong usage: an option, a setting or its value",
+    3: "an input is not found or not valid: image, dataset, schema, checkpoint, weights",
+    4: "something is missing: weights, a package, a device, memory, disk space",
+    5: "the command ran, and a check failed",
+    130: "interrupted; what could be saved is saved",
+}
+
+
+def report(failure: BaseException) -> int:
+    """Print the message of an exception, if it has one, and return its exit code."""
+    code, problem, hint = describe(failure)
+    try:
+        if problem:
+            render.error(code, problem, hint, failure)
+        sys.stdout.flush()
+    except OSError:
+        # stdout or stderr is full or closed: only the exit code can still reach the user.
+        _discard_stdout()
+    return code
+
+
+def describe(failure: BaseException) -> tuple[int, str, str | None]:
+    """Exit code, message and hint of an exception; the message is empty where there is nothing to say."""
+    if isinstance(failure, FocusError):
+        return failure.exit_code, failure.problem, failure.hint
+    if isinstance(failure, SystemExit):
+        return (failure.code if isinstance(failure.code, int) else 1), "", None
+    if isinstance(failure, typer.Exit):
+        return failure.exit_code, "", None
+    if isinstance(failure, (KeyboardInterrupt, typer.Abort)):
+        return 130, "Interrupted.", None
+    if isinstance(failure, BrokenPipeError):
+        # The reader of a pipe has closed it (focus predict ... | head); that is no error.
+        _discard_stdout()
+        return 0, "", None
+    if hasattr(failure, "format_message") and hasattr(failure, "exit_code"):
+        # An error of the command-line parser. Recent Typers bring their own copy of click: there is no one class to name.
+        context = getattr(failure, "ctx", None)
+        command = context.command_path if context is not None else "focus"
+        return failure.exit_code, failure.format_message(), f"See: {command} --help"
+    if type(failure).__name__ == "WeightsError":  # by name: importing clip_impl imports torch
+        return 3, getattr(failure, "problem", str(failure)), getattr(failure, "hint", None)
+    if isinstance(failure, MemoryError) or type(failure).__name__ == "OutOfMemoryError":  # torch.OutOfMemoryError
+        first_line = str(failure).partition("\n")[0] or "no more memory available"
+        hint = "Try a smaller --batch-size with --accumulate, or --gradient-checkpointing."
+        return 4, f"Out of memory: {first_line}.", hint
+    if isinstance(failure, OSError) and failure.errno in (errno.ENOSPC, errno.EDQUOT):
+        where = failure.filename or "while writing"
+        return 4, f"No space left on the disk ({where}).", "Free some space and try again."
+    problem = f"internal error: {type(failure).__name__}: {failure}"
+    return 1, problem, "This is a bug in focus. Run it again with -v to see where."
+
+
+def _discard_stdout() -> None:
+    """Send what is still buffered for stdout to the null device, so that the interpreter does not fail on it at exit."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
