@@ -29,6 +29,7 @@ check: $(VENV)/.installed-dev ## Lint, formatting and types, nothing is changed
 
 golden: $(VENV)/.installed-test ## Write the golden files of the tests anew; review them as a diff
 	$(BIN)/python tests/golden.py
+	$(BIN)/python tests/contracts/test_options.py
 
 clean: ## Remove caches, build outputs and demo/; keeps .venv, runs/ and data
 	rm -rf build dist demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

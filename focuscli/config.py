@@ -13,9 +13,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from focuscli.errors import InputError, UsageError
+from focuscli.storage.paths import ZERO_SHOT
 
-ZERO_SHOT = "clip"
-"""The method that is used as it is; also the name of its checkpoint: `-c clip`."""
+SCRATCH = "from scratch"
+"""The origin of a model's weights where training started from random values instead of CLIP's."""
 PLAIN_CLIP = {"rlp": False, "mgmt": False, "avfe": False}
 
 

@@ -13,9 +13,9 @@ import typer
 from focuscli.cli import processes, render, views
 from focuscli.cli.models import find_model
 from focuscli.cli.options import CheckpointOpt, DeviceOpt, DryRunOpt, PrecisionOpt
-from focuscli.config import ZERO_SHOT
 from focuscli.engine.distributed import ProcessGroup, WorkerLost
 from focuscli.errors import Interrupted
+from focuscli.storage.paths import ZERO_SHOT
 
 if TYPE_CHECKING:
     from focuscli.tools.gallery.index import Job

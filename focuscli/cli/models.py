@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from focuscli.cli import render
-from focuscli.config import ZERO_SHOT
 from focuscli.data.texts import normalise_phrase
 from focuscli.engine.distributed import SINGLE, ProcessGroup
 from focuscli.errors import InputError, UsageError
 from focuscli.storage import paths
+from focuscli.storage.paths import ZERO_SHOT
 
 if TYPE_CHECKING:
     from focuscli.data.schema import AttributeSchema

@@ -13,9 +13,9 @@ import typer
 from focuscli.cli import processes, render, views
 from focuscli.cli.models import ModelPlace, find_model
 from focuscli.cli.options import DeviceOpt, ForceOpt, PrecisionOpt, RegionOpt
-from focuscli.config import ZERO_SHOT
 from focuscli.errors import InputError, UsageError
 from focuscli.storage.encoding import ANY_NAME, to_json
+from focuscli.storage.paths import ZERO_SHOT
 
 if TYPE_CHECKING:
     from focuscli.tools.gallery.found import Found

@@ -189,15 +189,17 @@ def evaluation(report: EvaluationReport, *, per_attribute: bool, written: Path) 
 
 def assumptions(scorer: Scorer, decisions: Sequence[TextDecision]) -> None:
     """What was assumed about unseen texts, and that a model from scratch knows little of them."""
-    from focuscli.inference.scorer import SCRATCH
-
     unseen = [decision for decision in decisions if not decision.seen]
     for decision in unseen:
         render.note(
             f'  "{decision.text.phrase}" was not trained: read as "{decision.text.description}" '
             f"(region {scorer.region_source(decision.text)}), threshold {decision.threshold_source}"
         )
-    if unseen and scorer.weights == SCRATCH:
+    if not unseen:
+        return
+    from focuscli.config import SCRATCH
+
+    if scorer.weights == SCRATCH:
         render.note("  model trained from scratch, without CLIP's weights: unseen texts mean little to it")
 
 

@@ -13,13 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from clip_impl import CLIP, CLIPConfig, TextConfig, VisionConfig
-from focuscli.config import DataConfig, ModelConfig, RunConfig
+from focuscli.config import SCRATCH, DataConfig, ModelConfig, RunConfig
 from focuscli.data.folder import DatasetFolder
 from focuscli.data.schema import Text, region_block_matrix, text_targets
 from focuscli.data.splits import identity_holdout
 from focuscli.engine.device import seeded
 from focuscli.errors import InputError
-from focuscli.inference.scorer import SCRATCH
 from focuscli.models.base import Method, clip_config
 from focuscli.models.build import method_class
 

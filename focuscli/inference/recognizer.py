@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from clip_impl import CLIP
-from focuscli.config import ZERO_SHOT, RunConfig
+from focuscli.config import RunConfig
 from focuscli.data.crops import Pixels, squash
 from focuscli.data.images import load_image
 from focuscli.data.loader import normalise, to_unit
@@ -30,7 +30,7 @@ from focuscli.inference.vocabulary import Vocabulary
 from focuscli.metrics.thresholds import Thresholds
 from focuscli.models.base import Method
 from focuscli.models.build import method_class
-from focuscli.storage.paths import resolve_checkpoint
+from focuscli.storage.paths import ZERO_SHOT, resolve_checkpoint
 
 ImageLike = Image.Image | str | Path
 

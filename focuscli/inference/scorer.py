@@ -13,8 +13,6 @@ from focuscli.data.crops import Pixels
 from focuscli.data.texts import Text
 from focuscli.inference.vocabulary import Vocabulary
 
-SCRATCH = "from scratch"
-"""Where the initial weights of a model come from that started without CLIP's."""
 ScorePixels = Callable[[Pixels], NDArray[np.float32]]
 """uint8 [B, H, W, 3] -> scores [B, Z]."""
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
-from focuscli.config import ZERO_SHOT, build_config, method_entry
+from focuscli.config import build_config, method_entry
 from focuscli.data.folder import DatasetFolder
 from focuscli.data.schema import AttributeSchema
 from focuscli.engine.checkpoint import Checkpoint
@@ -15,6 +15,7 @@ from focuscli.engine.setup import load_clip, prepare_training_data
 from focuscli.inference.recognizer import Recognizer
 from focuscli.metrics.thresholds import Thresholds
 from focuscli.models.build import method_class
+from focuscli.storage.paths import ZERO_SHOT
 
 
 def clip_recognizer(

@@ -10,6 +10,8 @@ import platformdirs
 
 from focuscli.errors import InputError, RequirementError
 
+ZERO_SHOT = "clip"
+"""The checkpoint name of zero-shot CLIP (`-c clip`), which has no run: CLIP's own weights, nothing trained."""
 KNOWN_DATASETS = ("peta", "pa100k", "rapv1", "rapv2", "synthetic")
 
 

@@ -7,10 +7,10 @@ import json
 import shlex
 from pathlib import Path
 
-from focuscli.config import ZERO_SHOT
 from focuscli.engine.device import effective_precision
 from focuscli.errors import InputError, UsageError
 from focuscli.inference.recognizer import Recognizer
+from focuscli.storage.paths import ZERO_SHOT
 from focuscli.tools.gallery.manifest import Binding, Manifest
 
 SEARCHABLE = ("focus", "clip", "clip-ft", "poar")

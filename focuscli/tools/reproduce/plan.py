@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from focuscli.config import METHODS, ZERO_SHOT, RunConfig, build_config, stacked, without
+from focuscli.config import METHODS, RunConfig, build_config, stacked, without
 from focuscli.errors import UsageError
+from focuscli.storage.paths import ZERO_SHOT
 from focuscli.tools.reproduce.datasets import LeftOut, Prepared
 from focuscli.tools.reproduce.published import Row, Table
 
