@@ -14,7 +14,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 LEVELS = (
     ("errors",),
-    ("config", "storage"),
+    ("storage",),
+    ("config",),
     ("data", "metrics"),
     ("models",),
     ("engine",),
