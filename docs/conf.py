@@ -9,4 +9,4 @@ html_theme = "furo"
 html_title = "focus"
 exclude_patterns = ["_build"]
 myst_heading_anchors = 3
-myst_enable_extensions = ["dollarmath"]
+myst_enable_extensions = ["deflist", "dollarmath"]
