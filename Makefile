@@ -6,7 +6,7 @@ METADATA := setup.cfg pyproject.toml
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check golden clean
+.PHONY: help install demo test check docs reference mutants golden clean
 .DELETE_ON_ERROR:
 
 help: ## List the targets
@@ -27,12 +27,24 @@ check: $(VENV)/.installed-dev ## Lint, formatting and types, nothing is changed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: $(VENV)/.installed-dev ## Build the documentation into docs/_build/html; warnings are errors
+	$(BIN)/python docs/generate.py --check
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+
+reference: $(VENV)/.installed ## Write the generated pages of docs/reference/ anew
+	$(BIN)/python docs/generate.py
+
+mutants: $(VENV)/.installed-dev ## Mutation tests of losses, metrics, prompts, label reader, checkpoint: 10 minutes
+	rm -rf mutants
+	OMP_NUM_THREADS=1 $(BIN)/mutmut run
+	$(BIN)/mutmut results
+
 golden: $(VENV)/.installed-test ## Write the golden files of the tests anew; review them as a diff
 	$(BIN)/python tests/golden.py
 	$(BIN)/python tests/contracts/test_options.py
 
 clean: ## Remove caches, build outputs and demo/; keeps .venv, runs/ and data
-	rm -rf build dist demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf build dist demo mutants docs/_build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find clip_impl focuscli tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:

@@ -1,0 +1,173 @@
+"""Writes the generated pages of docs/reference/: commands, configuration, Python API.
+
+`python docs/generate.py` writes them; `--check` writes nothing and exits with 1 where a page is stale.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import click
+from pydantic import BaseModel
+from typer.main import get_command
+
+REFERENCE = Path(__file__).parent / "reference"
+
+API = {
+    "focuscli": ("Recognizer",),
+    "focuscli.models.losses": ("many_to_many_loss", "mix_diversity_loss", "region_contrastive_loss"),
+    "focuscli.metrics": ("pedestrian_metrics", "average_precision", "area_under_roc", "grouped_recall"),
+    "clip_impl": ("load", "tokenize", "CLIP"),
+}
+"""Public names by module, in the order of the page."""
+
+
+def cli_page() -> str:
+    """Every command with its help, arguments and options, from the command table."""
+    lines = [
+        "# Commands",
+        "",
+        "Global options, before or after the command: `--json` (one JSON object on stdout, also for errors), `-q`, `-v`,",
+        "`--home FOLDER`, `--version`.",
+    ]
+    for name, command in sorted(commands()):
+        context = click.Context(command, info_name=f"focus {name}")
+        usage = " ".join(command.collect_usage_pieces(context))
+        lines += ["", f"## focus {name}", "", (command.help or "").strip(), "", "```", f"focus {name} {usage}", "```"]
+        rows = [row for row in map(_option_row, command.params) if row]
+        if rows:
+            lines += ["", "| option | value | default | meaning |", "| --- | --- | --- | --- |", *rows]
+    return "\n".join(lines) + "\n"
+
+
+def commands() -> Iterator[tuple[str, click.Command]]:
+    """Name ("prepare peta") and command of every leaf of the command table."""
+    from focuscli.cli.main import app
+
+    def leaves(prefix: str, command: click.Command) -> Iterator[tuple[str, click.Command]]:
+        if isinstance(command, click.Group):
+            context = click.Context(command)
+            for name in command.list_commands(context):
+                found = command.get_command(context, name)
+                assert found is not None
+                yield from leaves(f"{prefix} {name}".strip(), found)
+        else:
+            yield prefix, command
+
+    return leaves("", get_command(app))
+
+
+def _option_row(parameter: click.Parameter) -> str | None:
+    if getattr(parameter, "hidden", False) or parameter.name == "help":
+        return None
+    if isinstance(parameter, click.Argument):
+        names = parameter.make_metavar(click.Context(click.Command("x")))
+        value = default = ""
+    else:
+        names = ", ".join((*parameter.opts, *parameter.secondary_opts))
+        flag = getattr(parameter, "is_flag", False)
+        value = "" if flag else (parameter.metavar or parameter.type.name)
+        given = parameter.default
+        default = "" if flag or given in (None, "", (), []) or callable(given) else str(given)
+    text = (getattr(parameter, "help", None) or "").replace("|", "\\|").replace("\n", " ")
+    return "| " + " | ".join([f"`{names}`", _code(value), _code(default), text]) + " |"
+
+
+def _code(text: str) -> str:
+    return f"`{text}`" if text else ""
+
+
+def configuration_page() -> str:
+    """Every setting with type, default and meaning, from the fields of `RunConfig`."""
+    from focuscli.config import RunConfig
+
+    lines = [
+        "# Configuration",
+        "",
+        "Set any of these with `--set section.key=value`, or in a TOML file for `--config`. `focus train --print-config` shows the",
+        "values of a run and where each comes from.",
+    ]
+    for section, field in RunConfig.model_fields.items():
+        model = field.annotation
+        assert isinstance(model, type) and issubclass(model, BaseModel)
+        lines += ["", f"## {section}", "", inspect.cleandoc(model.__doc__ or ""), ""]
+        lines += ["| key | type | default | meaning |", "| --- | --- | --- | --- |"]
+        for key, setting in model.model_fields.items():
+            bounds = "; ".join(map(_bound, setting.metadata))
+            kind = _kind(setting.annotation) + (f", {bounds}" if bounds else "")
+            meaning = " ".join((setting.description or "").split()).replace("|", "\\|")
+            lines.append(f"| `{key}` | {kind} | `{_toml(setting.default)}` | {meaning} |")
+    return "\n".join(lines) + "\n"
+
+
+def _bound(constraint: Any) -> str:
+    signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
+    return "; ".join(f"{sign} {getattr(constraint, name)}" for name, sign in signs.items() if hasattr(constraint, name))
+
+
+def _kind(annotation: Any) -> str:
+    choices = get_args(annotation)
+    if choices and all(isinstance(choice, str) for choice in choices):
+        return " or ".join(f"`{choice}`" for choice in choices)
+    return getattr(annotation, "__name__", str(annotation)) if not choices else str(annotation)
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return f'"{value}"'
+    return str(list(value)) if isinstance(value, tuple) else str(value)
+
+
+def api_page() -> str:
+    """Signatures and docstrings of the public names in `API`."""
+    lines = ["# Python API", "", "`examples/python_api.py` is a worked example."]
+    for module, names in API.items():
+        lines += ["", f"## {module}"]
+        for name in names:
+            found = getattr(importlib.import_module(module), name)
+            lines += ["", f"### {name}", *_documented(found, name)]
+            if inspect.isclass(found):
+                for method, function in vars(found).items():
+                    function = getattr(function, "__func__", function)
+                    if not method.startswith("_") and inspect.isfunction(function):
+                        lines += ["", f"#### {name}.{method}", *_documented(function, method)]
+    return "\n".join(lines) + "\n"
+
+
+def _documented(found: Any, name: str) -> list[str]:
+    signature = inspect.signature(found)
+    doc = inspect.getdoc(found) or ""
+    return ["", "```python", f"{name}{signature}", "```", "", "```text", doc, "```"]
+
+
+PAGES = {"cli.md": cli_page, "configuration.md": configuration_page, "python-api.md": api_page}
+NOTICE = "<!-- Written by docs/generate.py; edit the code that it describes. -->\n\n"
+
+
+def stale() -> list[str]:
+    """Names of generated pages that differ from what would be written."""
+    return [
+        name
+        for name, page in PAGES.items()
+        if not (REFERENCE / name).is_file() or (REFERENCE / name).read_text(encoding="utf-8") != NOTICE + page()
+    ]
+
+
+def main() -> None:
+    if "--check" in sys.argv[1:]:
+        if names := stale():
+            sys.exit(f"Stale: {', '.join(names)} in docs/reference/. Write them anew: make reference")
+        return
+    for name, page in PAGES.items():
+        (REFERENCE / name).write_text(NOTICE + page(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
