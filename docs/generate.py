@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
-import click
 from pydantic import BaseModel
 from typer.main import get_command
 
@@ -36,45 +35,46 @@ def cli_page() -> str:
         "`--home FOLDER`, `--version`.",
     ]
     for name, command in sorted(commands()):
-        context = click.Context(command, info_name=f"focus {name}")
-        usage = " ".join(command.collect_usage_pieces(context))
+        usage = " ".join(command.collect_usage_pieces(command.context_class(command)))
         lines += ["", f"## focus {name}", "", (command.help or "").strip(), "", "```", f"focus {name} {usage}", "```"]
-        rows = [row for row in map(_option_row, command.params) if row]
+        rows = [_option_row(command, parameter) for parameter in command.params if _is_own(parameter)]
         if rows:
             lines += ["", "| option | value | default | meaning |", "| --- | --- | --- | --- |", *rows]
     return "\n".join(lines) + "\n"
 
 
-def commands() -> Iterator[tuple[str, click.Command]]:
+def commands() -> Iterator[tuple[str, Any]]:
     """Name ("prepare peta") and command of every leaf of the command table."""
     from focuscli.cli.main import app
 
-    def leaves(prefix: str, command: click.Command) -> Iterator[tuple[str, click.Command]]:
-        if isinstance(command, click.Group):
-            context = click.Context(command)
-            for name in command.list_commands(context):
-                found = command.get_command(context, name)
-                assert found is not None
-                yield from leaves(f"{prefix} {name}".strip(), found)
-        else:
+    def leaves(prefix: str, command: Any) -> Iterator[tuple[str, Any]]:
+        if not hasattr(command, "list_commands"):
             yield prefix, command
+            return
+        context = command.context_class(command)
+        for name in command.list_commands(context):
+            yield from leaves(f"{prefix} {name}".strip(), command.get_command(context, name))
 
     return leaves("", get_command(app))
 
 
-def _option_row(parameter: click.Parameter) -> str | None:
-    if getattr(parameter, "hidden", False) or parameter.name == "help":
-        return None
-    if isinstance(parameter, click.Argument):
-        names = parameter.make_metavar(click.Context(click.Command("x")))
-        value = default = ""
+def _is_own(parameter: Any) -> bool:
+    from focuscli.cli.main import GLOBAL_OPTIONS
+
+    return not parameter.hidden and parameter.name not in (*GLOBAL_OPTIONS, "help")
+
+
+def _option_row(command: Any, parameter: Any) -> str:
+    value = default = ""
+    if parameter.param_type_name == "argument":
+        names = parameter.make_metavar(command.context_class(command))
     else:
         names = ", ".join((*parameter.opts, *parameter.secondary_opts))
-        flag = getattr(parameter, "is_flag", False)
-        value = "" if flag else (parameter.metavar or parameter.type.name)
-        given = parameter.default
-        default = "" if flag or given in (None, "", (), []) or callable(given) else str(given)
-    text = (getattr(parameter, "help", None) or "").replace("|", "\\|").replace("\n", " ")
+        if not parameter.is_flag:
+            value = parameter.metavar or parameter.type.name
+            given = parameter.default
+            default = "" if given in (None, "", (), []) or callable(given) else str(given)
+    text = (parameter.help or "").replace("|", "\\|").replace("\n", " ")
     return "| " + " | ".join([f"`{names}`", _code(value), _code(default), text]) + " |"
 
 

@@ -80,7 +80,7 @@ ABLATIONS = ("rlp", "mgmt", "avfe", "racl", "lsim")
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, use_attribute_docstrings=True)
 
 
 class DataConfig(_Section):

@@ -1,0 +1,127 @@
+"""Documentation: every fenced `focus` command runs, generated pages are fresh, links lead somewhere."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shlex
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [
+    ROOT / "README.md",
+    *sorted((ROOT / "docs/tutorials").glob("*.md")),
+    *sorted((ROOT / "docs/how-to").glob("*.md")),
+]
+SMALL = ["--model", "tiny", "--weights", "none", "--epochs", "1", "--batch-size", "8", "--threads", "1"]
+SMALL += ["--set", "model.image_size=32,16", "--set", "augment.margin=2"]
+"""What turns a documented training into the smallest one; the last value of an option counts."""
+EXPECTED = {"focus prepare weights": 4}
+"""Documented commands that cannot succeed here, and the exit code they end with: this one needs the network."""
+
+
+def shell_lines(page: Path) -> list[str]:
+    """The lines of a page's shell blocks, without comments."""
+    blocks = re.findall(r"^```(?:bash|console|sh)?\n(.*?)^```", page.read_text(encoding="utf-8"), re.S | re.M)
+    lines = [re.split(r"\s+# ", line)[0].strip() for block in blocks for line in block.splitlines()]
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def focus_commands(page: Path) -> list[str]:
+    """The `focus` commands of a page, in order; of a pipe, the part that is one."""
+    parts = [part.strip() for line in shell_lines(page) for part in line.split("|")]
+    return [part for part in parts if part.startswith("focus ")]
+
+
+@pytest.fixture(scope="module")
+def sandbox(tmp_path_factory: pytest.TempPathFactory):
+    """A home with a synthetic dataset and a run, the folders that the pages name, and a function that calls `focus` there."""
+    from focuscli.cli.main import app
+
+    home = tmp_path_factory.mktemp("reader")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(home))
+        patch.setenv("FOCUS_OFFLINE", "1")
+
+        def focus(*arguments: str, stdin: str | None = None):
+            patch.setenv("FOCUS_HOME", str(home / "focus-home"))
+            patch.setenv("FOCUS_RUNS", str(home / "runs"))
+            return CliRunner().invoke(app, list(arguments), input=stdin)
+
+        def must(*arguments: str) -> None:
+            result = focus(*arguments)
+            assert result.exit_code == 0, result.stderr
+
+        must("prepare", "synthetic", "--images", "60")
+        must("train", "--dataset", "synthetic", *SMALL, "--run", str(home / "runs/first-run"))
+        for name, folder in {"peta": "PETA", "pa100k": "PA-100K", "rapv1": "RAP"}.items():
+            must("prepare", "synthetic", "--as", name, "--images", "60", "--out", str(home / "data" / folder))
+        must("prepare", "peta", str(home / "data/PETA"))
+        images = sorted((home / "focus-home/datasets/synthetic").rglob("*.jpg"))[:12]
+        assert len(images) == 12
+        for folder, prefix in (("crops", ""), ("photos", "")):
+            (home / folder).mkdir()
+            for number, image in enumerate(images, start=1):
+                shutil.copy(image, home / folder / f"{prefix}{number:04}.jpg")
+        splits = ["train"] * 8 + ["val"] * 2 + ["test"] * 2
+        rows = [
+            f"{number:04}.jpg,{split},{number},{number % 2},{number // 2 % 2}" for number, split in enumerate(splits, 1)
+        ]
+        (home / "table.csv").write_text("\n".join(["image,split,person,red hat,backpack", *rows]) + "\n")
+        (home / "examples").symlink_to(ROOT / "examples")
+        tiny_clip(home / "ViT-B-16.pt")
+        yield home, focus
+
+
+def tiny_clip(path: Path) -> None:
+    """A random CLIP as a plain state dict."""
+    import torch
+
+    from clip_impl import CLIP, TINY
+
+    torch.save(CLIP(replace(TINY, vision=replace(TINY.vision, image_size=(64, 64)))).state_dict(), path)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_documented_command_runs(page, sandbox, tmp_path, monkeypatch):
+    home, focus = sandbox
+    monkeypatch.chdir(tmp_path)
+    for name in ("crops", "photos", "table.csv", "examples", "ViT-B-16.pt", "gallery"):
+        if (home / name).exists():
+            (tmp_path / name).symlink_to(home / name)
+    for command in focus_commands(page):
+        arguments = [os.path.expanduser(word) for word in shlex.split(command)[1:]]
+        stdin = "\n".join(map(str, sorted((home / "crops").iterdir()))) if "-" in arguments else None
+        result = focus(*small(arguments), stdin=stdin)
+        assert result.exit_code == EXPECTED.get(command, 0), f"{command}\n{result.stderr}"
+
+
+def small(arguments: list[str]) -> list[str]:
+    """The same command on less data; prepared again where another page has done so."""
+    if arguments[0] == "train" and not {"--resume", "--print-config"} & {*arguments}:
+        return arguments + SMALL
+    if arguments[:2] == ["prepare", "synthetic"]:
+        return [*arguments, "--images", "60", "--force"]
+    if arguments[0] == "prepare" and arguments[1] != "weights":
+        return [*arguments, "--force"]
+    return arguments
+
+
+def test_generated_pages_are_fresh():
+    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs/generate.py")
+    generate = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(generate)
+    assert not generate.stale(), "write them anew: make reference"
+
+
+def test_links_lead_somewhere():
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+    for page in pages:
+        for target in re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8")):
+            assert "://" in target or (page.parent / target).exists(), f"{page.relative_to(ROOT)} links to {target}"
