@@ -89,12 +89,13 @@ def configuration_page() -> str:
     lines = [
         "# Configuration",
         "",
-        "Set any of these with `--set section.key=value`, or in a TOML file for `--config`. `focus train --print-config` shows the",
-        "values of a run and where each comes from.",
+        "Set any of these with `--set section.key=value`, or in a TOML file for `--config`. `focus train --print-config` shows",
+        "the values of a run and where each comes from.",
     ]
     for section, field in RunConfig.model_fields.items():
         model = field.annotation
-        assert isinstance(model, type) and issubclass(model, BaseModel)
+        assert isinstance(model, type)
+        assert issubclass(model, BaseModel)
         lines += ["", f"## {section}", "", inspect.cleandoc(model.__doc__ or ""), ""]
         lines += ["| key | type | default | meaning |", "| --- | --- | --- | --- |"]
         for key, setting in model.model_fields.items():
