@@ -1,4 +1,4 @@
-"""CLIP, self-contained: both towers, the tokenizer, preprocessing, and every usual weight format.
+"""CLIP, self-contained: both towers, the tokenizer, preprocessing, and a reader for every usual weight format.
 
     model, preprocess = clip_impl.load("ViT-B-16.pt")
     image = preprocess(Image.open("crop.jpg"))[None]
@@ -34,11 +34,9 @@ __all__ = [
     "tokenize",
 ]
 
-
-_PLACES = {
+_MODULES = {
     "CLIP": "model",
     "Preprocess": "preprocess",
-    "infer_config": "weights",
     "load": "weights",
     "openai_transform": "preprocess",
     "read_state_dict": "weights",
@@ -47,7 +45,7 @@ _PLACES = {
 
 
 def __getattr__(name: str) -> object:
-    """What needs torch is loaded on first use: the tokenizer alone needs none."""
-    if name in _PLACES:
-        return getattr(import_module(f"clip_impl.{_PLACES[name]}"), name)
+    """Loads what needs torch on first use: the tokenizer and the configuration need none."""
+    if name in _MODULES:
+        return getattr(import_module(f"clip_impl.{_MODULES[name]}"), name)
     raise AttributeError(f"module clip_impl has no attribute {name!r}")

@@ -7,6 +7,13 @@ from typing import Literal
 
 Activation = Literal["quick_gelu", "gelu"]
 
+VOCABULARY_SIZE = 49408
+SOT_ID, EOT_ID = VOCABULARY_SIZE - 2, VOCABULARY_SIZE - 1
+"""Token ids of the start and the end of a text."""
+
+OPENAI_SHA256 = {"ViT-B-16.pt": "5806e77cd80f8b59890b7e101eabd078d9fb84e6937f9e85e4ecb61988df416f"}
+"""Digests of OpenAI's published files; each is also part of the file's download address."""
+
 
 @dataclass(frozen=True)
 class VisionConfig:
@@ -33,7 +40,7 @@ class TextConfig:
     """Text tower: longest text in tokens, number of token ids, width of the tokens, layers, heads."""
 
     context_length: int = 77
-    vocab_size: int = 49408
+    vocab_size: int = VOCABULARY_SIZE
     width: int = 512
     layers: int = 12
     heads: int = 8
@@ -44,7 +51,7 @@ class TextConfig:
 
 @dataclass(frozen=True)
 class CLIPConfig:
-    """Both towers, the width of the joint space, and the activation (which no weight file tells: see `weights`)."""
+    """Both towers, the width of the joint space, and the activation, which no tensor shows (see `infer`)."""
 
     vision: VisionConfig = field(default_factory=VisionConfig)
     text: TextConfig = field(default_factory=TextConfig)

@@ -10,14 +10,12 @@ from torch.utils.checkpoint import checkpoint
 from clip_impl.config import Activation
 
 LAYER_NORM_EPS = 1e-5
-
-
 QUICK_GELU_SLOPE = 1.702
-"""Of the activation of OpenAI's models, x * sigmoid(1.702 x); other trainings of CLIP use the exact GELU."""
+"""Of OpenAI's activation x * sigmoid(1.702 x); other trainings of CLIP use the exact GELU."""
 
 
 class LayerNorm(nn.LayerNorm):
-    """LayerNorm that also takes an input of another dtype than its weights: computed in fp32, returned in the input's."""
+    """LayerNorm that accepts an input of another dtype than its weights: computed in fp32, returned in the input's dtype."""
 
     def forward(self, x: Tensor) -> Tensor:
         if x.dtype == self.weight.dtype:
@@ -27,7 +25,7 @@ class LayerNorm(nn.LayerNorm):
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention over `in_proj_weight`, `in_proj_bias` and `out_proj`, as nn.MultiheadAttention names them."""
+    """Multi-head self-attention with the parameter names of nn.MultiheadAttention."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -42,24 +40,27 @@ class Attention(nn.Module):
         mask: Tensor | None = None,
         *,
         causal: bool = False,
-        rows: slice | None = None,
+        output_tokens: slice | None = None,
         need_weights: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
-        """Attend.
+        """Self-attention: [B, R, W] and, if asked for, the attention weights [B, heads, R, T]. R is T unless
+        `output_tokens` chooses some.
 
         Args:
             x: [B, T, W].
-            mask: boolean [T, T], True where the row may attend to the column; None for everywhere.
-            causal: only to itself and earlier positions (not together with a mask).
-            rows: the tokens whose output is wanted, R of them (not together with `causal`). None: all tokens.
-            need_weights: also return the attention weights [B, heads, R, T]; slower, same output to rounding.
+            mask: boolean [T, T], True where the row may attend to the column. None: everywhere.
+            causal: attend only to the token itself and earlier ones (not together with a mask).
+            output_tokens: the R tokens to compute (not together with `causal`). None: all.
+            need_weights: also return the weights; slower, same output up to rounding.
         """
         width = x.shape[-1]
-        if rows is None:
+        if output_tokens is None:
             # [B, T, 3W] -> 3 x [B, heads, T, W / heads]
             query, key, value = self._split(F.linear(x, self.in_proj_weight, self.in_proj_bias), 3)
         else:
-            (query,) = self._split(F.linear(x[:, rows], self.in_proj_weight[:width], self.in_proj_bias[:width]), 1)
+            chosen = x[:, output_tokens]
+            mask = None if mask is None else mask[output_tokens]
+            (query,) = self._split(F.linear(chosen, self.in_proj_weight[:width], self.in_proj_bias[:width]), 1)
             key, value = self._split(F.linear(x, self.in_proj_weight[width:], self.in_proj_bias[width:]), 2)
         weights = None
         if need_weights:
@@ -67,11 +68,10 @@ class Attention(nn.Module):
                 mask = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool, device=x.device).tril()
             scores = query @ key.mT * query.shape[-1] ** -0.5
             if mask is not None:
-                scores = scores.masked_fill(~(mask if rows is None else mask[rows]), -torch.inf)
+                scores = scores.masked_fill(~mask, -torch.inf)
             weights = scores.softmax(dim=-1)
             attended = weights.to(value.dtype) @ value
         else:
-            mask = mask if mask is None or rows is None else mask[rows]
             attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=causal)
         return self.out_proj(attended.transpose(1, 2).flatten(2)), weights
 
@@ -81,7 +81,7 @@ class Attention(nn.Module):
 
 
 class MLP(nn.Module):
-    """The two linear layers of a block, four times as wide inside."""
+    """The two linear layers of a block, with a hidden layer four times as wide."""
 
     def __init__(self, width: int, activation: Activation) -> None:
         super().__init__()
@@ -92,8 +92,8 @@ class MLP(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.activation == "gelu":
             return self.c_proj(F.gelu(self.c_fc(x)))
-        # x sigmoid(1.702 x) = silu(1.702 x) / 1.702. The two factors ride along in the matrix products for nothing, and
-        # silu is one fused pass where the formula as written takes three and two more tensors of the hidden size.
+        # x sigmoid(1.702 x) = silu(1.702 x) / 1.702. The matrix products apply the two factors at no cost, and silu is one
+        # fused pass, where the formula as written takes three passes and two more tensors of the hidden size.
         flat, slope = x.flatten(0, -2), QUICK_GELU_SLOPE
         hidden = torch.addmm(self.c_fc.bias, flat, self.c_fc.weight.T, beta=slope, alpha=slope)
         hidden = F.silu(hidden, inplace=not torch.is_grad_enabled())
@@ -115,17 +115,19 @@ class ResidualAttentionBlock(nn.Module):
         x: Tensor,
         mask: Tensor | None = None,
         causal: bool = False,
-        rows: slice | None = None,
+        output_tokens: slice | None = None,
         need_weights: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
-        """See `Attention.forward`; [B, R, W] where only some `rows` are wanted."""
-        attended, weights = self.attn(self.ln_1(x), mask, causal=causal, rows=rows, need_weights=need_weights)
-        x = (x if rows is None else x[:, rows]) + attended
+        """See `Attention.forward`."""
+        attended, weights = self.attn(
+            self.ln_1(x), mask, causal=causal, output_tokens=output_tokens, need_weights=need_weights
+        )
+        x = (x if output_tokens is None else x[:, output_tokens]) + attended
         return x + self.mlp(self.ln_2(x)), weights
 
 
 class Transformer(nn.Module):
-    """A stack of blocks; set `gradient_checkpointing` to recompute each block in the backward pass and save memory."""
+    """A stack of blocks; `gradient_checkpointing` recomputes each block in the backward pass to save memory."""
 
     def __init__(self, width: int, layers: int, heads: int, activation: Activation) -> None:
         super().__init__()
@@ -140,23 +142,23 @@ class Transformer(nn.Module):
         mask: Tensor | None = None,
         *,
         causal: bool = False,
-        rows: slice | None = None,
+        output_tokens: slice | None = None,
         attention_layers: int = 0,
     ) -> tuple[Tensor, list[Tensor]]:
         """Run all blocks; `mask` and `causal` as `Attention.forward` has them.
 
         Args:
             x: [B, T, W].
-            rows: the tokens that the caller reads, R of them: the last layer computes no others. None: all.
+            output_tokens: the R tokens to return; the last layer computes no others. None: all.
 
         Returns:
-            [B, R, W], and the attention weights of the last `attention_layers` layers: [B, heads, T, T], of the very last
+            [B, R, W], and the attention weights of the last `attention_layers` layers: [B, heads, T, T], for the very last
             one [B, heads, R, T].
         """
         collected: list[Tensor] = []
         for index, block in enumerate(self.resblocks):
             need_weights = index >= self.layers - attention_layers
-            last = rows if index == self.layers - 1 else None
+            last = output_tokens if index == self.layers - 1 else None
             if self.gradient_checkpointing and self.training and torch.is_grad_enabled():
                 x, weights = checkpoint(block, x, mask, causal, last, need_weights, use_reentrant=False)
             else:
@@ -166,7 +168,7 @@ class Transformer(nn.Module):
         return x, collected
 
     def initialize_parameters(self) -> None:
-        """OpenAI's initial values: residual projections shrink with depth."""
+        """OpenAI's initial values; the projections into the residual stream start smaller in deeper towers."""
         projection_std = self.width**-0.5 * (2 * self.layers) ** -0.5
         for block in self.resblocks:
             assert isinstance(block, ResidualAttentionBlock)

@@ -8,11 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from clip_impl.config import CLIPConfig
+from clip_impl.config import EOT_ID, CLIPConfig
 from clip_impl.layers import LAYER_NORM_EPS, LayerNorm, Transformer
 from clip_impl.vision import VisionTransformer
-
-EOT_ID = 49407
 
 
 class CLIP(nn.Module):
@@ -60,8 +58,8 @@ class CLIP(nn.Module):
     def encode_text(self, ids: Tensor, *, normalize: bool = False, trim: bool = True) -> Tensor:
         """Token ids [N, L] -> features [N, E], of unit length with `normalize`.
 
-        `trim` runs the tower on the longest real length only: attention is causal, so what stands after the last
-        end-of-text token changes nothing.
+        `trim` runs the tower only on the longest real length: attention is causal, so what follows the last end-of-text
+        token changes nothing.
         """
         eot_index = end_of_text_index(ids)
         if trim and len(ids):
@@ -72,7 +70,7 @@ class CLIP(nn.Module):
     def encode_text_embeddings(self, embeddings: Tensor, eot_index: Tensor) -> Tensor:
         """Token embeddings [N, L, W] (without positions) -> features [N, E] read at `eot_index` [N].
 
-        This is the entry for learned prompts, which are embeddings and no ids.
+        Learned prompts, which are embeddings without ids, enter here.
 
         Raises:
             ValueError: L is longer than the context.
@@ -82,7 +80,7 @@ class CLIP(nn.Module):
             raise ValueError(f"{length} tokens are more than the context length {self.context_length}")
         x = embeddings.to(self.dtype) + self.positional_embedding[:length].to(self.dtype)
         x, _ = self.transformer(x, causal=True)
-        # LayerNorm works row by row, so it is enough to normalise the rows that are read.
+        # LayerNorm works row by row: only the rows that are read need it.
         x = x[torch.arange(x.shape[0], device=x.device), eot_index]
         return self.ln_final(x) @ self.text_projection
 

@@ -1,4 +1,4 @@
-"""From a picture to CLIP's input."""
+"""From a picture to the input of CLIP."""
 
 from __future__ import annotations
 

@@ -8,20 +8,20 @@ import hashlib
 import html
 import io
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
 import regex
+
+from clip_impl.config import EOT_ID, SOT_ID, VOCABULARY_SIZE
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 MERGES_FILE = "bpe_simple_vocab_16e6.txt.gz"
 MERGES_SHA256 = "924691ac288e54409236115652ad4aa250f48203de50a9e4722a6ecd48d6804a"
-VOCABULARY_SIZE = 49408
 SOT_TOKEN, EOT_TOKEN = "<|startoftext|>", "<|endoftext|>"
-SOT_ID, EOT_ID = VOCABULARY_SIZE - 2, VOCABULARY_SIZE - 1
 END_OF_WORD = "</w>"
 
 # Special tokens, English contractions, runs of letters, single digits, runs of anything else.
@@ -43,27 +43,16 @@ class Tokenizer:
         vocabulary = symbols + [symbol + END_OF_WORD for symbol in symbols]
         vocabulary += ["".join(pair) for pair in merges] + [SOT_TOKEN, EOT_TOKEN]
         self._ids = {symbol: number for number, symbol in enumerate(vocabulary)}
-        self._symbols = vocabulary
         self._ranks = {pair: rank for rank, pair in enumerate(merges)}
-        self._bytes = {symbol: byte for byte, symbol in self._byte_symbols.items()}
         self._piece_ids = functools.lru_cache(maxsize=65536)(self._encode_piece)
+
+    def __len__(self) -> int:
+        """Number of token ids."""
+        return len(self._ids)
 
     def encode(self, text: str) -> list[int]:
         """Ids of a text's pieces, without start and end; repaired, unescaped, lower case and single-spaced first."""
         return [number for piece in _PIECES.findall(clean(text)) for number in self._piece_ids(piece)]
-
-    def decode(self, ids: Sequence[int]) -> str:
-        """The text that ids stand for; what is no valid UTF-8 shows as replacement characters."""
-        joined = "".join(self._symbols[number] for number in ids)
-        raw = bytearray()
-        for part in regex.split(r"(<\|startoftext\|>|<\|endoftext\|>|</w>)", joined):
-            if part == END_OF_WORD:
-                raw += b" "
-            elif part in (SOT_TOKEN, EOT_TOKEN):
-                raw += part.encode()
-            else:
-                raw += bytes(self._bytes[symbol] for symbol in part)
-        return raw.decode("utf-8", errors="replace")
 
     def _encode_piece(self, piece: str) -> tuple[int, ...]:
         if piece in (SOT_TOKEN, EOT_TOKEN):
@@ -74,7 +63,11 @@ class Tokenizer:
             best = min(itertools.pairwise(symbols), key=lambda pair: self._ranks.get(pair, len(self._ranks)))
             if best not in self._ranks:
                 break
-            symbols = [*_merge(symbols, best)]
+            position = 0
+            while position < len(symbols) - 1:  # Every occurrence, from left to right.
+                if (symbols[position], symbols[position + 1]) == best:
+                    symbols[position : position + 2] = ["".join(best)]
+                position += 1
         return tuple(self._ids[symbol] for symbol in symbols)
 
 
@@ -84,14 +77,14 @@ def tokenize(texts: str | Sequence[str], context_length: int = 77, truncate: boo
     Args:
         texts: one text or several.
         context_length: columns of the result.
-        truncate: cut what is too long and end it with the end token, instead of raising.
+        truncate: cut texts that are too long, ending them with the end token, instead of raising.
 
     Returns:
         LongTensor [N, context_length].
 
     Raises:
         RuntimeError: a text is too long; quotes it with its length.
-        TypeError: something else than a string.
+        TypeError: something other than a string.
     """
     import torch
 
@@ -99,7 +92,7 @@ def tokenize(texts: str | Sequence[str], context_length: int = 77, truncate: boo
     result = torch.zeros(len(texts), context_length, dtype=torch.long)
     for row, text in enumerate(texts):
         if not isinstance(text, str):
-            raise TypeError(f"text {row + 1} is no string but {type(text).__name__}")
+            raise TypeError(f"text {row + 1} is not a string but {type(text).__name__}")
         ids = token_ids(text)
         if len(ids) > context_length:
             if not truncate:
@@ -122,13 +115,13 @@ def default_tokenizer() -> Tokenizer:
     """The tokenizer with the merges table of this package.
 
     Raises:
-        RuntimeError: the table is not the known one.
+        RuntimeError: the table is damaged.
     """
     packed = (files("clip_impl") / "data" / MERGES_FILE).read_bytes()
     if hashlib.sha256(packed).hexdigest() != MERGES_SHA256:
         raise RuntimeError(f"clip_impl/data/{MERGES_FILE} is damaged; install the package again")
-    # The first line is a header, and CLIP uses only as many merges as fit its vocabulary beside bytes and special tokens:
-    # a fifth of the table, of which no more is unpacked.
+    # The first line is a header. CLIP uses only as many merges as fit its vocabulary beside bytes and special tokens, a
+    # fifth of the table, and no more is unpacked.
     with gzip.open(io.BytesIO(packed), "rt", encoding="utf-8") as lines:
         merges = [line.split() for line in itertools.islice(lines, 1, VOCABULARY_SIZE - 2 * 256 - 2 + 1)]
     return Tokenizer([(left, right) for left, right in merges])
@@ -137,7 +130,7 @@ def default_tokenizer() -> Tokenizer:
 def clean(text: str) -> str:
     """Mojibake repaired, HTML entities unescaped (twice, as OpenAI does), white space folded, lower case."""
     if not (text.isascii() and text.isprintable()) or "&" in text:
-        import ftfy  # which has nothing to repair in plain words, and takes longer to import than to read them
+        import ftfy  # It has nothing to repair in plain words, and takes longer to import than to read them.
 
         text = html.unescape(html.unescape(ftfy.fix_text(text))).strip()
     return regex.sub(r"\s+", " ", text).strip().lower()
@@ -149,15 +142,3 @@ def byte_symbols() -> dict[int, str]:
     printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     others = [byte for byte in range(256) if byte not in printable]
     return {byte: chr(byte) for byte in printable} | {byte: chr(256 + rank) for rank, byte in enumerate(others)}
-
-
-def _merge(symbols: Sequence[str], pair: tuple[str, str]) -> Iterator[str]:
-    """Join every occurrence of a pair, from left to right."""
-    position = 0
-    while position < len(symbols):
-        if position + 1 < len(symbols) and (symbols[position], symbols[position + 1]) == pair:
-            yield "".join(pair)
-            position += 2
-        else:
-            yield symbols[position]
-            position += 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -35,36 +35,36 @@ def resample_positional_embedding(embedding: Tensor, source: tuple[int, int], ta
 
 
 @dataclass(frozen=True)
-class VisionTokens:
-    """What the tower knows of an image, before `ln_post` and the projection.
-
-    Attributes:
-        prefix: [B, P, W], the extra tokens (P = 0 without).
-        class_token: [B, W].
-        patches: [B, S, W] in raster order.
-        grid: rows and columns of patches.
-        attention: weights [B, heads, T, T] of the last layers asked for; T counts prefix, class token, patches.
-    """
-
-    prefix: Tensor
-    class_token: Tensor
-    patches: Tensor
-    grid: tuple[int, int]
-    attention: list[Tensor] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
 class OutputTokens:
-    """Some tokens of an image before `ln_post` and the projection.
+    """The tokens of an image after the transformer, before `ln_post` and the projection.
 
     Attributes:
-        tokens: [B, R, W]. grid: rows and columns of patches.
-        attention: weights [B, heads, T, T] of the last layers asked for, of the very last one [B, heads, R, T].
+        tokens: [B, T, W]: the extra tokens, then class token and patches in raster order, as far as they were computed.
+        grid: rows and columns of patches.
+        attention: weights [B, heads, T, T] of the last layers asked for. Where the tower computed only some tokens, those
+            of the very last layer have only their rows.
+        prefix_length: P, the number of extra tokens.
     """
 
     tokens: Tensor
     grid: tuple[int, int]
     attention: list[Tensor]
+    prefix_length: int = 0
+
+    @property
+    def prefix(self) -> Tensor:
+        """[B, P, W], the extra tokens."""
+        return self.tokens[:, : self.prefix_length]
+
+    @property
+    def class_token(self) -> Tensor:
+        """[B, W]."""
+        return self.tokens[:, self.prefix_length]
+
+    @property
+    def patches(self) -> Tensor:
+        """[B, S, W]."""
+        return self.tokens[:, self.prefix_length + 1 :]
 
 
 class VisionTransformer(nn.Module):
@@ -99,27 +99,34 @@ class VisionTransformer(nn.Module):
         attention_mask: Tensor | None = None,
         *,
         attention_layers: int = 0,
-    ) -> VisionTokens:
-        """Run the tower and return all tokens.
+        output_tokens: slice | None = None,
+    ) -> OutputTokens:
+        """Run the tower.
 
         Args:
             images: [B, 3, H, W].
             prefix_tokens: [P, W], put before the class token, after the positional embedding and before `ln_pre`.
             attention_mask: boolean [T, T] with T = P + 1 + S, True where the row may attend to the column.
-            attention_layers: of how many last layers to keep the attention weights.
+            attention_layers: how many last layers to keep the attention weights of.
+            output_tokens: the tokens to return; the last layer computes no others. None: all.
 
         Raises:
-            ValueError: H or W is no multiple of the patch size.
+            ValueError: H or W is not a multiple of the patch size.
         """
-        count = 0 if prefix_tokens is None else len(prefix_tokens)
-        read = self._run(images, prefix_tokens, attention_mask, None, attention_layers)
-        return VisionTokens(
-            prefix=read.tokens[:, :count],
-            class_token=read.tokens[:, count],
-            patches=read.tokens[:, count + 1 :],
-            grid=read.grid,
-            attention=read.attention,
+        check_image_size((images.shape[-2], images.shape[-1]), self.config.patch_size)
+        patches = self.conv1(images.to(self.conv1.weight.dtype))
+        batch, width, *grid = patches.shape
+        patches = patches.flatten(2).mT  # [B, S, W]
+        tokens = torch.cat([self.class_embedding.to(patches.dtype).expand(batch, 1, width), patches], dim=1)
+        position = resample_positional_embedding(self.positional_embedding, self.config.grid, (grid[0], grid[1]))
+        tokens = tokens + position.to(tokens.dtype)
+        prefix_length = 0 if prefix_tokens is None else len(prefix_tokens)
+        if prefix_tokens is not None:
+            tokens = torch.cat([prefix_tokens.to(tokens.dtype).expand(batch, -1, -1), tokens], dim=1)
+        tokens, attention = self.transformer(
+            self.ln_pre(tokens), attention_mask, output_tokens=output_tokens, attention_layers=attention_layers
         )
+        return OutputTokens(tokens, (grid[0], grid[1]), attention, prefix_length)
 
     def forward_features(
         self,
@@ -129,30 +136,16 @@ class VisionTransformer(nn.Module):
         *,
         attention_layers: int = 0,
     ) -> OutputTokens:
-        """The prefix tokens alone, or without such the class token alone: equal to those of `forward_tokens`, for less,
-        as the last layer does not compute what nobody reads. Arguments and errors are the same."""
+        """Only the prefix tokens, or without any only the class token: equal to those of `forward_tokens` and cheaper, as
+        the last layer computes no others. Arguments and errors are the same."""
         count = 1 if prefix_tokens is None else len(prefix_tokens)
-        return self._run(images, prefix_tokens, attention_mask, slice(0, count), attention_layers)
-
-    def _run(
-        self,
-        images: Tensor,
-        prefix_tokens: Tensor | None,
-        mask: Tensor | None,
-        rows: slice | None,
-        attention_layers: int,
-    ) -> OutputTokens:
-        check_image_size((images.shape[-2], images.shape[-1]), self.config.patch_size)
-        patches = self.conv1(images.to(self.conv1.weight.dtype))
-        batch, width, height, across = patches.shape
-        patches = patches.flatten(2).mT  # [B, S, W]
-        tokens = torch.cat([self.class_embedding.to(patches.dtype).expand(batch, 1, width), patches], dim=1)
-        position = resample_positional_embedding(self.positional_embedding, self.config.grid, (height, across))
-        tokens = tokens + position.to(tokens.dtype)
-        if prefix_tokens is not None:
-            tokens = torch.cat([prefix_tokens.to(tokens.dtype).expand(batch, -1, -1), tokens], dim=1)
-        tokens, attention = self.transformer(self.ln_pre(tokens), mask, rows=rows, attention_layers=attention_layers)
-        return OutputTokens(tokens, (height, across), attention)
+        return self.forward_tokens(
+            images,
+            prefix_tokens,
+            attention_mask,
+            attention_layers=attention_layers,
+            output_tokens=slice(0, count),
+        )
 
     def project(self, tokens: Tensor) -> Tensor:
         """[..., W] tokens of the tower -> [..., E] in the joint space: `ln_post`, then the projection."""

@@ -1,11 +1,8 @@
-"""CLIP weights from a file of any usual format, recognised by its content, and the model they belong to.
-
-Nothing in a file is executed: TorchScript archives go through `torchscript`, pickles through torch's `weights_only`
-unpickler, and what that refuses is refused here, with advice.
-"""
+"""CLIP weights from a file of any usual format, and the model they belong to."""
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 from dataclasses import dataclass
@@ -14,34 +11,33 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from clip_impl.activations import find_activation
-from clip_impl.config import Activation, CLIPConfig, check_image_size
-from clip_impl.containers import file_sha256, read_container
+from clip_impl.config import OPENAI_SHA256, Activation, CLIPConfig, check_image_size
+from clip_impl.containers import read_container
+from clip_impl.convert import to_openai_state_dict
 from clip_impl.errors import WeightsError
-from clip_impl.formats import canonical
+from clip_impl.infer import infer_activation, infer_config
 from clip_impl.model import CLIP
 from clip_impl.preprocess import Preprocess
-from clip_impl.shapes import infer_config
 
-__all__ = ["LoadedWeights", "WeightsError", "infer_config", "load", "read_state_dict"]
-
-OPENAI_SHA256 = {"ViT-B-16.pt": "5806e77cd80f8b59890b7e101eabd078d9fb84e6937f9e85e4ecb61988df416f"}
-"""Digests of OpenAI's published files; each is also part of the file's download address."""
-
-_SHOWN = 60
+_FOLDER_FILES = (
+    "model.safetensors",
+    "open_clip_model.safetensors",
+    "open_clip_pytorch_model.bin",
+    "pytorch_model.bin",
+)
+_SHOWN_NAMES = 60
 
 
 @dataclass(frozen=True)
 class LoadedWeights:
-    """What a weight file holds.
+    """The content of a weight file.
 
     Attributes:
         tensors: by OpenAI's names, in the file's dtypes (OpenAI's own mix fp16 and fp32), on the CPU.
         format: container and layout, for example `torchscript/openai` or `safetensors/huggingface`.
         activation: of the blocks' MLPs.
-        activation_source: what told the activation; `default` means that nothing did.
-        sha256: of the file, empty where verification was off.
-        visual_only: whether there is no text tower.
+        activation_source: how the activation is known; `default` means that it is assumed.
+        sha256: of the file.
     """
 
     tensors: dict[str, Tensor]
@@ -49,46 +45,39 @@ class LoadedWeights:
     activation: Activation
     activation_source: str
     sha256: str
-    visual_only: bool
 
 
 def read_state_dict(
-    path: str | os.PathLike[str], *, activation: str | None = None, verify: bool = True, name: str | None = None
+    path: str | os.PathLike[str], *, activation: str | None = None, name: str | None = None
 ) -> LoadedWeights:
-    """Read a weight file, or the one in a folder as `transformers` and `open_clip` save it.
+    """Read a weight file, or the one in a folder as `transformers` and `open_clip` save it. No code in it is run.
 
     Args:
         path: file or folder; its name and extension do not matter.
-        activation: overrides what the file and its neighbours tell.
-        verify: compute the file's sha256 and make sure that every value is finite.
-        name: the file's usual name, where it lies under another one for now.
+        activation: overrides what the file and its surroundings say.
+        name: the file's usual name, if it has another one for now.
 
     Raises:
-        WeightsError: not found, not readable safely, or no CLIP with a Vision Transformer.
+        WeightsError: not found, not readable safely, not a CLIP with a Vision Transformer, or with values that are not
+            finite.
     """
     file = weight_file(Path(path).expanduser())
     container, content = read_container(file)
     try:
-        tensors, layout = canonical(content)
-        used, source = find_activation(file.with_name(name or file.name), container, activation)
+        tensors, layout = to_openai_state_dict(content)
+        used, source = infer_activation(file.with_name(name or file.name), container, activation)
     except WeightsError as error:
         raise WeightsError(f"{file}: {error.problem}", error.hint) from error
-    digest = ""
-    if verify:
-        broken = [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
-        if broken:
-            raise WeightsError(f"{file}: {len(broken)} tensors hold infinite values or NaN, the first is {broken[0]}.")
-        digest = file_sha256(file)
-        if container == "torchscript" and OPENAI_SHA256.get(file.name, digest) != digest:
-            logging.getLogger(__name__).warning("%s is not the file that OpenAI published: sha256 %s", file, digest)
-    return LoadedWeights(
-        tensors=tensors,
-        format=f"{container}/{layout}",
-        activation=used,
-        activation_source=source,
-        sha256=digest,
-        visual_only="token_embedding.weight" not in tensors,
-    )
+    except RuntimeError as error:  # Query, key and value of different shapes cannot be joined.
+        raise WeightsError(f"{file}: its tensors do not fit together: {error}.") from error
+    broken = [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
+    if broken:
+        raise WeightsError(f"{file}: {len(broken)} tensors hold infinite values or NaN, the first is {broken[0]}.")
+    with file.open("rb") as opened:
+        digest = hashlib.file_digest(opened, "sha256").hexdigest()
+    if container == "torchscript" and OPENAI_SHA256.get(file.name, digest) != digest:
+        logging.getLogger(__name__).warning("%s is not the file that OpenAI published: sha256 %s", file, digest)
+    return LoadedWeights(tensors, f"{container}/{layout}", used, source, digest)
 
 
 def load(
@@ -98,7 +87,6 @@ def load(
     dtype: torch.dtype = torch.float32,
     image_size: int | tuple[int, int] | None = None,
     activation: str | None = None,
-    verify: bool = True,
 ) -> tuple[CLIP, Preprocess]:
     """A model with the weights of a local file, in evaluation mode, and the preprocessing for it.
 
@@ -106,10 +94,9 @@ def load(
         path: see `read_state_dict`. Nothing is downloaded.
         device: where the model goes.
         dtype: of all parameters; fp32 holds fp16 files exactly.
-        image_size: pixels (height, width), or the side of a square, that the preprocessing gives; the model itself takes
-            any size. Default: the size that the weights were trained on.
-        activation: `quick_gelu` or `gelu`, where the file's own is unknown or wrong.
-        verify: see `read_state_dict`.
+        image_size: pixels (height, width), or the side of a square, that the preprocessing produces; the model itself
+            takes any size. Default: the size that the weights were trained on.
+        activation: `quick_gelu` or `gelu`, if the file's own is unknown or wrong.
 
     Returns:
         The model, and a `Preprocess` that squashes the whole picture to the size (OpenAI's own transform, which crops the
@@ -119,31 +106,30 @@ def load(
         WeightsError: see `read_state_dict`; or tensors are missing, unexpected or of another shape: all are listed.
         ValueError: `image_size` does not divide into patches.
     """
-    weights = read_state_dict(path, activation=activation, verify=verify)
+    weights = read_state_dict(path, activation=activation)
     size = (image_size, image_size) if isinstance(image_size, int) else image_size
     try:
         config = check_model(weights, image_size=size)
     except WeightsError as error:
         raise WeightsError(f"{path}: {error.problem}", error.hint) from error
-    model = build_model(config, weights.tensors, dtype=dtype)
     size = size or config.vision.image_size
     check_image_size(size, config.vision.patch_size)
-    return model.to(device).eval(), Preprocess(size=size)
+    return build_model(config, weights.tensors, dtype=dtype).to(device).eval(), Preprocess(size=size)
 
 
 def check_model(weights: LoadedWeights, *, image_size: tuple[int, int] | None = None) -> CLIPConfig:
-    """The configuration of the weights' model (see `infer_config`), which they fill without gaps.
+    """The configuration of the weights' model (see `infer_config`), after a check that they fill it exactly.
 
     Raises:
         WeightsError: no such model, only the visual tower of one, or tensors that do not fit: all are listed.
     """
-    if weights.visual_only:
+    if "token_embedding.weight" not in weights.tensors:
         raise WeightsError(
-            f"It holds only the visual tower ({weights.format}); the texts need the other one too.",
+            f"It holds only the visual tower ({weights.format}); text features need the other one too.",
             "Use a full CLIP file, for example OpenAI's ViT-B-16.pt.",
         )
     config = infer_config(weights.tensors, weights.activation, image_size=image_size)
-    _check_tensors(_empty_model(config), weights.tensors)
+    _empty_model(config, weights.tensors)
     return config
 
 
@@ -153,8 +139,7 @@ def build_model(config: CLIPConfig, tensors: dict[str, Tensor], *, dtype: torch.
     Raises:
         WeightsError: lists every missing, unexpected and reshaped tensor.
     """
-    model = _empty_model(config)
-    _check_tensors(model, tensors)
+    model = _empty_model(config, tensors)
     owned = {
         name: tensor.to(dtype=dtype, copy=True, memory_format=torch.contiguous_format)
         for name, tensor in tensors.items()
@@ -163,13 +148,10 @@ def build_model(config: CLIPConfig, tensors: dict[str, Tensor], *, dtype: torch.
     return model
 
 
-def _empty_model(config: CLIPConfig) -> CLIP:
-    """Parameters without memory, and without random initial values that would be thrown away."""
+def _empty_model(config: CLIPConfig, tensors: dict[str, Tensor]) -> CLIP:
+    """A model for these tensors whose parameters take no memory yet, nor random initial values."""
     with torch.device("meta"):
-        return CLIP(config)
-
-
-def _check_tensors(model: CLIP, tensors: dict[str, Tensor]) -> None:
+        model = CLIP(config)
     wanted = {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
     found = {name: list(tensor.shape) for name, tensor in tensors.items()}
     wrong = {
@@ -182,8 +164,9 @@ def _check_tensors(model: CLIP, tensors: dict[str, Tensor]) -> None:
         ],
     }
     if any(wrong.values()):
-        lines = [f"{len(names)} {kind}: {_list(names)}" for kind, names in wrong.items() if names]
+        lines = [f"{len(names)} {kind}: {_shorten(names)}" for kind, names in wrong.items() if names]
         raise WeightsError("The tensors are not those of this model. " + "; ".join(lines) + ".")
+    return model
 
 
 def weight_file(path: Path) -> Path:
@@ -193,18 +176,15 @@ def weight_file(path: Path) -> Path:
         WeightsError: there is none.
     """
     if path.is_dir():
-        names = ("model.safetensors", "open_clip_model.safetensors", "open_clip_pytorch_model.bin", "pytorch_model.bin")
-        for name in names:
+        for name in _FOLDER_FILES:
             if (path / name).is_file():
                 return path / name
-        raise WeightsError(
-            f"{path} is a folder without {', '.join(names[:-1])} or {names[-1]}.", "Name the file itself."
-        )
+        raise WeightsError(f"{path} is a folder without a {' or '.join(_FOLDER_FILES)}.", "Name the file itself.")
     if not path.is_file():
         raise WeightsError(f"{path} does not exist.", "Name a weight file, for example OpenAI's ViT-B-16.pt.")
     return path
 
 
-def _list(names: list[str]) -> str:
-    rest = len(names) - _SHOWN
-    return ", ".join(names[:_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
+def _shorten(names: list[str]) -> str:
+    rest = len(names) - _SHOWN_NAMES
+    return ", ".join(names[:_SHOWN_NAMES]) + (f" and {rest} more" if rest > 0 else "")

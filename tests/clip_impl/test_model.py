@@ -246,8 +246,8 @@ def test_some_rows_are_those_rows_of_all(how, rows):
     masks = {"everywhere": None, "mask": mask, "causal": torch.ones(9, 9, dtype=torch.bool).tril()}
     options = {"mask": masks[how]}
     whole, every = block(x, **options, attention_layers=2)
-    some, weights = block(x, **options, rows=rows, attention_layers=2)
-    fast, _ = block(x, **options, rows=rows)
+    some, weights = block(x, **options, output_tokens=rows, attention_layers=2)
+    fast, _ = block(x, **options, output_tokens=rows)
     assert close(some, whole[:, rows])
     assert close(fast, whole[:, rows])
     assert close(weights[0], every[0])

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from clip_impl.config import VIT_B_16
-from clip_impl.formats import to_huggingface, to_timm
+from clip_impl.convert import to_huggingface, to_timm
 from clip_impl.model import CLIP
 from clip_impl.tokenizer import tokenize
 from clip_impl.weights import build_model

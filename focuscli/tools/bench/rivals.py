@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from clip_impl import CLIPConfig
-from clip_impl.formats import to_huggingface, to_timm
+from clip_impl.convert import to_huggingface, to_timm
 from focuscli.storage.machine import one_line
 from focuscli.tools.bench.results import Missing
 

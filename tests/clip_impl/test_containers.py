@@ -1,0 +1,451 @@
+"""Reading containers: what is read, and that hostile or damaged files run nothing, cost nothing and raise one error."""
+
+from __future__ import annotations
+
+import argparse
+import pickle
+import random
+import struct
+import warnings
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from clip_impl import containers
+from clip_impl.containers import read_container
+from clip_impl.errors import WeightsError
+
+# A small assembler of pickles: each function gives the opcodes that push one value.
+
+
+def text(value: str) -> bytes:
+    return b"X" + struct.pack("<I", len(value.encode())) + value.encode()
+
+
+def number(value: int) -> bytes:
+    return b"\x8a\x0a" + value.to_bytes(10, "little", signed=True)
+
+
+def group(*values: bytes) -> bytes:
+    return b"(" + b"".join(values) + b"t"
+
+
+def name(module: str, attribute: str) -> bytes:
+    return f"c{module}\n{attribute}\n".encode()
+
+
+def call(function: bytes, *values: bytes) -> bytes:
+    return function + group(*values) + b"R"
+
+
+def mapping(**values: bytes) -> bytes:
+    return b"}(" + b"".join(text(key) + value for key, value in values.items()) + b"u"
+
+
+def module(**values: bytes) -> bytes:
+    return name("__torch__.some.where", "Net") + b")\x81" + mapping(**values) + b"b"
+
+
+def storage(length: int, key: str = "0", dtype: str = "FloatStorage", device: str = "cuda:0") -> bytes:
+    return group(text("storage"), name("torch", dtype), text(key), text(device), number(length)) + b"Q"
+
+
+def tensor(held: bytes, size: tuple[int, ...], stride: tuple[int, ...], offset: int = 0) -> bytes:
+    hooks = call(name("collections", "OrderedDict"))
+    numbers = [group(*map(number, values)) for values in (size, stride)]
+    return call(name("torch._utils", "_rebuild_tensor_v2"), held, number(offset), *numbers, b"\x89", hooks)
+
+
+TEN = torch.arange(10, dtype=torch.float32)
+RAW = TEN.numpy().tobytes()
+WEIGHT = tensor(storage(10), (10,), (1,))
+CONTAINERS = ("torchscript", "pickle", "pickle-legacy")
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a container around a pickle; `storages` are the raw bytes by key, in a legacy file all of floats."""
+
+    def write(
+        description: bytes, container: str = "torchscript", storages: dict[str, bytes] | None = None, **options: Any
+    ):
+        path = tmp_path / f"{container}.pt"
+        storages = {"0": RAW} if storages is None else storages
+        if container == "pickle-legacy":
+            machine = {"little_endian": options.get("byteorder", b"little") == b"little"}
+            head = containers._LEGACY + pickle.dumps(1001, 2) + pickle.dumps(machine, 2)
+            storages = {key: value for key, value in storages.items() if text(key) in description}
+            raw = b"".join((len(value) // 4).to_bytes(8, "little") + value for value in storages.values())
+            path.write_bytes(head + b"\x80\x02" + description + b"." + pickle.dumps(list(storages), 2) + raw)
+            return path
+        members = {"data.pkl": b"\x80\x02" + description + b"."}
+        members |= {"constants.pkl": b"\x80\x02)."} if container == "torchscript" else {}
+        members |= {f"data/{key}": value for key, value in storages.items()}
+        members |= {"byteorder": options["byteorder"]} if "byteorder" in options else {}
+        with zipfile.ZipFile(path, "w", options.get("compression", zipfile.ZIP_STORED)) as zipped:
+            for member, content in members.items():
+                zipped.writestr(f"root/{member}", content)
+        return path
+
+    return write
+
+
+# What is read
+
+
+def test_names_order_dtypes_and_views(write):
+    inner = module(bias=tensor(storage(3, "1", "HalfStorage", "cpu"), (3,), (1,)), training=b"\x88", nothing=b"N")
+    description = module(
+        first=tensor(storage(10), (2, 3), (1, 2), offset=4),
+        block=inner,
+        scale=tensor(storage(10), (), (), offset=7),
+        step=tensor(storage(1, "2", "LongStorage"), (), ()),
+        empty=tensor(storage(10), (0, 4), (4, 1)),
+    )
+    half, long = torch.tensor([0.5, 1, -2]).half(), torch.tensor(-7)
+    container, tensors = read_container(
+        write(description, storages={"0": RAW, "1": half.numpy().tobytes(), "2": long.numpy().tobytes()})
+    )
+    assert container == "torchscript"
+    assert list(tensors) == ["first", "scale", "step", "empty", "block.bias"]
+    assert torch.equal(tensors["first"], torch.tensor([[4.0, 6, 8], [5, 7, 9]]))
+    assert torch.equal(tensors["block.bias"], half)
+    assert tensors["block.bias"].dtype == torch.float16
+    assert tensors["scale"].shape == ()
+    assert (tensors["scale"], tensors["step"]) == (7, -7)
+    assert tensors["empty"].shape == (0, 4)
+
+
+def test_torchscript_equals_what_torch_reads(tmp_path):
+    path = tmp_path / "net.pt"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if not hasattr(torch.jit, "script"):
+            pytest.skip("this torch has no TorchScript any more")
+        net = nn.Sequential(nn.Conv2d(3, 4, 2), nn.BatchNorm2d(4), nn.Sequential(nn.Linear(5, 6).half()))
+        torch.jit.save(torch.jit.script(net), str(path))
+        theirs = torch.jit.load(str(path)).state_dict()
+    container, ours = read_container(path)
+    assert container == "torchscript"
+    assert list(ours) == list(theirs)
+    assert all(torch.equal(ours[key], theirs[key]) and ours[key].dtype == theirs[key].dtype for key in theirs)
+
+
+@pytest.mark.parametrize("container", ["pickle", "pickle-legacy"])
+def test_checkpoints_equal_what_torch_reads(container, tmp_path):
+    net = nn.Sequential(nn.Conv2d(3, 4, 2), nn.BatchNorm2d(4))
+    optimizer = torch.optim.Adam(net.parameters())
+    net(torch.ones(2, 3, 4, 4)).sum().backward()
+    optimizer.step()
+    dtypes = {str(dtype): torch.ones(3).to(dtype) for dtype in containers._STORAGES.values()}
+    marked = torch.ones(2)
+    marked.note = "a tensor with an attribute is saved in another way"
+    parameter = nn.Parameter(torch.arange(12.0).reshape(3, 4).T)
+    shared = torch.arange(6.0)
+    content = {
+        "state_dict": net.state_dict(),  # an OrderedDict with attributes
+        "optimizer": optimizer.state_dict(),
+        "others": {**dtypes, "marked": marked, "parameter": parameter, "first": shared[:3], "last": shared[3:]},
+        "plain": [
+            {1, 2},
+            b"raw",
+            1 + 2j,
+            torch.Size([1]),
+            torch.float16,
+            torch.device("cpu"),
+            bytearray(b"x"),
+            None,
+            1.5,
+        ],
+        3: {"number": torch.ones(1)},
+    }
+    path = tmp_path / "checkpoint.bin"
+    torch.save(content, path, _use_new_zipfile_serialization=container == "pickle")
+    wanted = {f"state_dict.{key}": value for key, value in net.state_dict().items()}
+    wanted |= {f"others.{key}": value for key, value in content["others"].items()}
+    found, tensors = read_container(path)
+    assert found == container
+    assert list(tensors) == list(wanted)
+    assert all(torch.equal(tensors[key], wanted[key]) and tensors[key].dtype == wanted[key].dtype for key in wanted)
+
+
+def test_members_that_are_not_read_may_be_compressed(write):
+    path = write(module(weight=WEIGHT))  # torch compresses the code in an archive
+    with zipfile.ZipFile(path, "a") as zipped:
+        zipped.writestr("root/code/__torch__.py", "class Net: pass\n" * 10_000, zipfile.ZIP_DEFLATED)
+    assert torch.equal(read_container(path)[1]["weight"], TEN)
+
+
+# Code
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_code_in_a_pickle_does_not_run(container, write, tmp_path):
+    marker = tmp_path / "marker"
+    attack = call(name("os", "mkdir"), text(str(marker)))
+    pickle.loads(b"\x80\x02" + attack + b".")  # The usual unpickler runs it.
+    marker.rmdir()
+    for description in (attack, mapping(weight=WEIGHT, evil=attack), WEIGHT + b"0" + attack):
+        with pytest.raises(
+            WeightsError, match=r"is refused: besides tensors it holds an object of os\.mkdir"
+        ) as caught:
+            read_container(write(description, container))
+        assert "torch.save(model.state_dict()" in (caught.value.hint or "")
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize(
+    ("owner", "attribute"),
+    [
+        ("os", "system"),
+        ("builtins", "eval"),
+        ("__builtin__", "exec"),
+        ("builtins", "getattr"),
+        ("torch", "load"),
+        ("torch.storage", "_load_from_bytes"),
+        ("torch.jit._pickle", "build_anything"),
+        ("__torch__evil", "Net"),
+        ("collections", "deque"),
+        ("clip_impl.containers", "_Module"),
+    ],
+)
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_only_listed_names_are_looked_up(container, owner, attribute, write):
+    with pytest.raises(WeightsError, match="besides tensors it holds an object of"):
+        read_container(write(mapping(value=name(owner, attribute)), container))
+
+
+def test_dotted_names_do_not_reach_into_allowed_ones(write):
+    # Protocol 4 would resolve the name step by step.
+    dotted = text("torch._utils") + text("_rebuild_tensor_v2.__globals__") + b"\x93"
+    with pytest.raises(WeightsError, match="is refused"):
+        read_container(write(module(value=dotted)))
+
+
+def test_classes_of_the_archive_stay_inert(write):
+    with pytest.raises(WeightsError, match="is damaged"):
+        read_container(write(module(a=call(name("__torch__", "os"), text("argument")), weight=WEIGHT)))
+    state = name("__torch__", "Net") + b")\x81" + mapping(__class__=text("x"), __setstate__=text("y")) + b"b"
+    called = call(name("__torch__", "os"))
+    assert list(read_container(write(module(a=called, b=state, weight=WEIGHT)))[1]) == ["weight"]
+
+
+def test_nothing_that_is_shared_can_be_changed(write):
+    allowed = [name(*full.rsplit(".", 1)) for full in containers._ALLOWED]
+    for target in (WEIGHT, storage(10), name("__torch__", "Net"), name("torch", "FloatStorage"), *allowed):
+        for state in (mapping(value=text("x")), group(b"N", mapping(value=text("x")))):
+            with pytest.raises(WeightsError):
+                read_container(write(module(weight=target + state + b"b", other=WEIGHT)))
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("content", [nn.Linear(2, 2), {"args": argparse.Namespace(a=1)}])
+def test_pickled_objects_are_refused_with_advice(content, zipped, tmp_path):
+    torch.save(content, tmp_path / "module.pt", _use_new_zipfile_serialization=zipped)
+    with pytest.raises(WeightsError, match=r"an object of (torch\.nn|argparse)") as caught:
+        read_container(tmp_path / "module.pt")
+    assert "torch.save(model.state_dict()" in (caught.value.hint or "")
+
+
+# Memory
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        tensor(storage(10), (11,), (1,)),
+        tensor(storage(10), (10,), (1,), offset=1),
+        tensor(storage(10), (2, 5), (6, 1)),
+        tensor(storage(10), (2,), (10,)),
+        tensor(storage(10), (1,), (1,), offset=-1),
+        tensor(storage(10), (-1,), (1,)),
+        tensor(storage(10), (2,), (-1,), offset=5),
+        tensor(storage(10), (11,), (0,)),
+        tensor(storage(10), (1 << 40,), (0,)),
+        tensor(storage(10), (1 << 30, 1 << 30, 1 << 30), (0, 0, 0)),
+        tensor(storage(10), (1 << 47, 1 << 47), (1, 1)),
+        tensor(storage(10), (2, 2), (1,)),
+        tensor(storage(0, "empty"), (1,), (1,)),
+        tensor(text("no storage"), (1,), (1,)),
+        tensor(number(1 << 40), (1,), (1,)),
+        call(name("torch._utils", "_rebuild_tensor_v2"), storage(10), number(0), text("1"), text("1")),
+        call(name("torch._utils", "_rebuild_tensor_v2"), storage(10)),
+    ],
+)
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_tensors_beyond_their_storage_are_refused(container, bad, write):
+    with pytest.raises(WeightsError):
+        read_container(write(mapping(weight=bad), container, {"0": RAW, "empty": b""}))
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_an_expanded_tensor_costs_no_memory(zipped, tmp_path):
+    path = tmp_path / "large.pt"
+    large = torch.zeros(1).expand(10**5, 3, 100, 100)
+    torch.save({"visual.conv1.weight": large}, path, _use_new_zipfile_serialization=zipped)
+    with pytest.raises(WeightsError, match=r"a tensor of size \[100000, 3, 100, 100\] in a storage of 1 values"):
+        read_container(path)
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_one_storage_under_very_many_names_is_refused(container, write):
+    many = mapping(first=WEIGHT + b"q\x00", **{f"w{i}": b"h\x00" for i in range(100)})
+    raw = RAW * 1000
+    many = many.replace(WEIGHT, tensor(storage(10_000), (10_000,), (1,)))
+    with pytest.raises(WeightsError, match="its tensors claim 4,040,000 bytes"):
+        read_container(write(many, container, {"0": raw}))
+
+
+@pytest.mark.parametrize(
+    ("held", "message"),
+    [
+        (storage(11), "storage 0 (has 40 bytes, want 44|is of another size)"),
+        (storage(9), "storage 0 (has 40 bytes, want 36|is of another size)"),
+        (storage(5, dtype="HalfStorage"), "want 10|another size"),
+        (storage(10, key="../version"), "missing|damaged"),
+        (storage(10, key="7"), "missing|damaged"),
+        (storage(-1), "unknown way"),
+        (storage(1 << 60), "unknown way"),
+        (storage((1 << 47) - 1), "damaged"),
+        (storage(10, dtype="UntypedStorage"), "an object of"),
+        (group(text("module"), number(1), number(1), number(1), number(1)) + b"Q", "unknown way"),
+        (group(text("storage")) + b"Q", "damaged"),
+        (number(3) + b"Q", "damaged"),
+        (storage(10) + b"0" + storage(5, dtype="DoubleStorage"), "two ways"),
+    ],
+)
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_storages_that_are_not_as_described(container, held, message, write):
+    with pytest.raises(WeightsError, match=message):
+        read_container(write(mapping(weight=tensor(held, (1,), (1,))), container))
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_bombs_are_refused(container, write, monkeypatch):
+    circle = name("__torch__", "Net") + b")\x81q\x01}(" + text("child") + b"h\x01" + text("w") + WEIGHT + b"ub"
+    doubled = WEIGHT + b"q\x00"  # each level holds the one before twice: 2 ** 40 tensors
+    for level in range(40):
+        doubled += b"0}(" + b"".join(text(key) + b"h" + bytes([level]) for key in "ab") + b"uq" + bytes([level + 1])
+    monkeypatch.setattr(containers, "LARGEST_TREE", 10_000)
+    for description in (circle, doubled):
+        with pytest.raises(WeightsError, match="too deeply, or in a circle"):
+            read_container(write(description, container))
+    with pytest.raises(WeightsError, match="memo numbers"):  # Python would reserve gigabytes.
+        read_container(write(WEIGHT + b"r" + struct.pack("<I", 0x7FFFFFFF), container))
+    monkeypatch.setattr(containers, "LARGEST_PICKLE", 30)
+    with pytest.raises(WeightsError, match="description is larger"):
+        read_container(write(mapping(weight=WEIGHT), container))
+    monkeypatch.setattr(containers, "LARGEST_FILE", 30)
+    with pytest.raises(WeightsError, match="is larger than"):
+        read_container(write(mapping(weight=WEIGHT), container))
+
+
+# Containers
+
+
+def test_zip_members_that_torch_would_not_write(write):
+    with pytest.raises(WeightsError, match="compressed"):
+        read_container(write(module(weight=WEIGHT), compression=zipfile.ZIP_DEFLATED))
+    path = write(module(weight=WEIGHT))
+    with warnings.catch_warnings(), zipfile.ZipFile(path, "a") as zipped:
+        warnings.simplefilter("ignore")
+        zipped.writestr("root/data/0", bytes(40))
+    with pytest.raises(WeightsError, match="twice"):
+        read_container(path)
+
+
+def test_members_that_share_their_bytes(write):
+    # One large member under a hundred names: a file of 1 MB would unpack to 100 MB.
+    path = write(module(weight=WEIGHT), storages={"0": RAW, "large": bytes(1 << 20)})
+    with zipfile.ZipFile(path, "a") as zipped:
+        large = zipped.getinfo("root/data/large")
+        for copy in range(100):
+            info = zipfile.ZipInfo(f"root/data/copy{copy}")
+            for field in ("header_offset", "file_size", "compress_size", "CRC"):
+                setattr(info, field, getattr(large, field))
+            zipped.filelist.append(info)
+            zipped.NameToInfo[info.filename] = info
+        zipped._didModify = True  # type: ignore[attr-defined]
+    with pytest.raises(WeightsError, match="overlap"):
+        read_container(path)
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_big_endian_files_are_refused(container, write):
+    assert list(read_container(write(mapping(weight=WEIGHT), container, byteorder=b"little"))[1]) == ["weight"]
+    with pytest.raises(WeightsError, match="big-endian"):
+        read_container(write(mapping(weight=WEIGHT), container, byteorder=b"big"))
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_no_named_tensor(container, write):
+    for description in (mapping(training=b"\x88"), WEIGHT, b"]" + WEIGHT + b"a", b"N"):
+        with pytest.raises(WeightsError, match="holds no named tensors"):
+            read_container(write(description, container))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "it is empty"),
+        (b"<!DOCTYPE html><html>", "web page"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "Git LFS pointer"),
+        (b"\x89PNG\r\n\x1a\n0000", "it starts with 89 50"),
+        (pickle.dumps({"plain": 1}), "not a weight file"),
+        (b"PK\x03\x04" + bytes(100), "damaged or cut off"),
+        (containers._LEGACY[:-1], "damaged or cut off"),
+        ((20).to_bytes(8, "little") + b'{"a": ' + bytes(40), "damaged or cut off"),
+    ],
+)
+def test_files_that_are_not_weights(content, message, tmp_path):
+    (tmp_path / "weights.pt").write_bytes(content)
+    with pytest.raises(WeightsError, match=message):
+        read_container(tmp_path / "weights.pt")
+
+
+def test_another_zip(tmp_path):
+    with zipfile.ZipFile(tmp_path / "other.zip", "w") as zipped:
+        zipped.writestr("root/constants.pkl", b"x")
+    with pytest.raises(WeightsError, match="not one of torch"):
+        read_container(tmp_path / "other.zip")
+
+
+def test_a_file_that_cannot_be_opened(tmp_path):
+    with pytest.raises(WeightsError, match=r"missing\.pt cannot be read: No such file"):
+        read_container(tmp_path / "missing.pt")
+
+
+@pytest.mark.parametrize("container", [*CONTAINERS, "safetensors"])
+def test_cut_off_or_changed_files(container, write, tmp_path):
+    path = tmp_path / "changed.pt"
+    if container == "safetensors":
+        save_file({"weight": TEN, "block": TEN.reshape(2, 5).clone()}, tmp_path / "whole")
+        whole = (tmp_path / "whole").read_bytes()
+    else:
+        block = mapping(bias=tensor(storage(10), (2, 5), (5, 1)))
+        whole = write(mapping(weight=WEIGHT, block=block), container).read_bytes()
+    for length in range(0, len(whole), 7):
+        path.write_bytes(whole[:length])
+        with pytest.raises(WeightsError):
+            read_container(path)
+    generator = random.Random(0)
+    refused = 0
+    for _ in range(200):
+        changed = bytearray(whole)
+        for _ in range(generator.choice((1, 1, 2, 8))):
+            changed[generator.randrange(len(changed))] = generator.randrange(256)
+        path.write_bytes(changed)
+        try:
+            tensors = read_container(path)[1]
+        except WeightsError:
+            refused += 1
+        else:
+            # Touching every value would crash here if a tensor lay outside its storage.
+            assert all(value.clone().numel() <= 20 for value in tensors.values())
+    assert refused > 30
