@@ -3,14 +3,15 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 METADATA := setup.cfg pyproject.toml
+OLDEST := .venv-oldest
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check docs reference mutants golden clean
+.PHONY: help install demo test test-oldest check docs reference mutants golden clean
 .DELETE_ON_ERROR:
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "  PYTHON=python3.12 chooses the interpreter of .venv (3.11 or newer); JOBS=4 tests in four processes."
 
@@ -21,6 +22,9 @@ demo: $(VENV)/.installed ## Draw people, train a tiny model, evaluate, predict a
 
 test: $(VENV)/.installed-test ## Run the tests; set FOCUS_SHARED_DATA for those on real data
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+
+test-oldest: $(OLDEST)/.installed ## Try the main commands with the oldest packages that setup.cfg allows
+	PYTHONPATH=$(OLDEST) $(BIN)/python tests/contracts/smoke_oldest.py
 
 check: $(VENV)/.installed-dev ## Lint, formatting and types, nothing is changed
 	$(BIN)/ruff check .
@@ -65,4 +69,11 @@ $(VENV)/.installed-test: $(VENV)/.installed
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+# Not a virtual environment: packages that stand before those of .venv on the path, and so take the place of theirs.
+$(OLDEST)/.installed: $(METADATA) $(VENV)/.installed
+	rm -rf $(OLDEST)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-warn-conflicts --target $(OLDEST) \
+	    $$($(BIN)/python tests/contracts/smoke_oldest.py --requirements)
 	@touch $@

@@ -222,9 +222,8 @@ class Trainer:
         return order[:wanted]
 
     def _seed(self, number: int, *, stream: int) -> int:
-        return int(
-            np.random.SeedSequence([self.config.train.seed, stream, number]).generate_state(1, np.uint64)[0] >> 1
-        )
+        sequence = np.random.SeedSequence([self.config.train.seed, stream, number])
+        return int(sequence.generate_state(1, np.uint64)[0]) >> 1
 
     def _step(self, micro: list[list[int]], crops: Iterator[Tensor]) -> float:
         """One optimiser step over some micro-batches; returns the norm of the gradient."""
