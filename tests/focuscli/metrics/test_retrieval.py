@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from focuscli.metrics.attributes import attributes as metrics
+from focuscli.metrics import attributes as metrics
 from focuscli.metrics.retrieval import (
     blind_scores,
     grouped_chance,
