@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
 
 import torch
 
@@ -61,12 +60,3 @@ def autocast(device: torch.device, precision: str) -> contextlib.AbstractContext
 def effective_precision(device: torch.device, precision: str) -> str:
     """`fp32` or `bf16`, for the record."""
     return "bf16" if precision == "bf16" or (precision == "auto" and device.type == "cuda") else "fp32"
-
-
-@contextlib.contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Torch's generators seeded inside, and as they were before outside."""
-    devices = list(range(torch.cuda.device_count()))
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed)
-        yield

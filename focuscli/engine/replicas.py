@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from typing import TypeVar
 
@@ -10,7 +11,8 @@ from torch import Tensor, nn
 
 from focuscli.engine.distributed import ProcessGroup
 from focuscli.errors import UsageError
-from focuscli.models.base import ImageFeatures, Method, MethodOutput
+from focuscli.models.base import Method
+from focuscli.models.outputs import ImageFeatures, MethodOutput
 
 Rows = TypeVar("Rows", ImageFeatures, MethodOutput)
 
@@ -42,15 +44,15 @@ def check_divides(batch_size: int, processes: int) -> None:
 
 
 def gather(
-    model: Method, features: ImageFeatures, output: MethodOutput, process_group: ProcessGroup
+    features: ImageFeatures, output: MethodOutput, names: Sequence[str], process_group: ProcessGroup
 ) -> tuple[ImageFeatures, MethodOutput]:
-    """The rows of all processes in the fields that the method's losses read; see `ProcessGroup.gather_rows`."""
+    """The rows of all processes in the fields of these names; see `ProcessGroup.gather_rows`."""
     if process_group.world_size == 1:
         return features, output
 
     def gathered(part: Rows) -> Rows:
-        names = [field.name for field in fields(part) if field.name in model.loss_inputs]
-        return replace(part, **{name: process_group.gather_rows(getattr(part, name)) for name in names})
+        here = [field.name for field in fields(part) if field.name in names]
+        return replace(part, **{name: process_group.gather_rows(getattr(part, name)) for name in here})
 
     return gathered(features), gathered(output)
 

@@ -16,17 +16,18 @@ from typing import Any
 import torch
 
 from focuscli import __version__
-from focuscli.config import RunConfig, build_config, dump_config, read_config_file
+from focuscli.config import SCRATCH, RunConfig, build_config, dump_config, read_config_file
 from focuscli.data.folder import DatasetFolder, read_folder
 from focuscli.engine.checkpoint import Checkpoint, read_checkpoint, save_checkpoint
 from focuscli.engine.compilation import compile_layers
 from focuscli.engine.device import effective_precision
 from focuscli.engine.distributed import SINGLE, ProcessGroup
 from focuscli.engine.replicas import check_divides
-from focuscli.engine.setup import build_model, clip_shape_to_json, prepare_training_data
-from focuscli.engine.trainer import EpochEvent, Event, SaveEvent, Trainer
+from focuscli.engine.trainer import EpochEvent, Event, Trainer
+from focuscli.engine.training_data import prepare_training_data
 from focuscli.errors import InputError
 from focuscli.metrics.attributes import finite
+from focuscli.models.build import clip_shape_to_json, new_method, saved_method
 from focuscli.storage.files import write_json, write_text
 
 
@@ -89,11 +90,17 @@ class Run:
                     f"(fingerprint {saved[:12]}, now {self.dataset.fingerprint[:12]}).",
                     "Restore the data, or start a new run without --resume.",
                 )
-        state = None if checkpoint is None else checkpoint.state
-        model, self.origin = build_model(config, self.data.texts, weights, state)
+        if checkpoint is None:
+            model, self.origin = new_method(config, self.data.texts, weights)
+        else:
+            model = saved_method(config.model, self.data.texts, checkpoint.state["clip"])
+            self.origin = str(checkpoint.state["weights"])
+        # Training from scratch trains the text tower too: a frozen random one says nothing.
+        model.freeze(text_tower=self.origin != SCRATCH)
+        model.checkpoint_gradients(config.train.gradient_checkpointing)
         if config.train.compile:
             compile_layers(model, self.device)
-        self._check_alike(0 if state is None else state["step"])
+        self._check_alike(0 if checkpoint is None else checkpoint.state["step"])
         self.trainer = Trainer(model, self.data, config, self.device, process_group=process_group, progress=progress)
         self.resumed_from = 0
         if checkpoint is not None:
@@ -101,16 +108,13 @@ class Run:
             self.resumed_from = self.trainer.step
 
     def train(self, stop: Callable[[], bool] = lambda: False) -> Iterator[Event]:
-        """Train to the end, or until `stop` says so; see `Trainer.run`.
+        """Train to the end, or until `stop` returns true; see `Trainer.run`.
 
         Raises:
             WorkerLost: another process of the group has gone; `save_lost` saves what can be saved.
         """
         if not self.process_group.is_main:
-            for event in self.trainer.run(stop):
-                if isinstance(event, SaveEvent):
-                    self.process_group.barrier()
-                yield event
+            yield from self.trainer.run(self._save, stop)
             return
         write_text(self.folder / "config.toml", dump_config(self.config))
         write_json(self.folder / "env.json", self._environment())
@@ -118,11 +122,8 @@ class Run:
         from torch.utils.tensorboard import SummaryWriter
 
         with SummaryWriter(str(self.folder), purge_step=self.trainer.step) as board:
-            for event in self.trainer.run(stop):
-                if isinstance(event, SaveEvent):
-                    self._save(best=event.best)
-                    self.process_group.barrier()
-                elif isinstance(event, EpochEvent):
+            for event in self.trainer.run(self._save, stop):
+                if isinstance(event, EpochEvent):
                     self._write_history()
                     for name, value in _flat(event.record).items():
                         board.add_scalar(name, value, event.record["step"])
@@ -139,15 +140,11 @@ class Run:
         if saved is not None and saved.state["step"] >= trainer.step:
             return int(saved.state["step"])
         if trainer.best_epoch and trainer.step == trainer.best_epoch * trainer.steps_per_epoch:
-            self._save(best=True)  # the first process may have gone before it did
+            self._write_checkpoint("best")  # the main process may have gone before it did
         write_text(self.folder / "config.toml", dump_config(self.config))
-        self._save(best=False)
+        self._write_checkpoint("last")
         self._write_history()
         return trainer.step
-
-    @property
-    def best(self) -> Path:
-        return self.folder / "checkpoints" / "best"
 
     def _check_alike(self, step: int) -> None:
         """Refuse a group whose processes see different data or checkpoints, as machines without shared folders do."""
@@ -165,7 +162,13 @@ class Run:
                     "Every machine needs the run folder under the same path: put it on a disk that they share.",
                 )
 
-    def _save(self, *, best: bool) -> None:
+    def _save(self, name: str) -> None:
+        """Save a checkpoint in the main process, while the others wait."""
+        if self.process_group.is_main:
+            self._write_checkpoint(name)
+        self.process_group.barrier()
+
+    def _write_checkpoint(self, name: str) -> None:
         trainer = self.trainer
         state = {
             **trainer.state(),
@@ -185,11 +188,11 @@ class Run:
                 "val_images": len(self.data.val),
             },
         }
-        if best:
+        tensors = trainer.tensors()
+        if name == "best":
             tensors = {"model": trainer.evaluated_model.state_dict()}
-            save_checkpoint(self.best, tensors, {**state, "history": state["history"][-1:]})
-        else:
-            save_checkpoint(self.folder / "checkpoints" / "last", trainer.tensors(), state)
+            state["history"] = state["history"][-1:]
+        save_checkpoint(self.folder / "checkpoints" / name, tensors, state)
 
     def _write_history(self) -> None:
         """metrics.jsonl, one line per epoch; written whole, so that a resumed run never repeats or loses a line."""

@@ -1,57 +1,133 @@
-"""Scores of many image files against texts."""
+"""The one loop that scores image files, for any backend: read ahead in threads, scored in batches, shared by processes.
+
+Importing this imports no torch: exported models are scored without it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from focuscli.data.loader import evenly, normalise, read_batches, to_unit
-from focuscli.engine.device import autocast
+from focuscli.data.crops import Pixels, evenly, read_pixels
 from focuscli.engine.distributed import SINGLE, ProcessGroup
-from focuscli.models.base import Method
+from focuscli.errors import InputError
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from focuscli.models.base import Method
+
+READ_AHEAD = 3
+"""Batches that are read while one is scored."""
+ScorePixels = Callable[[Pixels], NDArray[np.float32]]
+"""uint8 [B, H, W, 3] -> scores [B, Z]."""
 Progress = Callable[[int, int], None]
 
 
-@torch.inference_mode()
-def score_files(
-    model: Method,
+def score_images(
+    score_fn: ScorePixels,
     paths: Sequence[Path],
-    text_features: Tensor,
+    size: tuple[int, int],
+    *,
+    batch_size: int = 32,
+    workers: int = 2,
+    process_group: ProcessGroup = SINGLE,
+) -> Iterator[NDArray[np.float32] | InputError]:
+    """Yield, for each path in order, the scores [Z] of the image, or the error of one that cannot be read.
+
+    In a group each process scores one batch of a round and all yield all. The batches are those of one process, so that the
+    scores are equal to the last bit.
+
+    Args:
+        size: (H, W) of the pixels that `score_fn` takes.
+    """
+    batches = evenly(len(paths), batch_size)
+    own = batches[process_group.rank :: process_group.world_size]
+    crops = _read_ahead(paths, size, own, workers)
+    for start in range(0, len(batches), process_group.world_size):
+        scored: list[NDArray[np.float32] | InputError] = []
+        if start + process_group.rank < len(batches):
+            scored = _score_batch(score_fn, next(crops))
+        for part in process_group.all_gather(scored):
+            yield from part
+
+
+def score_files(
+    score_fn: ScorePixels,
+    paths: Sequence[Path],
+    size: tuple[int, int],
     *,
     batch_size: int = 128,
     workers: int = 2,
-    precision: str = "auto",
     progress: Progress | None = None,
     process_group: ProcessGroup = SINGLE,
 ) -> NDArray[np.float32]:
-    """Scores [N, Z] = exp(logit_scale) * cos(V, T) of image files against text features T [Z, D].
-
-    In a group each process scores some of the batches and all get all scores. The batches are those of one process, so
-    that the scores are too, to the last bit.
+    """Scores [N, Z] of images that must all be readable; see `score_images`.
 
     Raises:
         InputError: a file is missing or unreadable.
     """
+    rows = []
+    for row in score_images(score_fn, paths, size, batch_size=batch_size, workers=workers, process_group=process_group):
+        if isinstance(row, InputError):
+            raise row
+        rows.append(row)
+        if progress is not None and (len(rows) % batch_size == 0 or len(rows) == len(paths)):
+            progress(len(rows), len(paths))
+    return np.stack(rows)
+
+
+def model_score_fn(model: Method, text_features: Tensor, precision: str) -> ScorePixels:
+    """How a torch model scores pixels against text features, on the device of the latter."""
+    import torch
+
+    from focuscli.data.loader import normalise, to_unit
+    from focuscli.engine.device import autocast
+
     device = text_features.device
-    was_training = model.training
-    model.eval()
-    batches = process_group.shard(evenly(len(paths), batch_size))
-    mine = sum(map(len, batches))
-    scores = np.empty((mine, len(text_features)), dtype=np.float32)
-    done = 0
-    for crops in read_batches(paths, model.config.image_size, batches, workers=workers):
+
+    @torch.inference_mode()
+    def score(pixels: Pixels) -> NDArray[np.float32]:
+        images = normalise(to_unit(torch.from_numpy(pixels), device))
         with autocast(device, precision):
-            mix = model.encode_image(normalise(to_unit(crops, device))).tokens
-            scored = model.score(mix, text_features).scores
-        scores[done : done + len(crops)] = scored.float().cpu().numpy()
-        done += len(crops)
-        if progress is not None:
-            progress(done, mine)
-    model.train(was_training)
-    return np.concatenate(process_group.all_gather(scores))
+            scores = model.score(model.encode_image(images).tokens, text_features).scores
+        found: NDArray[np.float32] = scores.float().cpu().numpy()
+        return found
+
+    return score
+
+
+def _read_ahead(
+    paths: Sequence[Path], size: tuple[int, int], batches: Sequence[Sequence[int]], workers: int
+) -> Iterator[list[Pixels | InputError]]:
+    """The pixels of each batch of positions, a few batches ahead of the consumer."""
+
+    def read(path: Path) -> Pixels | InputError:
+        try:
+            return read_pixels(path, size)
+        except InputError as error:
+            return error
+
+    pool = ThreadPoolExecutor(max(1, workers))
+    pending: deque[list[Future[Pixels | InputError]]] = deque()
+    try:
+        for batch in batches:
+            pending.append([pool.submit(read, paths[index]) for index in batch])
+            if len(pending) > READ_AHEAD:
+                yield [future.result() for future in pending.popleft()]
+        while pending:
+            yield [future.result() for future in pending.popleft()]
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _score_batch(score_fn: ScorePixels, crops: Sequence[Pixels | InputError]) -> list[NDArray[np.float32] | InputError]:
+    readable = [crop for crop in crops if not isinstance(crop, InputError)]
+    scores = iter(score_fn(np.stack(readable)) if readable else ())
+    return [crop if isinstance(crop, InputError) else next(scores) for crop in crops]

@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -26,17 +26,17 @@ from focuscli.engine.device import autocast
 from focuscli.engine.distributed import SINGLE, ProcessGroup, block
 from focuscli.engine.optim import build_ema, build_optimizer, build_scheduler, drop_noise, trained_parameters
 from focuscli.engine.replicas import check_divides, gather, replicate, share_batch_norms
-from focuscli.engine.scoring import score_files
-from focuscli.engine.setup import TrainingData
+from focuscli.engine.scoring import model_score_fn, score_files
+from focuscli.engine.training_data import TrainingData
 from focuscli.errors import CheckFailed
 from focuscli.metrics.attributes import area_under_roc, pedestrian_metrics
 from focuscli.metrics.thresholds import Thresholds
-from focuscli.models.base import LossContext, Method
+from focuscli.models.base import Method
 
 
 @dataclass(frozen=True)
 class StepEvent:
-    """After an optimiser step: means over the epoch so far, and how fast."""
+    """After an optimiser step: losses averaged over the epoch so far, and the speed."""
 
     epoch: int
     step: int
@@ -49,20 +49,14 @@ class StepEvent:
 
 @dataclass(frozen=True)
 class EpochEvent:
-    """After an epoch: its losses, and the val figures where it was evaluated."""
+    """After an epoch: its losses, and the val metrics where it was evaluated."""
 
     record: dict[str, Any]
     best: bool
 
 
-@dataclass(frozen=True)
-class SaveEvent:
-    """The consumer is to save the trainer's state now; `best` says under which name."""
-
-    best: bool
-
-
-Event = StepEvent | EpochEvent | SaveEvent
+Event = StepEvent | EpochEvent
+Save = Callable[[Literal["best", "last"]], None]
 
 
 class Trainer:
@@ -91,9 +85,12 @@ class Trainer:
         check_divides(train.batch_size, process_group.world_size)
         share_batch_norms(model, process_group)
         self.model = model.to(device).train()
+        self.criterion = model.criterion(
+            config.effective_loss, groups=data.groups, blocks=data.blocks, positive_rate=data.positive_rate
+        ).to(device)
         self.store = self._open_store(progress)
-        images_per_step = train.batch_size * train.gradient_accumulation_steps
-        self.steps_per_epoch = max(1, len(data.train) // images_per_step)
+        self.images_per_step = train.batch_size * train.gradient_accumulation_steps
+        self.steps_per_epoch = max(1, len(data.train) // self.images_per_step)
         self.total_steps = self.steps_per_epoch * train.epochs
         self.names = trained_parameters(model)
         self.optimizer = build_optimizer(model, train)
@@ -101,7 +98,7 @@ class Trainer:
         self.ema = build_ema(model, train)
         self._replica = replicate(model, process_group, device)
         self.step = 0
-        self.sums = dict.fromkeys((*model.loss_names, "loss"), 0.0)
+        self.sums = dict.fromkeys((*self.criterion.names, "loss"), 0.0)
         self.history: list[dict[str, Any]] = []
         self.thresholds: dict[str, float] = {}
         self.global_threshold = 0.0
@@ -113,56 +110,53 @@ class Trainer:
         """The moving average where there is one, else the trained weights."""
         return self.model if self.ema is None else self.ema.module
 
-    def run(self, stop: Callable[[], bool] = lambda: False) -> Iterator[Event]:
-        """Train from the current step to the last. `stop` is asked after each step; when true in any process of the group,
-        the loop saves and ends in all of them.
+    def run(self, save: Save = lambda name: None, stop: Callable[[], bool] = lambda: False) -> Iterator[Event]:
+        """Train from the current step to the last.
+
+        Args:
+            save: called in every process when the state is to be saved as checkpoint "best" or "last".
+            stop: called after each step; when true in any process of the group, all save and end.
 
         Raises:
             CheckFailed: a loss is not finite; the checkpoints stay as they were.
         """
         train = self.config.train
-        while (self._epoch_is_open() or self.step < self.total_steps) and not self._out_of_patience():
-            epoch, begin = divmod(self.step, self.steps_per_epoch)
-            if self._epoch_is_open():
-                epoch, begin = epoch - 1, self.steps_per_epoch
-            started, first = time.perf_counter(), begin
-            order = self._order(epoch)
-            micro = [
-                order[position * train.batch_size : (position + 1) * train.batch_size]
-                for position in range(
-                    begin * train.gradient_accumulation_steps, self.steps_per_epoch * train.gradient_accumulation_steps
-                )
-            ]
-            crops = self.store.batches([self.process_group.shard(positions) for positions in micro])
-            for number in range(begin, self.steps_per_epoch):
-                offset = (number - begin) * train.gradient_accumulation_steps
-                norm = self._step(micro[offset : offset + train.gradient_accumulation_steps], crops)
-                seconds = time.perf_counter() - started
+        while len(self.history) < train.epochs and not self._out_of_patience():
+            epoch = len(self.history)
+            # All of them where only the end of the epoch is missing: a worker was lost there.
+            done = self.step - epoch * self.steps_per_epoch
+            started = time.perf_counter()
+            batches = self._batches(epoch)[done * train.gradient_accumulation_steps :]
+            crops = self.store.batches([self.process_group.shard(positions) for positions in batches])
+            remaining = iter(batches)
+            for number in range(done + 1, self.steps_per_epoch + 1):
+                norm = self._step([next(remaining) for _ in range(train.gradient_accumulation_steps)], crops)
                 yield StepEvent(
                     epoch + 1,
-                    number + 1,
+                    number,
                     self.steps_per_epoch,
-                    {name: value / (number + 1) for name, value in self.sums.items()},
+                    {name: value / number for name, value in self.sums.items()},
                     self.optimizer.param_groups[0]["lr"],
                     norm,
-                    (number + 1 - first) * train.batch_size * train.gradient_accumulation_steps / seconds,
+                    (number - done) * self.images_per_step / (time.perf_counter() - started),
                 )
-                last = number + 1 == self.steps_per_epoch
-                if self.process_group.any(stop()) and not last:
-                    yield SaveEvent(best=False)
+                stopping = self.process_group.any(stop())
+                if number == self.steps_per_epoch:
+                    break
+                if stopping or (train.save_every_steps and self.step % train.save_every_steps == 0):
+                    save("last")
+                if stopping:
                     return
-                if train.save_every_steps and self.step % train.save_every_steps == 0 and not last:
-                    yield SaveEvent(best=False)
             best = self._finish_epoch(epoch + 1, time.perf_counter() - started)
             if best:
-                yield SaveEvent(best=True)
-            yield SaveEvent(best=False)
+                save("best")
+            save("last")
             yield EpochEvent(self.history[-1], best)
             if self.process_group.any(stop()):
                 return
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint needs beside tensors to go on exactly."""
+        """What a checkpoint needs beside tensors to resume exactly."""
         return {
             "step": self.step,
             "epoch": self.step / self.steps_per_epoch,
@@ -193,7 +187,7 @@ class Trainer:
             load_strictly(self.ema.module, checkpoint.tensors("ema"), f"checkpoint {checkpoint.folder}")
         self.step = state["step"]
         if self.step:
-            self.scheduler.step_update(self.step - 1)  # for the record of an epoch that still has to be closed
+            self.scheduler.step_update(self.step - 1)  # for the record of an epoch whose end is missing
         self.sums = state["epoch_sums"]
         self.history = state["history"]
         self.thresholds = state["thresholds"]
@@ -211,38 +205,38 @@ class Trainer:
         paths = self.data.paths(self.data.train)
         return CropStore(paths, size, workers=data.workers, in_memory=in_memory, progress=progress, resize=data.resize)
 
-    def _order(self, epoch: int) -> list[int]:
-        """Positions in the training set for an epoch, shuffled by (seed, epoch); repeated where there are too few."""
+    def _batches(self, epoch: int) -> list[list[int]]:
+        """The micro-batches of an epoch: positions in the training set, shuffled by (seed, epoch), repeated where there are
+        fewer than one step needs."""
+        size, count = self.config.train.batch_size, len(self.data.train)
         generator = torch.Generator().manual_seed(self._seed(epoch, stream=1))
-        count = len(self.data.train)
-        wanted = self.steps_per_epoch * self.config.train.batch_size * self.config.train.gradient_accumulation_steps
+        needed = self.steps_per_epoch * self.images_per_step
         order: list[int] = []
-        while len(order) < wanted:
+        while len(order) < needed:
             order += torch.randperm(count, generator=generator).tolist()
-        return order[:wanted]
+        return [order[start : start + size] for start in range(0, needed, size)]
 
     def _seed(self, number: int, *, stream: int) -> int:
         sequence = np.random.SeedSequence([self.config.train.seed, stream, number])
         return int(sequence.generate_state(1, np.uint64)[0]) >> 1
 
-    def _step(self, micro: list[list[int]], crops: Iterator[Tensor]) -> float:
+    def _step(self, batches: Sequence[list[int]], crops: Iterator[Tensor]) -> float:
         """One optimiser step over some micro-batches; returns the norm of the gradient."""
-        train = self.config.train
         self.scheduler.step_update(self.step)
         generator = torch.Generator().manual_seed(self._seed(self.step, stream=2))
         means = dict.fromkeys(self.sums, 0.0)
-        for number, positions in enumerate(micro, start=1):
+        for number, positions in enumerate(batches, start=1):
             indices = torch.from_numpy(self.data.train[positions])
-            with self._accumulating(more=number < len(micro)), self.process_group.talking():
+            with self._exchanging(number == len(batches)), self.process_group.talking():
                 losses = self._losses(next(crops), indices, generator)
-                (losses["loss"] / len(micro)).backward()
-            for name, value in losses.items():
-                means[name] += value.item() / len(micro)
+                (losses["loss"] / len(batches)).backward()
+            values = torch.stack([*losses.values()]).tolist()  # waits for the device once
+            for name, value in zip(losses, values, strict=True):
+                means[name] += value / len(batches)
         drop_noise(self.names)
-        limit = train.max_grad_norm or math.inf
-        norm = float(nn.utils.clip_grad_norm_([*self.names], limit))
+        norm = float(nn.utils.clip_grad_norm_([*self.names], self.config.train.max_grad_norm or math.inf))
         if not math.isfinite(norm) or not all(map(math.isfinite, means.values())):
-            raise self._not_finite(losses)
+            raise self._not_finite(means)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         if self.ema is not None:
@@ -251,9 +245,9 @@ class Trainer:
         self.sums = {name: value + means[name] for name, value in self.sums.items()}
         return norm
 
-    def _accumulating(self, *, more: bool) -> contextlib.AbstractContextManager[object]:
-        """Whether gradients of further micro-batches follow, so that processes need not exchange these yet."""
-        if more and isinstance(self._replica, nn.parallel.DistributedDataParallel):
+    def _exchanging(self, last: bool) -> contextlib.AbstractContextManager[object]:
+        """Processes exchange gradients after the last micro-batch of a step only."""
+        if not last and isinstance(self._replica, nn.parallel.DistributedDataParallel):
             return self._replica.no_sync()
         return contextlib.nullcontext()
 
@@ -265,19 +259,13 @@ class Trainer:
         images = training_images(crops.to(self.device), config.model.image_size, config.augment, draws)
         with autocast(self.device, config.train.precision):
             features, output = self._replica(images)
-        features, output = gather(self.model, features, output, self.process_group)
+        features, output = gather(features, output, self.criterion.inputs, self.process_group)
         targets, known = self.data.targets[indices].to(self.device), self.data.known[indices].to(self.device)
-        context = LossContext(
-            groups=self.data.groups.to(self.device),
-            blocks=self.data.blocks.to(self.device),
-            positive_rate=self.data.positive_rate.to(self.device),
-            weights=config.effective_loss,
-            progress=self.step / self.total_steps,
-        )
-        return self.model.losses(features, output, targets, known, context)
+        losses: dict[str, Tensor] = self.criterion(features, output, targets, known, self.step / self.total_steps)
+        return losses
 
     def _finish_epoch(self, epoch: int, seconds: float) -> bool:
-        """Record the epoch, evaluate where it is due, and say whether it is the best so far."""
+        """Record the epoch, evaluate where it is due, and return whether it is the best so far."""
         train = self.config.train
         record: dict[str, Any] = {"epoch": epoch, "step": self.step, "seconds": round(seconds, 3)}
         record |= {name: value / self.steps_per_epoch for name, value in self.sums.items()}
@@ -286,7 +274,7 @@ class Trainer:
         if epoch % train.eval_every == 0 or epoch == train.epochs:
             record["val"] = self._evaluate()
             value = record["val"][self.config.eval.select]
-            # NaN (no attribute is defined on val) never beats anything but having no best at all.
+            # NaN (no attribute is defined on val) is never better, but it is better than no best epoch at all.
             best = value > self.best_value or not self.best_epoch
             if best:
                 self.best_value, self.best_epoch = (value if math.isfinite(value) else -math.inf), epoch
@@ -294,53 +282,50 @@ class Trainer:
         self.sums = dict.fromkeys(self.sums, 0.0)
         return best
 
-    def _epoch_is_open(self) -> bool:
-        """Whether all steps of the last epoch were made, but not what belongs at its end (a worker was lost there)."""
-        return self.step == (len(self.history) + 1) * self.steps_per_epoch
-
     def _evaluate(self) -> dict[str, float]:
-        model = self.evaluated_model
-        attributes = len(self.data.folder.schema.evaluated)
-        with torch.inference_mode(), autocast(self.device, self.config.train.precision):
-            text_features = model.encode_texts()[:attributes]
+        """Metrics on val, and the thresholds that val chooses."""
+        model, config = self.evaluated_model, self.config
+        training = model.training
+        model.eval()
+        with torch.inference_mode(), autocast(self.device, config.train.precision):
+            text_features = model.encode_texts()[: len(self.data.attribute_names)]
         scores = score_files(
-            model,
+            model_score_fn(model, text_features, config.train.precision),
             self.data.paths(self.data.val),
-            text_features,
-            batch_size=self.config.eval.batch_size,
-            workers=self.config.data.workers,
-            precision=self.config.train.precision,
+            config.model.image_size,
+            batch_size=config.eval.batch_size,
+            workers=config.data.workers,
             process_group=self.process_group,
         )
-        figures, self.thresholds, self.global_threshold = self.process_group.broadcast(lambda: self._figures(scores))
-        return figures
+        model.train(training)
+        metrics, thresholds = self.process_group.broadcast(lambda: self._val_metrics(scores))
+        self.thresholds, self.global_threshold = dict(thresholds.by_name), thresholds.overall
+        return metrics
 
-    def _figures(self, scores: NDArray[np.float32]) -> tuple[dict[str, float], dict[str, float], float]:
-        """Figures on val at the thresholds that it chooses, and these: by name, and one for all."""
+    def _val_metrics(self, scores: NDArray[np.float32]) -> tuple[dict[str, float], Thresholds]:
         targets, known = self.data.labels(self.data.val)
-        names = [attribute.name for attribute in self.data.folder.schema.evaluated]
-        criterion = self.config.eval.criterion
+        names, criterion = self.data.attribute_names, self.config.eval.criterion
         chosen = Thresholds.choose(names, targets, scores, known, criterion=criterion, split=self.data.val_note)
-        figures = pedestrian_metrics(targets > 0.5, scores > np.array([*chosen.by_name.values()]), known)
+        metrics = pedestrian_metrics(targets > 0.5, scores > np.array([*chosen.by_name.values()]), known)
         areas = area_under_roc(targets, scores, known)
-        figures["AUC"] = float(areas[np.isfinite(areas)].mean()) if np.isfinite(areas).any() else math.nan
-        return figures, dict(chosen.by_name), chosen.overall
+        metrics["AUC"] = float(areas[np.isfinite(areas)].mean()) if np.isfinite(areas).any() else math.nan
+        return metrics, chosen
 
     def _out_of_patience(self) -> bool:
         return out_of_patience(self.history, self.best_epoch, self.config.train.patience)
 
-    def _not_finite(self, losses: dict[str, Tensor]) -> CheckFailed:
+    def _not_finite(self, losses: Mapping[str, float]) -> CheckFailed:
         epoch, number = divmod(self.step, self.steps_per_epoch)
-        shown = ", ".join(f"{name} {value.item():.3g}" for name, value in losses.items())
+        shown = ", ".join(f"{name} {value:.3g}" for name, value in losses.items())
         return CheckFailed(
             f"Training diverged in epoch {epoch + 1}, step {number + 1}: a loss or gradient is not finite ({shown}). "
-            "The checkpoints of earlier epochs stand.",
+            "The checkpoints of earlier epochs are kept.",
             f"Try a smaller --lr (now {self.config.train.learning_rate:g}), --set train.max_grad_norm=1, "
             "or --set train.precision=fp32.",
         )
 
 
 def out_of_patience(history: Sequence[Mapping[str, Any]], best_epoch: int, patience: int) -> bool:
-    """Whether `patience` (0: endless) evaluations have gone by without a better one."""
+    """Whether the last `patience` evaluations (0: unlimited) brought no better one."""
     evaluated = [record["epoch"] for record in history if "val" in record]
     return bool(patience) and sum(epoch > best_epoch for epoch in evaluated) >= patience

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from focuscli.data.crops import Pixels, evenly, read_pixels
 from focuscli.data.texts import Text
 from focuscli.engine.distributed import SINGLE, ProcessGroup
+from focuscli.engine.scoring import score_images
 from focuscli.errors import InputError
-from focuscli.inference.scorer import ScorePixels, Scorer
+from focuscli.inference.scorer import Scorer
 
 
 @dataclass(frozen=True)
@@ -78,58 +78,34 @@ def predict(
     strict: bool = False,
     process_group: ProcessGroup = SINGLE,
 ) -> Iterator[Prediction | Skipped]:
-    """One item per path, in order; the texts are read at once, the images one batch after the other. In a group of
-    processes each takes one batch of a round, and all yield all.
+    """One item per path, in order: the texts are encoded at once, the images one batch after the other, see
+    `engine.scoring.score_images`.
 
     Raises:
-        UsageError: a text is empty, too long, or nothing that this model can be asked.
-        InputError: with `strict`, in its place the first image that cannot be read.
+        UsageError: a text is empty, too long, or not supported by the model.
+        InputError: with `strict`, at the first image that cannot be read.
     """
-    return _predict(scorer.score_fn(texts), paths, scorer.image_size, batch_size, workers, strict, process_group)
+    scored = score_images(
+        scorer.score_fn(texts),
+        paths,
+        scorer.image_size,
+        batch_size=batch_size,
+        workers=workers,
+        process_group=process_group,
+    )
+    return _predictions(paths, scored, strict=strict)
 
 
-def _predict(
-    score: ScorePixels,
-    paths: Sequence[Path],
-    size: tuple[int, int],
-    batch_size: int,
-    workers: int,
-    strict: bool,
-    process_group: ProcessGroup,
+def _predictions(
+    paths: Sequence[Path], scored: Iterator[NDArray[np.float32] | InputError], *, strict: bool
 ) -> Iterator[Prediction | Skipped]:
-    batches = evenly(len(paths), batch_size)
-    with ThreadPoolExecutor(max(1, workers)) as pool:
-        for start in range(0, len(batches), process_group.world_size):
-            mine: list[Prediction | Skipped] | InputError = []
-            if start + process_group.rank < len(batches):
-                batch = [paths[index] for index in batches[start + process_group.rank]]
-                mine = _predict_batch(score, batch, size, pool, strict=strict)
-            for items in process_group.all_gather(mine):
-                if isinstance(items, InputError):
-                    raise items
-                yield from items
-
-
-def _predict_batch(
-    score: ScorePixels, paths: Sequence[Path], size: tuple[int, int], pool: ThreadPoolExecutor, *, strict: bool
-) -> list[Prediction | Skipped] | InputError:
-    """An item per path; with `strict` the error of the first image that cannot be read."""
-
-    def read(path: Path) -> Pixels | InputError:
-        try:
-            return read_pixels(path, size)
-        except InputError as error:
-            return error
-
-    opened = [*pool.map(read, paths)]
-    if strict and (errors := [item for item in opened if isinstance(item, InputError)]):
-        return errors[0]
-    crops = [item for item in opened if not isinstance(item, InputError)]
-    scores = iter(score(np.stack(crops)).tolist() if crops else [])
-    return [
-        Skipped(path, item.problem) if isinstance(item, InputError) else Prediction(path, next(scores))
-        for path, item in zip(paths, opened, strict=True)
-    ]
+    for path, row in zip(paths, scored, strict=True):
+        if not isinstance(row, InputError):
+            yield Prediction(path, row.tolist())
+        elif strict:
+            raise row
+        else:
+            yield Skipped(path, row.problem)
 
 
 def record(prediction: Prediction, decisions: Sequence[TextDecision], scorer: Scorer) -> dict[str, Any]:

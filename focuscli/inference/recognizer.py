@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from clip_impl import CLIP
 from focuscli.config import RunConfig
 from focuscli.data.crops import Pixels, squash
 from focuscli.data.images import load_image
@@ -22,14 +21,13 @@ from focuscli.data.schema import AttributeSchema, Text
 from focuscli.engine.checkpoint import Checkpoint, load_strictly, read_checkpoint
 from focuscli.engine.device import autocast, check_precision, resolve_device
 from focuscli.engine.distributed import SINGLE, ProcessGroup
-from focuscli.engine.scoring import score_files
-from focuscli.engine.setup import clip_shape_from_json
+from focuscli.engine.scoring import ScorePixels, model_score_fn, score_files
 from focuscli.errors import InputError, UsageError
-from focuscli.inference.scorer import ScorePixels, Scorer
+from focuscli.inference.scorer import Scorer
 from focuscli.inference.vocabulary import Vocabulary
 from focuscli.metrics.thresholds import Thresholds
 from focuscli.models.base import Method
-from focuscli.models.build import method_class
+from focuscli.models.build import saved_method
 from focuscli.storage.paths import ZERO_SHOT, resolve_checkpoint
 
 ImageLike = Image.Image | str | Path
@@ -60,7 +58,16 @@ class Recognizer(Scorer):
         recognizer.scores(["crop.jpg"], ["backpack", "red scarf"])
     """
 
-    def __init__(self, model: Method, checkpoint: Checkpoint, device: torch.device, precision: str) -> None:
+    def __init__(
+        self,
+        model: Method,
+        config: RunConfig,
+        schema: AttributeSchema,
+        checkpoint: Checkpoint,
+        device: torch.device,
+        precision: str,
+    ) -> None:
+        """Use a model that is loaded; `from_checkpoint` loads one."""
         state = checkpoint.state
         self.model = model.to(device).eval().requires_grad_(False)
         self.device = device
@@ -68,8 +75,8 @@ class Recognizer(Scorer):
         self.process_group = SINGLE
         self.folder = checkpoint.folder
         self.step: int | None = state.get("step")
-        self.config = RunConfig.model_validate(state["config"])
-        self.schema = AttributeSchema.model_validate(state["schema"])
+        self.config = config
+        self.schema = schema
         self.image_size = self.config.model.image_size
         self.vocabulary = Vocabulary(
             trained=self.model.texts,
@@ -105,11 +112,10 @@ class Recognizer(Scorer):
         try:
             config = RunConfig.model_validate(checkpoint.state["config"])
             schema = AttributeSchema.model_validate(checkpoint.state["schema"])
-            clip = CLIP(clip_shape_from_json(checkpoint.state["clip"]))
             texts = schema.texts(complements=config.data.complements)
-            model = method_class(config.model.method)(clip, config.model, texts)
+            model = saved_method(config.model, texts, checkpoint.state["clip"])
             load_strictly(model, checkpoint.tensors("model"), f"checkpoint {checkpoint.folder}")
-            return cls(model, checkpoint, target, precision)
+            return cls(model, config, schema, checkpoint, target, precision)
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"Checkpoint {checkpoint.folder} is damaged: state.json: {error!r}.") from error
 
@@ -174,8 +180,7 @@ class Recognizer(Scorer):
         Raises:
             UsageError: a text is empty or too long.
         """
-        features = self.encode_texts(texts)
-        return lambda pixels: self._score(pixels, features, 0).scores
+        return model_score_fn(self.model, self.encode_texts(texts), self.precision)
 
     def attention(
         self, images: Iterable[ImageLike], texts: Sequence[str | Text] | None = None, *, layers: int = 1
@@ -206,12 +211,11 @@ class Recognizer(Scorer):
     ) -> NDArray[np.float32]:
         """Scores [N, Z] of many files, decoded in threads ahead of the model."""
         return score_files(
-            self.model,
+            self.score_fn(texts),
             paths,
-            self.encode_texts(texts),
+            self.image_size,
             batch_size=batch_size,
             workers=workers,
-            precision=self.precision,
             progress=progress,
             process_group=self.process_group,
         )

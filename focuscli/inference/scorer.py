@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from focuscli.data.crops import Pixels
 from focuscli.data.texts import Text
+from focuscli.engine.scoring import ScorePixels
 from focuscli.inference.vocabulary import Vocabulary
-
-ScorePixels = Callable[[Pixels], NDArray[np.float32]]
-"""uint8 [B, H, W, 3] -> scores [B, Z]."""
 
 
 class Scorer(ABC):

@@ -11,10 +11,10 @@ from focuscli.data.folder import DatasetFolder
 from focuscli.data.schema import AttributeSchema
 from focuscli.engine.checkpoint import Checkpoint
 from focuscli.engine.device import check_precision, resolve_device
-from focuscli.engine.setup import load_clip, prepare_training_data
+from focuscli.engine.training_data import prepare_training_data
 from focuscli.inference.recognizer import Recognizer
 from focuscli.metrics.thresholds import Thresholds
-from focuscli.models.build import method_class
+from focuscli.models.build import build_method, load_clip
 from focuscli.storage.paths import ZERO_SHOT
 
 
@@ -41,17 +41,15 @@ def clip_recognizer(
     shape = {"method": ZERO_SHOT, "image_size": vision.image_size, "patch": vision.patch_size, "partitions": 1}
     entry = method_entry(ZERO_SHOT)
     config = build_config([(f"method {ZERO_SHOT}", entry.changes), (str(weights), {"model": shape})])[0]
-    model = method_class(ZERO_SHOT)(clip, config.model, schema.texts(complements=False))
+    model = build_method(config.model, clip, schema.texts(complements=False))
     state = {
-        "config": config.model_dump(mode="json"),
-        "schema": schema.model_dump(mode="json"),
         "thresholds": {},
         "global_threshold": math.nan,
         "threshold_source": "",
         "weights": origin,
         "data": {"fingerprint": "", "name": "nothing", "train_images": 0, "train_split": "CLIP as it is"},
     }
-    return Recognizer(model, Checkpoint(folder, state), resolve_device(device), precision)
+    return Recognizer(model, config, schema, Checkpoint(folder, state), resolve_device(device), precision)
 
 
 def calibrated(

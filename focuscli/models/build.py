@@ -1,19 +1,132 @@
-"""The model of a method."""
+"""The one place that builds a method: for a new run, from a checkpoint, or around weights that are used as they are."""
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
 
-from focuscli.config import method_entry
+import torch
+
+from clip_impl import CLIP, TINY, VIT_B_16, CLIPConfig, TextConfig, VisionConfig
+from focuscli.config import SCRATCH, ModelConfig, RunConfig, method_entry
+from focuscli.data.texts import Text
+from focuscli.errors import InputError
 from focuscli.models.base import Method
+from focuscli.storage.files import file_sha256
 
 
-def method_class(name: str) -> type[Method]:
-    """The model class of a method.
+def build_method(config: ModelConfig, clip: CLIP, texts: Sequence[Text]) -> Method:
+    """The model of `config.method` around a CLIP, on the CPU; everything else has random initial values.
 
     Raises:
-        UsageError: no such method.
+        UsageError: there is no such method, or a text is empty or too long.
     """
-    module, _, attribute = method_entry(name).place.partition(":")
-    found: type[Method] = getattr(importlib.import_module(module), attribute)
-    return found
+    module, _, name = method_entry(config.method).place.partition(":")
+    method: type[Method] = getattr(importlib.import_module(module), name)
+    return method(clip, config, texts)
+
+
+def new_method(config: RunConfig, texts: Sequence[Text], weights: Path | None) -> tuple[Method, str]:
+    """The model that a run starts from, its random values drawn from the run's seed, and the origin of its weights.
+
+    Args:
+        weights: a CLIP weight file, or None for training from scratch.
+
+    Raises:
+        InputError: the weights' patch size or number of layers does not fit the configuration.
+    """
+    with seeded(config.train.seed):
+        if weights is None:
+            clip, origin = CLIP(clip_config(config.model)), SCRATCH
+        else:
+            clip, origin = load_clip(weights)
+            check_shape(clip.config.vision, config.model, weights)
+            if config.model.layers:
+                keep_layers(clip, config.model.layers)
+        return build_method(config.model, clip, texts), origin
+
+
+def saved_method(config: ModelConfig, texts: Sequence[Text], clip_shape: Mapping[str, Any]) -> Method:
+    """The model of a checkpoint before its tensors are loaded; `clip_shape` is the "clip" of its state.json."""
+    return build_method(config, CLIP(clip_shape_from_json(clip_shape)), texts)
+
+
+def load_clip(weights: Path) -> tuple[CLIP, str]:
+    """CLIP from a weight file, in fp32, and the origin of its weights.
+
+    Raises:
+        WeightsError: the file is damaged or of no known format.
+    """
+    from clip_impl.weights import load
+
+    clip, _ = load(weights, dtype=torch.float32)
+    return clip, weights_origin(weights)
+
+
+def weights_origin(weights: Path | None) -> str:
+    """Where initial weights come from, in the words of every checkpoint: file name and the start of its SHA-256."""
+    return SCRATCH if weights is None else f"{weights.name} (sha256 {file_sha256(weights)[:12]})"
+
+
+def clip_config(config: ModelConfig) -> CLIPConfig:
+    """CLIP's shape for training from scratch: the preset with the configured input size, patch size and layers."""
+    base = {"vit-b16": VIT_B_16, "tiny": TINY}[config.preset]
+    vision = replace(
+        base.vision,
+        image_size=config.image_size,
+        patch_size=config.patch_size,
+        layers=config.layers or base.vision.layers,
+    )
+    return replace(base, vision=vision)
+
+
+def check_shape(found: VisionConfig, wanted: ModelConfig, weights: Path) -> None:
+    """Refuse weights that the configuration cannot use.
+
+    Raises:
+        InputError: another patch size, or fewer layers than configured.
+    """
+    if found.patch_size != wanted.patch_size:
+        problem = f"has patches of {found.patch_size} pixels, but the configuration wants {wanted.patch_size}"
+    elif wanted.layers > found.layers:
+        problem = f"has {found.layers} layers, but model.layers={wanted.layers}"
+    else:
+        return
+    raise InputError(f"{weights} {problem}.", "Use CLIP ViT-B/16 weights, or train from scratch with --weights none.")
+
+
+def keep_layers(clip: CLIP, layers: int) -> None:
+    """Shorten the visual tower to its first layers, as POAR's code builds it (6 of 12)."""
+    vision = clip.visual
+    vision.config = replace(vision.config, layers=layers)
+    vision.transformer.layers = layers
+    vision.transformer.resblocks = vision.transformer.resblocks[:layers]
+    clip.config = replace(clip.config, vision=vision.config)
+
+
+def clip_shape_to_json(config: CLIPConfig) -> dict[str, Any]:
+    """CLIP's shape as JSON values."""
+    return asdict(config)
+
+
+def clip_shape_from_json(shape: Mapping[str, Any]) -> CLIPConfig:
+    """CLIP's shape from the values of `clip_shape_to_json`.
+
+    Raises:
+        KeyError, TypeError: a value is missing or unknown.
+    """
+    vision = {**shape["vision"], "image_size": tuple(shape["vision"]["image_size"])}
+    return CLIPConfig(VisionConfig(**vision), TextConfig(**shape["text"]), shape["embed_dim"], shape["activation"])
+
+
+@contextlib.contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Seed torch's generators inside, and restore their state afterwards."""
+    devices = list(range(torch.cuda.device_count()))
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        yield

@@ -1,4 +1,4 @@
-"""Attribute-guided Visual Feature Extraction: texts ask, Mix Tokens answer (Eq. 5)."""
+"""Attribute-guided Visual Feature Extraction: text queries, Mix Token keys and values (Eq. 5)."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ class AttributeCrossAttention(nn.Module):
     """Multi-head cross-attention with text features as queries and Mix Tokens as keys and values.
 
     Identity initialisation of all four projections [choice] keeps the attribute features of an untrained module in the
-    joint space of CLIP, so that unseen texts make sense from the first step.
+    joint space of CLIP, so that unseen texts are meaningful from the first step.
     """
 
     def __init__(self, width: int, heads: int, init: Literal["identity", "random"] = "identity") -> None:
         super().__init__()
         if width % heads:
-            raise ValueError(f"width {width} does not divide by {heads} heads")
+            raise ValueError(f"width {width} is not divisible by {heads} heads")
         self.heads = heads
         self.query = nn.Linear(width, width)
         self.key = nn.Linear(width, width)

@@ -1,4 +1,4 @@
-"""FOCUS assembled: CLIP, Mix Tokens, prompts and attribute-guided extraction."""
+"""FOCUS: CLIP with Mix Tokens, learnable prompts and attribute-guided cross-attention."""
 
 from __future__ import annotations
 
@@ -9,22 +9,23 @@ from torch import Tensor
 
 from clip_impl import CLIP
 from focuscli.config import ModelConfig
-from focuscli.data.schema import Text
-from focuscli.models.base import ImageFeatures, LossContext, Method, MethodOutput, mean_patch_attention
+from focuscli.data.texts import Text
+from focuscli.models.base import Method, mean_patch_attention
+from focuscli.models.criterion import FocusCriterion
 from focuscli.models.cross_attention import AttributeCrossAttention
-from focuscli.models.losses import grouped_many_to_many_loss, mix_diversity_loss, region_contrastive_loss
 from focuscli.models.mix_tokens import MixTokens
+from focuscli.models.outputs import ImageFeatures, MethodOutput
 from focuscli.models.prompts import PromptLearner, encode_texts, text_ids
 
 
 class FocusModel(Method):
-    """Images and texts to scores; see the paper's Fig. 2.
+    """From images and texts to scores; see the paper's Fig. 2.
 
     Parameter names are the contract of the checkpoints: `clip.*` (OpenAI's names), `mix_tokens.tokens`,
     `prompts.context`, `avfe.{query,key,value,out}.*`.
     """
 
-    loss_names = ("v2t", "t2v", "lsim", "racl")
+    criterion = FocusCriterion
 
     def __init__(self, clip: CLIP, config: ModelConfig, texts: Sequence[Text]) -> None:
         super().__init__(clip, config, texts)
@@ -43,7 +44,8 @@ class FocusModel(Method):
         self.avfe: AttributeCrossAttention | None = None
         if config.avfe:
             self.avfe = AttributeCrossAttention(clip.config.embed_dim, config.attention_heads, config.avfe_init)
-        self._training_ids = text_ids(self.prompts, self.prompts.texts, clip.context_length)
+        ids = text_ids(self.prompts, self.texts, clip.context_length)
+        self.register_buffer("training_ids", ids, persistent=False)
 
     @property
     def token_names(self) -> list[str]:
@@ -54,33 +56,33 @@ class FocusModel(Method):
         return names + [f"local {number + 1}" for number in range(self.mix_tokens.num_local)]
 
     def encode_image(self, images: Tensor, *, attention_layers: int = 0) -> ImageFeatures:
-        """Normalised pixels [B, 3, H, W] -> Mix Token features, and their attention over patches if asked for."""
+        """Normalised pixels [B, 3, H, W] -> Mix Token features, and their attention over patches where requested."""
         vision, grid = self.clip.visual, self.grid(images)
         prefix = mask = None
         if self.mix_tokens is not None:
             prefix = self.mix_tokens.tokens
             mask = self.mix_tokens.attention_mask(grid[0] * grid[1], images.device)
-        read = vision.forward_features(images, prefix, mask, attention_layers=attention_layers)
+        output = vision.forward_features(images, prefix, mask, attention_layers=attention_layers)
         attention = None
-        if read.attention:
-            attention = mean_patch_attention(read.attention, slice(0, read.tokens.shape[1]), grid)
-        return ImageFeatures(vision.project(read.tokens), attention)
+        if output.attention:
+            attention = mean_patch_attention(output.attention, slice(0, output.tokens.shape[1]), grid)
+        return ImageFeatures(vision.project(output.tokens), attention)
 
     def encode_texts(self, texts: Sequence[Text] | None = None) -> Tensor:
         """Text features T [Z, D]; without an argument those of the training texts."""
         if texts is None:
-            return encode_texts(self.clip, self.prompts, self.texts, self._training_ids)
+            return encode_texts(self.clip, self.prompts, self.texts, self.training_ids)
         return encode_texts(self.clip, self.prompts, texts)
 
     def prompt_source(self, text: Text) -> str:
-        """Its own, the mean over the region's attributes, or none (spec section 3.5)."""
+        """Its own, the mean over the region's attributes, or none."""
         if not self.prompts.enabled:
             return super().prompt_source(text)
-        if self.prompts.seen_index(text.phrase) is not None:
+        if self.prompts.is_seen(text.phrase):
             return "its own"
-        source_prompts = [self.texts[index].region for index in self.prompts.source_prompts(text.region)]
-        where = text.region if text.region in source_prompts else "all, region unseen"
-        return f"mean of {len(source_prompts)} ({where})"
+        regions = [self.texts[index].region for index in self.prompts.source_prompts(text.region)]
+        where = text.region if text.region in regions else "all, region unseen"
+        return f"mean of {len(regions)} ({where})"
 
     def score(self, tokens: Tensor, text_features: Tensor) -> MethodOutput:
         """Scores of M_out [B, K, D] against T [Z, D]: exp(logit_scale) * cos(V_z, T_z)."""
@@ -92,20 +94,3 @@ class FocusModel(Method):
             features, maps = self.avfe(text_features, tokens)
         cosine = (F.normalize(features.float(), dim=-1) * F.normalize(text_features.float(), dim=-1)).sum(dim=-1)
         return MethodOutput(self.clip.logit_scale.exp() * cosine, features, maps)
-
-    def losses(
-        self, features: ImageFeatures, output: MethodOutput, targets: Tensor, known: Tensor, context: LossContext
-    ) -> dict[str, Tensor]:
-        """L_v2t, L_t2v, L_sim and L_racl (Eq. 8); one whose weight is 0 is not computed."""
-        weights = context.weights
-        v2t, t2v = grouped_many_to_many_loss(output.scores, targets, context.groups, known)
-        losses = {"v2t": v2t, "t2v": t2v, "lsim": v2t.new_zeros(()), "racl": v2t.new_zeros(())}
-        if weights.lsim:
-            losses["lsim"] = mix_diversity_loss(features.tokens, eps=weights.eps)
-        if weights.racl:
-            maps = output.attention_maps.mean(dim=0) if weights.racl_over == "batch" else output.attention_maps
-            losses["racl"] = region_contrastive_loss(maps, context.blocks, eps=weights.eps)
-        ramp = min(1.0, context.progress / weights.racl_ramp) if weights.racl_ramp else 1.0
-        total = weights.v2t * v2t + weights.t2v * t2v
-        total = total + weights.lsim * losses["lsim"] + ramp * weights.racl * losses["racl"]
-        return {**losses, "loss": total}

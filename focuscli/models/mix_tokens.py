@@ -1,4 +1,4 @@
-"""Multi-Granularity Mix Tokens: the learnable tokens and the mask that makes them read patches only (Eq. 2, 3)."""
+"""Multi-Granularity Mix Tokens: learnable tokens and the mask by which they attend to patches only (Eq. 2, 3)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ class MixTokens(nn.Module):
     """K = global + local learnable tokens [K, W], added to the patch stream as prefix tokens.
 
     Initial value [choice]: class embedding + its positional embedding + Gaussian noise, so that an untrained Mix Token
-    reads the image much as CLIP's class token does.
+    sees the image much as CLIP's class token does.
     """
 
     def __init__(
@@ -25,15 +25,17 @@ class MixTokens(nn.Module):
 
     def attention_mask(self, patches: int, device: torch.device) -> Tensor:
         """The mask for an image of so many patches; see `mix_attention_mask`."""
-        return mix_attention_mask(self.num_global, self.num_local, self.partitions, patches).to(device)
+        return mix_attention_mask(self.num_global, self.num_local, self.partitions, patches, device)
 
 
-def mix_attention_mask(num_global: int, num_local: int, partitions: int, patches: int) -> Tensor:
-    """Who attends to whom: boolean [T, T], T = K + 1 + S, rows attend to columns where True.
+def mix_attention_mask(
+    num_global: int, num_local: int, partitions: int, patches: int, device: torch.device | None = None
+) -> Tensor:
+    """Which token attends to which: boolean [T, T], T = K + 1 + S, rows attend to columns where True.
 
     Order of the tokens: K_g global and K_l local Mix Tokens, the class token, S patches in raster order. A global token
-    reads all patches (Eq. 2); a local token the patches of its subset, r contiguous equal parts (Eq. 3); class token and
-    patches read each other as in plain CLIP, and nobody reads a Mix Token.
+    attends to all patches (Eq. 2), a local token to those of its subset, one of r contiguous equal parts (Eq. 3). The class
+    token and the patches attend to each other as in plain CLIP, and no token attends to a Mix Token.
 
     Raises:
         ValueError: S does not divide by r, or K_l does not.
@@ -42,7 +44,7 @@ def mix_attention_mask(num_global: int, num_local: int, partitions: int, patches
         raise ValueError(f"{patches} patches and {num_local} local tokens must both divide by {partitions} subsets")
     count = num_global + num_local
     length = count + 1 + patches
-    mask = torch.zeros(length, length, dtype=torch.bool)
+    mask = torch.zeros(length, length, dtype=torch.bool, device=device)
     mask[count:, count:] = True
     mask[:num_global, count + 1 :] = True
     for token in range(num_local):
@@ -52,7 +54,7 @@ def mix_attention_mask(num_global: int, num_local: int, partitions: int, patches
 
 
 def patch_subset(token: int, num_local: int, partitions: int, patches: int) -> slice:
-    """The patches, in raster order, that local token number `token` reads."""
+    """The patches, in raster order, that local token number `token` attends to."""
     subset = token // (num_local // partitions)
     size = patches // partitions
     return slice(subset * size, (subset + 1) * size)

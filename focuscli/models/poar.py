@@ -1,6 +1,6 @@
 """POAR (Zhang et al., ACM MM 2023): one token per group of attributes, each behind a fixed mask of patch rows.
 
-Masks and loss follow the paper's code; the README's Fidelity table says what differs (no distillation teacher, CLIP's
+Masks and loss follow the paper's code; docs/explanation/fidelity.md says what differs (no distillation teacher, CLIP's
 positional embedding kept, one sentence per category in place of templates per dataset, no attention dropout).
 """
 
@@ -16,13 +16,14 @@ from torch import Tensor, nn
 
 from clip_impl import CLIP
 from focuscli.config import ModelConfig
-from focuscli.data.schema import Text
-from focuscli.models.base import ImageFeatures, LossContext, Method, MethodOutput, mean_patch_attention
-from focuscli.models.losses import grouped_many_to_many_loss
+from focuscli.data.texts import Text
+from focuscli.models.base import Method, mean_patch_attention
+from focuscli.models.criterion import PoarCriterion
+from focuscli.models.outputs import ImageFeatures, MethodOutput
 from focuscli.models.prompts import PromptLearner, encode_texts, text_ids
 
 ROWS_OF_REGION = {"head": (0, 6), "upper": (0, 10), "lower": (4, 14), "foot": (10, 14), "bag": (4, 12)}
-"""First and last (exclusive) of 14 patch rows that a region's token reads; every other region reads all."""
+"""First and last (exclusive) of 14 patch rows that a region's token attends to; any other region: all rows."""
 ROWS_OF_GROUP = {"accessory": (0, 12)}
 """Groups whose rows differ from their region's: accessories are hats, but scarves too."""
 _GRID_ROWS = 14
@@ -44,13 +45,12 @@ TEMPLATES = {
 
 
 class PoarModel(Method):
-    """Region tokens read the patches of their rows and themselves; a text is compared with the token of its group.
+    """Region tokens attend to the patches of their rows; a text is compared with the token of its group.
 
     Parameter names: `clip.*` and `tokens` [K, W].
     """
 
-    loss_names = ("v2t", "t2v")
-    loss_inputs = ("scores",)
+    criterion = PoarCriterion
 
     def __init__(self, clip: CLIP, config: ModelConfig, texts: Sequence[Text]) -> None:
         super().__init__(clip, config, texts)
@@ -59,7 +59,8 @@ class PoarModel(Method):
         width = clip.config.vision.width
         self.tokens = nn.Parameter(width**-0.5 * torch.randn(len(self.groups), width))
         self._prompts = PromptLearner([sentence(text) for text in texts], width=1, length=0, enabled=False)
-        self._training_ids = text_ids(self._prompts, self._prompts.texts, clip.context_length)
+        ids = text_ids(self._prompts, self._prompts.texts, clip.context_length)
+        self.register_buffer("training_ids", ids, persistent=False)
 
     @property
     def token_names(self) -> list[str]:
@@ -70,29 +71,29 @@ class PoarModel(Method):
         bands = [
             ROWS_OF_GROUP.get(group, rows_of(region)) for group, region in zip(self.groups, self.regions, strict=True)
         ]
-        return region_mask(bands, grid).to(device)
+        return region_mask(bands, grid, device)
 
     def encode_image(self, images: Tensor, *, attention_layers: int = 0) -> ImageFeatures:
         """Normalised pixels [B, 3, H, W] -> one feature per group [B, K, D]."""
         vision, grid = self.clip.visual, self.grid(images)
         mask = self.attention_mask(grid, images.device)
-        read = vision.forward_features(images, self.tokens, mask, attention_layers=attention_layers)
+        output = vision.forward_features(images, self.tokens, mask, attention_layers=attention_layers)
         attention = None
-        if read.attention:
-            attention = mean_patch_attention(read.attention, slice(0, len(self.groups)), grid)
-        return ImageFeatures(vision.project(read.tokens), attention)
+        if output.attention:
+            attention = mean_patch_attention(output.attention, slice(0, len(self.groups)), grid)
+        return ImageFeatures(vision.project(output.tokens), attention)
 
     def encode_texts(self, texts: Sequence[Text] | None = None) -> Tensor:
         """Rows [Z, D + K]: the text's feature, then which token it is compared with (1 there, else 0)."""
         chosen = self.texts if texts is None else texts
-        ids = self._training_ids if texts is None else None
+        ids = self.training_ids if texts is None else None
         features = encode_texts(self.clip, self._prompts, [sentence(text) for text in chosen], ids)
         places = torch.tensor([self.token_of(text) for text in chosen], device=features.device)
         return torch.cat([features, F.one_hot(places, len(self.groups)).to(features.dtype)], dim=1)
 
     def token_of(self, text: Text) -> int:
         """The token of the text's group; for a text of no trained group that of the first group of its region; where the
-        region was not trained either, the first token that reads all rows, else token 0."""
+        region was not trained either, the first token that attends to all rows, else token 0."""
         if text.group in self.groups:
             return self.groups.index(text.group)
         if text.region in self.regions:
@@ -107,15 +108,6 @@ class PoarModel(Method):
         cosine = (F.normalize(features.float(), dim=-1) * F.normalize(texts.float(), dim=-1)).sum(dim=-1)
         return MethodOutput(self.clip.logit_scale.exp() * cosine, features, places.expand(tokens.shape[0], -1, -1))
 
-    def losses(
-        self, features: ImageFeatures, output: MethodOutput, targets: Tensor, known: Tensor, context: LossContext
-    ) -> dict[str, Tensor]:
-        """The many-to-many loss in both directions; as in POAR's code only texts that are true of some image of the batch
-        are candidates."""
-        present = ((targets > 0.5) & known).any(dim=0, keepdim=True)
-        v2t, t2v = grouped_many_to_many_loss(output.scores, targets, context.groups, known & present)
-        return {"v2t": v2t, "t2v": t2v, "loss": context.weights.v2t * v2t + context.weights.t2v * t2v}
-
 
 def sentence(text: Text) -> Text:
     """The text with POAR's sentence as its phrase."""
@@ -124,21 +116,21 @@ def sentence(text: Text) -> Text:
 
 
 def rows_of(region: str) -> tuple[int, int]:
-    """The band of rows that a region's token reads, of 14."""
+    """The band of rows, of 14, that a region's token attends to."""
     return ROWS_OF_REGION.get(region, (0, _GRID_ROWS))
 
 
-def region_mask(bands: Sequence[tuple[int, int]], grid: tuple[int, int]) -> Tensor:
-    """Who attends to whom: boolean [T, T] for K tokens, the class token and S patches; rows attend to columns where True.
+def region_mask(bands: Sequence[tuple[int, int]], grid: tuple[int, int], device: torch.device | None = None) -> Tensor:
+    """The attention mask, boolean [T, T], of K tokens, the class token and S patches: rows attend to columns where True.
 
-    A token reads itself and the patches of its band (scaled from 14 rows to the grid's, outwards); patches read patches;
-    nobody else reads a token, and nobody but itself the class token, which POAR does not have.
+    A token attends to itself and to the patches of its band (scaled from 14 rows to the grid's, rounded outwards); patches
+    attend to patches. No other token attends to a region token or to the class token, which POAR does not have.
     """
     rows, columns = grid
     count = len(bands)
     first = count + 1
     length = first + rows * columns
-    mask = torch.eye(length, dtype=torch.bool)
+    mask = torch.eye(length, dtype=torch.bool, device=device)
     mask[count:, first:] = True
     for token, (low, high) in enumerate(bands):
         start, stop = math.floor(low * rows / _GRID_ROWS), math.ceil(high * rows / _GRID_ROWS)

@@ -1,4 +1,4 @@
-"""Region-specific learnable prompts: from the schema's texts to text features (spec section 3)."""
+"""Region-specific learnable prompts: from the schema's texts to text features."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from clip_impl import CLIP
-from focuscli.data.schema import Text, normalise_phrase
-from focuscli.models.text_inputs import sentence_ids, source_prompts
+from focuscli.data.texts import Text, normalise_phrase
+from focuscli.models.text_inputs import prompt_weights, sentence_ids, source_prompts
 
 CONTEXT_STD = 0.02
 
 
 class PromptLearner(nn.Module):
-    """Context vectors [Z, m, W] of the seen texts, one set of m per text; for an unseen text the mean of its region.
+    """Context vectors [Z, m, W] of the seen texts, m of its own for each; an unseen text takes the mean of its region.
 
     With `enabled=False` (ablation RLP off) a text is its plain phrase and there are no context vectors.
     """
@@ -25,50 +25,42 @@ class PromptLearner(nn.Module):
         self.texts = tuple(texts)
         self.enabled = enabled
         self.length = length if enabled else 0
-        self._seen = {normalise_phrase(text.phrase): index for index, text in enumerate(self.texts)}
         count = len(self.texts) if enabled else 0
         self.context = nn.Parameter(CONTEXT_STD * torch.randn(count, self.length, width))
 
-    def seen_index(self, phrase: str) -> int | None:
-        """Position of a seen text with this phrase (letter case and spacing do not count), or None."""
-        return self._seen.get(normalise_phrase(phrase))
+    def is_seen(self, phrase: str) -> bool:
+        """Whether a training text has this phrase; letter case and spacing do not count."""
+        return normalise_phrase(phrase) in {normalise_phrase(text.phrase) for text in self.texts}
 
     def context_for(self, texts: Sequence[Text]) -> Tensor:
-        """Context vectors [Z, m, W]: a seen text's own; else the mean over seen attributes of the same region; else of
-        all seen attributes [choice]."""
-        if [*texts] == [*self.texts]:
+        """Context vectors [Z, m, W]: a seen text's own, else the mean of its `source_prompts`."""
+        if tuple(texts) == self.texts:
             return self.context
-        return torch.stack([self._context_of(text) for text in texts])
-
-    def _context_of(self, text: Text) -> Tensor:
-        index = self.seen_index(text.phrase)
-        if index is not None:
-            return self.context[index]
-        return self.context[self.source_prompts(text.region)].mean(dim=0)
+        weights = torch.from_numpy(prompt_weights(texts, self.texts)).to(self.context)
+        return torch.einsum("zs,smw->zmw", weights, self.context)
 
     def source_prompts(self, region: str) -> list[int]:
         """The seen attributes whose context vectors an unseen text of this region averages."""
         return source_prompts(self.texts, region)
 
     def sentence(self, text: Text) -> str:
-        """What the text tower reads after the context vectors."""
+        """The words that follow the context vectors."""
         return text.description if self.enabled else text.phrase
 
 
 def encode_texts(clip: CLIP, prompts: PromptLearner, texts: Sequence[Text], ids: Tensor | None = None) -> Tensor:
-    """Text features T [Z, D]: [SOT] [V]_1..[V]_m description [EOT], read at EOT and projected.
+    """Text features T [Z, D]: [SOT] [V]_1..[V]_m description [EOT], taken at EOT and projected.
 
-    The text tower runs on the longest real length of these texts, not on the full context (exact: it is causal).
+    The text tower runs on the length of the longest of these texts, not on the full context (exact: it is causal).
 
     Args:
-        ids: `text_ids(...)` of the same texts, where the caller keeps them.
+        ids: `text_ids(...)` of the same texts, where the caller has them.
 
     Raises:
-        UsageError: a text has too many tokens.
+        UsageError: a text is empty or has too many tokens.
     """
     if ids is None:
-        ids = text_ids(prompts, texts, clip.context_length)
-    ids = ids.to(clip.token_embedding.weight.device)
+        ids = text_ids(prompts, texts, clip.context_length).to(clip.device)
     eot_index = (ids != 0).sum(dim=1) - 1 + prompts.length
     words = clip.token_embedding(ids)  # [Z, L, W]
     if prompts.length:
@@ -78,10 +70,10 @@ def encode_texts(clip: CLIP, prompts: PromptLearner, texts: Sequence[Text], ids:
 
 
 def text_ids(prompts: PromptLearner, texts: Sequence[Text], context_length: int) -> Tensor:
-    """Token ids [Z, L] of the sentences, zero-padded to the longest of them only.
+    """Token ids [Z, L] of the sentences, zero-padded to the longest of them.
 
     Raises:
-        UsageError: a text is empty, or with the learned context it is longer than the text tower reads.
+        UsageError: a text is empty, or with the learned context it is longer than the text tower's input.
     """
     sentences = [prompts.sentence(text) for text in texts]
     rows = sentence_ids(texts, sentences, learned=prompts.length, context_length=context_length)

@@ -1,4 +1,4 @@
-"""How texts become the inputs of a text tower: sentences, token ids and whose learned prompts. Imports no torch."""
+"""How texts become the inputs of a text tower: sentences, token ids and prompt weights. Imports no torch."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ from focuscli.errors import UsageError
 
 @dataclass(frozen=True)
 class TextInputs:
-    """What an exported text tower is fed for a text, as values that a file can hold.
+    """The inputs of an exported text tower, as values that a file can hold.
 
     Attributes:
         sentence: a template of {phrase}, {region} and {category}.
         by_category: templates of some categories, in place of `sentence`.
         learned: learned prompt vectors between the start token and the words.
-        context_length: tokens that the tower reads, the learned ones among them.
-        rows: what else the tower wants for each text: whose prompts it borrows ("prompts": [Z, texts seen in training],
-            see `prompt_weights`), which token it is compared with ("tokens": [Z, K]), or nothing.
+        context_length: tokens of the tower's input, the learned ones included.
+        rows: the second input for each text: the weights of the learned prompts ("prompts": [Z, texts seen in training],
+            see `prompt_weights`), the token it is compared with ("tokens": [Z, K]), or none.
         token_of_group, token_of_region, other_token: that token, by the first of these that applies.
+        tokens: K, the number of tokens.
     """
 
     sentence: str
@@ -72,12 +73,12 @@ class TextInputs:
 def sentence_ids(
     texts: Sequence[Text], sentences: Sequence[str], *, learned: int, context_length: int
 ) -> list[list[int]]:
-    """Token ids of each text's sentence, start and end tokens among them.
+    """Token ids of each text's sentence, start and end tokens included.
 
     Raises:
-        UsageError: a text is empty, or with the learned prompt it is longer than the text tower reads.
+        UsageError: a text is empty, or with the learned prompt it is longer than the text tower's input.
     """
-    from clip_impl.tokenizer import token_ids  # its tables take a tenth of a second, and fixed texts need none
+    from clip_impl.tokenizer import token_ids  # its tables take 0.1 s to load
 
     rows = []
     for number, (text, sentence) in enumerate(zip(texts, sentences, strict=True), start=1):
@@ -102,12 +103,12 @@ def source_prompts(seen: Sequence[Text], region: str) -> list[int]:
 
 
 def prompt_weights(texts: Sequence[Text], seen: Sequence[Text]) -> NDArray[np.float32]:
-    """How much each text takes of each seen text's learned prompt, [Z, seen], rows sum to 1: a text of a seen phrase
-    takes its own, any other the mean of its `source_prompts` (spec section 3.5)."""
+    """The weight of each seen text's learned prompt in the prompt of each text, [Z, seen], rows sum to 1: a text of a seen
+    phrase takes its own, any other the mean of its `source_prompts`."""
     places = {normalise_phrase(text.phrase): index for index, text in enumerate(seen)}
-    shares = np.zeros((len(texts), len(seen)), dtype=np.float32)
-    for row, text in zip(shares, texts, strict=True):
+    weights = np.zeros((len(texts), len(seen)), dtype=np.float32)
+    for row, text in zip(weights, texts, strict=True):
         place = places.get(normalise_phrase(text.phrase))
         chosen = source_prompts(seen, text.region) if place is None else [place]
         row[chosen] = 1 / len(chosen)
-    return shares
+    return weights

@@ -1,7 +1,7 @@
 """VTB (Cheng et al., TCSVT 2022): attribute texts and image tokens fused by the tower's last block, then classifiers.
 
 The fusion block is the visual tower's own last block and final norm, applied a second time, as in the paper's code. CLIP's
-text features stand in for its sentence encoder; the README's Fidelity table says what else differs.
+text features stand in for its sentence encoder; docs/explanation/fidelity.md says what else differs.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from torch import Tensor, nn
 
 from clip_impl import CLIP
 from focuscli.config import ModelConfig
-from focuscli.data.schema import Text
-from focuscli.models.base import ImageFeatures, LossContext, Method, MethodOutput, refuse_unseen
-from focuscli.models.losses import weighted_binary_cross_entropy
+from focuscli.data.texts import Text
+from focuscli.models.base import Method, refuse_unseen
+from focuscli.models.criterion import VtbCriterion
+from focuscli.models.outputs import ImageFeatures, MethodOutput
 from focuscli.models.prompts import PromptLearner, encode_texts, text_ids
 
 
 class VtbModel(Method):
     """All trained texts and all image tokens of an image in one sequence; a text's place in it gives the text's logit.
 
-    The tokens K that pictures show are the patches themselves. Parameter names: `clip.*`, `word_embed.*`,
+    The K tokens of its attention maps are the patches themselves. Parameter names: `clip.*`, `word_embed.*`,
     `visual_embed.*`, `token_type`, `classifier_weight` [Z, W], `classifier_bias` [Z], `norm.*`.
     """
 
-    loss_names = ("bce",)
-    loss_inputs = ("scores",)
+    criterion = VtbCriterion
 
     def __init__(self, clip: CLIP, config: ModelConfig, texts: Sequence[Text]) -> None:
         super().__init__(clip, config, texts)
@@ -40,21 +40,22 @@ class VtbModel(Method):
         self.classifier_bias = nn.Parameter(torch.zeros(count))
         self.norm = nn.BatchNorm1d(count)
         self._prompts = PromptLearner(texts, width=1, length=0, enabled=False)
-        self._training_ids = text_ids(self._prompts, self.texts, clip.context_length)
+        ids = text_ids(self._prompts, self.texts, clip.context_length)
+        self.register_buffer("training_ids", ids, persistent=False)
 
     @property
     def token_names(self) -> list[str]:
-        """None: texts look at the patches directly."""
+        """None: texts attend to the patches directly."""
         return []
 
     def encode_image(self, images: Tensor, *, attention_layers: int = 0) -> ImageFeatures:
         """Normalised pixels [B, 3, H, W] -> all tokens of the tower after its final norm: class token, patches.
 
-        The attention of "patch k" is that patch alone; what a text takes from it is the fusion block's attention.
+        Each patch is a token that attends to itself; how much a text attends to it is the fusion block's attention.
         """
         vision, grid = self.clip.visual, self.grid(images)
-        read = vision.forward_tokens(images)
-        tokens = vision.ln_post(torch.cat([read.class_token[:, None], read.patches], dim=1))
+        output = vision.forward_tokens(images)
+        tokens = vision.ln_post(torch.cat([output.class_token[:, None], output.patches], dim=1))
         attention = None
         if attention_layers:
             patches = grid[0] * grid[1]
@@ -63,7 +64,7 @@ class VtbModel(Method):
 
     def encode_texts(self, texts: Sequence[Text] | None = None) -> Tensor:
         """Rows [Z, A]: which of the A trained texts it is (1 there, else 0). All trained texts take part in every fusion,
-        so that a score does not depend on what else was asked for.
+        so that a score does not depend on the other texts of the query.
 
         Raises:
             UsageError: a text was not trained.
@@ -76,9 +77,9 @@ class VtbModel(Method):
         return F.one_hot(places, len(self.texts)).float()
 
     def score(self, tokens: Tensor, text_features: Tensor) -> MethodOutput:
-        """Logits [B, Z] of the texts that the rows name, of tokens [B, 1 + S, W]."""
+        """Logits [B, Z] of the texts that the rows select, for tokens [B, 1 + S, W]."""
         vision, count = self.clip.visual, len(self.texts)
-        words = encode_texts(self.clip, self._prompts, self.texts, self._training_ids)
+        words = encode_texts(self.clip, self._prompts, self.texts, self.training_ids)
         words = self.word_embed(words) + self.token_type[0]
         seen = self.visual_embed(tokens) + self.token_type[1]
         sequence = torch.cat([words.to(seen.dtype).expand(tokens.shape[0], -1, -1), seen], dim=1)
@@ -93,13 +94,6 @@ class VtbModel(Method):
         return MethodOutput(logits @ rows.T, rows.to(features.dtype) @ features, maps)
 
     def freeze(self, *, text_tower: bool) -> None:
-        """As all methods, and the projection: tokens are used without it."""
+        """As for all methods, and the projection of the visual tower, which is not used."""
         super().freeze(text_tower=text_tower)
         self.clip.visual.proj.requires_grad_(False)
-
-    def losses(
-        self, features: ImageFeatures, output: MethodOutput, targets: Tensor, known: Tensor, context: LossContext
-    ) -> dict[str, Tensor]:
-        """Binary cross-entropy, rare labels weighing more."""
-        bce = weighted_binary_cross_entropy(output.scores, targets, context.positive_rate, known)
-        return {"bce": bce, "loss": bce}

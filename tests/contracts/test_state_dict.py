@@ -13,7 +13,7 @@ from clip_impl import CLIP, TextConfig, VisionConfig
 from clip_impl.config import CLIPConfig
 from focuscli.config import METHODS, ModelConfig, method_entry
 from focuscli.data.schema import builtin_schema
-from focuscli.models.build import method_class
+from focuscli.models.build import build_method
 
 LINES = (Path(__file__).parent / "state_dict.txt").read_text(encoding="utf-8").splitlines()
 
@@ -27,7 +27,7 @@ def tensors(method: str) -> list[str]:
     )
     changes = {**method_entry(method).changes.get("model", {}), "preset": "tiny", "image_size": (16, 8), "patch": 4}
     config = ModelConfig(method=method, **changes)
-    model = method_class(method)(CLIP(shape), config, builtin_schema("synthetic").texts(complements=False))
+    model = build_method(config, CLIP(shape), builtin_schema("synthetic").texts(complements=False))
     return [f"{method} {name} {list(tensor.shape)}" for name, tensor in model.state_dict().items()]
 
 

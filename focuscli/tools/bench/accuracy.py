@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from focuscli.data.folder import DatasetFolder, read_folder
-from focuscli.engine.setup import prepare_training_data
+from focuscli.engine.training_data import prepare_training_data
 from focuscli.errors import CheckFailed, UsageError
 from focuscli.inference.recognizer import Recognizer
 from focuscli.metrics.attributes import pedestrian_metrics

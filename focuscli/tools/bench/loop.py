@@ -19,8 +19,9 @@ from clip_impl import CLIPConfig
 from focuscli.config import PRESETS, RunConfig, build_config
 from focuscli.data.folder import DatasetFolder, write_folder
 from focuscli.data.schema import builtin_schema
-from focuscli.engine.setup import build_model, prepare_training_data
 from focuscli.engine.trainer import StepEvent, Trainer
+from focuscli.engine.training_data import prepare_training_data
+from focuscli.models.build import new_method
 from focuscli.tools.bench import host
 from focuscli.tools.bench.crops import draw_crops, write_crops
 from focuscli.tools.bench.models import DTYPES, clip_shape
@@ -125,7 +126,7 @@ def _run(
 ) -> tuple[list[float], list[float]]:
     """Images per second, and the share of the time spent waiting for crops, of each round of steps."""
     data = prepare_training_data(dataset, config.data, seed=0)
-    model, _ = build_model(config, data.texts, None)
+    model, _ = new_method(config, data.texts, None)
     model.freeze(text_tower=True)  # as with CLIP's weights
     trainer = Trainer(model, data, config, torch.device(settings.device))
     waiting = Waiting(trainer.store.batches, repeat=repeat)

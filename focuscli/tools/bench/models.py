@@ -14,9 +14,8 @@ from torch import Tensor, nn
 from clip_impl import CLIP, TINY, VIT_B_16, CLIPConfig
 from focuscli.config import ModelConfig
 from focuscli.data.schema import Text, builtin_schema
-from focuscli.engine.device import seeded
 from focuscli.models.base import Method
-from focuscli.models.build import method_class
+from focuscli.models.build import build_method, seeded
 from focuscli.tools.bench.results import Check
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -53,7 +52,7 @@ def random_focus(model: str, *, seed: int = 0) -> tuple[Method, tuple[Text, ...]
     clip = random_clip(shape, seed).requires_grad_(True)
     config = ModelConfig(preset=model, image_size=shape.vision.image_size)  # type: ignore[arg-type]
     with seeded(seed + 1):
-        return method_class("focus")(clip, config, texts), texts
+        return build_method(config, clip, texts), texts
 
 
 def random_images(batch: int, size: tuple[int, int], seed: int = 0) -> Tensor:

@@ -13,7 +13,8 @@ from focuscli.config import LossConfig, TrainConfig
 from focuscli.data.schema import Text, region_block_matrix
 from focuscli.engine.device import autocast
 from focuscli.engine.optim import build_optimizer
-from focuscli.models.base import LossContext, Method
+from focuscli.models.base import Method
+from focuscli.models.criterion import FocusCriterion
 from focuscli.models.losses import grouped_many_to_many_loss
 from focuscli.tools.bench.models import clip_shape, random_focus, random_images
 
@@ -56,16 +57,16 @@ class VisualOnly(nn.Module):
 class Full(nn.Module):
     """FOCUS with all four losses; text tower frozen and prompts learned, as with CLIP's weights."""
 
-    def __init__(self, model: Method, context: LossContext) -> None:
+    def __init__(self, model: Method, criterion: FocusCriterion) -> None:
         super().__init__()
         self.model = model
-        self.context = context
+        self.criterion = criterion
 
     def loss(self, batch: Batch, precision: str) -> Tensor:
         with autocast(batch.images.device, precision):
             features, output = self.model(batch.images)
         known = torch.ones_like(batch.targets, dtype=torch.bool)
-        return self.model.losses(features, output, batch.targets, known, self.context)["loss"]
+        return self.criterion(features, output, batch.targets, known)["loss"]
 
 
 def build_full(model_name: str, device: torch.device, *, checkpointing: bool = False) -> Full:
@@ -74,14 +75,13 @@ def build_full(model_name: str, device: torch.device, *, checkpointing: bool = F
     model.freeze(text_tower=True)
     model.clip.visual.transformer.gradient_checkpointing = checkpointing
     model.clip.transformer.gradient_checkpointing = checkpointing
-    context = LossContext(
-        groups=_groups(texts).to(device),
-        blocks=torch.from_numpy(region_block_matrix(texts)).float().to(device),
-        positive_rate=torch.full((len(texts),), POSITIVE_RATE, device=device),
-        weights=LossConfig(),
-        progress=0.0,
+    criterion = FocusCriterion(
+        LossConfig(),
+        groups=_groups(texts),
+        blocks=torch.from_numpy(region_block_matrix(texts)).float(),
+        positive_rate=torch.full((len(texts),), POSITIVE_RATE),
     )
-    return Full(model.to(device).train(), context)
+    return Full(model, criterion).to(device).train()
 
 
 def build_visual(model_name: str, device: torch.device) -> VisualOnly:

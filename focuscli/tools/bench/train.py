@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 
 from focuscli.engine.compilation import compile_layers
@@ -83,11 +81,6 @@ def _loss_check(module: Full | VisualOnly, batch: Batch, precision: str) -> Chec
     """The loss of a few images against float64."""
     images = Batch(batch.images.cpu().double(), batch.targets.cpu())
     exact = in_double(module)
-    if isinstance(exact, Full):
-        context = exact.context
-        exact.context = replace(
-            context, groups=context.groups.cpu(), blocks=context.blocks.cpu(), positive_rate=context.positive_rate.cpu()
-        )
     wanted = float(exact.loss(images, "fp32"))
     found = float(module.loss(batch, precision))
     return Check(

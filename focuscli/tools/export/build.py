@@ -17,10 +17,10 @@ from focuscli import __version__
 from focuscli.data.crops import Pixels, evenly, read_pixels
 from focuscli.data.folder import DatasetFolder
 from focuscli.data.schema import Text
+from focuscli.engine.scoring import ScorePixels
 from focuscli.errors import CheckFailed, InputError
 from focuscli.evaluation.closed_set import check_same_attributes, label_split
 from focuscli.inference.recognizer import Recognizer
-from focuscli.inference.scorer import ScorePixels
 from focuscli.metrics.attributes import pedestrian_metrics
 from focuscli.storage.files import atomic_path, file_sha256
 from focuscli.tools.export.card import KEY, ModelCard, Precision, tower_path

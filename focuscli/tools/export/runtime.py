@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from focuscli.data.crops import Pixels
 from focuscli.data.texts import Text, normalise_phrase
+from focuscli.engine.scoring import ScorePixels
 from focuscli.errors import InputError, RequirementError, UsageError
-from focuscli.inference.scorer import ScorePixels, Scorer
+from focuscli.inference.scorer import Scorer
 from focuscli.inference.vocabulary import is_called
 from focuscli.storage.extras import require_extra
 from focuscli.storage.files import file_sha256

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from focuscli.config import SCRATCH
 from focuscli.data.folder import DatasetFolder, read_folder
 from focuscli.engine.checkpoint import read_checkpoint
-from focuscli.engine.setup import SCRATCH
 from focuscli.errors import InputError
 from focuscli.evaluation.closed_set import EvaluationReport, LabelledSplit, ThresholdMode, evaluate, label_split
 from focuscli.inference.recognizer import Recognizer

@@ -11,13 +11,14 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
+from focuscli.config import SCRATCH
 from focuscli.data.loader import evenly, normalise, read_batches, to_unit
 from focuscli.data.schema import Text, region_block_matrix, region_names
 from focuscli.engine.device import autocast
-from focuscli.engine.setup import SCRATCH, build_model
 from focuscli.errors import FocusError, InputError
 from focuscli.inference.recognizer import Recognizer
 from focuscli.models.base import Method
+from focuscli.models.build import new_method
 from focuscli.models.losses import mix_diversity_loss, region_contrastive_loss
 from focuscli.storage.weights import resolve_weights
 
@@ -131,7 +132,7 @@ def initial_model(recognizer: Recognizer) -> Method:
     config = recognizer.config
     scratch = recognizer.weights == SCRATCH
     weights = None if scratch else resolve_weights(config.train.weights or None)
-    model, origin = build_model(config, recognizer.model.texts, weights)
+    model, origin = new_method(config, recognizer.model.texts, weights)
     if origin != recognizer.weights:
         raise InputError(f"the run started from {recognizer.weights}; there is {origin} now")
     return model.to(recognizer.device).eval().requires_grad_(False)

@@ -15,7 +15,6 @@ from typing import Any, cast
 from focuscli import __version__
 from focuscli.data.folder import DatasetFolder, read_folder
 from focuscli.data.schema import builtin_schema
-from focuscli.engine.setup import weights_origin
 from focuscli.errors import InputError
 from focuscli.evaluation.closed_set import ThresholdMode, evaluate
 from focuscli.evaluation.open_domain import OpenDomainReport, evaluate_open_domain
@@ -24,6 +23,7 @@ from focuscli.evaluation.targets import open_target
 from focuscli.inference.recognizer import Recognizer
 from focuscli.inference.zero_shot import clip_recognizer
 from focuscli.metrics.attributes import finite
+from focuscli.models.build import weights_origin
 from focuscli.storage import paths
 from focuscli.storage.files import write_json
 from focuscli.tools.reproduce.plan import OPEN_SCORINGS, Evaluation, Plan, PlannedRun

@@ -44,7 +44,7 @@ def test_a_batch_divides_or_is_refused_with_sizes_that_do(batch, processes):
 def test_a_group_of_one_asks_nobody():
     rows = torch.ones(2, 3)
     assert SINGLE.gather_rows(rows) is rows
-    assert (SINGLE.decide(lambda: 5), SINGLE.collect("x"), SINGLE.any(True), SINGLE.any(False)) == (
+    assert (SINGLE.broadcast(lambda: 5), SINGLE.all_gather("x"), SINGLE.any(True), SINGLE.any(False)) == (
         5,
         ["x"],
         True,

@@ -38,10 +38,10 @@ def test_what_is_called_noise_has_no_gradient_in_exact_arithmetic(method, micro_
     """In float64 the gradients that are dropped are ten orders of magnitude below the others."""
     from focuscli.data.schema import builtin_schema
     from focuscli.engine.optim import trained_parameters
-    from focuscli.engine.setup import build_model
+    from focuscli.models.build import new_method
 
     config = micro_config(model__method=method, data__complements=False)
-    model, _ = build_model(config, builtin_schema("synthetic").texts(complements=False), None)
+    model, _ = new_method(config, builtin_schema("synthetic").texts(complements=False), None)
     model.double().train()
     _, output = model(torch.rand(4, 3, 32, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(0)))
     output.scores.sin().sum().backward()

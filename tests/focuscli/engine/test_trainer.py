@@ -10,9 +10,9 @@ import torch
 
 from focuscli.data.folder import read_folder
 from focuscli.engine.checkpoint import read_checkpoint
-from focuscli.engine.run import Run, last_checkpoint, saved_config
-from focuscli.engine.setup import prepare_training_data
-from focuscli.engine.trainer import EpochEvent, SaveEvent, StepEvent
+from focuscli.engine.run import Run, saved_config
+from focuscli.engine.trainer import EpochEvent, StepEvent
+from focuscli.engine.training_data import prepare_training_data
 from focuscli.errors import CheckFailed, InputError
 
 
@@ -55,7 +55,7 @@ def test_a_run_learns_and_leaves_everything_behind(tmp_path, coloured_dataset, m
     assert list(run.folder.glob("events.*"))
     assert saved_config(run.folder) == config
     assert json.loads((run.folder / "env.json").read_text())["weights"] == "from scratch"
-    state = read_checkpoint(run.best).state
+    state = read_checkpoint(run.folder / "checkpoints" / "best").state
     best = max(records, key=lambda record: record["val"]["mA"])
     assert state["best"]["epoch"] == best["epoch"]
     assert state["metrics"] == best["val"]
@@ -155,10 +155,10 @@ def test_patience_ends_a_run_early(tmp_path, coloured_dataset, micro_config):
 
 
 def test_saves_happen_before_the_epoch_is_reported(tmp_path, coloured_dataset, micro_config):
-    events = finish(Run(tmp_path, micro_config(train__epochs=1), coloured_dataset, None))
-    kinds = [type(event) for event in events if not isinstance(event, StepEvent)]
-    assert kinds == [SaveEvent, SaveEvent, EpochEvent]
-    assert last_checkpoint(tmp_path) is not None
+    trainer, done = Run(tmp_path, micro_config(train__epochs=1), coloured_dataset, None).trainer, []
+    for event in trainer.run(save=done.append):
+        done += [type(event)] if isinstance(event, EpochEvent) else []
+    assert done == ["best", "last", EpochEvent]
 
 
 def test_val_is_held_out_by_person_where_there_is_none(coloured_dataset, micro_config, tmp_path):

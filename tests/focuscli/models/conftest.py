@@ -9,7 +9,7 @@ from clip_impl import CLIP, TextConfig, VisionConfig
 from clip_impl.config import CLIPConfig
 from focuscli.config import ModelConfig
 from focuscli.data.schema import Text
-from focuscli.models.build import method_class
+from focuscli.models.build import build_method
 
 TEXTS = (
     Text(phrase="hat", region="head", category="accessory", group="accessory", attribute="Hat"),
@@ -37,6 +37,6 @@ def build():
             embed_dim=16,
         )
         config = ModelConfig(method=name, preset="tiny", image_size=(64, 32), **changes)
-        return method_class(name)(CLIP(shape), config, TEXTS).double().eval()
+        return build_method(config, CLIP(shape), TEXTS).double().eval()
 
     return make

@@ -11,7 +11,8 @@ from clip_impl import CLIP, TextConfig, VisionConfig
 from clip_impl.config import CLIPConfig
 from focuscli.config import LossConfig, ModelConfig
 from focuscli.data.schema import Text
-from focuscli.models.base import LossContext, clip_config
+from focuscli.models.build import clip_config
+from focuscli.models.criterion import FocusCriterion
 from focuscli.models.focus import FocusModel
 from focuscli.models.losses import region_contrastive_loss
 
@@ -72,8 +73,9 @@ def test_racl_over_each_image_or_over_the_batch():
 
     def racl(over, progress=1.0):
         weights = LossConfig(racl_over=over, racl_ramp=1.0)
-        context = LossContext(torch.eye(3).bool(), blocks, torch.full((3,), 0.5), weights, progress)
-        return model.losses(features, output, targets, torch.ones_like(targets).bool(), context)
+        constants = {"groups": torch.eye(3).bool(), "blocks": blocks, "positive_rate": torch.full((3,), 0.5)}
+        criterion = FocusCriterion(weights, **constants)
+        return criterion(features, output, targets, torch.ones_like(targets).bool(), progress)
 
     image, batch = racl("image"), racl("batch")
     assert image["racl"] == region_contrastive_loss(output.attention_maps, blocks)

@@ -7,7 +7,7 @@ import torch
 
 from focuscli.config import LossConfig
 from focuscli.data.schema import Text
-from focuscli.models.base import LossContext
+from focuscli.models.criterion import PoarCriterion
 from focuscli.models.losses import many_to_many_loss
 from focuscli.models.poar import ROWS_OF_GROUP, ROWS_OF_REGION, region_mask, sentence
 
@@ -95,10 +95,11 @@ def test_only_texts_of_the_batch_are_candidates(build, texts):
     targets = torch.tensor([[1, 0, 0, 1, 0], [0, 0, 1, 0, 0], [1, 0, 1, 1, 0]], dtype=torch.float64)
     images = torch.randn(3, 3, 64, 32, dtype=torch.float64)
     groups = torch.tensor([[text.group == name for name in model.token_names] for text in texts])
-    context = LossContext(groups, torch.eye(5), torch.full((5,), 0.5), LossConfig(t2v=0.0), 0.0)
+    constants = {"groups": groups, "blocks": torch.eye(5), "positive_rate": torch.full((5,), 0.5)}
+    criterion = PoarCriterion(LossConfig(t2v=0.0), **constants)
     with torch.no_grad():
         features, output = model(images)
-        found = model.losses(features, output, targets, torch.ones(3, 5, dtype=torch.bool), context)
+        found = criterion(features, output, targets, torch.ones(3, 5, dtype=torch.bool))
     expected = []
     for group in groups.T:
         columns = group & (targets > 0).any(dim=0)

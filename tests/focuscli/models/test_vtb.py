@@ -22,7 +22,7 @@ def test_the_fusion_equals_torchs_layers(build, texts):
         seen = vision.ln_post(torch.cat([plain.class_token[:, None], plain.patches], dim=1))
         assert torch.allclose(features.tokens, seen)
         words = model.clip.encode_text(
-            torch.nn.functional.pad(model._training_ids, (0, 77 - model._training_ids.shape[1]))
+            torch.nn.functional.pad(model.training_ids, (0, 77 - model.training_ids.shape[1]))
         )
         sequence = torch.cat(
             [

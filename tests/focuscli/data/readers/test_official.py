@@ -13,7 +13,7 @@ from focuscli.data.prepare import prepare_official
 from focuscli.data.readers.official import find_file, find_image_root, rare_attributes
 from focuscli.data.schema import AttributeSchema, builtin_schema
 from focuscli.data.synthetic.official import write_official
-from focuscli.engine.setup import prepare_training_data
+from focuscli.engine.training_data import prepare_training_data
 from focuscli.errors import InputError, UsageError
 
 IMAGES = {"pa100k": "release_data/release_data", "rapv1": "RAP_dataset"}

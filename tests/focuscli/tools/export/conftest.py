@@ -8,7 +8,7 @@ import torch
 from clip_impl import CLIP, CLIPConfig, TextConfig, VisionConfig
 from focuscli.config import ModelConfig
 from focuscli.data.schema import Text
-from focuscli.models.build import method_class
+from focuscli.models.build import build_method
 
 TEXTS = (
     Text(phrase="hat", region="head", category="accessory", group="accessory", attribute="Hat"),
@@ -47,7 +47,7 @@ def model():
             embed_dim=16,
         )
         config = ModelConfig(method=name, preset="tiny", image_size=(32, 16), **changes)
-        built = method_class(name)(CLIP(shape), config, TEXTS)
+        built = build_method(config, CLIP(shape), TEXTS)
         with torch.no_grad():
             for parameter in built.parameters():
                 parameter.add_(0.1 * torch.randn_like(parameter))

@@ -16,7 +16,7 @@ from focuscli.config import RunConfig, build_config, method_entry
 from focuscli.data.schema import Attribute, AttributeSchema, Group
 from focuscli.engine.checkpoint import Checkpoint
 from focuscli.inference.recognizer import Recognizer
-from focuscli.models.build import method_class
+from focuscli.models.build import build_method
 from focuscli.tools.gallery.binding import bind
 from focuscli.tools.gallery.build import sketch_gallery
 from focuscli.tools.gallery.manifest import Manifest, write_manifest
@@ -47,15 +47,13 @@ def build_recognizer(folder: Path, method: str = "focus", *, seed: int = 0, prec
     config: RunConfig = build_config([("entry", method_entry(method).changes), ("test", settings)])[0]
     torch.manual_seed(seed)
     texts = SCHEMA.texts(complements=False)
-    built = method_class(method)(CLIP(SHAPE), config.model, texts)
+    built = build_method(config.model, CLIP(SHAPE), texts)
     attention = getattr(built, "avfe", None)
     if attention is not None:
         with torch.no_grad():
             for part in attention.parameters():
                 part.add_(0.15 * torch.randn_like(part))
     state = {
-        "config": config.model_dump(mode="json"),
-        "schema": SCHEMA.model_dump(mode="json"),
         "thresholds": {"Hat": 2.0, "Scarf": 1.0, "Jeans": -1.0},
         "global_threshold": 0.7,
         "threshold_source": "val",
@@ -63,7 +61,7 @@ def build_recognizer(folder: Path, method: str = "focus", *, seed: int = 0, prec
         "data": {"fingerprint": "", "name": "small", "train_images": 3, "train_split": "train"},
         "step": 7,
     }
-    return Recognizer(built, Checkpoint(folder, state), torch.device("cpu"), precision)
+    return Recognizer(built, config, SCHEMA, Checkpoint(folder, state), torch.device("cpu"), precision)
 
 
 @pytest.fixture(scope="session")

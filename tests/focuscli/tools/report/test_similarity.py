@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from focuscli.config import SCRATCH
 from focuscli.data.folder import read_folder
 from focuscli.engine.checkpoint import read_checkpoint
 from focuscli.engine.run import Run, saved_config
-from focuscli.engine.setup import SCRATCH
 from focuscli.errors import FocusError
 from focuscli.inference.recognizer import Recognizer
 from focuscli.models.losses import region_contrastive_loss

@@ -8,10 +8,9 @@ import sys
 import pytest
 import torch
 
-from focuscli.config import METHODS, LossConfig, method_entry
+from focuscli.config import METHODS, LossConfig, ModelConfig, method_entry
 from focuscli.errors import UsageError
-from focuscli.models.base import LossContext, Method
-from focuscli.models.build import method_class
+from focuscli.models.base import Method
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -40,18 +39,17 @@ def test_every_method_scores_and_trains(build, texts, name):
     model.train()
     model.freeze(text_tower=True)
     targets = torch.tensor([[1, 0, 1, 0, 1], [0, 1, 0, 1, 0]] * 3, dtype=torch.float64)
-    context = LossContext(
+    criterion = model.criterion(
+        LossConfig(),
         groups=torch.tensor(
             [[text.group == group for group in ("accessory", "footwear", "lower", "age")] for text in texts]
         ),
         blocks=torch.eye(len(texts), dtype=torch.float64),
         positive_rate=torch.full((len(texts),), 0.5),
-        weights=LossConfig(),
-        progress=0.5,
     )
     features, output = model(images)
-    losses = model.losses(features, output, targets, torch.ones_like(targets, dtype=torch.bool), context)
-    assert set(losses) == {*model.loss_names, "loss"}
+    losses = criterion(features, output, targets, torch.ones_like(targets, dtype=torch.bool), 0.5)
+    assert set(losses) == {*criterion.names, "loss"}
     assert all(torch.isfinite(value) for value in losses.values())
     losses["loss"].backward()
     assert any(parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in model.parameters())
@@ -62,8 +60,8 @@ def test_an_unknown_method_names_the_nearest():
     with pytest.raises(UsageError, match='Unknown method "pour"') as caught:
         method_entry("pour")
     assert "poar" in str(caught.value.hint)
-    with pytest.raises(UsageError):
-        method_class("nothing")
+    with pytest.raises(ValueError, match="nothing"):
+        ModelConfig(method="nothing")
 
 
 def test_the_table_needs_no_torch():

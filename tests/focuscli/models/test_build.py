@@ -12,8 +12,8 @@ from safetensors.torch import load_file, save_file
 from clip_impl import CLIP, TINY
 from focuscli.config import PRESETS, build_config, parse_override
 from focuscli.data.schema import builtin_schema
-from focuscli.engine.setup import build_model
 from focuscli.errors import InputError
+from focuscli.models.build import new_method
 
 SQUARE = replace(TINY, vision=replace(TINY.vision, image_size=(64, 64)))
 TEXTS = builtin_schema("synthetic").texts(complements=True)
@@ -33,13 +33,13 @@ def weights(tmp_path_factory) -> Path:
 
 
 def test_from_scratch_the_preset_is_the_default_shape():
-    model, origin = build_model(config(), TEXTS, None)
+    model, origin = new_method(config(), TEXTS, None)
     assert origin == "from scratch"
     assert model.clip.config.vision == TINY.vision
 
 
 def test_from_scratch_patch_and_layers_can_be_chosen():
-    model, _ = build_model(config("model.patch=4", "model.layers=2", "model.image_size=64,32"), TEXTS, None)
+    model, _ = new_method(config("model.patch=4", "model.layers=2", "model.image_size=64,32"), TEXTS, None)
     vision = model.clip.config.vision
     assert (vision.patch_size, vision.layers, vision.grid) == (4, 2, (16, 8))
     features, output = model(torch.randn(2, 3, 64, 32))
@@ -49,7 +49,7 @@ def test_from_scratch_patch_and_layers_can_be_chosen():
 
 @pytest.mark.parametrize("layers", [0, 2, 4])
 def test_of_weights_the_first_layers_are_kept(weights, layers):
-    model, _ = build_model(config(f"model.layers={layers}"), TEXTS, weights)
+    model, _ = new_method(config(f"model.layers={layers}"), TEXTS, weights)
     whole = load_file(weights)
     assert model.clip.config.vision.layers == len(model.clip.visual.transformer.resblocks) == (layers or 4)
     for name, tensor in model.clip.state_dict().items():
@@ -62,4 +62,4 @@ def test_of_weights_the_first_layers_are_kept(weights, layers):
 )
 def test_weights_of_another_shape_are_refused(weights, override, words):
     with pytest.raises(InputError, match=words):
-        build_model(config(override), TEXTS, weights)
+        new_method(config(override), TEXTS, weights)

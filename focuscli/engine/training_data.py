@@ -1,0 +1,109 @@
+"""From a dataset folder to the tensors that training, calibration and evaluation on val need."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from focuscli.config import DataConfig
+from focuscli.data.folder import DatasetFolder
+from focuscli.data.schema import region_block_matrix, text_targets
+from focuscli.data.splits import identity_holdout
+from focuscli.data.texts import Text
+from focuscli.errors import InputError
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Images and targets of a run.
+
+    Attributes:
+        texts: attributes in schema order, then complements; Z of them.
+        train, val: positions in the folder's list of images.
+        val_note: what val is, for every output that shows a val metric or a threshold from it.
+        targets: [N, Z] of all images in the folder.
+        known: the same shape, False where a label is uncertain.
+        groups: [Z, Q] bool, membership of text z in group q.
+        blocks: [Z, Z], the block matrix (Eq. 6).
+        positive_rate: [Z], share of positives among the known labels of train.
+    """
+
+    folder: DatasetFolder
+    texts: tuple[Text, ...]
+    train: NDArray[np.int64]
+    val: NDArray[np.int64]
+    val_note: str
+    targets: Tensor
+    known: Tensor
+    groups: Tensor
+    blocks: Tensor
+    positive_rate: Tensor
+
+    @property
+    def attribute_names(self) -> list[str]:
+        """Names of the evaluated attributes, the first of the texts."""
+        return [attribute.name for attribute in self.folder.schema.evaluated]
+
+    def paths(self, indices: NDArray[np.int64]) -> list[Path]:
+        """Image files at these positions."""
+        return [self.folder.image_path(int(index)) for index in indices]
+
+    def labels(self, indices: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Targets and known flags [N, A] of the evaluated attributes alone."""
+        attributes = len(self.folder.schema.evaluated)
+        rows = torch.from_numpy(indices)
+        return self.targets[rows, :attributes].numpy(), self.known[rows, :attributes].numpy()
+
+
+def prepare_training_data(folder: DatasetFolder, config: DataConfig, seed: int) -> TrainingData:
+    """Split a dataset and make its targets, groups and blocks.
+
+    Args:
+        seed: of the hold-out split, where the dataset has no val images.
+
+    Raises:
+        InputError: the dataset has no images, no train split, no evaluated attribute, or too few images.
+    """
+    folder.require_images()
+    schema = folder.schema
+    texts = schema.texts(complements=config.complements)
+    if not schema.evaluated:
+        raise InputError(f"{folder.path / 'schema.toml'} declares no evaluated attribute; nothing to train on.")
+    train, val, val_note = _split(folder, config, seed)
+    if len(train) < 2 or len(val) < 1:
+        raise InputError(f"{folder.path} has {len(train)} training and {len(val)} val images; too few to train.")
+    labels = folder.labels
+    if config.uncertain == "negative":
+        labels = np.where(labels == 2, 0, labels).astype(labels.dtype)
+    targets, known = text_targets(labels, schema, texts)
+    names = sorted({text.group for text in texts})
+    rate = targets[train].sum(axis=0) / np.maximum(known[train].sum(axis=0), 1)
+    return TrainingData(
+        folder=folder,
+        texts=texts,
+        train=train,
+        val=val,
+        val_note=val_note,
+        targets=torch.from_numpy(targets),
+        known=torch.from_numpy(known),
+        groups=torch.tensor([[text.group == name for name in names] for text in texts]),
+        blocks=torch.from_numpy(region_block_matrix(texts, config.regions)).float(),
+        positive_rate=torch.from_numpy(rate).float(),
+    )
+
+
+def _split(folder: DatasetFolder, config: DataConfig, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64], str]:
+    """Positions of train and of val, and what val is."""
+    has_val = bool((folder.splits == "val").any())
+    if config.train_split == "trainval" and has_val:
+        return folder.select("trainval"), folder.select("val"), "val, which was trained on"
+    train = folder.select("train")
+    if has_val:
+        return train, folder.select("val"), "val"
+    train, val = identity_holdout(folder.persons, train, config.val_fraction, seed)
+    return train, val, f"val: {len(val):,} images held out of train"
