@@ -1,7 +1,7 @@
 """Errors that a user can act on.
 
-Each carries what is wrong and where (`problem`), what to do about it (`hint`, a command where there is one) and the
-process exit code. Library code raises them; only `focuscli.cli` prints them and exits.
+Each has a `problem` (what is wrong and where), a `hint` (what to do about it, if possible a command to paste) and the exit
+code of the process. Library code raises them; only `focuscli.cli` prints them and exits.
 """
 
 from __future__ import annotations
@@ -25,37 +25,37 @@ class FocusError(Exception):
 
 
 class UsageError(FocusError):
-    """A wrong option, configuration key or value (exit code 2)."""
+    """An invalid option, configuration key or value (exit code 2)."""
 
     exit_code = 2
 
 
 class InputError(FocusError):
-    """An input that is not found or not valid: image, dataset, schema, checkpoint (exit code 3)."""
+    """An image, dataset, schema, checkpoint or other input that is missing or invalid (exit code 3)."""
 
     exit_code = 3
 
 
 class RequirementError(FocusError):
-    """Something that the machine or installation lacks: weights, package, device, memory, disk (exit code 4)."""
+    """Something that this machine or installation lacks: weights, a package, a device, memory, disk (exit code 4)."""
 
     exit_code = 4
 
 
 class CheckFailed(FocusError):
-    """A command that ran to its end and found that a check does not hold (exit code 5)."""
+    """A command that completed, but whose check failed (exit code 5)."""
 
     exit_code = 5
 
 
 class Interrupted(FocusError):
-    """The user stopped a long command; what could be saved has been saved (exit code 130)."""
+    """The user interrupted a long command; what could be saved has been saved (exit code 130)."""
 
     exit_code = 130
 
 
 def closest(name: str, known: Iterable[str]) -> str | None:
-    """The known name that is spelled most like `name`, whatever its case; None where nothing comes near."""
+    """The known name closest in spelling to `name`, ignoring case; None if none is close."""
     lowered = {candidate.lower(): candidate for candidate in known}
     found = difflib.get_close_matches(name.lower(), lowered, n=1)
     return lowered[found[0]] if found else None
@@ -64,7 +64,8 @@ def closest(name: str, known: Iterable[str]) -> str | None:
 def did_you_mean(name: str, known: Iterable[str], *, limit: int = 12) -> str:
     """The hint for an unknown name: "Did you mean X? Known: a, b, c."
 
-    Without a near name only "Known: a, b, c.", of long lists the first `limit` names; "" if nothing is known.
+    The question is omitted if no name is close, names beyond the first `limit` become "...", and without known names the
+    hint is empty.
     """
     names = list(known)
     near = closest(name, names)
@@ -72,3 +73,9 @@ def did_you_mean(name: str, known: Iterable[str], *, limit: int = 12) -> str:
     hints = [f"Did you mean {near}?"] if near else []
     hints += [f"Known: {listed}"] if names else []
     return " ".join(hints)
+
+
+def one_line(error: BaseException) -> str:
+    """The type and message of an error of another library, shortened to one line."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__

@@ -16,7 +16,7 @@ from focuscli.cli.models import asked_texts, find_scorer
 from focuscli.cli.options import DeviceOpt, ForceOpt, RegionOpt
 from focuscli.data.inputs import expand_images
 from focuscli.errors import InputError, UsageError
-from focuscli.storage.encoding import ANY_NAME, to_json
+from focuscli.storage.files import ANY_NAME, to_json
 
 if TYPE_CHECKING:
     from focuscli.inference.predict import Prediction, Skipped, TextDecision

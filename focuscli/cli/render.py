@@ -16,7 +16,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from focuscli.storage.encoding import ANY_NAME, to_json
+from focuscli.storage.files import ANY_NAME, to_json
 
 if TYPE_CHECKING:
     from rich.console import Console

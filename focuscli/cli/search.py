@@ -14,7 +14,7 @@ from focuscli.cli import processes, render, views
 from focuscli.cli.models import ModelPlace, find_model
 from focuscli.cli.options import DeviceOpt, ForceOpt, PrecisionOpt, RegionOpt
 from focuscli.errors import InputError, UsageError
-from focuscli.storage.encoding import ANY_NAME, to_json
+from focuscli.storage.files import ANY_NAME, to_json
 from focuscli.storage.paths import ZERO_SHOT
 
 if TYPE_CHECKING:

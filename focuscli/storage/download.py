@@ -1,37 +1,36 @@
-"""Downloading one file over HTTP, going on where an earlier attempt broke off."""
+"""Downloading one file over HTTP, continuing where an earlier attempt stopped."""
 
 from __future__ import annotations
 
-import contextlib
 import http.client
 import re
 import shutil
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from focuscli.errors import InputError, RequirementError
+from focuscli.storage.files import write_errors
 
 Progress = Callable[[int, int | None], None]
-"""Called with the bytes there are and the bytes there will be (None where the server does not say)."""
+"""Called with the bytes received so far and the bytes in all (None if the server does not say)."""
 
 _BLOCK = 1 << 20
-_TIMEOUT = 30.0
-_AGAIN = "Run the same command again: it goes on from there."
+_TIMEOUT = 30.0  # seconds without a byte
 
 
 def download(url: str, part: Path, progress: Progress | None = None) -> None:
-    """Bring `part` to the complete content of `url`, from whatever is in it already.
+    """Complete the file `part` with the content of `url`, from what it holds already.
 
-    Asks for the rest by HTTP Range; a server that knows no ranges sends everything, and the file starts anew.
+    Asks for the rest by HTTP Range. A server without ranges sends everything, and the file starts again.
 
     Raises:
         InputError: `url` is malformed.
-        RequirementError: no connection, a refusal by the server, a transfer that broke off, a full disk. What has
-            arrived stays in `part`.
+        RequirementError: no connection, a refusal by the server, an interrupted transfer, a full disk. What has arrived
+            stays in `part`.
     """
-    with _writing(part):
+    with write_errors(part):
         part.parent.mkdir(parents=True, exist_ok=True)
     start = part.stat().st_size if part.exists() else 0
     try:
@@ -43,16 +42,22 @@ def download(url: str, part: Path, progress: Progress | None = None) -> None:
                 f"{url} cannot be downloaded: the server answers {error.code} {error.reason}.",
                 "Check the address; or download the file in another way and run: focus prepare weights PATH",
             ) from error
-        if _total(error.headers.get("Content-Range")) == start:
-            return  # Nothing is left to send.
-        part.unlink()
-        download(url, part, progress)
+        if error.headers.get("Content-Range") != f"bytes */{start}":  # Not complete, but longer than the file.
+            part.unlink()
+            download(url, part, progress)
     except (http.client.InvalidURL, ValueError) as error:
-        raise InputError(f"{url} is no usable address: {error}.", "It looks like https://HOST/FOLDER/FILE") from error
+        raise InputError(
+            f"{url} is not a usable address: {error}.", "Use an address such as https://HOST/FILE"
+        ) from error
     except (http.client.HTTPException, OSError) as error:
-        broke_off = isinstance(error, http.client.IncompleteRead)
-        reason = "it broke off" if broke_off else getattr(error, "reason", None) or str(error) or type(error).__name__
-        raise RequirementError(f"The download of {url} failed: {reason}. {_kept(part)}", _AGAIN) from error
+        interrupted = isinstance(error, http.client.IncompleteRead)
+        cause = getattr(error, "reason", None) or str(error) or type(error).__name__
+        size = part.stat().st_size if part.exists() else 0
+        raise RequirementError(
+            f"The download of {url} failed: {'the connection broke off' if interrupted else cause}. "
+            + (f"{size:,} bytes are kept in {part}." if size else "Nothing has arrived."),
+            "Run the same command again: it continues from there.",
+        ) from error
 
 
 def _transfer(url: str, part: Path, start: int, progress: Progress | None) -> None:
@@ -70,39 +75,17 @@ def _transfer(url: str, part: Path, start: int, progress: Progress | None) -> No
                 f"{url} needs {(total - start) >> 20:,} MiB, more than is free in {part.parent}.",
                 "Free some space, or set FOCUS_HOME to another disk.",
             )
-        done = start
-        with _writing(part):
+        received = start
+        with write_errors(part):
             file = part.open("ab" if start else "wb", buffering=0)
         with file:
             while block := response.read(_BLOCK):
                 rest = memoryview(block)
-                with _writing(part):
+                with write_errors(part):
                     while rest:  # An unbuffered write may take only a part.
                         rest = rest[file.write(rest) :]
-                done += len(block)
+                received += len(block)
                 if progress is not None:
-                    progress(done, total)
-    if total is not None and done < total:
-        raise http.client.IncompleteRead(b"", total - done)
-
-
-@contextlib.contextmanager
-def _writing(part: Path) -> Iterator[None]:
-    """Tells a full or forbidden disk from a broken connection: both are OSError."""
-    try:
-        yield
-    except OSError as error:
-        raise RequirementError(
-            f"Cannot write {part}: {error.strerror or error}.", "Free some space, or set FOCUS_HOME to another disk."
-        ) from error
-
-
-def _total(content_range: str | None) -> int | None:
-    """The full size in the answer to a range that cannot be served: `bytes */1234`."""
-    found = re.fullmatch(r"bytes \*/(\d+)", content_range or "")
-    return int(found[1]) if found else None
-
-
-def _kept(part: Path) -> str:
-    size = part.stat().st_size if part.exists() else 0
-    return f"{size:,} bytes are kept in {part}." if size else "Nothing has arrived."
+                    progress(received, total)
+    if total is not None and received < total:
+        raise http.client.IncompleteRead(b"", total - received)

@@ -1,23 +1,24 @@
-"""Optional packages: one message that says what is missing and how to get it."""
+"""Optional packages: one error that says what is missing and how to install it."""
 
 from __future__ import annotations
 
 from importlib import import_module
 from importlib.util import find_spec
 
-from focuscli.errors import RequirementError
+from focuscli.errors import RequirementError, one_line
 
 DISTRIBUTION = "focus-par"
 
 
 def require_extra(extra: str, *modules: str, purpose: str) -> None:
-    """Import the modules of an extra, whose users do so anyway: one that is installed may be broken.
+    """Check that the modules of an extra import: an installed one may still be broken.
 
     Args:
-        extra: its name in setup.cfg. purpose: what needs it, as the start of a sentence.
+        extra: its name in setup.cfg.
+        purpose: what needs it, as the start of a sentence.
 
     Raises:
-        RequirementError: some are missing, or one does not load.
+        RequirementError: modules are missing, or one fails to import.
     """
     missing = [module for module in modules if find_spec(module) is None]
     if missing:
@@ -29,10 +30,8 @@ def require_extra(extra: str, *modules: str, purpose: str) -> None:
     for module in modules:
         try:
             import_module(module)
-        except Exception as error:  # a mismatched binary raises almost anything
-            from focuscli.storage.machine import one_line  # slow to import
-
+        except Exception as error:  # A mismatched binary raises almost anything.
             raise RequirementError(
                 f"{purpose} needs {module}, which is installed but does not load ({one_line(error)}).",
-                f"Install it anew: pip install --force-reinstall {module}",
+                f"Reinstall it: pip install --force-reinstall {module}",
             ) from error

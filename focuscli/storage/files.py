@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -13,65 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from focuscli.errors import InputError, RequirementError
-from focuscli.storage.encoding import to_json
 
-
-@contextlib.contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success flush it to disk and rename it to `path`, else remove it.
-
-    Raises:
-        RequirementError: the disk is full or the folder cannot be written; `path` is as it was before.
-    """
-    path = Path(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-        os.close(descriptor)
-    except OSError as error:
-        raise _write_error(path, error) from error
-    temporary = Path(name)
-    try:
-        yield temporary
-        with open(temporary, "rb") as written:
-            os.fsync(written.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except OSError as error:
-        raise _write_error(path, error) from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def atomic_folder(path: Path, *, overwrite: bool) -> Iterator[Path]:
-    """Yield a temporary folder beside `path`; on success it takes the place of `path`, else it is removed.
-
-    Raises:
-        InputError: `path` exists and `overwrite` is false.
-        RequirementError: the disk is full or the parent folder cannot be written.
-    """
-    path = Path(path)
-    check_free(path, force=overwrite, folder=True)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
-        os.chmod(temporary, 0o777 & ~_umask())
-    except OSError as error:
-        raise _write_error(path, error) from error
-    replaced = temporary.with_suffix(".old")
-    try:
-        yield temporary
-        if path.exists():
-            os.rename(path, replaced)
-        os.rename(temporary, path)
-    except OSError as error:
-        if replaced.exists() and not path.exists():
-            os.rename(replaced, path)
-        raise _write_error(path, error) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(replaced, ignore_errors=True)
+ANY_NAME = "surrogateescape"
+"""How results with file names are encoded: on Linux a name is bytes, and those that are not UTF-8 stay as they are."""
+_NOT_UTF8 = re.compile("[\ud800-\udfff]")
 
 
 def check_free(path: Path, *, force: bool, folder: bool = False, hint: str = "Add --force to replace it.") -> None:
@@ -92,8 +39,74 @@ def check_free(path: Path, *, force: bool, folder: bool = False, hint: str = "Ad
         raise InputError(f"{path} exists already; nothing was changed.", hint)
 
 
+@contextlib.contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success flush it to disk and rename it to `path`, else remove it.
+
+    Raises:
+        RequirementError: the disk is full or the folder cannot be written; `path` is as it was before.
+    """
+    path = Path(path)
+    with write_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        os.close(descriptor)
+        temporary = Path(name)
+        try:
+            yield temporary
+            with open(temporary, "rb") as written:
+                os.fsync(written.fileno())
+            os.chmod(temporary, 0o666 & ~_umask())
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic_folder(path: Path, *, overwrite: bool) -> Iterator[Path]:
+    """Yield a temporary folder beside `path`; on success it takes the place of `path`, else it is removed.
+
+    Raises:
+        InputError: `path` exists and `overwrite` is false, or `path` is a file.
+        RequirementError: the disk is full or the parent folder cannot be written.
+    """
+    path = Path(path)
+    check_free(path, force=overwrite, folder=True)
+    with write_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
+        replaced = temporary.with_suffix(".old")
+        try:
+            yield temporary
+            os.chmod(temporary, 0o777 & ~_umask())
+            if path.exists():
+                os.rename(path, replaced)
+            os.rename(temporary, path)
+        finally:
+            if replaced.exists() and not path.exists():
+                os.rename(replaced, path)
+            shutil.rmtree(temporary, ignore_errors=True)
+            shutil.rmtree(replaced, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def write_errors(path: Path) -> Iterator[None]:
+    """Turn an OSError of the block, which writes `path`, into a RequirementError with advice."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise RequirementError(
+                f"No space left while writing {path}. What was there before is unchanged.",
+                "Free some space, or choose another place: set FOCUS_HOME or give an output path.",
+            ) from error
+        raise RequirementError(
+            f"Cannot write {path}: {error.strerror or error}.", "Choose a folder that you may write to."
+        ) from error
+
+
 def write_text(path: Path, text: str, *, errors: str = "strict") -> None:
-    """Write `text` as UTF-8, atomically; `errors` as of `str.encode`."""
+    """Write `text` as UTF-8, atomically; `errors` as for `str.encode`."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors=errors)
 
@@ -103,27 +116,19 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, to_json(value, indent=1) + "\n")
 
 
+def to_json(value: Any, *, indent: int | None = None) -> str:
+    """`value` as JSON with non-ASCII letters as they are, or escaped if a file name in it is not UTF-8."""
+    text = json.dumps(value, indent=indent, ensure_ascii=False)
+    return json.dumps(value, indent=indent) if _NOT_UTF8.search(text) else text
+
+
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's content in hexadecimal, read in blocks of 1 MiB."""
-    digest = hashlib.sha256()
+    """SHA-256 of a file's content, in hexadecimal."""
     with open(path, "rb") as content:
-        while block := content.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def _umask() -> int:
     current = os.umask(0)
     os.umask(current)
     return current
-
-
-def _write_error(path: Path, error: OSError) -> RequirementError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return RequirementError(
-            f"No space left while writing {path}. What was there before is unchanged.",
-            "Free some space, or choose another place: set FOCUS_HOME or give an output path.",
-        )
-    return RequirementError(
-        f"Cannot write {path}: {error.strerror or error}.", "Choose a folder that you may write to."
-    )

@@ -1,17 +1,23 @@
-"""What identifies a trained state: what was made from it can tell whether it still belongs to it. Imports no torch."""
+"""Fingerprints: what was made from a dataset or a model records one, to tell later whether it still belongs to it."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 from focuscli.errors import InputError
 from focuscli.storage.files import file_sha256
 
 
+def fingerprint(value: Any) -> str:
+    """SHA-256 (hex) of a JSON value; the order of keys does not matter."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
 def checkpoint_fingerprint(folder: Path) -> str:
-    """SHA-256 (hex) over all that decides a checkpoint's scores and answers: the model's tensors, its shape and texts,
+    """The fingerprint of all that determines a checkpoint's scores and answers: the model's tensors, its shape and texts,
     and the thresholds.
 
     Raises:
@@ -19,13 +25,14 @@ def checkpoint_fingerprint(folder: Path) -> str:
     """
     try:
         state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-        meaning = [
-            file_sha256(folder / state["files"]["model"]),
-            state["config"]["model"],
-            state["config"]["data"]["complements"],
-            state["schema"],
-            state["thresholds"],
-        ]
+        return fingerprint(
+            [
+                file_sha256(folder / state["files"]["model"]),
+                state["config"]["model"],
+                state["config"]["data"]["complements"],
+                state["schema"],
+                state["thresholds"],
+            ]
+        )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"Checkpoint {folder} is damaged: {error!r}.") from error
-    return hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()

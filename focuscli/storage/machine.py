@@ -1,4 +1,4 @@
-"""What this machine and its Python packages are: versions, builds, cores, container limits. Standard library only."""
+"""This machine and its Python packages: versions, builds, cores, container limits. Uses only the standard library."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from focuscli.errors import one_line
+
 CGROUP = Path("/sys/fs/cgroup")
 
 
 def try_import(name: str) -> tuple[Any, str]:
-    """The module and '', or None and why it does not load (a mismatched binary raises almost anything)."""
+    """The module and '', or None and why it cannot be imported (a mismatched binary raises almost anything)."""
     try:
         return importlib.import_module(name), ""
     except Exception as error:
@@ -22,6 +24,7 @@ def try_import(name: str) -> tuple[Any, str]:
 
 
 def installed_version(package: str) -> str | None:
+    """The version of an installed package."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
@@ -29,7 +32,7 @@ def installed_version(package: str) -> str | None:
 
 
 def torch_wanted_by_torchvision() -> tuple[str, str] | None:
-    """The operator and version of torch in torchvision's metadata, such as ('==', '2.4.0')."""
+    """The operator and version of torch that the installed torchvision requires, such as ('==', '2.4.0')."""
     for requirement in importlib.metadata.requires("torchvision") or []:
         if match := re.match(r"torch\s*\(?\s*(==|>=)\s*([\w.+]+)", requirement):
             return match[1], match[2]
@@ -37,6 +40,7 @@ def torch_wanted_by_torchvision() -> tuple[str, str] | None:
 
 
 def satisfies(version: str, operator: str, bound: str) -> bool:
+    """Whether a version meets a requirement; `operator` is == or >=. Build tags such as +cpu are ignored."""
     here, there = _release(version), _release(bound)
     return here == there if operator == "==" else here >= there
 
@@ -50,20 +54,22 @@ def _release(version: str) -> tuple[int, ...]:
 
 
 def build_tag(version: str) -> str:
-    """`cpu`, `cu128` and the like from a version such as 2.13.0+cpu; '' where it does not say."""
+    """`cpu`, `cu128` and the like from a version such as 2.13.0+cpu; '' without one."""
     return version.partition("+")[2]
 
 
 def has_nvidia_driver() -> bool:
+    """Whether an NVIDIA driver is installed, also if torch cannot use it."""
     return Path("/proc/driver/nvidia/version").exists() or shutil.which("nvidia-smi") is not None
 
 
 def usable_cores() -> int:
+    """CPU cores that this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
 
 
 def cpu_quota() -> float | None:
-    """Cores' worth of time that the container grants (control groups v2, then v1); None without a limit."""
+    """CPU time that the container grants, in cores (control groups v2, then v1); None without a limit."""
     for quota_file, period_file in (("cpu.max", None), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):
         try:
             words = (CGROUP / quota_file).read_text().split()
@@ -77,10 +83,5 @@ def cpu_quota() -> float | None:
 
 
 def load() -> float:
-    """Processes that wanted to run in the last minute, on average."""
+    """Load average of the last minute: processes that run or wait for a core."""
     return os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
-
-
-def one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__

@@ -1,14 +1,13 @@
-"""Where things lie, and how the names that a user types resolve to folders. Reads the environment, writes nothing."""
+"""Where datasets, weights and runs are kept, and how the names that a user types resolve to folders. Writes nothing."""
 
 from __future__ import annotations
 
-import difflib
 import os
 from pathlib import Path
 
 import platformdirs
 
-from focuscli.errors import InputError, RequirementError
+from focuscli.errors import InputError, RequirementError, closest
 
 ZERO_SHOT = "clip"
 """The checkpoint name of zero-shot CLIP (`-c clip`), which has no run: CLIP's own weights, nothing trained."""
@@ -52,7 +51,7 @@ def resolve_dataset(name: str) -> Path:
         return prepared
     if folder.is_dir():
         raise InputError(
-            f"{folder} is no dataset folder: it has no schema.toml.",
+            f"{folder} is not a dataset folder: it has no schema.toml.",
             "Make one with: focus prepare csv LABELS.csv --out FOLDER   (README, 'Your own data')",
         )
     if name in KNOWN_DATASETS:
@@ -62,8 +61,8 @@ def resolve_dataset(name: str) -> Path:
             f"Prepare it with: focus prepare {name}{source}",
         )
     known = sorted(set(KNOWN_DATASETS) | _folders(datasets_dir(), "schema.toml"))
-    close = difflib.get_close_matches(name, known, n=1)
-    hint = f"Did you mean {close[0]}?" if close else "A folder works too: it holds schema.toml and labels.csv."
+    near = closest(name, known)
+    hint = f"Did you mean {near}?" if near else "A folder with schema.toml and labels.csv works too."
     raise InputError(f'Unknown dataset "{name}". Known: {", ".join(known)}, or a prepared folder.', hint)
 
 
@@ -73,12 +72,12 @@ def prepared_datasets() -> list[Path]:
 
 
 def report_folder(checkpoint: Path) -> Path:
-    """Where figures of a checkpoint are written: eval/ in its run folder, or beside a checkpoint that lies elsewhere."""
+    """Where reports on a checkpoint are written: eval/ in its run folder, or beside a checkpoint outside of one."""
     return run_folder(checkpoint) / "eval"
 
 
 def run_folder(checkpoint: Path) -> Path:
-    """The run folder of a checkpoint folder, or the folder itself where it lies elsewhere."""
+    """The run folder of a checkpoint folder, or the folder itself if it is outside of one."""
     return checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint
 
 
@@ -91,11 +90,11 @@ def export_path(checkpoint: Path, *, dynamic: bool = False, int8: bool = False) 
 def resolve_checkpoint(name: str | None) -> Path:
     """The checkpoint folder (the one that holds state.json) for a run name, run folder, checkpoint folder or `latest`.
 
-    A run resolves to its `best` checkpoint, or to `last` where there is no `best` yet.
+    A run resolves to its `best` checkpoint, or to `last` if there is no `best` yet.
 
     Raises:
-        RequirementError: no run exists at all.
-        InputError: the name fits nothing, or the folder holds no checkpoint.
+        RequirementError: there is no run at all.
+        InputError: nothing of that name, or the folder has no checkpoint.
     """
     if name is None or name == "latest":
         run = _latest_run()
@@ -111,8 +110,8 @@ def resolve_checkpoint(name: str | None) -> Path:
         if candidate.is_dir():
             return _checkpoint_in(candidate)
     runs = sorted(path.name for path in runs_dir().glob("*") if (path / "checkpoints").is_dir())
-    close = difflib.get_close_matches(name, runs, n=1)
-    hint = f"Did you mean {close[0]}?" if close else f"Runs in {runs_dir()}: {', '.join(runs[-5:]) or 'none'}."
+    near = closest(name, runs)
+    hint = f"Did you mean {near}?" if near else f"Runs in {runs_dir()}: {', '.join(runs[-5:]) or 'none'}."
     raise InputError(f'No checkpoint "{name}".', hint)
 
 
@@ -121,8 +120,8 @@ def _checkpoint_in(folder: Path) -> Path:
         if (candidate / "state.json").is_file():
             return candidate
     raise InputError(
-        f"{folder} holds no checkpoint (no state.json in it, in checkpoints/best or in checkpoints/last).",
-        "Name a run folder that focus train wrote, or leave --checkpoint out for the latest run.",
+        f"{folder} has no checkpoint (no state.json in it, in checkpoints/best or in checkpoints/last).",
+        "Name a run folder that focus train wrote, or omit --checkpoint for the latest run.",
     )
 
 

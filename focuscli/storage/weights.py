@@ -1,45 +1,32 @@
-"""CLIP weights on this machine: one file in `FOCUS_HOME/weights`, downloaded or copied there after a look inside.
+"""CLIP weights on this machine: one file in `FOCUS_HOME/weights`, checked before it is put there.
 
-Beside the file lies `<name>.json` with its sha256, format and activation: a copy has no `config.json` beside it any more
-that could tell the activation.
+Beside the file lies `<name>.json` with its sha256, format and activation: the `config.json` that says the activation is not
+copied.
 """
 
 from __future__ import annotations
 
 import contextlib
-import difflib
 import hashlib
 import os
+import re
 import shutil
 import urllib.parse
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from focuscli.errors import InputError, RequirementError
+from clip_impl.config import OPENAI_SHA256
+from focuscli.errors import InputError, RequirementError, closest
 from focuscli.storage import files, paths
 from focuscli.storage.download import Progress, download
 
-
-@dataclass(frozen=True)
-class WeightSource:
-    """A published weight file: its usual name, address, and sha256."""
-
-    name: str
-    url: str
-    sha256: str
-
-
-_SHA256 = "5806e77cd80f8b59890b7e101eabd078d9fb84e6937f9e85e4ecb61988df416f"
-OPENAI_VIT_B_16 = WeightSource(
-    name="ViT-B-16.pt",
-    url=f"https://openaipublic.azureedge.net/clip/models/{_SHA256}/ViT-B-16.pt",
-    sha256=_SHA256,
-)
+OPENAI_NAME = "ViT-B-16.pt"
+OPENAI_URL = f"https://openaipublic.azureedge.net/clip/models/{OPENAI_SHA256[OPENAI_NAME]}/{OPENAI_NAME}"
 
 
 @dataclass(frozen=True)
 class InstalledWeights:
-    """What was installed: the file, its sha256, its format, how many tensors, and the activation."""
+    """What was installed: the file, its sha256, its format, the number of tensors, the activation and how it is known."""
 
     path: Path
     sha256: str
@@ -58,17 +45,35 @@ def install_weights(source: str | None, *, force: bool = False, progress: Progre
         progress: called during a download.
 
     Raises:
-        InputError: something is installed already; the source does not exist or is no complete CLIP; a download has
+        InputError: something is installed already; the source does not exist or is not a complete CLIP; a download has
             another sha256 than its address says. Nothing is changed then.
-        RequirementError: downloading is off or fails (the same call again goes on where it broke off), the disk is full.
+        RequirementError: downloads are off or fail (the same call continues where it stopped), the disk is full.
     """
     present = installed_weights()
-    if present is not None and not force:
-        raise InputError(f"{present} is installed already; nothing was changed.", "Add --force to replace it.")
-    if source is None or _is_url(source):
-        return _install_download(source or OPENAI_VIT_B_16.url, progress)
-    path = _existing(source)
-    return _install(path, path.name, replaces=present, move=False)
+    if present is not None:
+        files.check_free(present, force=force)
+    if source is not None and not source.lower().startswith(("http://", "https://")):
+        return _install(_find(source), replaces=present)
+    url = source or OPENAI_URL
+    if paths.offline():
+        raise _offline(f"Downloading is off (FOCUS_OFFLINE=1), so {url} cannot be fetched.")
+    name = _file_name(url)
+    # Every hub has a model.safetensors: the beginning of one must not be taken for that of another.
+    part = paths.weights_dir() / f"{name}.{hashlib.sha256(url.encode()).hexdigest()[:8]}.part"
+    try:
+        download(url, part, progress)
+        expected = re.search(r"/([0-9a-f]{64})/[^/]+$", url.lower())  # OpenAI's addresses hold the sha256 of the file.
+        found = files.file_sha256(part) if expected else ""
+        if expected and found != expected[1]:
+            raise InputError(
+                f"{url} gave a wrong or damaged file: sha256 {found}, expected {expected[1]}. It was removed.",
+                "Run the same command again; if that does not help, get the file in another way and run: "
+                "focus prepare weights PATH",
+            )
+        return _install(part, replaces=present, download_name=name)
+    except InputError:
+        part.unlink(missing_ok=True)
+        raise
 
 
 def installed_weights() -> Path | None:
@@ -77,7 +82,7 @@ def installed_weights() -> Path | None:
     records = [record for record in folder.glob("*.json") if record.with_suffix("").is_file()]
     if records:
         return max(records, key=lambda record: record.stat().st_mtime_ns).with_suffix("")
-    default = folder / OPENAI_VIT_B_16.name
+    default = folder / OPENAI_NAME
     return default if default.is_file() else None
 
 
@@ -89,7 +94,7 @@ def resolve_weights(spec: str | None) -> Path:
         InputError: nothing of that name.
     """
     if spec is not None:
-        return _existing(spec)
+        return _find(spec)
     installed = installed_weights()
     if installed is not None:
         return installed
@@ -101,65 +106,36 @@ def resolve_weights(spec: str | None) -> Path:
     )
 
 
-def _install_download(url: str, progress: Progress | None) -> InstalledWeights:
-    if paths.offline():
-        raise _offline(f"Downloading is off (FOCUS_OFFLINE=1), so {url} cannot be fetched.")
-    try:
+def _file_name(url: str) -> str:
+    name = ""
+    with contextlib.suppress(ValueError):  # for example [::1 without its bracket
         address = urllib.parse.urlsplit(url)
-        host = address.hostname
-    except ValueError:
-        host = None
-    parts = address.path.strip("/").split("/") if host else [""]
-    name = Path(urllib.parse.unquote(parts[-1])).name
+        name = Path(urllib.parse.unquote(address.path)).name if address.hostname else ""
     if not name:
-        raise InputError(f"{url} is no address of a file.", "It looks like https://HOST/FOLDER/FILE")
-    # Every hub has a model.safetensors: what has arrived of one must not be taken for the beginning of another.
-    part = paths.weights_dir() / f"{name}.{hashlib.sha256(url.encode()).hexdigest()[:8]}.part"
-    try:
-        download(url, part, progress)
-        wanted = parts[-2] if len(parts) > 1 else ""
-        # OpenAI's addresses hold the sha256 of the file.
-        if len(wanted) == 64 and set(wanted.lower()) <= set("0123456789abcdef"):
-            found = files.file_sha256(part)
-            if found != wanted.lower():
-                raise InputError(
-                    f"{url} gave a wrong or damaged file: sha256 {found}, want {wanted.lower()}. It was removed.",
-                    "Run the same command again; if that does not help, get the file in another way and run: "
-                    "focus prepare weights PATH",
-                )
-        return _install(part, name, replaces=installed_weights(), move=True)
-    except InputError:
-        part.unlink(missing_ok=True)
-        raise
+        raise InputError(f"{url} is not the address of a file.", "Use an address such as https://HOST/FOLDER/FILE")
+    return name
 
 
-def _install(path: Path, name: str, *, replaces: Path | None, move: bool) -> InstalledWeights:
-    """Look into the file, bring it to its place, and write its record; `replaces` goes once all that is done."""
+def _install(source: Path, *, replaces: Path | None, download_name: str | None = None) -> InstalledWeights:
+    """Check a file, move (a download) or copy it to its place and write its record; then remove what it replaces."""
     from clip_impl.errors import WeightsError
     from clip_impl.weights import check_model, read_state_dict, weight_file
 
     try:
-        path = weight_file(path)
-        name = name if move else path.name
-        weights = read_state_dict(path, name=name)
+        file = weight_file(source)
+        weights = read_state_dict(file, name=download_name)
         check_model(weights)
     except WeightsError as error:
-        problem = error.problem if str(path) in error.problem else f"{path}: {error.problem}"
+        problem = error.problem if str(source) in error.problem else f"{source}: {error.problem}"
         raise InputError(problem, error.hint) from error
-    target = paths.weights_dir() / name
-    if not (target.exists() and target.samefile(path)):
-        if move:
-            os.replace(path, target)
-        else:
-            with files.atomic_path(target) as temporary:
-                shutil.copyfile(path, temporary)
+    target = paths.weights_dir() / (download_name or file.name)
+    if download_name is not None:
+        os.replace(file, target)
+    elif not (target.exists() and target.samefile(file)):
+        with files.atomic_path(target) as temporary:
+            shutil.copyfile(file, temporary)
     installed = InstalledWeights(
-        path=target,
-        sha256=weights.sha256,
-        format=weights.format,
-        tensors=len(weights.tensors),
-        activation=weights.activation,
-        activation_source=weights.activation_source,
+        target, weights.sha256, weights.format, len(weights.tensors), weights.activation, weights.activation_source
     )
     files.write_json(_record(target), {**asdict(installed), "path": target.name})
     if replaces is not None and replaces != target:
@@ -168,37 +144,29 @@ def _install(path: Path, name: str, *, replaces: Path | None, move: bool) -> Ins
     return installed
 
 
-def _existing(spec: str) -> Path:
-    path = Path(spec).expanduser()
-    if path.exists():
-        return path
-    installed = paths.weights_dir() / spec
-    if installed.is_file():
-        return installed
-    names: dict[str, str] = {}
-    for folder, shown in ((paths.weights_dir(), ""), (path.parent, str(path.parent))):
-        with contextlib.suppress(OSError):
-            names |= {file.name: os.path.join(shown, file.name) for file in folder.iterdir() if file.suffix != ".json"}
-    close = difflib.get_close_matches(path.name, names, n=1)
-    hint = (
-        f"Did you mean {names[close[0]]}?"
-        if close
-        else "Name a CLIP weight file, or leave it out for the installed one."
-    )
-    raise InputError(f"No such weight file: {spec}.", hint)
-
-
 def _record(path: Path) -> Path:
     return path.with_name(f"{path.name}.json")
 
 
-def _is_url(source: str) -> bool:
-    return source.lower().startswith(("http://", "https://"))
+def _find(spec: str) -> Path:
+    path = Path(spec).expanduser()
+    installed = paths.weights_dir() / spec
+    if path.exists() or installed.is_file():
+        return path if path.exists() else installed
+    known: dict[str, str] = {}
+    for folder, shown in ((paths.weights_dir(), ""), (path.parent, str(path.parent))):
+        with contextlib.suppress(OSError):
+            known |= {file.name: os.path.join(shown, file.name) for file in folder.iterdir() if file.suffix != ".json"}
+    near = closest(path.name, known)
+    raise InputError(
+        f"No such weight file: {spec}.",
+        f"Did you mean {known[near]}?" if near else "Name a CLIP weight file; by default the installed one is used.",
+    )
 
 
 def _offline(problem: str) -> RequirementError:
     return RequirementError(
         problem,
-        f"Put {OPENAI_VIT_B_16.name} (335 MiB, sha256 {OPENAI_VIT_B_16.sha256[:8]}...) anywhere and run: "
+        f"Put {OPENAI_NAME} (335 MiB, sha256 {OPENAI_SHA256[OPENAI_NAME][:8]}...) anywhere and run: "
         "focus prepare weights PATH",
     )

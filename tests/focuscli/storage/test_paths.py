@@ -1,3 +1,5 @@
+"""Folders from the environment, and names that resolve to datasets and checkpoints."""
+
 from __future__ import annotations
 
 import os
@@ -5,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from focuscli.errors import InputError, RequirementError
+from focuscli.errors import FocusError
 from focuscli.storage import paths
 
 
@@ -25,16 +27,17 @@ def make_checkpoint(run: str, kind: str = "best", age: int = 0) -> Path:
     return folder
 
 
-def test_home_and_runs_come_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("FOCUS_HOME", str(tmp_path / "home"))
+def test_folders_come_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("FOCUS_HOME", "~/focus data")
     monkeypatch.setenv("FOCUS_RUNS", str(tmp_path / "elsewhere"))
-    assert paths.datasets_dir() == tmp_path / "home" / "datasets"
-    assert paths.weights_dir() == tmp_path / "home" / "weights"
+    assert paths.datasets_dir() == tmp_path / "focus data" / "datasets"
+    assert paths.weights_dir() == tmp_path / "focus data" / "weights"
     assert paths.runs_dir() == tmp_path / "elsewhere"
 
 
 @pytest.mark.parametrize("value", [None, ""])
-def test_home_and_runs_without_environment(monkeypatch: pytest.MonkeyPatch, value: str | None) -> None:
+def test_folders_without_environment(monkeypatch: pytest.MonkeyPatch, value: str | None) -> None:
     for name in ("FOCUS_HOME", "FOCUS_RUNS"):
         monkeypatch.delenv(name) if value is None else monkeypatch.setenv(name, value)
     assert paths.home().name == "focus"
@@ -42,128 +45,86 @@ def test_home_and_runs_without_environment(monkeypatch: pytest.MonkeyPatch, valu
     assert paths.runs_dir() == Path("runs")
 
 
-def test_tilde_is_the_user_s_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("FOCUS_HOME", "~/focus data")
-    assert paths.home() == tmp_path / "focus data"
-
-
 @pytest.mark.parametrize(
     ("value", "expected"), [("1", True), ("yes", True), ("", False), ("0", False), ("False", False), ("no", False)]
 )
-def test_offline_flag(monkeypatch: pytest.MonkeyPatch, value: str, expected: bool) -> None:
+def test_offline(monkeypatch: pytest.MonkeyPatch, value: str, expected: bool) -> None:
     monkeypatch.setenv("FOCUS_OFFLINE", value)
     assert paths.offline() is expected
 
 
-def test_dataset_by_folder_and_by_name(tmp_path: Path) -> None:
-    folder = make_dataset(tmp_path / "mine")
+def test_datasets_by_folder_and_by_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     prepared = make_dataset(paths.datasets_dir() / "peta")
+    folder = make_dataset(tmp_path / "mine")
     assert paths.resolve_dataset(str(folder)) == folder
-    assert paths.resolve_dataset("peta") == prepared
-
-
-def test_dataset_folder_here_goes_before_the_prepared_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    make_dataset(tmp_path / "peta")
-    make_dataset(paths.datasets_dir() / "peta")
+    assert paths.prepared_datasets() == [prepared]
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "peta").mkdir()  # A plain folder of a prepared name does not hide it.
+    assert paths.resolve_dataset("peta") == prepared
+    (tmp_path / "peta" / "schema.toml").write_text("")
     assert paths.resolve_dataset("peta") == Path("peta")
 
 
-def test_plain_folder_of_a_prepared_name_does_not_hide_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / "peta").mkdir()
-    prepared = make_dataset(paths.datasets_dir() / "peta")
-    monkeypatch.chdir(tmp_path)
-    assert paths.resolve_dataset("peta") == prepared
-
-
-def test_folder_without_schema_is_no_dataset(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"no schema\.toml") as caught:
-        paths.resolve_dataset(str(tmp_path))
-    assert "focus prepare csv" in (caught.value.hint or "")
-
-
-@pytest.mark.parametrize(
-    ("name", "command"), [("peta", "focus prepare peta FOLDER"), ("synthetic", "focus prepare synthetic")]
-)
-def test_known_dataset_that_is_not_prepared_names_the_command(name: str, command: str) -> None:
-    with pytest.raises(InputError, match=f"Dataset {name} is not prepared") as caught:
-        paths.resolve_dataset(name)
-    assert str(paths.datasets_dir() / name) in caught.value.problem
-    assert (caught.value.hint or "").endswith(command)
-    assert caught.value.exit_code == 3
-
-
-@pytest.mark.parametrize(("typed", "meant"), [("rapv4", "rapv2"), ("pet", "peta"), ("my_shop", "my_shops")])
-def test_close_dataset_names_are_proposed(typed: str, meant: str) -> None:
-    make_dataset(paths.datasets_dir() / "my_shops")
-    with pytest.raises(InputError, match=f'Unknown dataset "{typed}"') as caught:
-        paths.resolve_dataset(typed)
-    assert caught.value.hint == f"Did you mean {meant}?"
-    assert "my_shops, pa100k, peta" in caught.value.problem
-
-
-def test_dataset_name_close_to_nothing_gets_no_proposal() -> None:
-    with pytest.raises(InputError) as caught:
-        paths.resolve_dataset("zzzzzz")
-    assert "Did you mean" not in (caught.value.hint or "")
-
-
-@pytest.mark.parametrize("name", [None, "latest"])
-def test_no_run_at_all_is_a_missing_requirement(name: str | None) -> None:
-    with pytest.raises(RequirementError, match="No trained model") as caught:
-        paths.resolve_checkpoint(name)
-    assert "focus train" in (caught.value.hint or "")
-
-
-@pytest.mark.parametrize("name", [None, "latest"])
-def test_latest_run_is_the_one_saved_last_whatever_its_name(name: str | None) -> None:
+def test_latest_is_the_run_saved_last_whatever_its_name() -> None:
     make_checkpoint("2026-12-01_later_name", age=100)
-    newest = make_checkpoint("2026-01-01_earlier_name", age=1)
+    newest = make_checkpoint("2026-01-01_earlier_name", age=20)
     (paths.runs_dir() / "zz-without-checkpoint").mkdir()
-    assert paths.resolve_checkpoint(name) == newest
-
-
-def test_run_counts_by_its_newest_checkpoint_and_gives_its_best() -> None:
+    assert paths.resolve_checkpoint(None) == paths.resolve_checkpoint("latest") == newest
+    # A run is as new as its newest checkpoint, and gives its best one.
     best = make_checkpoint("a", "best", age=50)
     make_checkpoint("a", "last", age=1)
-    make_checkpoint("b", "best", age=20)
     assert paths.resolve_checkpoint(None) == best
 
 
-def test_checkpoint_by_every_kind_of_name() -> None:
-    best = make_checkpoint("run", "best")
+def test_checkpoints_by_every_kind_of_name() -> None:
     last = make_checkpoint("run", "last")
     run = paths.runs_dir() / "run"
-    assert paths.resolve_checkpoint("run") == best
-    assert paths.resolve_checkpoint(str(run)) == best
-    assert paths.resolve_checkpoint(str(last)) == last
-    assert paths.resolve_checkpoint(str(last / "state.json")) == last
-    assert paths.resolve_checkpoint("run/checkpoints/last") == last
-
-
-def test_run_without_best_gives_last() -> None:
-    last = make_checkpoint("run", "last")
     assert paths.resolve_checkpoint("run") == last
+    best = make_checkpoint("run", "best")
+    for name, wanted in {
+        "run": best,
+        str(run): best,
+        str(last): last,
+        str(last / "state.json"): last,
+        "run/checkpoints/last": last,
+    }.items():
+        assert paths.resolve_checkpoint(name) == wanted
 
 
-def test_folder_without_checkpoint_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="holds no checkpoint"):
-        paths.resolve_checkpoint(str(tmp_path))
+def test_places_of_outputs() -> None:
+    best = make_checkpoint("run")
+    run = paths.runs_dir() / "run"
+    assert paths.run_folder(best) == run
+    assert paths.report_folder(best) == run / "eval"
+    assert paths.export_path(best, dynamic=True, int8=True) == run / "export" / "model-dynamic-int8.onnx"
+    assert paths.run_folder(Path("copied/best")) == Path("copied/best")
 
 
-def test_close_run_names_are_proposed() -> None:
-    make_checkpoint("2026-11-23_1012_peta")
-    with pytest.raises(InputError, match="No checkpoint") as caught:
-        paths.resolve_checkpoint("2026-11-23_1012_pet")
-    assert caught.value.hint == "Did you mean 2026-11-23_1012_peta?"
-
-
-def test_unknown_run_lists_what_there_is() -> None:
-    with pytest.raises(InputError) as caught:
-        paths.resolve_checkpoint("zzzz")
-    assert "none" in (caught.value.hint or "")
-    make_checkpoint("abc")
-    with pytest.raises(InputError) as caught:
-        paths.resolve_checkpoint("zzzz")
-    assert "abc" in (caught.value.hint or "")
+@pytest.mark.parametrize(
+    ("kind", "name", "code", "problem", "hint"),
+    [
+        ("dataset", "{here}", 3, "no schema.toml", "focus prepare csv"),
+        ("dataset", "pa100k", 3, "Dataset pa100k is not prepared", "focus prepare pa100k FOLDER"),
+        ("dataset", "synthetic", 3, "Dataset synthetic is not prepared", "focus prepare synthetic"),
+        ("dataset", "rapv4", 3, 'Unknown dataset "rapv4". Known: my_shops, pa100k, peta', "Did you mean rapv2?"),
+        ("dataset", "My_Shop", 3, 'Unknown dataset "My_Shop"', "Did you mean my_shops?"),
+        ("dataset", "zzzzzz", 3, 'Unknown dataset "zzzzzz"', "schema.toml and labels.csv"),
+        ("checkpoint", None, 4, "No trained model", "focus train"),
+        ("checkpoint", "latest", 4, "No trained model", "focus train"),
+        ("checkpoint", "{here}", 3, "has no checkpoint", "run folder"),
+        ("checkpoint", "zzzz", 3, 'No checkpoint "zzzz"', "none"),
+        ("checkpoint", "2026-11-23_1012_pet", 3, "No checkpoint", "Did you mean 2026-11-23_1012_peta?"),
+        ("checkpoint", "zzzz", 3, 'No checkpoint "zzzz"', "2026-11-23_1012_peta"),
+    ],
+)
+def test_refusals(kind, name, code, problem, hint, tmp_path) -> None:
+    make_dataset(paths.datasets_dir() / "my_shops")
+    if "2026" in f"{name}{hint}":
+        make_checkpoint("2026-11-23_1012_peta")
+    resolve = paths.resolve_dataset if kind == "dataset" else paths.resolve_checkpoint
+    with pytest.raises(FocusError) as caught:
+        resolve(name and name.replace("{here}", str(tmp_path)))
+    assert caught.value.exit_code == code
+    assert problem in caught.value.problem
+    assert hint in (caught.value.hint or "")
+    assert ("Did you mean" in (caught.value.hint or "")) == ("Did you mean" in hint)
