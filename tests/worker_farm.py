@@ -265,7 +265,7 @@ def restarted(dataset: str, run: str, *options: str) -> None:
             if attempt == 0 and rank == 1:
                 from focuscli.engine import trainer as module
 
-                module.training_images = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+                module.augment = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
             focus("train", "--dataset", dataset, *options, "--resume", "--run-folder", run)
         _, status = os.wait()
     del keeper
@@ -292,10 +292,10 @@ def broken(dataset: str, run: str, *options: str) -> None:
         from focuscli.engine import trainer as module
         from focuscli.errors import InputError
 
-        def fail(*_arguments: object) -> None:
+        def fail(*_arguments: object, **_options: object) -> None:
             raise InputError("only here")
 
-        module.training_images = fail
+        module.augment = fail
     focus("train", "--dataset", dataset, *options, "--run-folder", run)
 
 

@@ -19,8 +19,7 @@ from focuscli.errors import InputError, UsageError
 from focuscli.storage import paths
 
 if TYPE_CHECKING:
-    from focuscli.data.prepare import OnMissing
-    from focuscli.data.report import PrepareReport
+    from focuscli.data.prepare import OnMissing, PrepareReport
 
 OutOpt = Annotated[
     Path | None, typer.Option("--out", help="Dataset folder to write; default: by name under FOCUS_HOME.")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from focuscli.cli import render
 
 if TYPE_CHECKING:
-    from focuscli.data.report import PrepareReport
+    from focuscli.data.prepare import PrepareReport
     from focuscli.engine.run import Run
     from focuscli.engine.trainer import Event, StepEvent
     from focuscli.evaluation.closed_set import EvaluationReport

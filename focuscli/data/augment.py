@@ -1,7 +1,7 @@
-"""Training-time augmentation of a whole batch on the training device, every draw from one given generator.
+"""Training-time augmentation of a whole batch on the training device, with all random numbers from one given generator.
 
-Written here and not taken from timm or torchvision: their transforms work image by image in the workers and draw from
-global generators, so that a resumed run could not repeat the draws of an uninterrupted one.
+Written here and not taken from timm or torchvision: their transforms work image by image in the workers and use global
+generators, so that a resumed run could not repeat what an uninterrupted one does.
 """
 
 from __future__ import annotations
@@ -18,20 +18,8 @@ LUMA = (0.299, 0.587, 0.114)
 
 
 @dataclass(frozen=True)
-class SharedDraws:
-    """A generator for the images from `start` on of a batch of `total`: they get what they would get in the whole batch."""
-
-    generator: torch.Generator
-    start: int
-    total: int
-
-
-Draws = torch.Generator | SharedDraws
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """What was drawn for each image of a batch, [B] each, on the CPU.
+class AugmentParams:
+    """The random choices for each image of a batch, [B] each, on the CPU.
 
     Attributes:
         top, left: offset of the crop in pixels. mirrored: bool.
@@ -47,56 +35,89 @@ class Drawn:
     saturation: Tensor
     erased: Tensor
 
+    def part(self, start: int, stop: int) -> AugmentParams:
+        """The choices for the images from `start` up to `stop` of the batch."""
+        return AugmentParams(*(getattr(self, field.name)[start:stop] for field in fields(self)))
 
-def training_images(images: Tensor, size: tuple[int, int], config: AugmentConfig, generator: Draws) -> Tensor:
+
+def augment(
+    images: Tensor,
+    size: tuple[int, int],
+    config: AugmentConfig,
+    generator: torch.Generator,
+    *,
+    start: int = 0,
+    total: int | None = None,
+) -> Tensor:
     """Random crop, flip and colour jitter, CLIP's normalisation, random erasing.
 
     Args:
         images: uint8 [B, H + margin, W + margin, 3].
         size: H, W of the result.
-        generator: a CPU generator, the same state gives the same result; or a part of a batch's draws.
+        generator: a CPU generator; the same state gives the same result.
+        start, total: where several processes share a batch, the position of these images in it and its size (default:
+            B). Each image becomes what it would become in the whole batch.
 
     Returns:
         float [B, 3, H, W] on the device of `images`.
     """
-    draws = draw(images.shape, size, config, generator)
+    count, height, width, _ = images.shape
+    params = draw_params(total or count, (height, width), size, config, generator).part(start, start + count)
     # A CPU takes one image through all steps while it lies in the cache, 3 times as fast as the batch through each step; a
     # GPU wants few and large operations.
-    return (apply_singly if images.device.type == "cpu" else apply)(images, size, draws)
+    return (apply_singly if images.device.type == "cpu" else apply)(images, size, params)
 
 
-def draw(shape: torch.Size, size: tuple[int, int], config: AugmentConfig, generator: Draws) -> Drawn:
-    """Draw for uint8 images of `shape` [B, H', W', 3] that become `size`."""
-    batch, height, width, _ = shape
-    top = _integers(batch, height - size[0], generator)
-    left = _integers(batch, width - size[1], generator)
-    mirrored = _uniform(batch, generator) < config.flip
-    brightness, contrast, saturation = (
-        1 + strength * (2 * _uniform(batch, generator) - 1)
-        for strength in (config.brightness, config.contrast, config.saturation)
-    )
-    return Drawn(top, left, mirrored, brightness, contrast, saturation, _rectangles(batch, size, config, generator))
+def draw_params(
+    count: int, source: tuple[int, int], size: tuple[int, int], config: AugmentConfig, generator: torch.Generator
+) -> AugmentParams:
+    """Random choices for `count` images of `source` = (H', W') pixels that are cropped to `size` = (H, W)."""
+
+    def uniform() -> Tensor:
+        return torch.rand(count, generator=generator)
+
+    def offset(room: int) -> Tensor:
+        return (uniform() * (room + 1)).floor().long().clamp(max=room)
+
+    def factor(strength: float) -> Tensor:
+        return 1 + strength * (2 * uniform() - 1)
+
+    # The order of these lines is part of what a seed means: runs on record were trained with it.
+    top, left = offset(source[0] - size[0]), offset(source[1] - size[1])
+    mirrored = uniform() < config.flip
+    brightness, contrast, saturation = factor(config.brightness), factor(config.contrast), factor(config.saturation)
+    chosen = uniform() < config.erase
+    low, high = config.erase_area
+    area = (low + (high - low) * uniform()) * size[0] * size[1]
+    log_low, log_high = (torch.tensor(ratio).log() for ratio in config.erase_ratio)
+    ratio = (log_low + (log_high - log_low) * uniform()).exp()
+    tall = (area * ratio).sqrt().round().clamp(1, size[0])
+    wide = (area / ratio).sqrt().round().clamp(1, size[1])
+    erase_top = (uniform() * (size[0] - tall + 1)).floor()
+    erase_left = (uniform() * (size[1] - wide + 1)).floor()
+    erased = torch.stack([erase_top, erase_top + tall * chosen, erase_left, erase_left + wide], dim=1).long()
+    return AugmentParams(top, left, mirrored, brightness, contrast, saturation, erased)
 
 
-def apply(images: Tensor, size: tuple[int, int], draws: Drawn) -> Tensor:
-    """What was drawn, done to the whole batch step by step; arguments and result as of `training_images`."""
+def apply(images: Tensor, size: tuple[int, int], params: AugmentParams) -> Tensor:
+    """Apply the choices to the whole batch step by step; arguments and result as of `augment`."""
     device = images.device
     result = torch.empty(len(images), 3, *size, device=device)
-    _cut(images, draws, out=result)
-    factors = (draws.brightness, draws.contrast, draws.saturation)
+    _crop(images, params, out=result)
+    factors = (params.brightness, params.contrast, params.saturation)
     jitter(result, *(factor.to(device)[:, None, None, None] for factor in factors))
     mean, std = (torch.tensor(values, device=device)[:, None, None] for values in (MEAN, STD))
     result.sub_(mean).div_(std)
-    erase(result, draws.erased)
+    erase(result, params.erased)
     return result
 
 
-def apply_singly(images: Tensor, size: tuple[int, int], draws: Drawn) -> Tensor:
-    """The same image by image on a CPU, in buffers that stay in its cache, with as few passes over them as there can be:
-    a + b * x is one, and what brightness does is one with turning bytes into [0, 1]."""
+def apply_singly(images: Tensor, size: tuple[int, int], params: AugmentParams) -> Tensor:
+    """The same image by image on a CPU, in buffers that stay in its cache, with as few passes over them as possible:
+    a + b * x is one, and scaling the brightness is one with turning bytes into [0, 1]."""
     result, pixels, grey = torch.empty(len(images), 3, *size), torch.empty(3, *size), torch.empty(size)
     offsets = [torch.tensor(-mean / std) for mean, std in zip(MEAN, STD, strict=True)]
-    numbers = (getattr(draws, field.name).tolist() for field in fields(draws))
+    numbers = (getattr(params, field.name).tolist() for field in fields(params))
     for image, out, top, left, mirrored, brightness, contrast, saturation, erased in zip(
         images, result, *numbers, strict=True
     ):
@@ -114,18 +135,6 @@ def apply_singly(images: Tensor, size: tuple[int, int], draws: Drawn) -> Tensor:
             torch.add(offset, plane, alpha=1 / std, out=place)
         out[:, erased[0] : erased[1], erased[2] : erased[3]] = 0.0
     return result
-
-
-def _cut(images: Tensor, draws: Drawn, *, out: Tensor) -> None:
-    """Windows of uint8 [B, H', W', 3], mirrored or not, into `out`, float [B, 3, H, W] in [0, 1]."""
-    height, width = out.shape[-2:]
-    rows = draws.top[:, None] + torch.arange(height)  # [B, H]
-    columns = draws.left[:, None] + torch.arange(width)  # [B, W]
-    columns = torch.where(draws.mirrored[:, None], columns.flip(1), columns)
-    device = images.device
-    index = torch.arange(len(images), device=device)[:, None, None]
-    picked = images[index, rows.to(device)[:, :, None], columns.to(device)[:, None, :]]  # [B, H, W, 3]
-    out.copy_(picked.permute(0, 3, 1, 2)).div_(255)
 
 
 def jitter(images: Tensor, brightness: Tensor, contrast: Tensor, saturation: Tensor) -> None:
@@ -151,29 +160,13 @@ def erase(images: Tensor, rectangles: Tensor) -> None:
     images.masked_fill_(inside[:, None], 0.0)
 
 
-def _rectangles(batch: int, size: tuple[int, int], config: AugmentConfig, generator: Draws) -> Tensor:
-    """[B, 4]; a share `erase` of them is not empty."""
-    height, width = size
-    chosen = _uniform(batch, generator) < config.erase
-    low, high = config.erase_area
-    area = (low + (high - low) * _uniform(batch, generator)) * height * width
-    log_low, log_high = (torch.tensor(ratio).log() for ratio in config.erase_ratio)
-    ratio = (log_low + (log_high - log_low) * _uniform(batch, generator)).exp()
-    tall = (area * ratio).sqrt().round().clamp(1, height)
-    wide = (area / ratio).sqrt().round().clamp(1, width)
-    top = (_uniform(batch, generator) * (height - tall + 1)).floor()
-    left = (_uniform(batch, generator) * (width - wide + 1)).floor()
-    return torch.stack([top, top + tall * chosen, left, left + wide], dim=1).long()
-
-
-def _integers(count: int, most: int, generator: Draws) -> Tensor:
-    """Whole numbers from 0 to `most`, both included."""
-    return (_uniform(count, generator) * (most + 1)).floor().long().clamp(max=most)
-
-
-def _uniform(count: int, generator: Draws) -> Tensor:
-    """A number in [0, 1) for each of `count` images; every draw here is one of these."""
-    if isinstance(generator, SharedDraws):
-        whole = torch.rand(generator.total, generator=generator.generator)
-        return whole[generator.start : generator.start + count]
-    return torch.rand(count, generator=generator)
+def _crop(images: Tensor, params: AugmentParams, *, out: Tensor) -> None:
+    """Windows of uint8 [B, H', W', 3], mirrored or not, into `out`, float [B, 3, H, W] in [0, 1]."""
+    height, width = out.shape[-2:]
+    rows = params.top[:, None] + torch.arange(height)  # [B, H]
+    columns = params.left[:, None] + torch.arange(width)  # [B, W]
+    columns = torch.where(params.mirrored[:, None], columns.flip(1), columns)
+    device = images.device
+    index = torch.arange(len(images), device=device)[:, None, None]
+    picked = images[index, rows.to(device)[:, :, None], columns.to(device)[:, None, :]]  # [B, H, W, 3]
+    out.copy_(picked.permute(0, 3, 1, 2)).div_(255)

@@ -1,4 +1,4 @@
-"""A dataset is a folder: schema.toml, labels.csv, prepare.json, and images there or where `image_root` points."""
+"""A dataset is a folder with schema.toml, labels.csv and prepare.json; its images are there or in `image_root`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from focuscli.data.labels_csv import SPLITS, Labels, check_image_names, format_labels, read_labels
 from focuscli.data.schema import AttributeSchema, dump_schema, load_schema
 from focuscli.errors import InputError
-from focuscli.storage.files import atomic_folder, write_json, write_text
+from focuscli.storage.files import atomic_folder, check_free, write_json, write_text
 
 SCHEMA_FILE, LABELS_FILE, INFO_FILE = "schema.toml", "labels.csv", "prepare.json"
 
@@ -51,7 +51,7 @@ class DatasetFolder:
     @property
     def labels_only(self) -> bool:
         """Whether it was prepared without images."""
-        return _says_labels_only(self.info)
+        return bool(self.info.get("labels_only"))
 
     def require_images(self) -> None:
         """Refuse what needs pixels on a dataset of labels alone.
@@ -88,7 +88,7 @@ class DatasetFolder:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Images per split, in the order train, val, test, unused; splits without an image are left out."""
+        """Images per split, in the order train, val, test, unused, for splits that have any."""
         return split_counts(self.splits)
 
 
@@ -98,21 +98,17 @@ def is_labels_only(path: Path) -> bool:
     Raises:
         InputError: that file is damaged.
     """
-    return _says_labels_only(_read_info(Path(path) / INFO_FILE))
-
-
-def _says_labels_only(info: Mapping[str, Any]) -> bool:
-    return bool(info.get("labels_only"))
+    return bool(_read_info(Path(path) / INFO_FILE).get("labels_only"))
 
 
 def split_counts(splits: NDArray[np.str_]) -> dict[str, int]:
-    """Images per split that has any."""
+    """Images per split, for splits that have any."""
     counted = Counter(splits.tolist())
     return {name: counted[name] for name in SPLITS if counted[name]}
 
 
 def read_folder(path: Path) -> DatasetFolder:
-    """Read a dataset folder. Images are not looked at; a missing one shows when it is loaded.
+    """Read a dataset folder. Images are not checked; a missing one is reported when it is loaded.
 
     Raises:
         InputError: a file is missing, unreadable or contradicts another; the message names file, line and column.
@@ -150,7 +146,7 @@ def write_folder(
         RequirementError: it cannot be written.
     """
     target = Path(target)
-    refuse_foreign(target)
+    check_target(target, overwrite=overwrite)
     content = Labels(
         tuple(images), np.asarray(splits, np.str_), np.asarray(persons, np.str_), np.asarray(labels).astype(np.int8)
     )
@@ -168,19 +164,22 @@ def write_folder(
     return folder
 
 
-def refuse_foreign(target: Path) -> None:
-    """Refuse to replace what is not a prepared dataset, so that --force never deletes somebody's images.
+def check_target(target: Path, *, overwrite: bool) -> None:
+    """Check that a dataset may be written to `target`, before any work for it is done.
+
+    Only what `write_folder` wrote is ever replaced, so that --force never deletes somebody's images.
 
     Raises:
-        InputError: `target` is a file, or a folder with content but without prepare.json.
+        InputError: `target` is a file, has content but no prepare.json, or exists and `overwrite` is false.
     """
-    if target.is_dir() and ((target / INFO_FILE).is_file() or not any(target.iterdir())):
-        return
-    if target.exists():
+    target = Path(target)
+    foreign = target.exists() and not (target / INFO_FILE).is_file()
+    if foreign and (not target.is_dir() or any(target.iterdir())):
         raise InputError(
-            f"{target} exists and is no prepared dataset (it has no {INFO_FILE}); nothing was changed.",
+            f"{target} exists and is not a prepared dataset (it has no {INFO_FILE}); nothing was changed.",
             "Choose another folder with --out.",
         )
+    check_free(target, force=overwrite, folder=True)
 
 
 def refuse_overlap(target: Path, sources: Sequence[Path]) -> None:
@@ -212,7 +211,7 @@ def _check(schema: AttributeSchema, labels: Labels, given: NDArray[np.integer[An
     if not count or labels.cells.shape != expected or len(labels.splits) != count or len(labels.persons) != count:
         raise InputError(
             f"Dataset {schema.name}: {count} images, {len(labels.splits)} splits, {len(labels.persons)} persons and "
-            f"labels of shape {labels.cells.shape}, where {expected} is right."
+            f"labels of shape {labels.cells.shape}; expected {expected}."
         )
     if not np.isin(given, (0, 1, 2)).all():
         raise InputError(f"Dataset {schema.name}: labels other than 0, 1 and 2.")
@@ -236,6 +235,6 @@ def _read_info(path: Path) -> dict[str, Any]:
         info = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(
-            f"{path} is damaged: {error}.", "It can be deleted; it only tells how the folder came about."
+            f"{path} is damaged: {error}.", "It can be deleted: it only records how the folder was made."
         ) from error
     return info if isinstance(info, dict) else {}

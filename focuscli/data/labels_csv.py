@@ -1,4 +1,4 @@
-"""labels.csv: one line per image with its split, its person and one cell per attribute."""
+"""labels.csv: one line per image with its split, its person and one cell per attribute; and tables of labels in general."""
 
 from __future__ import annotations
 
@@ -6,17 +6,15 @@ import csv
 import difflib
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from operator import itemgetter
 from pathlib import Path, PureWindowsPath
-from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
-from focuscli.data.attributes import Attribute, AttributeSchema, column_of
-from focuscli.errors import InputError
+from focuscli.data.schema import AttributeSchema, column_of
+from focuscli.errors import InputError, did_you_mean
 
 FIXED_COLUMNS = ("image", "split", "person")
 SPLITS = ("train", "val", "test", "unused")
@@ -39,11 +37,86 @@ class Labels:
     cells: NDArray[np.int8]
 
 
-def read_table(path: Path) -> tuple[list[str], list[list[str]], list[int]]:
-    """Header, rows and the rows' line numbers of a CSV file (UTF-8 with or without byte order mark, any line ends).
+@dataclass(frozen=True, eq=False)
+class Table:
+    """A CSV file: its column names, and its rows with the number of the line on which each one ends."""
+
+    path: Path
+    header: list[str]
+    rows: list[list[str]]
+    lines: list[int]
+
+    @property
+    def places(self) -> list[str]:
+        """Where each row is, for errors."""
+        return [f"{self.path} line {line}" for line in self.lines]
+
+    def column(self, name: str) -> list[str]:
+        """A column's cells without surrounding spaces."""
+        position = self.header.index(name)
+        return [row[position].strip() for row in self.rows]
+
+    def cells(
+        self,
+        schema: AttributeSchema,
+        values: Mapping[str, int],
+        *,
+        schema_file: Path,
+        wanted: str,
+        hint: str,
+        normalise: Callable[[str], str] = str.strip,
+    ) -> NDArray[np.int8]:
+        """The labels [N, A] of the attributes' columns.
+
+        Args:
+            values: normalised cell -> label.
+            schema_file, wanted, hint: for errors: where the schema comes from, which words are allowed, what to do.
+
+        Raises:
+            InputError: an attribute has no column, or a cell is none of `values`.
+        """
+        for attribute in schema.attributes:
+            if column_of(attribute) not in self.header:
+                raise self._no_column(attribute.name, column_of(attribute), schema_file)
+        labels = np.zeros((len(self.rows), len(schema.attributes)), np.int8)
+        bad: list[tuple[int, str, str]] = []
+        for position, attribute in enumerate(schema.attributes):
+            column = self.header.index(column_of(attribute))
+            words = [row[column] for row in self.rows]
+            # Few columns have more than three different cells, so that each is looked up once.
+            known = {word: values.get(normalise(word), -1) for word in set(words)}
+            labels[:, position] = [known[word] for word in words]
+            for row in np.flatnonzero(labels[:, position] < 0):
+                bad.append((self.lines[row], self.header[column], words[row].strip()))
+        if bad:
+            line, name, cell = min(bad)
+            found = f'"{cell}" is not' if cell else "the cell is empty, not"
+            more = f" ({len(bad) - 1:,} more like it.)" if len(bad) > 1 else ""
+            raise InputError(
+                f'{self.path} line {line}, column "{name}": {found} {wanted}.{more}',
+                hint.replace("WORD", cell if cell and " " not in cell else "yes"),
+            )
+        return labels
+
+    def _no_column(self, name: str, column: str, schema_file: Path) -> InputError:
+        free = [name for name in self.header if name not in FIXED_COLUMNS]
+        lowered = {name.lower(): name for name in free}
+        close = [lowered[near] for near in difflib.get_close_matches(column.lower(), list(lowered), n=3, cutoff=0.5)]
+        if close:
+            found = "Closest: " + ", ".join(f'"{name}"' for name in close)
+            hint = f'Set column = "{close[0]}" under it in schema.toml, if that is the one.'
+        else:
+            found = f"Columns there: {', '.join(free[:8]) or 'none'}{', ...' if len(free) > 8 else ''}"
+            hint = "Add the column, or take the attribute out of schema.toml."
+        named = f' (column = "{column}")' if column != name else ""
+        return InputError(f'{schema_file}: attribute "{name}"{named} has no column in {self.path.name}. {found}.', hint)
+
+
+def read_table(path: Path) -> Table:
+    """Read a CSV file (comma-separated UTF-8 with or without byte order mark, any line ends); blank lines are skipped.
 
     Raises:
-        InputError: not there, not UTF-8, no header, a repeated column, or a row of another length than the header.
+        InputError: missing, not UTF-8, no header, a repeated column, no rows, or a row longer or shorter than the header.
     """
     try:
         text = Path(path).read_bytes().decode("utf-8-sig")
@@ -60,55 +133,54 @@ def read_table(path: Path) -> tuple[list[str], list[list[str]], list[int]]:
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     rows: list[list[str]] = []
     lines: list[int] = []
-    header: list[str] = []
     try:
         for row in reader:
-            if not row:
-                continue
-            if not header:
-                header = [name.strip() for name in row]
-                continue
-            if len(row) != len(header):
-                raise InputError(f"{path} line {reader.line_num}: {len(row)} cells, but the header has {len(header)}.")
-            rows.append(row)
-            lines.append(reader.line_num)
+            if row:
+                rows.append(row)
+                lines.append(reader.line_num)
     except csv.Error as error:
         raise InputError(
             f"{path} line {reader.line_num}: {error}.", "It must be plain comma-separated text."
         ) from error
-    if not header:
+    if not rows:
         raise InputError(f"{path} is empty.", "Its first line must be: image,split,person,ATTRIBUTE,...")
+    header = [name.strip() for name in rows[0]]
+    for row, line in zip(rows, lines, strict=True):
+        if len(row) != len(header):
+            raise InputError(f"{path} line {line}: {len(row)} cells, but the header has {len(header)}.")
     repeated = [name for name in header if header.count(name) > 1]
     if repeated:
-        raise InputError(f'{path}: column "{repeated[0]}" stands there {header.count(repeated[0])} times.')
-    return header, rows, lines
+        raise InputError(f'{path}: {header.count(repeated[0])} columns are named "{repeated[0]}".')
+    if len(rows) == 1:
+        raise InputError(f"{path} has a header but no images.")
+    return Table(path, header, rows[1:], lines[1:])
 
 
 def read_labels(path: Path, schema: AttributeSchema) -> Labels:
-    """Read labels.csv; columns that the schema does not name are left alone.
+    """Read labels.csv; columns that the schema does not name are ignored.
 
     Raises:
         InputError: see `read_table`; a column is missing; a cell is not 0, 1 or 2; an image repeats or lies outside the
             image root; an unknown split.
     """
-    header, rows, lines = read_table(path)
+    table = read_table(path)
     for name in FIXED_COLUMNS:
-        if name not in header:
-            separator = next((mark for mark in ";\t" if mark in header[0]), None)
-            hint = f"Cells must be separated by commas, not by {separator!r}." if separator else _near(name, header)
+        if name not in table.header:
+            separator = next((mark for mark in ";\t" if mark in table.header[0]), None)
+            hint = did_you_mean(name, table.header)
+            if separator:
+                hint = f"Cells must be separated by commas, not by {separator!r}."
             raise InputError(f'{path} has no column "{name}".', hint)
-    for attribute in schema.attributes:
-        if column_of(attribute) not in header:
-            refuse_missing(path, attribute, header, path.parent / "schema.toml")
-    if not rows:
-        raise InputError(f"{path} has a header but no images.")
-    columns = [header.index(column_of(attribute)) for attribute in schema.attributes]
-    cells = _read_cells(path, rows, lines, header, columns)
-    images, splits, persons = ([row[header.index(name)].strip() for row in rows] for name in FIXED_COLUMNS)
-    for split in sorted(set(splits) - set(SPLITS)):
-        line = lines[splits.index(split)]
-        raise InputError(f'{path} line {line}: split "{split}" is none of {", ".join(SPLITS)}.', _near(split, SPLITS))
-    check_image_names(images, [f"{path} line {line}" for line in lines])
+    cells = table.cells(
+        schema,
+        {"0": 0, "1": 1, "2": 2},
+        schema_file=path.parent / "schema.toml",
+        wanted="0 or 1 (2 = uncertain)",
+        hint=f"Write 0, 1 or 2, or convert other words: focus prepare csv {path} --out FOLDER --true WORD --false no",
+    )
+    images, splits, persons = (table.column(name) for name in FIXED_COLUMNS)
+    check_splits(splits, table.places)
+    check_image_names(images, table.places)
     return Labels(tuple(images), np.array(splits, np.str_), np.array(persons, np.str_), cells)
 
 
@@ -124,8 +196,19 @@ def format_labels(schema: AttributeSchema, labels: Labels) -> str:
     return text.getvalue()
 
 
+def check_splits(splits: Sequence[str], places: Sequence[str]) -> None:
+    """Refuse names other than `SPLITS`; `places` tell where each one is.
+
+    Raises:
+        InputError: names the first such split and its place.
+    """
+    for split, place in zip(splits, places, strict=True):
+        if split not in SPLITS:
+            raise InputError(f'{place}: split "{split}" is none of {", ".join(SPLITS)}.', did_you_mean(split, SPLITS))
+
+
 def check_image_names(images: Sequence[str], places: Sequence[str]) -> None:
-    """Refuse names that are empty, repeat, or lead out of the image root; `places` say where each one stands.
+    """Refuse names that are empty, repeat, or lead out of the image root; `places` tell where each one is.
 
     Raises:
         InputError: names the first such image and its place.
@@ -133,8 +216,8 @@ def check_image_names(images: Sequence[str], places: Sequence[str]) -> None:
     seen: dict[str, str] = {}
     for image, place in zip(images, places, strict=True):
         if not image or _CONTROL.search(image):
-            raise InputError(f"{place}: {image!r} is no file name.")
-        # Read as a Windows path, both kinds of separator and drive letters count, whatever the machine.
+            raise InputError(f"{place}: {image!r} is not a file name.")
+        # Read as a Windows path, both kinds of separator and drive letters count on every machine.
         path = PureWindowsPath(image)
         if path.anchor or ".." in path.parts:
             raise InputError(
@@ -142,71 +225,5 @@ def check_image_names(images: Sequence[str], places: Sequence[str]) -> None:
                 "Paths are relative to image_root in schema.toml; set that to the folder that holds all images.",
             )
         if image in seen:
-            raise InputError(f'{place}: image "{image}" stands there a second time (first: {seen[image]}).')
+            raise InputError(f'{place}: image "{image}" is listed twice (first: {seen[image]}).')
         seen[image] = place
-
-
-def _read_cells(
-    path: Path, rows: list[list[str]], lines: list[int], header: list[str], columns: list[int]
-) -> NDArray[np.int8]:
-    """The label cells [N, A], all at once where every cell is 0, 1 or 2; else cell by cell, to find what is not."""
-    pick = itemgetter(*columns)
-    width = 2 * len(columns) - 1
-    joined = [",".join(pick(row)) for row in rows]
-    if all(len(line) == width for line in joined):
-        flat = "".join(joined).encode("ascii", "replace")
-        # A row of this width with a digit at each even place can have its commas nowhere but at the odd ones.
-        values = np.frombuffer(flat, np.uint8).reshape(len(rows), width)[:, ::2] - ord("0")
-        if (values <= 2).all():
-            return values.astype(np.int8)
-    result = np.zeros((len(rows), len(columns)), np.int8)
-    bad: list[tuple[int, str, str]] = []
-    for number, row in enumerate(rows):
-        for position, column in enumerate(columns):
-            cell = row[column].strip()
-            if cell in ("0", "1", "2"):
-                result[number, position] = int(cell)
-            else:
-                bad.append((lines[number], header[column], cell))
-    if bad:
-        _refuse_cells(path, bad)
-    return result
-
-
-def _refuse_cells(path: Path, bad: list[tuple[int, str, str]]) -> NoReturn:
-    line, column, cell = bad[0]
-    what = f'"{cell}" is not 0 or 1' if cell else "the cell is empty, not 0 or 1"
-    more = f" ({len(bad) - 1:,} more like it.)" if len(bad) > 1 else ""
-    word = cell if cell and " " not in cell else "yes"
-    raise InputError(
-        f'{path} line {line}, column "{column}": {what} (2 = uncertain).{more}',
-        f"Convert with: focus prepare csv {path} --out FOLDER --true {word} --false no"
-        if cell
-        else "Fill it in; an uncertain label is 2.",
-    )
-
-
-def refuse_missing(path: Path, attribute: Attribute, header: list[str], place: Path) -> NoReturn:
-    """Say that an attribute of the schema in `place` has no column in the table `path`, and which come near.
-
-    Raises:
-        InputError: always.
-    """
-    wanted = column_of(attribute)
-    free = [name for name in header if name not in FIXED_COLUMNS]
-    lowered = {name.lower(): name for name in free}
-    close = [lowered[name] for name in difflib.get_close_matches(wanted.lower(), list(lowered), n=3, cutoff=0.5)]
-    if close:
-        quoted = ", ".join(f'"{name}"' for name in close)
-        problem = f"Closest: {quoted}."
-        hint = f'Set column = "{close[0]}" under it in schema.toml, if that is the one.'
-    else:
-        problem = f"Columns there: {', '.join(free[:8]) or 'none'}{', ...' if len(free) > 8 else ''}."
-        hint = "Add the column, or take the attribute out of schema.toml."
-    named = f' (column = "{wanted}")' if attribute.column else ""
-    raise InputError(f'{place}: attribute "{attribute.name}"{named} has no column in {path.name}. {problem}', hint)
-
-
-def _near(name: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"Did you mean {close[0]}?" if close else f"There are: {', '.join(known[:8])}."

@@ -15,10 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from clip_impl.preprocess import MEAN, STD
-from focuscli.data.crops import evenly, read_pixels, squash
-from focuscli.data.images import load_image
-
-__all__ = ["CropStore", "evenly", "normalise", "read_batches", "read_crop", "resize_crop", "to_unit"]
+from focuscli.data.images import chunks, load_image, read_pixels, squash
 
 PREFETCH = 3
 Progress = Callable[[int, int], None]
@@ -98,7 +95,7 @@ class CropStore:
         if in_memory:
             self._cache = torch.empty(len(paths), *size, 3, dtype=torch.uint8)
             done = 0
-            for crops in read_batches(paths, size, evenly(len(paths), 64), workers=workers, resize=resize):
+            for crops in read_batches(paths, size, chunks(len(paths), 64), workers=workers, resize=resize):
                 self._cache[done : done + len(crops)] = crops
                 done += len(crops)
                 if progress is not None:

@@ -1,59 +1,172 @@
-"""Attribute schemas, the one import for the rest of the program, and the arrays that are derived from them."""
+"""Attribute schemas: what the labels of a dataset mean, as written in its schema.toml."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+import json
+import tomllib
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, StrictBool, StringConstraints, ValidationError, model_validator
 
-from focuscli.data.attributes import (
-    REGIONS,
-    SUBREGIONS,
-    Attribute,
-    AttributeSchema,
-    Granularity,
-    Group,
-    Text,
-    column_of,
-    normalise_phrase,
-)
-from focuscli.data.schema_file import builtin_schema, dump_schema, load_schema, parse_schema
+from focuscli.data.regions import REGIONS, SUBREGIONS, guess_place, name_words
+from focuscli.data.texts import Text as Text
+from focuscli.data.texts import normalise_phrase as normalise_phrase
+from focuscli.errors import InputError, closest, did_you_mean
 
-__all__ = [
-    "REGIONS",
-    "SUBREGIONS",
-    "UNCERTAIN",
-    "Attribute",
-    "AttributeSchema",
-    "Granularity",
-    "Group",
-    "Text",
-    "builtin_schema",
-    "column_of",
-    "dump_schema",
-    "load_schema",
-    "normalise_phrase",
-    "parse_schema",
-    "region_block_matrix",
-    "region_names",
-    "text_targets",
-]
+UNCERTAIN = 2
+"""The label value that means neither 0 nor 1 (RAPv1's Female has 125 of them)."""
 
-UNCERTAIN = 2  # the label value that says neither 0 nor 1 (RAPv1's Female has 125 of them)
+# One line of text: names become CSV columns and TOML values, phrases become prompts.
+Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")]
+_TOP_KEYS = ("name", "title", "source", "regions", "image_root", "group", "attribute")
 
 
-def region_names(texts: Sequence[Text], regions: Granularity) -> list[str]:
-    """The region of each text; "fine" splits `whole` into age, gender, view, body, role and action where given."""
-    if regions == "fine":
-        return [text.subregion or text.region for text in texts]
-    return [text.region for text in texts]
+class SchemaError(ValueError):
+    """Two parts of a schema contradict each other; `hint` names what may have been meant."""
+
+    def __init__(self, problem: str, hint: str | None = None) -> None:
+        super().__init__(problem)
+        self.hint = hint
 
 
-def region_block_matrix(texts: Sequence[Text], regions: Granularity = "coarse") -> NDArray[np.float32]:
-    """FOCUS's block matrix B (Eq. 6), [Z, Z]: 1 where two texts share a region, else 0."""
-    names = np.array(region_names(texts, regions))
-    return (names[:, None] == names[None, :]).astype(np.float32)
+class _Declaration(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Attribute(_Declaration):
+    """One binary attribute.
+
+    Attributes:
+        name: official spelling; also the column in labels.csv unless `column` names another.
+        phrase, region, category: the parts of its description, see `Text`.
+        group: name of its group. Not the same as region: hair and hats are both head.
+        subregion: finer region (`SUBREGIONS`), for region `whole` only.
+        evaluated: False for labels of the official file that are not part of the benchmark.
+    """
+
+    name: Line
+    phrase: Line
+    region: Line
+    category: Line
+    group: Line
+    subregion: Line | None = None
+    evaluated: StrictBool = True
+    column: Line | None = None
+
+    @property
+    def text(self) -> Text:
+        return Text(self.phrase, self.region, self.category, self.group, self.subregion, self.name)
+
+
+class Group(_Declaration):
+    """Attributes among which retrieval picks one.
+
+    Attributes:
+        complements: phrases for "none of the evaluated attributes of this group".
+        region, category, subregion: of the complements; by default those of the group's first evaluated attribute.
+    """
+
+    name: Line
+    complements: tuple[Line, ...] = ()
+    region: Line | None = None
+    category: Line | None = None
+    subregion: Line | None = None
+
+
+class AttributeSchema(_Declaration):
+    """Everything that schema.toml says about a dataset's labels.
+
+    Attributes:
+        image_root: folder of the images, absolute or relative to the dataset folder; None = the dataset folder.
+        groups, attributes: in the order of the file, which is the order of every label array.
+    """
+
+    name: Line
+    title: str = ""
+    source: str = ""
+    regions: tuple[Line, ...] = REGIONS
+    image_root: Line | None = None
+    groups: tuple[Group, ...]
+    attributes: tuple[Attribute, ...]
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not self.attributes:
+            raise SchemaError("no [[attribute]] is declared")
+        _refuse_repeated("region", self.regions)
+        _refuse_repeated("attribute", (attribute.name for attribute in self.attributes))
+        _refuse_repeated("column", (column_of(attribute) for attribute in self.attributes))
+        _refuse_repeated("group", (group.name for group in self.groups))
+        groups = [group.name for group in self.groups]
+        for attribute in self.attributes:
+            _check_place(f'attribute "{attribute.name}"', attribute, self.regions)
+            _refuse_unknown(f'attribute "{attribute.name}"', "group", attribute.group, groups)
+        evaluated = {attribute.group for attribute in self.evaluated}
+        for group in self.groups:
+            _check_place(f'group "{group.name}"', group, self.regions)
+            if group.complements and group.name not in evaluated:
+                raise SchemaError(f'group "{group.name}" has complements but no evaluated attribute')
+        # A text's learned vectors are found by its phrase alone, so region and category do not make a phrase unique. But
+        # a complement may repeat an attribute that is not evaluated ("female" beside an unevaluated personalFemale):
+        # the two are never in one list of training texts.
+        _refuse_repeated("phrase", (normalise_phrase(attribute.phrase) for attribute in self.attributes))
+        _refuse_repeated("phrase", (normalise_phrase(text.phrase) for text in self.texts(complements=True)))
+        return self
+
+    @property
+    def evaluated(self) -> tuple[Attribute, ...]:
+        return tuple(attribute for attribute in self.attributes if attribute.evaluated)
+
+    def index(self, name: str) -> int:
+        """Position of an attribute among all, evaluated or not.
+
+        Raises:
+            InputError: no attribute of that name.
+        """
+        names = [attribute.name for attribute in self.attributes]
+        if name not in names:
+            raise InputError(f'Dataset {self.name} has no attribute "{name}".', did_you_mean(name, names))
+        return names.index(name)
+
+    def texts(self, *, complements: bool, evaluated_only: bool = True) -> tuple[Text, ...]:
+        """Attributes in schema order, then, if wanted, the complements group by group.
+
+        With `evaluated_only` false a complement may have the same phrase as an attribute outside the evaluation.
+        """
+        chosen = self.evaluated if evaluated_only else self.attributes
+        texts = [attribute.text for attribute in chosen]
+        if complements:
+            for group in self.groups:
+                texts += [self._complement(group, phrase) for phrase in group.complements]
+        return tuple(texts)
+
+    def _complement(self, group: Group, phrase: str) -> Text:
+        first = next(attribute for attribute in self.evaluated if attribute.group == group.name)
+        if group.region is None or group.region == first.region:
+            region, subregion = first.region, group.subregion or first.subregion
+        else:
+            region, subregion = group.region, group.subregion
+        return Text(phrase, region, group.category or first.category, group.name, subregion)
+
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) over what the labels mean; title, source, column names and the images' place do not count."""
+        meaning = self.model_dump(
+            mode="json",
+            exclude={"title": True, "source": True, "image_root": True, "attributes": {"__all__": {"column"}}},
+        )
+        return hashlib.sha256(json.dumps(meaning, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
+
+
+def column_of(attribute: Attribute) -> str:
+    """The attribute's column in labels.csv."""
+    return attribute.column or attribute.name
 
 
 def text_targets(
@@ -81,14 +194,166 @@ def text_targets(
             targets[:, position] = column == 1
             known[:, position] = column != UNCERTAIN
             continue
-        members = [
-            number
-            for number, attribute in enumerate(schema.attributes)
-            if attribute.evaluated and attribute.group == text.group
-        ]
-        group = labels[:, members]
+        group = labels[:, [row.evaluated and row.group == text.group for row in schema.attributes]]
         none = ~(group == 1).any(axis=1)
-        open_question = none & (group == UNCERTAIN).any(axis=1)
-        targets[:, position] = none & ~open_question
-        known[:, position] = ~open_question
+        undecided = none & (group == UNCERTAIN).any(axis=1)
+        targets[:, position] = none & ~undecided
+        known[:, position] = ~undecided
     return targets, known
+
+
+def load_schema(path: Path) -> AttributeSchema:
+    """Read a schema.toml.
+
+    Raises:
+        InputError: the file is missing, not UTF-8, not TOML, has an unknown key, or contradicts itself.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 (byte {error.start}).", "Save it as UTF-8.") from error
+    except OSError as error:
+        raise InputError(
+            f"Cannot read {path}: {error.strerror or error}.", "A dataset is a folder with schema.toml and labels.csv."
+        ) from error
+    return parse_schema(text, str(path))
+
+
+def builtin_schema(name: str) -> AttributeSchema:
+    """The schema that this package ships for a known dataset.
+
+    Raises:
+        InputError: none of that name.
+    """
+    files = {
+        entry.name.removesuffix(".toml"): entry
+        for entry in (resources.files("focuscli.data") / "specs").iterdir()
+        if entry.name.endswith(".toml")
+    }
+    if name not in files:
+        raise InputError(f'No built-in schema "{name}".', did_you_mean(name, sorted(files)))
+    return parse_schema(files[name].read_text(encoding="utf-8"), f"built-in {name}.toml")
+
+
+def parse_schema(text: str, where: str) -> AttributeSchema:
+    """A schema from TOML text; `where` names the text in errors.
+
+    Groups may be omitted altogether; then each group that an attribute names exists and has no complements. With at
+    least one [[group]] all must be declared, so that a misspelt group does not pass as a new one.
+
+    Raises:
+        InputError: see `load_schema`.
+    """
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{where} is not valid TOML: {error}.", "Fix that line.") from error
+    unknown = [key for key in document if key not in _TOP_KEYS]
+    if unknown:
+        raise InputError(f'{where}: unknown key "{unknown[0]}".', did_you_mean(unknown[0], _TOP_KEYS))
+    attributes, groups = document.pop("attribute", []), document.pop("group", [])
+    for key, tables in (("attribute", attributes), ("group", groups)):
+        if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+            raise InputError(f"{where}: {key} must be a table written as [[{key}]].", "Double the brackets.")
+    if not groups:
+        names = [table["group"] for table in attributes if isinstance(table.get("group"), str)]
+        groups = [{"name": name} for name in dict.fromkeys(name.strip() for name in names) if name]
+    raw = {**document, "attributes": attributes, "groups": groups}
+    try:
+        return AttributeSchema.model_validate(raw)
+    except ValidationError as error:
+        raise _readable(error, raw, where) from error
+
+
+def dump_schema(schema: AttributeSchema, comment: str = "") -> str:
+    """`schema` as the text of a schema.toml, headed by `comment`; `parse_schema` reads back the same schema."""
+    import tomlkit
+
+    document = tomlkit.document()
+    for line in comment.splitlines():
+        document.add(tomlkit.comment(line) if line else tomlkit.nl())
+    if comment:
+        document.add(tomlkit.nl())
+    for key in ("name", "title", "source", "image_root"):
+        if value := getattr(schema, key):
+            document.add(key, tomlkit.item(value))
+    document.add("regions", tomlkit.item(list(schema.regions)))
+    for key, declarations in (("group", schema.groups), ("attribute", schema.attributes)):
+        tables = tomlkit.aot()
+        for declaration in declarations:
+            tables.append(tomlkit.item(declaration.model_dump(mode="json", exclude_defaults=True)))
+        if declarations:
+            document.append(key, tables)
+    return tomlkit.dumps(document)
+
+
+def guess_schema(name: str, columns: Sequence[str]) -> AttributeSchema:
+    """A first schema from nothing but column names, for the user to correct: one evaluated attribute per column.
+
+    Each phrase is the words of the column's name, numbered where two columns have the same words.
+    """
+    attributes: list[Attribute] = []
+    phrases: set[str] = set()
+    for column in columns:
+        words = " ".join(name_words(column))
+        phrase, number = words or column, 2
+        while phrase.lower() in phrases:
+            phrase, number = f"{words} {number}", number + 1
+        phrases.add(phrase.lower())
+        region, subregion, category, group = guess_place(column)
+        attributes.append(
+            Attribute(name=column, phrase=phrase, region=region, subregion=subregion, category=category, group=group)
+        )
+    groups = tuple(Group(name=group) for group in dict.fromkeys(attribute.group for attribute in attributes))
+    return AttributeSchema(name=name, groups=groups, attributes=tuple(attributes))
+
+
+def _readable(error: ValidationError, raw: Mapping[str, Any], where: str) -> InputError:
+    """pydantic's first complaint in the words of schema.toml."""
+    problems = error.errors()
+    first = problems[0]
+    place, key, known = where, "", list(_TOP_KEYS)
+    match first["loc"]:
+        case (("attributes" | "groups") as plural, int(number), *rest):
+            kind, model = ("attribute", Attribute) if plural == "attributes" else ("group", Group)
+            name = raw[plural][number].get("name")
+            place += f": {kind} {number + 1}" + (f' ("{name}")' if isinstance(name, str) else "")
+            key, known = str(rest[0]) if rest else "", list(model.model_fields)
+        case (str(name), *_):
+            key = name
+    more = f" ({len(problems) - 1} more like it.)" if len(problems) > 1 else ""
+    match first["type"]:
+        case "extra_forbidden":
+            return InputError(f'{place}: unknown key "{key}".{more}', did_you_mean(key, known))
+        case "missing":
+            return InputError(f'{place}: key "{key}" is missing.{more}', f'Add: {key} = "..."')
+        case "string_too_short":
+            return InputError(f"{place}: {key} is empty.{more}", f"Write the {key} in words.")
+        case "string_pattern_mismatch":
+            return InputError(f"{place}: {key} contains a line break or another control character.{more}")
+        case "value_error":
+            reason = first["ctx"]["error"]
+            return InputError(f"{place}: {reason}.{more}", getattr(reason, "hint", None))
+    return InputError(f"{place}: {key}: {first['msg']}.{more}")
+
+
+def _check_place(what: str, place: Attribute | Group, regions: tuple[str, ...]) -> None:
+    if place.region is not None:
+        _refuse_unknown(what, "region", place.region, regions)
+    if place.subregion is not None:
+        _refuse_unknown(what, "subregion", place.subregion, SUBREGIONS)
+        if place.region not in (None, "whole"):
+            raise SchemaError(f'{what}: subregion is for region "whole" only, not for "{place.region}"')
+
+
+def _refuse_unknown(what: str, key: str, value: str, known: Sequence[str]) -> None:
+    if value not in known:
+        near = closest(value, known)
+        hint = f"Did you mean {near}?" if near else None
+        raise SchemaError(f'{what}: unknown {key} "{value}" (known: {", ".join(known)})', hint)
+
+
+def _refuse_repeated(what: str, values: Iterable[str]) -> None:
+    for value, count in Counter(values).items():
+        if count > 1:
+            raise SchemaError(f'{what} "{value}" is declared {count} times')

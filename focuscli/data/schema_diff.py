@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from focuscli.data.attributes import AttributeSchema, Text, normalise_phrase
+from focuscli.data.schema import AttributeSchema, Text, normalise_phrase
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,11 @@
-"""A text that images are compared with, as a plain value: predicting needs no schema file and nothing that parses one."""
+"""A text that images are compared with, as a plain value: prediction with an exported model needs nothing more."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 DESCRIPTION = "a {region} feature of {category} is {phrase}."
-"""The template of FOCUS's region-specific prompts; "a upper feature of clothes is T-shirt." is its example."""
+"""The template of FOCUS's region-specific prompts; the paper's example is "a upper feature of clothes is T-shirt."."""
 
 
 @dataclass(frozen=True)
@@ -14,7 +14,7 @@ class Text:
 
     Attributes:
         phrase, region, category: the parts of the description.
-        group: the candidates among which one text is looked for in retrieval.
+        group: retrieval picks one text out of those of the same group.
         subregion: finer region, for `whole` only.
         attribute: the attribute's name; None for a complement of the group ("none of these") and for free text.
     """
@@ -28,10 +28,10 @@ class Text:
 
     @property
     def description(self) -> str:
-        """What FOCUS reads after the learned prompt."""
+        """The sentence that follows the learned prompt."""
         return DESCRIPTION.format(region=self.region, category=self.category, phrase=self.phrase)
 
 
 def normalise_phrase(phrase: str) -> str:
-    """A phrase as CLIP's tokenizer takes it: lower case, white space collapsed. What is equal then is the same text."""
+    """A phrase as CLIP's tokenizer sees it: lower case, white space collapsed. Equal results are the same text."""
     return " ".join(phrase.lower().split())

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from focuscli.data.crops import Pixels, evenly, read_pixels
+from focuscli.data.images import Pixels, chunks, read_pixels
 from focuscli.engine.distributed import SINGLE, ProcessGroup
 from focuscli.errors import InputError
 
@@ -47,7 +47,7 @@ def score_images(
     Args:
         size: (H, W) of the pixels that `score_fn` takes.
     """
-    batches = evenly(len(paths), batch_size)
+    batches = chunks(len(paths), batch_size)
     own = batches[process_group.rank :: process_group.world_size]
     crops = _read_ahead(paths, size, own, workers)
     for start in range(0, len(batches), process_group.world_size):

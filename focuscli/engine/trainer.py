@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from focuscli.config import RunConfig
-from focuscli.data.augment import SharedDraws, training_images
+from focuscli.data.augment import augment
 from focuscli.data.loader import CropStore
 from focuscli.engine.checkpoint import Checkpoint, load_strictly, optimizer_tensors, restore_optimizer
 from focuscli.engine.device import autocast
@@ -255,8 +255,9 @@ class Trainer:
         """The losses of the whole micro-batch `indices`, of which this process has `crops`."""
         config = self.config
         start = block(len(indices), self.process_group.rank, self.process_group.world_size).start
-        draws = SharedDraws(generator, start, len(indices))
-        images = training_images(crops.to(self.device), config.model.image_size, config.augment, draws)
+        images = augment(
+            crops.to(self.device), config.model.image_size, config.augment, generator, start=start, total=len(indices)
+        )
         with autocast(self.device, config.train.precision):
             features, output = self._replica(images)
         features, output = gather(features, output, self.criterion.inputs, self.process_group)

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from focuscli.config import DataConfig
 from focuscli.data.folder import DatasetFolder
-from focuscli.data.schema import region_block_matrix, text_targets
+from focuscli.data.regions import region_block_matrix
+from focuscli.data.schema import text_targets
 from focuscli.data.splits import identity_holdout
 from focuscli.data.texts import Text
 from focuscli.errors import InputError

@@ -14,8 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from focuscli.config import RunConfig
-from focuscli.data.crops import Pixels, squash
-from focuscli.data.images import load_image
+from focuscli.data.images import Pixels, load_image, squash
 from focuscli.data.loader import normalise, to_unit
 from focuscli.data.schema import AttributeSchema, Text
 from focuscli.engine.checkpoint import Checkpoint, load_strictly, read_checkpoint

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from focuscli.data.places import Place, place_words
+from focuscli.data.regions import Place, place_words
 from focuscli.data.texts import Text, normalise_phrase
 from focuscli.errors import UsageError
 
@@ -35,7 +35,7 @@ class Vocabulary:
     def text(self, words: str, *, region: str | None = None) -> Text:
         """A text from words: a seen one where they are an attribute's name or phrase, or a complement's phrase; else an
         unseen one, whose region is `region`, or that of the schema's phrase which stands in it, or guessed from the words
-        (see `focuscli.data.places`).
+        (see `focuscli.data.regions`).
 
         Raises:
             UsageError: no word, or an unknown region.

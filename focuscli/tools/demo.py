@@ -10,7 +10,7 @@ from typing import Any
 
 from focuscli.config import PRESETS, RunConfig, build_config
 from focuscli.data.folder import DatasetFolder, read_folder
-from focuscli.data.report import PrepareReport
+from focuscli.data.prepare import PrepareReport
 from focuscli.data.synthetic import prepare_synthetic
 from focuscli.engine.run import Run
 from focuscli.engine.trainer import Event

@@ -180,7 +180,7 @@ def check_weights() -> list[Check]:
 
 def check_datasets() -> list[Check]:
     from focuscli.data.folder import is_labels_only
-    from focuscli.data.schema_file import load_schema
+    from focuscli.data.schema import load_schema
 
     folders = sorted(file.parent for file in paths.datasets_dir().glob("[!.]*/schema.toml"))
     if not folders:

@@ -20,15 +20,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from focuscli.data.images import looks_like_image
 from focuscli.data.schema import AttributeSchema
 from focuscli.errors import InputError
 
 SUBSETS = ("3DPeS", "CAVIAR4REID", "CUHK", "GRID", "i-LID", "MIT", "PRID", "SARC3D", "TownCentre", "VIPeR")
-IMAGE_SUFFIXES = (".bmp", ".jpg", ".jpeg", ".png", ".webp")
 # Digits of the person's number where it need not end at a "_".
 _PREFIX_DIGITS = {"i-LID": 4, "MIT": 5, "PRID": 4, "SARC3D": 3, "VIPeR": 3}
 _ALIASES = {"footwearSneakers": "footwearSneaker"}  # Label.txt's spelling -> PETA.mat's
-LEFT_OUT = ("accessoryFaceMask", "accessoryShawl", "lowerBodyLogo")  # in Label.txt, but not among the 105
+EXCLUDED = ("accessoryFaceMask", "accessoryShawl", "lowerBodyLogo")  # in Label.txt, but not among the 105
 _HINT = (
     "Give the folder that holds the ten subsets (3DPeS/archive, ..., VIPeR/archive), or images/00001.png and so on "
     "with PETA.mat."
@@ -63,13 +63,13 @@ class LabelTexts:
 
     Attributes:
         labels: [N, A] int8 in schema order.
-        has_left_out: [N], whether a label of `LEFT_OUT` is on the image.
-        unknown: words that are neither in the schema nor in `LEFT_OUT`, with how many lines have them.
+        has_excluded: [N], whether a label of `EXCLUDED` is on the image.
+        unknown: words that are neither in the schema nor in `EXCLUDED`, with how many lines have them.
         without_image: lines whose key fits no image.
     """
 
     labels: NDArray[np.int8]
-    has_left_out: NDArray[np.bool_]
+    has_excluded: NDArray[np.bool_]
     unknown: Counter[str] = field(default_factory=Counter)
     without_image: int = 0
 
@@ -117,7 +117,7 @@ def read_label_texts(files: PetaFiles, schema: AttributeSchema) -> LabelTexts:
     """
     columns = {attribute.name: number for number, attribute in enumerate(schema.attributes)}
     labels = np.zeros((len(files.images), len(columns)), np.int8)
-    has_left_out = np.zeros(len(files.images), np.bool_)
+    has_excluded = np.zeros(len(files.images), np.bool_)
     unknown: Counter[str] = Counter()
     without_image = 0
     for subset in range(1, len(SUBSETS) + 1):
@@ -132,11 +132,11 @@ def read_label_texts(files: PetaFiles, schema: AttributeSchema) -> LabelTexts:
                 )
             known = [columns[word] for word in words if word in columns]
             labels[row, known] = 1
-            has_left_out[row] = any(word in LEFT_OUT for word in words)
+            has_excluded[row] = any(word in EXCLUDED for word in words)
         for words in lines.values():
-            unknown.update(word for word in words if word not in columns and word not in LEFT_OUT)
+            unknown.update(word for word in words if word not in columns and word not in EXCLUDED)
         without_image += len(lines.keys() - set(files.numbers[rows].tolist()))
-    return LabelTexts(labels, has_left_out, unknown, without_image)
+    return LabelTexts(labels, has_excluded, unknown, without_image)
 
 
 def person_number(subset: str, file_name: str) -> int | None:
@@ -217,8 +217,8 @@ def _numbered_layout(folder: Path, files: dict[int, str], mat: Path | None) -> P
         )
     missing = [number for number in range(1, max(files) + 1) if number not in files]
     if missing:
-        first = ", ".join(f"{number:05d}" for number in missing[:5])
-        raise InputError(f"{len(missing):,} images are missing in {folder}: {first}{_dots(missing, 5)}.", "Copy again.")
+        first = ", ".join(f"{number:05d}" for number in missing[:5]) + (", ..." if len(missing) > 5 else "")
+        raise InputError(f"{len(missing):,} images are missing in {folder}: {first}.", "Copy them again.")
     none = np.array([], np.int64)
     return PetaFiles("numbered", folder, tuple(files[number] for number in sorted(files)), mat, none, none)
 
@@ -239,8 +239,4 @@ def _entries(folder: Path) -> list[Path]:
 
 
 def _is_image(name: str) -> bool:
-    return not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
-
-
-def _dots(items: list[int], shown: int) -> str:
-    return ", ..." if len(items) > shown else ""
+    return looks_like_image(name) and not name.startswith(".")

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from focuscli.data.folder import refuse_foreign, write_folder
-from focuscli.data.report import PrepareReport
+from focuscli.data.folder import check_target, write_folder
+from focuscli.data.prepare import PrepareReport
 from focuscli.data.schema import builtin_schema
 from focuscli.data.splits import identity_split
 from focuscli.data.synthetic.drawing import SIZE, draw
@@ -58,9 +58,7 @@ def prepare_synthetic(
     camera, cast = style_of(style), style_of(people or style)
     out = Path(out)
     _check(images, seed, size)
-    refuse_foreign(out)
-    if out.exists() and not overwrite:
-        raise InputError(f"{out} exists already; nothing was changed.", "Add --force to replace it.")
+    check_target(out, overwrite=overwrite)
     schema = builtin_schema("synthetic")
     files: dict[str, bytes | str] = {}
     persons, rows, boxes = [], [], []

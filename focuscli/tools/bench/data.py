@@ -13,7 +13,7 @@ from torch import Tensor
 
 from clip_impl.preprocess import MEAN, STD, Preprocess
 from focuscli.config import AugmentConfig
-from focuscli.data.augment import training_images
+from focuscli.data.augment import augment
 from focuscli.data.images import load_image
 from focuscli.data.loader import Resize, read_crop, stack_crops
 from focuscli.storage.machine import one_line
@@ -68,17 +68,17 @@ def _at_size(
     for resize in BOUNDS:
         worker, everything = stages(resize)
         work[worker] = lambda resize=resize: read(paths, larger, resize)  # type: ignore[misc]
-        work[everything] = lambda resize=resize: training_images(  # type: ignore[misc]
+        work[everything] = lambda resize=resize: augment(  # type: ignore[misc]
             read(paths, larger, resize), size, config, generator
         )
-        still = training_images(read(paths, size, resize), size, STILL, generator)
+        still = augment(read(paths, size, resize), size, STILL, generator)
         checks[worker] = checks[everything] = Check(
             what="normalised pixels, nothing augmented, against clip_impl's preprocessing",
             difference=float((still - reference).abs().max()),
             bound=BOUNDS[resize],
         )
         compare[worker], compare[everything] = [label(stages("pillow")[0], size)], [label(RIVAL, size)]
-    work["augment"] = lambda: training_images(ready, size, config, generator)
+    work["augment"] = lambda: augment(ready, size, config, generator)
     reason = ""
     try:
         transform = image_by_image(size, config)

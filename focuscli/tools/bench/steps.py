@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from focuscli.config import LossConfig, TrainConfig
-from focuscli.data.schema import Text, region_block_matrix
+from focuscli.data.regions import region_block_matrix
+from focuscli.data.schema import Text
 from focuscli.engine.device import autocast
 from focuscli.engine.optim import build_optimizer
 from focuscli.models.base import Method

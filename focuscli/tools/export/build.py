@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from clip_impl.preprocess import MEAN, STD
 from focuscli import __version__
-from focuscli.data.crops import Pixels, evenly, read_pixels
 from focuscli.data.folder import DatasetFolder
+from focuscli.data.images import Pixels, chunks, read_pixels
 from focuscli.data.schema import Text
 from focuscli.engine.scoring import ScorePixels
 from focuscli.errors import CheckFailed, InputError
@@ -202,7 +202,7 @@ def _score_both(
     ours: ScorePixels, theirs: ScorePixels, paths: Sequence[Path], size: tuple[int, int], progress: Progress | None
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     rows: list[tuple[NDArray[np.float32], NDArray[np.float32]]] = []
-    for batch in evenly(len(paths), BATCH):
+    for batch in chunks(len(paths), BATCH):
         pixels: Pixels = np.stack([read_pixels(paths[index], size) for index in batch])
         rows.append((ours(pixels), theirs(pixels)))
         if progress is not None:

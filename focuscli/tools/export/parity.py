@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from focuscli.data.crops import Pixels, squash
+from focuscli.data.images import Pixels, squash
 from focuscli.tools.export.card import Precision
 
 FP32_TOLERANCE = 1e-4

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from focuscli.data.crops import Pixels
+from focuscli.data.images import Pixels
 from focuscli.data.texts import Text, normalise_phrase
 from focuscli.engine.scoring import ScorePixels
 from focuscli.errors import InputError, RequirementError, UsageError

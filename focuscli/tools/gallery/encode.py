@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from focuscli.data.loader import evenly, normalise, read_crop, to_unit
+from focuscli.data.images import chunks
+from focuscli.data.loader import normalise, read_crop, to_unit
 from focuscli.engine.device import autocast
 from focuscli.errors import InputError
 from focuscli.inference.recognizer import Recognizer
@@ -85,7 +86,7 @@ def _read_ahead(
     with ThreadPoolExecutor(max(1, workers)) as pool:
         pending: deque[tuple[list[Crop], list[Future[Tensor | InputError]]]] = deque()
         try:
-            for part in evenly(len(crops), batch):
+            for part in chunks(len(crops), batch):
                 group = [crops[index] for index in part]
                 pending.append((group, [pool.submit(read, crop) for crop in group]))
                 if len(pending) > PREFETCH:

@@ -10,8 +10,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from focuscli.data.images import load_image
-from focuscli.data.loader import evenly
+from focuscli.data.images import chunks, load_image
 from focuscli.data.schema import Text
 from focuscli.inference.recognizer import Recognizer
 from focuscli.tools.report.mistakes import Mistake
@@ -48,7 +47,7 @@ def picture_mistakes(
     """
     pictured = [[*row] for row in mistakes]
     ranked = _ranked(mistakes)
-    for chunk in evenly(len(ranked), BATCH):
+    for chunk in chunks(len(ranked), BATCH):
         places = [ranked[number] for number in chunk]
         crops = [load_image(paths[mistakes[column][place].row]) for column, place in places]
         heat = recognizer.attention(crops, texts).heat

@@ -12,8 +12,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from focuscli.config import SCRATCH
-from focuscli.data.loader import evenly, normalise, read_batches, to_unit
-from focuscli.data.schema import Text, region_block_matrix, region_names
+from focuscli.data.images import chunks
+from focuscli.data.loader import normalise, read_batches, to_unit
+from focuscli.data.regions import region_block_matrix, region_names
+from focuscli.data.schema import Text
 from focuscli.engine.device import autocast
 from focuscli.errors import FocusError, InputError
 from focuscli.inference.recognizer import Recognizer
@@ -157,7 +159,7 @@ def measure(
     with autocast(recognizer.device, recognizer.precision):
         features = model.encode_texts(texts)
     done = 0
-    for crops in read_batches(paths, config.model.image_size, evenly(len(paths), 32), workers=workers):
+    for crops in read_batches(paths, config.model.image_size, chunks(len(paths), 32), workers=workers):
         with autocast(recognizer.device, recognizer.precision):
             mix = model.encode_image(normalise(to_unit(crops, recognizer.device))).tokens
             output = model.score(mix, features)

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from focuscli.data.folder import read_folder
-from focuscli.data.report import PrepareReport
+from focuscli.data.prepare import PrepareReport
 from focuscli.errors import InputError
 from focuscli.storage import paths
 

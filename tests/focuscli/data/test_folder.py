@@ -125,10 +125,10 @@ def test_overwriting_wants_to_be_asked_for(tmp_path: Path, small_schema: Attribu
 def test_a_folder_that_is_no_prepared_dataset_is_never_replaced(tmp_path: Path, small_schema: AttributeSchema) -> None:
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos/mine.jpg").write_bytes(b"precious")
-    with pytest.raises(InputError, match="no prepared dataset"):
+    with pytest.raises(InputError, match="not a prepared dataset"):
         write(tmp_path / "photos", small_schema, overwrite=True)
     assert (tmp_path / "photos/mine.jpg").read_bytes() == b"precious"
-    with pytest.raises(InputError, match="no prepared dataset"):
+    with pytest.raises(InputError, match="not a prepared dataset"):
         write(tmp_path / "photos/mine.jpg", small_schema, overwrite=True)
 
 

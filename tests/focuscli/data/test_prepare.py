@@ -8,7 +8,7 @@ import pytest
 
 from focuscli.data.folder import read_folder
 from focuscli.data.images import load_image
-from focuscli.data.prepare import prepare_csv, prepare_peta
+from focuscli.data.prepare import prepare_csv, prepare_official
 from focuscli.errors import InputError, UsageError
 
 FakePeta = Callable[..., Any]
@@ -20,7 +20,7 @@ def test_peta_becomes_a_folder_that_points_at_its_images(fake_peta: FakePeta, tm
     fake = fake_peta(layout)
     calls: list[tuple[int, int]] = []
     out = tmp_path / "out"
-    report = prepare_peta(fake.root.parent, out, progress=lambda done, total: calls.append((done, total)))
+    report = prepare_official("peta", fake.root.parent, out, progress=lambda done, total: calls.append((done, total)))
     count = len(fake.images)
     folder = read_folder(out)
     assert folder.images == tuple(fake.images)
@@ -48,9 +48,9 @@ def test_peta_becomes_a_folder_that_points_at_its_images(fake_peta: FakePeta, tm
 
 def test_the_same_source_gives_the_same_fingerprint_wherever_it_lies(fake_peta: FakePeta, tmp_path: Path) -> None:
     for name in ("a", "b"):
-        prepare_peta(fake_peta(folder=f"from {name}").root, tmp_path / name)
+        prepare_official("peta", fake_peta(folder=f"from {name}").root, tmp_path / name)
     assert read_folder(tmp_path / "a").fingerprint == read_folder(tmp_path / "b").fingerprint
-    prepare_peta(fake_peta(folder="from c").root, tmp_path / "c", split="identity")
+    prepare_official("peta", fake_peta(folder="from c").root, tmp_path / "c", split="identity")
     assert read_folder(tmp_path / "c").fingerprint != read_folder(tmp_path / "a").fingerprint
 
 
@@ -60,13 +60,13 @@ def test_unusable_images_stop_it_or_are_skipped_and_listed(fake_peta: FakePeta, 
     whole = fake.root / "GRID/archive/0001_1_25004_107.jpeg"
     whole.write_bytes(whole.read_bytes()[:300])
     with pytest.raises(InputError) as caught:
-        prepare_peta(fake.root, tmp_path / "out")
+        prepare_official("peta", fake.root, tmp_path / "out")
     assert f"2 of {len(fake.images)} images" in caught.value.problem
     assert "00001_male_back.jpg: the file is empty" in caught.value.problem
     assert "truncated after 300 bytes" in caught.value.problem
     assert not (tmp_path / "out").exists()
 
-    report = prepare_peta(fake.root, tmp_path / "out", on_bad_image="skip")
+    report = prepare_official("peta", fake.root, tmp_path / "out", on_bad_image="skip")
     assert report.images == len(fake.images) - 2
     assert report.warnings[0].startswith("Skipped 2 unreadable images")
     folder = read_folder(tmp_path / "out")
@@ -91,23 +91,23 @@ def test_it_fails_before_the_long_work(fake_peta: FakePeta, tmp_path: Path, monk
 
     monkeypatch.setattr("focuscli.data.prepare.check_images", never)
     with pytest.raises(UsageError):
-        prepare_peta(fake.root, tmp_path / "out", split="none")
+        prepare_official("peta", fake.root, tmp_path / "out", split="none")
     (tmp_path / "there").mkdir()
     (tmp_path / "there/prepare.json").write_text("{}")
     with pytest.raises(InputError, match="exists already"):
-        prepare_peta(fake.root, tmp_path / "there")
-    with pytest.raises(InputError, match="no prepared dataset"):
-        prepare_peta(fake.root, fake.root, overwrite=True)
+        prepare_official("peta", fake.root, tmp_path / "there")
+    with pytest.raises(InputError, match="not a prepared dataset"):
+        prepare_official("peta", fake.root, fake.root, overwrite=True)
     (fake.root.parent / "prepare.json").write_text("{}")
     with pytest.raises(InputError, match="holds the source"):
-        prepare_peta(fake.root, fake.root.parent, overwrite=True)
+        prepare_official("peta", fake.root, fake.root.parent, overwrite=True)
     assert (fake.root / "MIT").is_dir()
 
 
 def test_overwriting_replaces_a_prepared_folder(fake_peta: FakePeta, tmp_path: Path) -> None:
     fake = fake_peta()
-    prepare_peta(fake.root, tmp_path / "out")
-    prepare_peta(fake.root, tmp_path / "out", split="identity", overwrite=True)
+    prepare_official("peta", fake.root, tmp_path / "out")
+    prepare_official("peta", fake.root, tmp_path / "out", split="identity", overwrite=True)
     assert read_folder(tmp_path / "out").info["split"] == "identity"
 
 
@@ -160,7 +160,7 @@ def test_skipping_never_leaves_an_empty_dataset(table: Path, tmp_path: Path) -> 
 
 
 def test_a_tables_own_folder_is_not_replaced(table: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no prepared dataset"):
+    with pytest.raises(InputError, match="not a prepared dataset"):
         prepare_csv(table, table.parent, overwrite=True)
     (table.parent / "prepare.json").write_text("{}")
     with pytest.raises(InputError, match="holds the source"):

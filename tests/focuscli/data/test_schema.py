@@ -1,4 +1,9 @@
+"""Schemas: what they say, reading and writing schema.toml, and the targets of texts."""
+
 from __future__ import annotations
+
+import tomllib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -6,20 +11,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from focuscli.data.regions import REGIONS, SUBREGIONS
 from focuscli.data.schema import (
-    REGIONS,
+    Attribute,
     AttributeSchema,
-    Text,
+    Group,
     builtin_schema,
-    region_block_matrix,
-    region_names,
+    dump_schema,
+    guess_schema,
+    load_schema,
+    parse_schema,
     text_targets,
 )
+from focuscli.data.texts import Text
 from focuscli.errors import InputError
-
-
-def test_the_description_is_the_papers_example() -> None:
-    assert Text("T-shirt", "upper", "clothes", "upper").description == "a upper feature of clothes is T-shirt."
 
 
 def test_texts_are_attributes_then_complements_group_by_group(small_schema: AttributeSchema) -> None:
@@ -64,22 +69,6 @@ def test_the_fingerprint_is_over_attributes_but_not_their_columns(small_schema: 
 def test_the_schema_is_frozen(small_schema: AttributeSchema) -> None:
     with pytest.raises(ValueError, match="frozen"):
         small_schema.name = "other"
-
-
-@given(st.lists(st.sampled_from(["head", "whole/age", "whole/view", "whole", "foot"]), min_size=1, max_size=12))
-def test_the_block_matrix_is_one_where_regions_are_equal(places: list[str]) -> None:
-    texts = []
-    for place in places:
-        region, _, subregion = place.partition("/")
-        texts.append(Text("p", region, "c", "g", subregion or None))
-    for regions in ("coarse", "fine"):
-        names = [p.split("/")[0] for p in places] if regions == "coarse" else [p.split("/")[-1] for p in places]
-        assert region_names(texts, regions) == names
-        blocks = region_block_matrix(texts, regions)
-        assert blocks.dtype == np.float32
-        for row in range(len(texts)):
-            for column in range(len(texts)):
-                assert blocks[row, column] == (1.0 if names[row] == names[column] else 0.0)
 
 
 def _small() -> AttributeSchema:
@@ -148,3 +137,145 @@ def test_peta_phrases_are_words_and_not_camel_case() -> None:
     for text in builtin_schema("peta").texts(complements=True, evaluated_only=False):
         assert not any(low.islower() and up.isupper() for low, up in zip(text.phrase, text.phrase[1:], strict=False))
         assert not text.phrase.endswith(".")
+
+
+def test_a_guessed_schema_has_one_phrase_per_column() -> None:
+    schema = guess_schema("x", ["long_hair", "LongHair", "longHair", "___", "---"])
+    phrases = [attribute.phrase for attribute in schema.attributes]
+    assert phrases == ["long hair", "long hair 2", "long hair 3", "___", "---"]
+    assert [group.name for group in schema.groups] == ["hair", "whole"]
+
+
+HAT = """
+[[attribute]]
+name = "hat"
+phrase = "a hat"
+region = "head"
+category = "accessory"
+group = "head"
+"""
+COAT = HAT.replace('"hat"', '"coat"').replace('"a hat"', '"a coat"')
+
+line = (
+    st.text(st.characters(exclude_categories=("Cc", "Cs")), min_size=1, max_size=12)
+    .map(str.strip)
+    .filter(lambda text: text and text == text.strip())
+)
+
+
+@st.composite
+def schemas(draw: st.DrawFn) -> AttributeSchema:
+    names = draw(st.lists(line, min_size=1, max_size=6, unique=True))
+    count = len(names)
+    phrases = draw(
+        st.lists(line, min_size=count + 2, max_size=count + 2, unique_by=lambda p: " ".join(p.lower().split()))
+    )
+    group_names = draw(st.lists(line, min_size=1, max_size=3, unique=True))
+    attributes = []
+    for name, phrase in zip(names, phrases, strict=False):
+        region = draw(st.sampled_from(REGIONS))
+        subregion = draw(st.sampled_from((None, *SUBREGIONS))) if region == "whole" else None
+        attributes.append(
+            Attribute(
+                name=name,
+                phrase=phrase,
+                region=region,
+                category=draw(line),
+                group=draw(st.sampled_from(group_names)),
+                subregion=subregion,
+                evaluated=draw(st.booleans()),
+            )
+        )
+    evaluated = {attribute.group for attribute in attributes if attribute.evaluated}
+    complements = phrases[count:]
+    groups = [
+        Group(name=name, complements=(complements.pop(),) if complements and name in evaluated else ())
+        for name in group_names
+    ]
+    text = st.text(st.characters(exclude_categories=("Cs",)), max_size=20)
+    return AttributeSchema(
+        name=draw(line),
+        title=draw(text),
+        source=draw(text),
+        image_root=draw(st.none() | line),
+        groups=tuple(groups),
+        attributes=tuple(attributes),
+    )
+
+
+@settings(deadline=None, max_examples=80)
+@given(schema=schemas(), comment=st.sampled_from(["", "one line", "two\n\nlines"]))
+def test_what_is_dumped_reads_back_as_the_same_schema(schema: AttributeSchema, comment: str) -> None:
+    again = parse_schema(dump_schema(schema, comment), "x")
+    assert again == schema
+    assert again.fingerprint() == schema.fingerprint()
+    assert AttributeSchema.model_validate(schema.model_dump(mode="json")) == schema
+
+
+def test_reads_utf8_with_byte_order_mark_and_windows_line_ends(tmp_path: Path) -> None:
+    path = tmp_path / "schema.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + ('name = "x"\n' + HAT).replace("\n", "\r\n").encode())
+    schema = load_schema(path)
+    assert [attribute.name for attribute in schema.attributes] == ["hat"]
+    assert [group.name for group in schema.groups] == ["head"]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem", "hint"),
+    [
+        ('nmae = "x"\n' + HAT, 'unknown key "nmae"', "name"),
+        ('name = "x"\n' + HAT + 'regoin = "head"\n', 'attribute 1 ("hat"): unknown key "regoin"', "region"),
+        ('name = "x"\n' + COAT + HAT.replace("a hat", ""), 'attribute 2 ("hat"): phrase is empty', "phrase"),
+        ('name = "x"\n' + HAT.replace("a hat", "  "), "phrase is empty", "phrase"),
+        ('name = "x"\n' + HAT.replace("a hat", r"a\nhat"), "control character", ""),
+        ('name = "x"\n' + HAT.replace('group = "head"', ""), 'key "group" is missing', "group = "),
+        ('name = "x"\n' + HAT.replace('"head"\ncat', '"haed"\ncat'), 'unknown region "haed"', "head"),
+        ('name = "x"\n' + HAT + HAT.replace("a hat", "cap"), 'attribute "hat" is declared 2 times', ""),
+        ('name = "x"\n' + HAT + COAT.replace("a coat", "A  HAT"), 'phrase "a hat" is declared 2 times', ""),
+        ('name = "x"\n' + HAT + COAT + 'column = "hat"\n', 'column "hat" is declared 2 times', ""),
+        ('name = "x"\n' + HAT + 'subregion = "age"\n', 'subregion is for region "whole" only', ""),
+        ('name = "x"\n' + HAT + "evaluated = 1\n", "evaluated", ""),
+        ('name = "x"\n[[group]]\nname = "haed"\n' + HAT, 'unknown group "head"', ""),
+        ('name = "x"\n[[group]]\nname = "head"\ncomplements = ["A hat"]\n' + HAT, 'phrase "a hat" is declared', ""),
+        (
+            'name = "x"\n[[group]]\nname = "head"\n[[group]]\nname = "h"\ncomplements = ["c"]\n' + HAT,
+            "no evaluated",
+            "",
+        ),
+        ('name = "x"\n', "no [[attribute]] is declared", ""),
+        ('name = "x"\n[attribute]\nname = "hat"\n', "[[attribute]]", "brackets"),
+        (HAT, 'key "name" is missing', ""),
+        ('name = "x\n' + HAT, "line 1", ""),
+    ],
+)
+def test_says_what_is_wrong_and_where(tmp_path: Path, text: str, problem: str, hint: str) -> None:
+    path = tmp_path / "schema.toml"
+    path.write_text(text)
+    with pytest.raises(InputError) as caught:
+        load_schema(path)
+    assert str(path) in caught.value.problem
+    assert problem in caught.value.problem
+    assert hint in (caught.value.hint or "")
+    assert "pydantic" not in str(caught.value)
+
+
+def test_a_missing_or_undecodable_file_is_an_input_error(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="No such file"):
+        load_schema(tmp_path / "schema.toml")
+    (tmp_path / "schema.toml").write_bytes(b'name = "caf\xe9"')
+    with pytest.raises(InputError, match="not UTF-8"):
+        load_schema(tmp_path / "schema.toml")
+
+
+@pytest.mark.parametrize("name", ["nothing", "../specs/peta", "peta.toml", ""])
+def test_there_is_no_built_in_schema_of_another_name(name: str) -> None:
+    with pytest.raises(InputError, match="No built-in schema") as caught:
+        builtin_schema(name)
+    assert "peta" in (caught.value.hint or "")
+
+
+def test_the_dump_is_plain_toml_without_default_values(small_schema: AttributeSchema) -> None:
+    document = tomllib.loads(dump_schema(small_schema))
+    assert set(document) == {"name", "regions", "group", "attribute"}
+    assert "evaluated" not in document["attribute"][0]
+    assert document["attribute"][2]["evaluated"] is False

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from focuscli.data.attributes import Attribute, AttributeSchema, Group
-from focuscli.data.schema import builtin_schema
+from focuscli.data.schema import Attribute, AttributeSchema, Group, builtin_schema
 from focuscli.data.schema_diff import schema_diff, schema_remarks
 
 NAMES = ("peta", "pa100k", "rapv1", "synthetic")

@@ -53,8 +53,8 @@ def _swap(variables: dict[str, Any]) -> None:
 BROKEN: list[tuple[Callable[[dict[str, Any]], Any], str]] = [
     (lambda v: v.pop("val_label"), "it has no 'val_label'"),
     (_swap, "not PA-100K's 26 in their order"),
-    (lambda v: v.update(test_label=np.eye(26, dtype=np.uint8)[:1]), "test_label has shape"),
-    (lambda v: v.update(train_label=3 * v["train_label"]), "values other than 0 and 1"),
+    (lambda v: v.update(test_label=np.eye(26, dtype=np.uint8)[:1]), "test_label has 1 rows, but there are 2 names"),
+    (lambda v: v.update(train_label=3 * v["train_label"]), "Female has labels other than 0 and 1"),
     (lambda v: v.update(test_images_name=cells(["000001.jpg", "000009.jpg"])), "names an image twice"),
 ]
 

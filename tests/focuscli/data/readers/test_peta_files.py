@@ -45,7 +45,7 @@ def test_labels_come_from_label_txt(fake_peta: FakePeta) -> None:
     texts = read_label_texts(files, SCHEMA)
     assert texts.labels.tolist() == fake.labels.tolist()
     assert texts.without_image == 1
-    assert texts.has_left_out.sum() >= 1
+    assert texts.has_excluded.sum() >= 1
     assert not texts.unknown
 
 

@@ -77,9 +77,15 @@ def test_unknown_persons_and_uncertain_labels(download: Path, tmp_path: Path) ->
     ("change", "words"),
     [
         (lambda content: content.pop("identity"), "no field identity"),
-        (lambda content: content.update(label=content["label"][:5]), "labels have shape"),
+        (
+            lambda content: content.update(label=content["label"][:5]),
+            "5 rows of labels and 24 identities for 24 images",
+        ),
         (lambda content: content.update(label=content["label"] + 2), "labels other than 0, 1 and 2"),
-        (lambda content: content.update(identity=content["identity"][:3]), "3 identities for 24 images"),
+        (
+            lambda content: content.update(identity=content["identity"][:3]),
+            "24 rows of labels and 3 identities for 24 images",
+        ),
     ],
 )
 def test_contradictions_are_refused(download: Path, tmp_path: Path, change, words: str) -> None:

@@ -75,7 +75,7 @@ def test_labels_are_found_by_name_and_evaluated_ones_by_the_files_own_choice(
         assert found.labels[:, position].tolist() == content["data"][:, columns.index(attribute.name)].tolist()
     assert [attribute.name for attribute in found.schema.evaluated] == EVALUATED
     assert len(found.schema.attributes) == 111
-    assert any("left alone 2 of the file's 113 columns" in note for note in found.notes)
+    assert any("ignored 2 of the file's 113 columns" in note for note in found.notes)
     assert any("1 labels have the value 2 (Femal)" in warning for warning in found.warnings)
     assert found.warnings[0].startswith("This reader was never run on the real file")
 
@@ -120,7 +120,7 @@ def test_rap_zs_leaves_one_attribute_out(save: Callable[..., Path], tmp_path: Pa
         (lambda c: {"selected_attribute": np.array([[200]], np.uint8)}, "different numbers of its columns, from 1"),
         (lambda c: {"selected_attribute": np.array([[0, 3]], np.uint8)}, "different numbers of its columns, from 1"),
         (lambda c: {"selected_attribute": np.array([[3, 3]], np.uint8)}, "different numbers of its columns, from 1"),
-        (lambda c: {"selected_attribute": np.array([[31]], np.uint8)}, "box-x is evaluated, but holds labels other"),
+        (lambda c: {"selected_attribute": np.array([[31]], np.uint8)}, "box-x has labels other"),
         (
             lambda c: {"partition_attribute": c["partition_attribute"][:, :0]},
             "has 0 partitions; official:0 is not among them",
@@ -141,7 +141,7 @@ def test_an_unevaluated_column_with_other_values_is_left_out(
     data[:, 4] = 77
     found = read_rapv2(save(data=data))
     assert EXTRAS[4] not in {attribute.name for attribute in found.schema.attributes}
-    assert any("left alone 3 of the file's 113 columns" in note for note in found.notes)
+    assert any("ignored 3 of the file's 113 columns" in note for note in found.notes)
 
 
 def test_what_rapv2_toml_does_not_describe_is_as_in_rapv1_or_guessed(

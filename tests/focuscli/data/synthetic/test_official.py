@@ -11,7 +11,7 @@ from PIL import Image
 from scipy.io import loadmat
 
 from focuscli.data.folder import read_folder
-from focuscli.data.prepare import prepare_peta
+from focuscli.data.prepare import prepare_official
 from focuscli.data.readers.peta_files import SUBSETS
 from focuscli.data.schema import builtin_schema
 from focuscli.data.synthetic import STYLES, draw
@@ -132,7 +132,7 @@ def test_files_have_the_structure_of_the_real_ones(
 
 def test_peta_of_drawings_can_leave_camera_sites_out(tmp_path: Path) -> None:
     write_official("peta", tmp_path / "peta", images=60, seed=3)
-    report = prepare_peta(tmp_path / "peta", tmp_path / "out", split="subset:VIPeR,GRID")
+    report = prepare_official("peta", tmp_path / "peta", tmp_path / "out", split="subset:VIPeR,GRID")
     folder = read_folder(tmp_path / "out")
     sites = {
         split: {p.split("/")[0] for p in folder.persons[folder.select(split)].tolist()}
@@ -154,7 +154,7 @@ def test_peta_of_drawings_can_leave_camera_sites_out(tmp_path: Path) -> None:
 )
 def test_subsets_that_leave_nothing_are_refused(tmp_path: Path, split: str, words: str) -> None:
     with pytest.raises(UsageError, match=words):
-        prepare_peta(tmp_path, tmp_path / "out", split=split)
+        prepare_official("peta", tmp_path, tmp_path / "out", split=split)
 
 
 def test_refusals(tmp_path: Path) -> None:

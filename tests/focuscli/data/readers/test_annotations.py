@@ -10,7 +10,7 @@ import pytest
 from focuscli.config import DataConfig
 from focuscli.data.folder import read_folder
 from focuscli.data.prepare import prepare_official
-from focuscli.data.readers.official import find_file, find_image_root, rare_attributes
+from focuscli.data.readers.annotations import find_file, find_image_root, rare_attributes
 from focuscli.data.schema import AttributeSchema, builtin_schema
 from focuscli.data.synthetic.official import write_official
 from focuscli.engine.training_data import prepare_training_data
@@ -51,7 +51,7 @@ def test_a_download_becomes_a_dataset(download: tuple[str, Path], tmp_path: Path
     assert sorted(folder.images) == read_names(kind, source)
     assert all(folder.image_path(row).is_file() for row in range(30))
     assert folder.schema.attributes == builtin_schema(kind).attributes
-    assert any("Published figures do not compare" in warning for warning in report.warnings)
+    assert any("Published metrics do not compare" in warning for warning in report.warnings)
     assert not folder.labels_only
 
 
@@ -65,7 +65,7 @@ def test_missing_images_are_counted_and_refused_or_left_out(download: tuple[str,
     folder = read_folder(tmp_path / "out")
     assert sorted(folder.images) == names[3:]
     assert folder.info["missing"] == 3
-    assert any(warning.startswith("3 of 30 images are missing and left out") for warning in report.warnings)
+    assert any(warning.startswith("3 of 30 images are missing and excluded") for warning in report.warnings)
     # Labels stay with their images.
     whole = tmp_path / "whole"
     prepare_official(kind, download[1], whole)
@@ -94,7 +94,7 @@ def test_find_file(tmp_path: Path) -> None:
     file.touch()
     assert find_file(tmp_path, "x.mat", "X", ("inner",)) == file
     assert find_file(file, "x.mat", "X") == file
-    with pytest.raises(InputError, match="is no X download"):
+    with pytest.raises(InputError, match="is not a X download"):
         find_file(tmp_path, "x.mat", "X")
     with pytest.raises(InputError, match="No such folder"):
         find_file(tmp_path / "nowhere", "x.mat", "X")

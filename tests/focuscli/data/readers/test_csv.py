@@ -1,3 +1,5 @@
+"""Tables of labels: words for yes and no, splits, where the images are, and what contradicts itself."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -6,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from focuscli.data.readers.csv_source import CsvSource, read_csv_source
+from focuscli.data.readers.annotations import Annotations
+from focuscli.data.readers.csv import read_csv
 from focuscli.data.schema import AttributeSchema, dump_schema
 from focuscli.errors import InputError
 
@@ -20,10 +23,9 @@ def folder(tmp_path: Path, make_image: MakeImage) -> Path:
     return tmp_path
 
 
-def read(folder: Path, text: str, **options: Any) -> CsvSource:
+def read(folder: Path, text: str, **options: Any) -> Annotations:
     (folder / "table.csv").write_text(text)
-    settings = {"images": None, "schema": None, "true": "1", "false": "0", **options}
-    return read_csv_source(folder / "table.csv", "mine", **settings)
+    return read_csv(folder / "table.csv", "mine", **options)
 
 
 @pytest.mark.parametrize(
@@ -41,19 +43,19 @@ def test_yes_and_no_in_the_tables_own_words(folder: Path, words: tuple[str, str]
     values = cells.split(" ")
     rows = "".join(f"{name}.png,{value}\n" for name, value in zip("abc", values, strict=True))
     source = read(folder, "image,hat\n" + rows, true=words[0], false=words[1])
-    assert source.labels.cells.ravel().tolist() == [1, 0, 1]
+    assert source.labels.ravel().tolist() == [1, 0, 1]
 
 
 def test_2_is_uncertain_where_yes_is_1(folder: Path) -> None:
     table = "image,hat\na.png,2\nb.png,0\nc.png,1\n"
-    assert read(folder, table).labels.cells.ravel().tolist() == [2, 0, 1]
+    assert read(folder, table).labels.ravel().tolist() == [2, 0, 1]
     with pytest.raises(InputError, match='"2" is not yes or no'):
         read(folder, table.replace("0", "no").replace(",1", ",yes"), true="yes", false="no")
 
 
 def test_the_tables_own_split_is_kept(folder: Path) -> None:
     source = read(folder, "image,split,hat\na.png,Train,1\nb.png,validation,0\nc.png,testing,1\nsub/d.png,unused,1\n")
-    assert source.labels.splits.tolist() == ["train", "val", "test", "unused"]
+    assert source.splits.tolist() == ["train", "val", "test", "unused"]
     assert source.split == "as in the table"
     assert any("No column person" in warning for warning in source.warnings)
 
@@ -91,7 +93,7 @@ def test_says_what_is_wrong_with_the_table(folder: Path, table: str, problem: st
 
 
 def test_one_word_cannot_mean_both(folder: Path) -> None:
-    with pytest.raises(InputError, match="cannot stand for both"):
+    with pytest.raises(InputError, match="cannot mean both"):
         read(folder, "image,hat\na.png,1\n", true="Yes", false="yes")
 
 
@@ -105,7 +107,7 @@ def test_images_lie_where_the_option_says(folder: Path) -> None:
 
 def test_absolute_paths_and_windows_separators_become_relative(folder: Path) -> None:
     table = f"image,split,hat\n{folder}/a.png,train,1\nsub\\d.png,train,1\n"
-    assert read(folder, table, images=folder).labels.images == ("a.png", "sub/d.png")
+    assert read(folder, table, images=folder).images == ["a.png", "sub/d.png"]
     with pytest.raises(InputError, match="leads out"):
         read(folder, table, images=folder / "sub")
 
@@ -121,7 +123,7 @@ def test_a_given_schema_decides_which_columns_count(folder: Path, small_schema: 
     schema.write_text(dump_schema(small_schema))
     table = "image,split,camera,spectacles,Hat,Female,Backpack,Male\na.png,train,left,1,0,0,1,0\n"
     source = read(folder, table, schema=schema)
-    assert source.labels.cells.tolist() == [[0, 1, 0, 0, 1]]
+    assert source.labels.tolist() == [[0, 1, 0, 0, 1]]
     assert source.schema == small_schema.model_copy(update={"image_root": str(folder)})
     with pytest.raises(InputError, match=r'schema\.toml: attribute "Hat" has no column in table\.csv.*"Hats"'):
         read(folder, table.replace("Hat", "Hats"), schema=schema)

@@ -1,0 +1,235 @@
+"""The readers against the real files of PETA, PA-100K and RAPv1: every published or measured count, and exact labels."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from focuscli.data.folder import read_folder
+from focuscli.data.prepare import READERS, prepare_official
+from focuscli.data.readers.annotations import Annotations
+from focuscli.data.readers.peta import load_peta
+from focuscli.data.readers.pickles import read_par_pickle
+from focuscli.data.schema import builtin_schema, text_targets
+from focuscli.data.splits import shared_persons
+from focuscli.errors import InputError
+
+pytestmark = pytest.mark.data
+NAMES = ("peta", "pa100k", "rapv1")
+
+
+@pytest.fixture(scope="module")
+def read(shared_data: Path):
+    """read(name, split) reads a download, once."""
+
+    @cache
+    def found(name: str, split: str) -> Annotations:
+        if not (shared_data / name).is_dir():
+            pytest.skip(f"no {name} in {shared_data}")
+        return READERS[name](shared_data / name, split=split)
+
+    return found
+
+
+def digest(values: Any) -> str:
+    content = values.tobytes() if isinstance(values, np.ndarray) else json.dumps(values).encode()
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+# Labels [N, A] and persons of each dataset, as the first release of this package read them.
+LABELS = {
+    "peta": ((19000, 105), "522141079783e937", "397e1d41f7a28fd7"),
+    "pa100k": ((100000, 26), "a58b20a6606eaad6", "19d163d3108f253e"),
+    "rapv1": ((41585, 92), "8a420f6a3248bebf", "413c50e090279e80"),
+}
+# Train, val and test images; SHA-256 of the splits in the same sense.
+SPLITS = {
+    ("peta", "official:0"): ([9500, 1900, 7600], "84127e2078730d70"),
+    ("peta", "official:1"): ([9500, 1900, 7600], "6bd7a0ddbed283da"),
+    ("peta", "official:2"): ([9500, 1900, 7600], "1bf51626297f2d7a"),
+    ("peta", "official:3"): ([9500, 1900, 7600], "a6c73613f0f3cef3"),
+    ("peta", "official:4"): ([9500, 1900, 7600], "287845a159f405f1"),
+    ("peta", "identity"): ([9500, 1900, 7600], "46be0c2210eec910"),
+    ("peta", "paper"): ([7600, 0, 1900], "797759a5d0f225ce"),
+    ("peta", "subset:VIPeR,GRID"): ([14815, 1646, 2539], "18699f398b7ecc33"),
+    ("pa100k", "official"): ([80000, 10000, 10000], "842e4de4648b4735"),
+    ("rapv1", "official:0"): ([33268, 0, 8317], "aa98218a2b8daec0"),
+    ("rapv1", "official:1"): ([33268, 0, 8317], "14b39526ced4f659"),
+    ("rapv1", "official:2"): ([33268, 0, 8317], "84ef68261c11fdc4"),
+    ("rapv1", "official:3"): ([33268, 0, 8317], "3b4474f18c6368ef"),
+    ("rapv1", "official:4"): ([33268, 0, 8317], "d652adfff8a2560b"),
+}
+
+
+@pytest.mark.parametrize(("name", "split"), SPLITS)
+def test_labels_persons_and_splits_are_exactly_these(read, name: str, split: str) -> None:
+    found = read(name, split)
+    counts, splits = SPLITS[name, split]
+    assert [int((found.splits == part).sum()) for part in ("train", "val", "test")] == counts
+    if found.published is not None:
+        assert {part: int((found.splits == part).sum()) for part in found.published} == found.published
+    assert (found.labels.shape, found.labels.dtype) == (LABELS[name][0], np.int8)
+    assert (digest(found.labels), digest(found.persons.tolist())) == LABELS[name][1:]
+    assert digest(found.splits.tolist()) == splits
+
+
+SHARED = [
+    ("peta", "official:0", (1_106, 4_110, 4_385)),
+    ("peta", "identity", (0, 3_272, 0)),
+    ("rapv1", "official:0", (1_698, 1_721, 4_493)),
+]
+
+
+@pytest.mark.parametrize(("name", "split", "shared"), SHARED)
+def test_persons_of_test_that_are_also_in_train(read, name: str, split: str, shared: tuple[int, int, int]) -> None:
+    found = read(name, split)
+    train, test = np.flatnonzero(found.splits != "test"), np.flatnonzero(found.splits == "test")
+    assert shared_persons(found.persons, train, test) == shared
+    text = "\n".join(found.warnings)
+    assert not shared[0] or f"{shared[0]:,} of {shared[1]:,}" in text
+
+
+# Test images of the first split with none of a group's evaluated attributes, by the complement's phrase.
+NONE = {
+    "peta": {
+        "under 16 years old": 89,
+        "some other kind of footwear": 794,
+        "neither casual nor formal upper clothes": 98,
+        "neither casual nor formal lower clothes": 11,
+    },
+    "pa100k": {"some other kind of lower clothes": 3},
+    "rapv1": {
+        "of some other build": 116,
+        "neither customer nor clerk": 37,
+        "some other kind of footwear": 1_113,
+        "some other kind of top": 294,
+        "nothing carried": 4_598,
+        "no special action": 5_615,
+    },
+}
+POSITIVES = {
+    ("peta", "personalMale"): {"official:0": 4147, "official:1": 4166, "official:2": 4172, "official:4": 4158},
+    ("pa100k", "Female"): {"official": 3_896},
+    ("rapv1", "Female"): {"official:0": 2_488},
+}
+EXACTLY_ONE = {"peta": [], "pa100k": ["age", "sleeve", "view"], "rapv1": ["age", "view"]}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_labels_have_the_published_structure(read, name: str) -> None:
+    for (dataset, attribute), by_split in POSITIVES.items():
+        for split, count in by_split.items() if dataset == name else ():
+            found = read(name, split)
+            column = found.labels[found.splits == "test", found.schema.index(attribute)]
+            assert int((column == 1).sum()) == count, (attribute, split)
+    found = read(name, "official" if name == "pa100k" else "official:0")
+    schema, texts = found.schema, found.schema.texts(complements=True)
+    targets, _ = text_targets(found.labels[found.splits == "test"], schema, texts)
+    none = {text.phrase: int(targets[:, row].sum()) for row, text in enumerate(texts) if text.attribute is None}
+    assert {phrase: none[phrase] for phrase in NONE[name]} == NONE[name]
+    uncertain = Counter(np.nonzero(found.labels == 2)[1].tolist())
+    assert uncertain == ({schema.index("Female"): 125} if name == "rapv1" else {})
+    # Exactly one attribute of a group holds in every image just where the schema relies on it and has no complement.
+    certain = []
+    for group in schema.groups:
+        members = [attribute.group == group.name for attribute in schema.attributes]
+        if ((found.labels[:, members] == 1).sum(axis=1) == 1).all():
+            certain.append(group.name)
+            assert not group.complements
+    assert sorted(certain) == EXACTLY_ONE[name]
+
+
+REGIONS = {"peta": [5, 10, 6, 4, 5, 5], "pa100k": [2, 6, 6, 1, 4, 7], "rapv1": [6, 9, 6, 5, 8, 17]}
+EXTRAS = {"peta": (44, 26), "pa100k": (0, 0), "rapv1": (29, 12)}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_built_in_schemas_agree_with_the_reference(name: str, shared_data: Path) -> None:
+    schema = builtin_schema(name)
+    regions = Counter(attribute.region for attribute in schema.evaluated)
+    assert [regions[region] for region in schema.regions] == REGIONS[name]
+    extras = [attribute.group.endswith("colour") for attribute in schema.attributes if not attribute.evaluated]
+    assert (sum(extras), len(extras) - sum(extras)) == EXTRAS[name]
+    file = shared_data.parent / "golden" / "attributes.json"
+    if not file.is_file():
+        pytest.skip(f"no {file}")
+    wider: dict[str, set[str]] = {}
+    for attribute, entry in zip(schema.evaluated, json.loads(file.read_text())[name], strict=True):
+        subregion = {"bodyshape": "body"}.get(entry["subregion"], entry["subregion"])
+        assert (attribute.name, attribute.region) == (entry["name"], entry["region"])
+        assert attribute.region != "whole" or attribute.subregion == subregion, attribute.name
+        wider.setdefault(attribute.group, set()).add(entry["poar_group"])
+    # A group of ours may be a part of one of POAR's (styles of clothes, sleeves), but never mixes two, as hair and hats.
+    assert {len(names) for names in wider.values()} == {1}
+
+
+def test_peta_from_label_txt_alone_is_the_same(read, shared_data: Path, tmp_path: Path) -> None:
+    whole = read("peta", "identity")
+    assert any("equals PETA.mat for 18,975 of 19,000 images; 25 have attributes" in note for note in whole.notes)
+    for entry in (shared_data / "peta" / "PETA dataset").iterdir():
+        (tmp_path / entry.name).symlink_to(entry)
+    alone = READERS["peta"](tmp_path, split="identity")
+    assert alone.info["labels_from"] == "Label.txt"
+    for field in ("labels", "persons", "splits"):
+        assert np.array_equal(getattr(alone, field), getattr(whole, field)), field
+
+
+def test_peta_mat_itself_confirms_persons_and_evaluated_attributes(shared_data: Path) -> None:
+    schema = builtin_schema("peta")
+    peta = load_peta(shared_data / "peta", schema)
+    assert peta.mat is not None
+    assert peta.mat.evaluated == tuple(attribute.name for attribute in schema.evaluated)
+    pairs = set(zip(peta.persons.tolist(), peta.mat.persons.tolist(), strict=True))
+    assert len(pairs) == len(set(peta.persons.tolist())) == len(set(peta.mat.persons.tolist())) == 8_699
+
+
+def test_the_pickle_of_rethinking_of_par_holds_the_same(read, shared_data: Path) -> None:
+    file = shared_data / "pickles" / "PETA" / "dataset.pkl"
+    if not file.is_file():
+        pytest.skip(f"no {file}")
+    found, ours = read_par_pickle(file), read("peta", "official:0")
+    columns = [ours.schema.index(str(name)) for name in found["attr_name"]]
+    assert len(set(columns)) == 35
+    assert np.array_equal(found["label"], ours.labels[:, columns])
+    for number in range(5):
+        splits = read("peta", f"official:{number}").splits
+        for part in ("train", "val", "test"):
+            assert sorted(found["partition"][part][number].tolist()) == np.flatnonzero(splits == part).tolist()
+
+
+def test_preparing_peta_decodes_every_image_and_keeps_every_label(read, shared_data: Path, tmp_path: Path) -> None:
+    report = prepare_official("peta", shared_data / "peta", tmp_path / "out")
+    folder, source = read_folder(tmp_path / "out"), read("peta", "official:0")
+    assert (report.images, report.attributes, report.evaluated) == (19_000, 105, 35)
+    assert report.counts == report.published == folder.counts
+    assert "1 image with none of the evaluated attributes" in "\n".join(report.warnings)
+    assert np.array_equal(folder.labels, source.labels)
+    assert folder.images == tuple(source.images)
+    assert folder.persons.tolist() == source.persons.tolist()
+    assert folder.image_path(18_999).is_file()
+    assert folder.fingerprint == "c25dc49cf112ebf9f45beaec77d58be7e14c7af9fd152dff66e37265b35b7f0b"
+
+
+def test_preparing_what_exists_of_pa100k(read, shared_data: Path, tmp_path: Path) -> None:
+    source = shared_data / "pa100k"
+    with pytest.raises(InputError, match=r"98,000 of 100,000 images of pa100k are missing"):
+        prepare_official("pa100k", source, tmp_path / "out")
+    assert prepare_official("pa100k", source, tmp_path / "out", missing="allow").counts == {"train": 2000}
+    images = source / "PA-100K" / "release_data" / "release_data"
+    report = prepare_official("pa100k", shared_data / "pa100k-mini", tmp_path / "mini", images=images)
+    assert report.counts == {"train": 1400, "val": 200, "test": 400}
+    mini, whole = read_folder(tmp_path / "mini"), read("pa100k", "official")
+    assert np.array_equal(mini.labels, whole.labels[[whole.images.index(name) for name in mini.images]])
+
+
+def test_preparing_the_labels_of_rapv1_alone(shared_data: Path, tmp_path: Path) -> None:
+    report = prepare_official("rapv1", shared_data / "rapv1", tmp_path / "out", missing="labels-only")
+    assert report.counts == report.published
+    assert read_folder(tmp_path / "out").labels_only
