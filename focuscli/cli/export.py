@@ -11,7 +11,7 @@ import typer
 from focuscli.cli import render, views
 from focuscli.cli.models import ModelPlace, asked_texts, find_model
 from focuscli.cli.options import CheckpointOpt, DryRunOpt, ForceOpt, RegionOpt
-from focuscli.data.images import expand_images
+from focuscli.data.inputs import expand_images
 from focuscli.errors import InputError, RequirementError, UsageError
 from focuscli.storage import paths
 from focuscli.storage.extras import require_extra

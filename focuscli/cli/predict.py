@@ -14,7 +14,7 @@ import typer
 from focuscli.cli import processes, render, views
 from focuscli.cli.models import asked_texts, find_scorer
 from focuscli.cli.options import DeviceOpt, ForceOpt, RegionOpt
-from focuscli.data.images import expand_images
+from focuscli.data.inputs import expand_images
 from focuscli.errors import InputError, UsageError
 from focuscli.storage.files import ANY_NAME, to_json
 

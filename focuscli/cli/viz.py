@@ -12,7 +12,7 @@ import typer
 from focuscli.cli import views
 from focuscli.cli.models import asked_texts, find_model
 from focuscli.cli.options import CheckpointOpt, DeviceOpt, ForceOpt, RegionOpt
-from focuscli.data.images import expand_images, looks_like_image
+from focuscli.data.inputs import expand_images, looks_like_image
 from focuscli.errors import InputError, UsageError
 
 MOST_CELLS = 400

@@ -1,11 +1,9 @@
-"""Image files: which ones a user's arguments mean, decoding to RGB, and checking a whole dataset before training."""
+"""Image files: decoding to RGB, resizing, and checking a whole dataset before training."""
 
 from __future__ import annotations
 
 import contextlib
-import glob
-import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -16,7 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from focuscli.errors import InputError, closest
+from focuscli.data.inputs import near_file
+from focuscli.errors import InputError
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
 Pixels = NDArray[np.uint8]
 # Crops of pedestrians have some 0.01 to 1 million pixels; a file that claims far more is an accident or an attack.
 MAX_PIXELS = 64 * 1024 * 1024
-IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 # Only formats that Pillow decodes in its own process (EPS, for one, would start Ghostscript).
 _FORMATS = {"BMP": "Bmp", "JPEG": "Jpeg", "PNG": "Png", "WEBP": "WebP", "TIFF": "Tiff", "GIF": "Gif", "PPM": "Ppm"}
 
@@ -36,56 +34,6 @@ class BadImage:
     index: int
     path: Path
     reason: str
-
-
-def looks_like_image(name: str) -> bool:
-    """Whether a name has the suffix of an image file."""
-    return Path(name).suffix.lower() in IMAGE_SUFFIXES
-
-
-def expand_images(arguments: Sequence[str], stdin: Iterable[str] = ()) -> list[Path]:
-    """The image files that arguments stand for.
-
-    Files are taken as given, folders are searched recursively for images, globs are expanded, and `-` stands for one
-    path per line of `stdin`. The order is that of the arguments, and by name within a folder or glob; a file named twice
-    appears once.
-
-    Raises:
-        InputError: an argument matches nothing, or there is no argument.
-    """
-    found: dict[Path, None] = {}
-    for argument in arguments:
-        names = [line.rstrip("\r\n") for line in stdin] if argument == "-" else [argument]
-        for name in names:
-            if name.strip():
-                found |= dict.fromkeys(_expand(name))
-    if not found:
-        raise InputError("No image was given.", "Give image files, folders, globs, or - and paths on stdin.")
-    return [*found]
-
-
-def _expand(name: str) -> list[Path]:
-    path = Path(name).expanduser()
-    if path.is_dir():
-        images = sorted(file for file in path.rglob("*") if looks_like_image(file.name) and file.is_file())
-        if not images:
-            raise InputError(f"No image in folder {path} (looked for {', '.join(sorted(IMAGE_SUFFIXES))}).")
-        return images
-    if path.exists():
-        return [path]
-    matches = sorted(glob.glob(str(path), recursive=True)) if glob.has_magic(name) else []
-    if matches:
-        return [Path(match) for match in matches if Path(match).is_file()]
-    raise InputError(f"No such image: {name}.", _near_file(path))
-
-
-def _near_file(path: Path) -> str | None:
-    """The hint for a file that does not exist: the one beside it with the nearest name."""
-    if not path.parent.is_dir():
-        return f"The folder {path.parent} does not exist either; is the disk attached, is image_root right?"
-    names = os.listdir(path.parent)
-    near = closest(path.name, names) if len(names) <= 10_000 else None
-    return f"Did you mean {path.parent / near}?" if near else None
 
 
 def load_image(path: Path, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
@@ -101,7 +49,7 @@ def load_image(path: Path, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
     try:
         return _decode(path, max_pixels)
     except FileNotFoundError as error:
-        raise InputError(f"No such image: {path}.", _near_file(path)) from error
+        raise InputError(f"No such image: {path}.", near_file(path)) from error
     except Exception as error:
         raise InputError(
             f"Cannot read image {path}: {_reason(path, error)}.", "Replace or remove that file."

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from focuscli.data.images import looks_like_image
+from focuscli.data.inputs import looks_like_image
 from focuscli.data.schema import AttributeSchema
 from focuscli.errors import InputError
 

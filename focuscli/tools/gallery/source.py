@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from focuscli.data.images import expand_images
+from focuscli.data.inputs import expand_images
 from focuscli.errors import InputError, UsageError
 from focuscli.storage import paths
 from focuscli.tools.gallery.shards import Crop
