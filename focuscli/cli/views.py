@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from focuscli.evaluation.closed_set import EvaluationReport
     from focuscli.inference.predict import Prediction, TextDecision
     from focuscli.inference.scorer import Scorer
-    from focuscli.tools.export.build import ExportReport
 
 FIGURES = ("mA", "Acc", "Prec", "Recall", "F1", "F1h")
 
@@ -211,21 +210,6 @@ def skipped(items: Sequence[tuple[str, str]], *, total: int) -> None:
             render.warn(f"  {reason}")
         if len(items) > 20:
             render.warn(f"  and {len(items) - 20} more")
-
-
-def exported(report: ExportReport) -> None:
-    """The files of an export, and how its scores compare with the checkpoint's."""
-    lines = []
-    for parity in report.parity:
-        lines.append(
-            f"{parity.source}: largest difference {parity.largest:.2g}, mean {parity.mean:.2g}, of scores up to "
-            f"{parity.scale:.3g} with a standard deviation of {parity.spread:.3g}; {parity.changed:,} of "
-            f"{parity.decisions:,} decisions changed"
-        )
-        if parity.mA is not None:
-            lines.append(f"  mA {parity.mA[0]:.2f} of the checkpoint, {parity.mA[1]:.2f} of the export")
-    sizes = ", ".join(f"{file} ({file.stat().st_size / 2**20:.1f} MiB)" for file in report.files)
-    render.result(report.to_json(), lines=[*lines, f"wrote {sizes}"])
 
 
 def predictions(items: Iterator[Prediction], decisions: Sequence[TextDecision], stream: TextIO) -> None:

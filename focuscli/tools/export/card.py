@@ -1,11 +1,11 @@
-"""What an exported model says of itself: texts, thresholds, preprocessing and origin, as JSON in the file. No torch."""
+"""What an exported model says about itself: texts, thresholds, preprocessing and origin, as JSON in the file. No torch."""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +14,7 @@ from focuscli.inference.vocabulary import Vocabulary
 from focuscli.models.text_inputs import TextInputs
 
 KEY = "focus"
-"""The key of the JSON text among the model's metadata."""
+"""The key of the JSON text in the model's metadata."""
 FORMAT = 1
 PIXELS, TEXTS, SCORES, IDS, ROWS = "pixels", "texts", "scores", "ids", "rows"
 """Names of the graphs' inputs and outputs."""
@@ -32,8 +32,8 @@ class ModelCard:
         texts: of the columns of a fixed model's scores; of a dynamic one the trained attributes.
         threshold_source: on which images the thresholds were chosen.
         checkpoint, fingerprint, weights, trained_on: what was exported, see `focuscli.storage.fingerprint`.
-        reading, tower, tower_sha256: of a dynamic model: what its text tower is fed, the tower's file beside the
-            model's, and its digest.
+        text_inputs, tower, tower_sha256: of a dynamic model: how the inputs of its text tower are made, the tower's file
+            name, and the SHA-256 of that file.
     """
 
     kind: Kind
@@ -50,19 +50,21 @@ class ModelCard:
     weights: str
     trained_on: str
     made_by: str
-    reading: TextInputs | None = None
+    text_inputs: TextInputs | None = None
     tower: str = ""
     tower_sha256: str = ""
 
     def to_json(self) -> str:
-        """The card as one JSON object; "labels" and "input" are for whoever uses the model without this program."""
+        """The card as one JSON object; "labels", "input" and "output" are for those who use the model without focus."""
         values = asdict(self)
-        for name, key in (("image_size", "size"), ("mean", "mean"), ("std", "std")):
-            values.setdefault("input", {})[key] = values.pop(name)
-        values["input"] |= {
+        values["reading"] = values.pop("text_inputs")
+        values["input"] = {
+            "size": values.pop("image_size"),
+            "mean": values.pop("mean"),
+            "std": values.pop("std"),
             "name": PIXELS,
             "layout": "uint8 [batch, height, width, 3], RGB",
-            "resize": "to size = (height, width) with Pillow's bicubic filter, aspect ratio not kept, nothing cropped",
+            "resize": "to size = (height, width) with Pillow's bicubic filter, ignoring the aspect ratio, no cropping",
             "normalisation": "inside the graph: (pixels / 255 - mean) / std",
         }
         values["output"] = {"name": SCORES, "layout": "float32 [batch, texts]", "decision": "score > threshold"}
@@ -74,29 +76,30 @@ class ModelCard:
         """Undo `to_json`.
 
         Raises:
-            ValueError: it is no card, or one of another version.
+            ValueError: it is not a card, or one of another version.
         """
         try:
             values = json.loads(text)
             if values.pop("format") != FORMAT:
-                raise ValueError(f"of another version of focus (want format {FORMAT})")
-            given, known = values.pop("input"), values.pop("vocabulary")
+                raise ValueError(f"from another version of focus (expected format {FORMAT})")
             for described in ("output", "labels"):
-                values.pop(described)
-            reading = values.pop("reading")
+                del values[described]
+            given, reading = values.pop("input"), values.pop("reading")
+            known = Vocabulary(**values.pop("vocabulary"))
+            vocabulary = replace(
+                known,
+                trained=_texts(known.trained),
+                attributes=_texts(known.attributes),
+                declared=_texts(known.declared),
+                regions=tuple(known.regions),
+            )
             return cls(
                 **{**values, "texts": _texts(values["texts"])},
                 image_size=(given["size"][0], given["size"][1]),
                 mean=tuple(given["mean"]),
                 std=tuple(given["std"]),
-                vocabulary=Vocabulary(
-                    **{
-                        **known,
-                        "regions": tuple(known["regions"]),
-                        **{name: _texts(known[name]) for name in ("trained", "attributes", "declared")},
-                    }
-                ),
-                reading=None if reading is None else TextInputs(**reading),
+                vocabulary=vocabulary,
+                text_inputs=None if reading is None else TextInputs(**reading),
             )
         except (KeyError, TypeError, AttributeError, IndexError) as error:
             raise ValueError(f"damaged: {error!r}") from error
@@ -115,9 +118,14 @@ class ModelCard:
 
 
 def tower_path(target: Path) -> Path:
-    """Where the text tower of a dynamic model lies: beside it."""
+    """The text tower of a dynamic model, beside it."""
     return target.with_name(f"{target.stem}.texts.onnx")
 
 
-def _texts(values: list[dict[str, Any]]) -> tuple[Text, ...]:
+def checksum_path(target: Path) -> Path:
+    """The checksums of a model's files, beside it, as `sha256sum --check` reads them."""
+    return target.with_name(f"{target.name}.sha256")
+
+
+def _texts(values: Any) -> tuple[Text, ...]:
     return tuple(Text(**value) for value in values)

@@ -1,13 +1,20 @@
-"""From a torch model to ONNX graphs: pixels in, normalisation and texts inside, scores out."""
+"""From a PyTorch model to an ONNX graph: uint8 pixels in, normalisation and texts inside, scores out."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+import contextlib
+import copy
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from clip_impl.layers import MLP, QUICK_GELU_SLOPE
 from focuscli.data.loader import normalise, to_unit
 from focuscli.data.schema import Text
 from focuscli.data.texts import DESCRIPTION
@@ -16,52 +23,35 @@ from focuscli.models.base import Method
 from focuscli.models.focus import FocusModel
 from focuscli.models.poar import TEMPLATES, PoarModel, sentence
 from focuscli.models.text_inputs import TextInputs
-from focuscli.tools.export.card import IDS, PIXELS, ROWS, SCORES, TEXTS
-from focuscli.tools.export.passes import quiet
 
 if TYPE_CHECKING:
     import onnx
 
-Dims = Mapping[str, Mapping[int, str]]
-"""Which axes of which inputs are free, by name."""
 
+class Scores(nn.Module):
+    """uint8 pixels [B, H, W, 3] -> scores [B, Z] against text features [Z, F], which are constants or a second input."""
 
-class FixedScores(nn.Module):
-    """uint8 pixels [B, H, W, 3] -> scores [B, Z] against texts that are constants."""
+    text_features: Tensor | None
 
-    text_features: Tensor
-
-    def __init__(self, model: Method, text_features: Tensor) -> None:
+    def __init__(self, model: Method, text_features: Tensor | None = None) -> None:
         super().__init__()
         self.model = model
         self.register_buffer("text_features", text_features)
 
-    def forward(self, pixels: Tensor) -> Tensor:
-        return _scores(self.model, pixels, self.text_features)
-
-
-class DynamicScores(nn.Module):
-    """uint8 pixels [B, H, W, 3] and text features [Z, F] -> scores [B, Z]."""
-
-    def __init__(self, model: Method) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, pixels: Tensor, texts: Tensor) -> Tensor:
-        return _scores(self.model, pixels, texts)
-
-
-def _scores(model: Method, pixels: Tensor, text_features: Tensor) -> Tensor:
-    images = normalise(to_unit(pixels, pixels.device))
-    return model.score(model.encode_image(images).tokens, text_features).scores.float()
+    def forward(self, pixels: Tensor, text_features: Tensor | None = None) -> Tensor:
+        features = self.text_features if text_features is None else text_features
+        assert features is not None
+        images = normalise(to_unit(pixels, pixels.device))
+        return self.model.score(self.model.encode_image(images).tokens, features).scores.float()
 
 
 class PromptedTower(nn.Module):
-    """FOCUS's texts: ids [Z, L] and shares of the learned prompts [Z, seen] -> text features [Z, D]."""
+    """FOCUS's texts: ids [Z, L] and weights of the learned prompts [Z, seen] -> text features [Z, D]."""
 
     def __init__(self, model: FocusModel) -> None:
         super().__init__()
-        self.clip, self.context = model.clip, model.prompts.context
+        self.clip = model.clip
+        self.context = model.prompts.context
 
     def forward(self, ids: Tensor, rows: Tensor) -> Tensor:
         words = self.clip.token_embedding(ids)
@@ -71,7 +61,7 @@ class PromptedTower(nn.Module):
 
 
 class PlainTower(nn.Module):
-    """Texts without learned prompts: ids [Z, L] -> text features [Z, D]; with rows, which POAR wants, [Z, D + K]."""
+    """Texts without learned prompts: ids [Z, L] -> text features [Z, D]; with rows, which POAR needs, [Z, D + K]."""
 
     def __init__(self, model: Method) -> None:
         super().__init__()
@@ -82,8 +72,47 @@ class PlainTower(nn.Module):
         return features if rows is None else torch.cat([features, rows], dim=1)
 
 
+class FoldedMLP(nn.Module):
+    """A QuickGELU MLP with the activation's factors multiplied into its weights.
+
+    x sigmoid(1.702 x) = silu(1.702 x) / 1.702. `clip_impl.layers.MLP` passes the factors to the matrix products as alpha and
+    beta, but onnxruntime's quantiser skips a product that has them, without a warning: these two are the largest of a layer.
+    """
+
+    def __init__(self, mlp: MLP) -> None:
+        super().__init__()
+        self.c_fc, self.c_proj = copy.deepcopy(mlp.c_fc), copy.deepcopy(mlp.c_proj)
+        with torch.no_grad():
+            self.c_fc.weight.mul_(QUICK_GELU_SLOPE)
+            self.c_fc.bias.mul_(QUICK_GELU_SLOPE)
+            self.c_proj.weight.div_(QUICK_GELU_SLOPE)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.c_proj(F.silu(self.c_fc(x)))
+
+
+def for_export(model: Method) -> Method:
+    """A copy of a model that computes the same scores in operations that export and quantise well."""
+    model = copy.deepcopy(model).eval().requires_grad_(False)
+    for block in [*model.clip.visual.transformer.resblocks, *model.clip.transformer.resblocks]:
+        if block.mlp.activation == "quick_gelu":
+            block.mlp = FoldedMLP(block.mlp)
+    model.clip.visual.transformer.register_forward_pre_hook(_with_additive_mask)
+    return model
+
+
+def _with_additive_mask(_transformer: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The boolean attention mask as one that is added: 0 where a token may attend, -inf elsewhere.
+
+    The exporter guards a softmax under a boolean mask against rows that may attend to nothing, which are NaN: two more
+    passes over the largest tensors of the tower. Here every token attends to at least one other.
+    """
+    x, mask = inputs
+    return x, None if mask is None else torch.zeros(mask.shape).masked_fill(~mask, -torch.inf)
+
+
 def text_tower(model: Method) -> tuple[nn.Module, TextInputs]:
-    """The text tower of a method as a graph of its own, and what it is fed.
+    """The text tower of a method as a module of its own, and how its inputs are made from texts.
 
     Raises:
         UsageError: the method cannot score texts that it was not trained on.
@@ -111,36 +140,16 @@ def text_tower(model: Method) -> tuple[nn.Module, TextInputs]:
     )
 
 
-def fixed_graph(model: Method, text_features: Tensor, image_size: tuple[int, int]) -> onnx.ModelProto:
-    """The graph of `FixedScores`; any batch."""
-    module = FixedScores(model, text_features.detach().clone())
-    return to_onnx(module, {PIXELS: _pixels(image_size)}, SCORES, {PIXELS: {0: "batch"}})
+def to_onnx(
+    module: nn.Module, inputs: Mapping[str, Tensor], output: str, axes: Mapping[str, Mapping[int, str]]
+) -> onnx.ModelProto:
+    """Export a module.
 
-
-def dynamic_graph(model: Method, text_features: Tensor, image_size: tuple[int, int]) -> onnx.ModelProto:
-    """The graph of `DynamicScores`; any batch, any number of texts."""
-    inputs = {PIXELS: _pixels(image_size), TEXTS: text_features.detach().clone()}
-    return to_onnx(DynamicScores(model), inputs, SCORES, {PIXELS: {0: "batch"}, TEXTS: {0: "texts"}})
-
-
-def tower_graph(tower: nn.Module, reading: TextInputs, texts: Sequence[Text], seen: Sequence[Text]) -> onnx.ModelProto:
-    """The graph of a text tower; any number of texts of any length that it reads."""
-    inputs = {IDS: torch.from_numpy(reading.ids(texts))}
-    free: dict[str, dict[int, str]] = {IDS: {0: "texts", 1: "length"}}
-    extra = reading.extra(texts, seen)
-    if extra is not None:
-        inputs[ROWS], free[ROWS] = torch.from_numpy(extra), {0: "texts"}
-    return to_onnx(tower, inputs, TEXTS, free)
-
-
-def to_onnx(module: nn.Module, inputs: Mapping[str, Tensor], output: str, free: Dims) -> onnx.ModelProto:
-    """A module as an ONNX graph whose `free` axes take any size.
-
-    Raises:
-        RuntimeError: see `check_free`.
+    Args:
+        inputs: name -> example, in the order of the module's arguments. output: the name of its result.
+        axes: input name -> axis -> name of a dimension that may have any size.
     """
-    axes = {name: torch.export.Dim(name) for dims in free.values() for name in dims.values()}
-    shapes = {name: {axis: axes[free[name][axis]] for axis in free.get(name, {})} for name in inputs}
+    dims = {name: torch.export.Dim(name) for named in axes.values() for name in named.values()}
     with quiet(), torch.no_grad():
         program = torch.onnx.export(
             module.eval(),
@@ -149,26 +158,62 @@ def to_onnx(module: nn.Module, inputs: Mapping[str, Tensor], output: str, free: 
             dynamo=True,
             input_names=[*inputs],
             output_names=[output],
-            dynamic_shapes=shapes,
+            dynamic_shapes={name: {axis: dims[dim] for axis, dim in axes.get(name, {}).items()} for name in inputs},
             verbose=False,
         )
     assert program is not None
-    check_free(program.model_proto, free)
     return program.model_proto
 
 
-def check_free(proto: onnx.ModelProto, free: Dims) -> None:
-    """Make sure that axes take any size: where the exporter cannot keep one free, it fixes it without a word.
+def fold_constants(proto: onnx.ModelProto, folder: Path) -> onnx.ModelProto:
+    """The same graph with everything computed that depends on constants only, by onnxruntime, in files in `folder`.
 
-    Raises:
-        RuntimeError: an axis came out fixed, which is a bug in the model's code (len() of a tensor does it).
+    Texts become the queries of the cross-attention, and weights get the layout that the quantiser expects.
     """
-    for value in proto.graph.input:
-        dims = value.type.tensor_type.shape.dim
-        for axis in free.get(value.name, {}):
-            if not dims[axis].dim_param:
-                raise RuntimeError(f"axis {axis} of {value.name} came out as {dims[axis].dim_value}, not free")
+    import onnx
+    import onnxruntime
+
+    raw, done = folder / "raw.onnx", folder / "folded.onnx"
+    onnx.save(proto, str(raw))
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.optimized_model_filepath = str(done)
+    onnxruntime.InferenceSession(str(raw), options, providers=["CPUExecutionProvider"])
+    result = onnx.load(str(done))
+    used = {node.domain for node in result.graph.node}
+    kept = [opset for opset in result.opset_import if opset.domain in used]  # onnxruntime lists all that it knows
+    del result.opset_import[:]
+    result.opset_import.extend(kept)
+    return result
 
 
-def _pixels(image_size: tuple[int, int]) -> Tensor:
-    return torch.zeros(2, *image_size, 3, dtype=torch.uint8)
+def quantise(proto: onnx.ModelProto, folder: Path) -> onnx.ModelProto:
+    """The same graph with the weights of its matrix products as 8-bit integers, one scale per output channel, and
+    activations quantised at run time (onnxruntime's dynamic quantisation)."""
+    import onnx
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    target = folder / "int8.onnx"
+    with quiet():
+        quantize_dynamic(
+            proto,
+            str(target),
+            op_types_to_quantize=["MatMul", "Gemm"],
+            per_channel=True,
+            weight_type=QuantType.QInt8,
+        )
+    return onnx.load(str(target))
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """The exporter and the quantiser log to the root logger and warn about their own internals."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)

@@ -1,22 +1,49 @@
-"""How far the scores of an exported model are from those of the model that it was made from."""
+"""Compare the scores of an exported model with those of the checkpoint that it was made from."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from focuscli.data.images import Pixels, squash
+from focuscli.data.crops import Pixels, squash
+from focuscli.data.folder import DatasetFolder
+from focuscli.data.schema import Text
+from focuscli.errors import CheckFailed, InputError
+from focuscli.evaluation.closed_set import label_split
+from focuscli.inference.predict import Prediction, predict
+from focuscli.inference.recognizer import Recognizer
+from focuscli.inference.scorer import Scorer
+from focuscli.metrics.attributes import pedestrian_metrics
 from focuscli.tools.export.card import Precision
+from focuscli.tools.export.runtime import OnnxScorer
 
+Progress = Callable[[int, int], None]
 FP32_TOLERANCE = 1e-4
 """Largest difference of a score in fp32, as a share of the largest score."""
 INT8_TOLERANCE = 0.25
 """Root mean square difference in int8, as a share of the scores' standard deviation. Twice what a sound export has; a
 wrong one is far above."""
+SYNTHETIC = 5  # neither the batch size that the graph was traced with, nor a multiple of it
+
+
+@dataclass(frozen=True)
+class Crops:
+    """Real crops to compare on.
+
+    Attributes:
+        source: which crops, in words.
+        truth, known: labels and which of them are known, boolean [N, A] for the trained attributes; None without labels.
+    """
+
+    source: str
+    paths: Sequence[Path]
+    truth: NDArray[np.bool_] | None = None
+    known: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True)
@@ -28,7 +55,7 @@ class Parity:
         largest, mean: of the absolute difference. rms: root of its mean square.
         scale: the largest absolute score. spread: standard deviation of a text's scores over the crops, mean over texts.
         decisions, changed: scores with a threshold, and how many of them fall on the other side of it.
-        mA: balanced accuracy of the original and of the export, in percent, where labels are known.
+        mA: balanced accuracy of the checkpoint and of the export, in percent, where labels are known.
     """
 
     source: str
@@ -44,26 +71,63 @@ class Parity:
     mA: tuple[float, float] | None = None
 
     def problem(self, precision: Precision) -> str | None:
-        """Why the export cannot pass for the original; None where it can."""
+        """Why the difference is too large for an export of this precision; None where it is not."""
         if not np.isfinite(self.largest):
-            return f"some scores on {self.source} are no finite numbers"
-        if precision == "fp32":
-            limit = FP32_TOLERANCE * self.scale
-            if self.largest > limit:
-                return f"scores on {self.source} differ by up to {self.largest:.3g}, where {limit:.3g} is allowed"
-        elif self.share > INT8_TOLERANCE:
+            return f"some scores on {self.source} are not finite"
+        limit = FP32_TOLERANCE * self.scale
+        if precision == "fp32" and self.largest > limit:
+            return f"scores on {self.source} differ by up to {self.largest:.3g}; at most {limit:.3g} is allowed"
+        if precision == "int8" and self.share > INT8_TOLERANCE:
             return (
                 f"int8 scores on {self.source} are off by {self.share:.3f} of their standard deviation (root mean "
-                f"square), where {INT8_TOLERANCE:.3f} is allowed"
+                f"square); at most {INT8_TOLERANCE:.3f} is allowed"
             )
         return None
 
     @property
     def share(self) -> float:
-        """`rms` as a share of `spread`, in the digits that are shown: what is too large is also seen to be."""
+        """`rms` as a share of `spread`, rounded as it is printed, so that a message never says 0.250 > 0.250."""
         if not self.spread:
             return math.inf if self.rms else 0.0
         return round(self.rms / self.spread, 3)
+
+
+def dataset_crops(recognizer: Recognizer, folder: DatasetFolder, split: str, limit: int) -> Crops:
+    """Crops spread evenly over a dataset's split, with labels if its attributes are those the model was trained on.
+
+    Args:
+        limit: how many at most; 0 for all.
+
+    Raises:
+        InputError: no images, no such split, or an empty one.
+    """
+    folder.require_images()
+    indices = folder.select(split)
+    if not len(indices):
+        raise InputError(f"Split {split} of {folder.path} is empty.")
+    chosen = _spread(len(indices), limit)
+    source = f"{len(chosen):,} crops of {folder.schema.name} {split}"
+    try:
+        labelled = label_split(recognizer, folder, split)
+    except InputError:  # another dataset's attributes: its crops are compared without labels
+        return Crops(source, [folder.image_path(int(index)) for index in indices[chosen]])
+    paths = [labelled.paths[row] for row in chosen]
+    return Crops(source, paths, labelled.truth[chosen], labelled.known[chosen])
+
+
+def file_crops(paths: Sequence[Path], limit: int) -> Crops:
+    """Crops spread evenly over files; `limit` 0 for all."""
+    chosen = [paths[row] for row in _spread(len(paths), limit)]
+    return Crops(f"{len(chosen):,} given crops", chosen)
+
+
+def synthetic_crops(count: int, size: tuple[int, int]) -> Pixels:
+    """Synthetic pedestrians [count, H, W, 3], the same at every call: for comparing where no dataset is at hand."""
+    from focuscli.data.synthetic import STYLES, draw, sample_person
+
+    rng = np.random.default_rng(0)
+    people = [draw(sample_person(rng), STYLES["street"], rng=rng).image for _ in range(count)]
+    return np.stack([squash(person, size) for person in people])
 
 
 def compare(
@@ -73,7 +137,7 @@ def compare(
     thresholds: NDArray[np.float64],
     mA: tuple[float, float] | None = None,
 ) -> Parity:
-    """Compare scores [N, Z] of the original with those of the export.
+    """Compare scores [N, Z] of the checkpoint with those of the export.
 
     Args:
         thresholds: [Z], NaN for texts without one.
@@ -96,13 +160,61 @@ def compare(
     )
 
 
-def drawn_crops(count: int, size: tuple[int, int]) -> Pixels:
-    """Drawn pedestrians [count, H, W, 3], always the same: there is something to compare on where no dataset is."""
-    from focuscli.data.synthetic.drawing import draw
-    from focuscli.data.synthetic.generate import cast_of
-    from focuscli.data.synthetic.styles import style_of
+def check_parity(
+    recognizer: Recognizer,
+    exported: OnnxScorer,
+    texts: Sequence[Text],
+    crops: Crops | None,
+    progress: Progress | None = None,
+) -> list[Parity]:
+    """Compare an export with its checkpoint on synthetic crops, and on real ones if there are any.
 
-    style = style_of("street")
-    people: Sequence = [person for _, person in cast_of(count, 0, style.name)]
-    images = [draw(person, style, rng=np.random.default_rng([0, n])).image for n, person in enumerate(people)]
-    return np.stack([squash(image, size) for image in images])
+    In fp32 both decide. The error of int8 is judged by its mean square, for which a handful of synthetic crops is too small a
+    sample: if there are real crops, they decide and the synthetic ones are only reported.
+
+    Raises:
+        CheckFailed: the scores differ by too much. InputError: a crop cannot be read.
+    """
+    thresholds = np.array([recognizer.threshold(text)[0] for text in texts])
+    pixels = synthetic_crops(SYNTHETIC, recognizer.image_size)
+    ours, theirs = recognizer.score_fn(texts)(pixels), exported.score_fn(texts)(pixels)
+    found = [compare(f"{SYNTHETIC} synthetic crops", ours, theirs, thresholds)]
+    if crops is not None:
+        ours, theirs = (_scores(scorer, crops.paths, texts, progress) for scorer in (recognizer, exported))
+        mA = None
+        count = len(recognizer.attributes)
+        if crops.truth is not None and recognizer.thresholds and tuple(texts[:count]) == recognizer.attributes:
+            above = [scores[:, :count] > thresholds[:count] for scores in (ours, theirs)]
+            first, second = (100 * pedestrian_metrics(crops.truth, each, crops.known)["mA"] for each in above)
+            mA = float(first), float(second)
+        found.append(compare(crops.source, ours, theirs, thresholds, mA))
+    precision = exported.card.precision
+    for parity in found[-1:] if precision == "int8" else found:
+        if problem := parity.problem(precision):
+            raise CheckFailed(
+                f"The exported model differs from the checkpoint: {problem}. Nothing was written.",
+                "Compare on real crops instead: --images NAME or FOLDER"
+                if precision == "int8" and crops is None
+                else None,
+            )
+    return found
+
+
+def _scores(
+    scorer: Scorer, paths: Sequence[Path], texts: Sequence[Text], progress: Progress | None
+) -> NDArray[np.float32]:
+    """Scores [N, Z] of image files."""
+    rows: list[list[float]] = []
+    for item in predict(scorer, paths, texts, strict=True):
+        assert isinstance(item, Prediction)
+        rows.append(item.scores)
+        if progress is not None:
+            progress(len(rows), len(paths))
+    return np.array(rows, dtype=np.float32)
+
+
+def _spread(count: int, limit: int) -> NDArray[np.int64]:
+    """At most `limit` positions spread evenly over `count`; 0 for all."""
+    if not limit or limit >= count:
+        return np.arange(count)
+    return np.linspace(0, count - 1, limit).round().astype(np.int64)
