@@ -62,7 +62,7 @@ def export_command(
     force: ForceOpt = False,
     dry_run: DryRunOpt = False,
 ) -> None:
-    """Export a checkpoint to ONNX, for prediction without PyTorch; it is compared with the checkpoint before it is written."""
+    """Export a checkpoint to ONNX, to predict without PyTorch; compared with the checkpoint before it is written."""
     if format_ not in FORMATS:
         raise UsageError(f'Unknown format "{format_}".', f"Known: {', '.join(FORMATS)}.")
     if texts is not None and dynamic:

@@ -50,11 +50,11 @@ COMMANDS = {
     ),
     "export": Entry(
         "export:export_command",
-        "A checkpoint as an ONNX model for focus predict without torch, compared before it is written.",
+        "Export a checkpoint to ONNX, to predict without PyTorch; compared with the checkpoint before it is written.",
     ),
     "bench": Entry(
         "bench:bench_command",
-        "How fast this machine is, as ratios to what users would pick instead; each figure beside its check.",
+        "How fast a model runs on this machine: images per second by precision and batch size, and a training step.",
     ),
     "demo": Entry(
         "demo:demo_command", "The whole workflow on drawn pedestrians: draw, train, evaluate, predict, explain."

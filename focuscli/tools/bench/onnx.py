@@ -38,14 +38,15 @@ def absent_packages() -> list[str]:
 
 
 def _sessions(tower: nn.Module, images: Tensor, threads: int, folder: Path) -> dict[str, tuple[Run, str]]:
-    from focuscli.tools.export.graph import to_onnx
-    from focuscli.tools.export.passes import folded, quantised  # before onnxruntime: see focuscli.tools.export
+    from focuscli.tools.export.graph import fold_constants, for_export, quantise, to_onnx  # before onnxruntime
 
     import onnxruntime  # isort: skip
 
     with torch.inference_mode(False):
-        model = folded(to_onnx(tower, {"images": images}, "features", {"images": {0: "batch"}}), folder)
-    models = {"fp32": model.SerializeToString(), "int8": quantised(model, folder).SerializeToString()}
+        model = fold_constants(
+            to_onnx(for_export(tower), {"images": images}, "features", {"images": {0: "batch"}}), folder
+        )
+    models = {"fp32": model.SerializeToString(), "int8": quantise(model, folder).SerializeToString()}
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     pixels = images.numpy()

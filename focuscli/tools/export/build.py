@@ -14,6 +14,7 @@ import torch
 from clip_impl.preprocess import MEAN, STD
 from focuscli import __version__
 from focuscli.data.schema import Text
+from focuscli.engine.scoring import Progress
 from focuscli.inference.recognizer import Recognizer
 from focuscli.storage.files import atomic_path, file_sha256
 from focuscli.tools.export.card import (
@@ -29,7 +30,7 @@ from focuscli.tools.export.card import (
     tower_path,
 )
 from focuscli.tools.export.graph import Scores, fold_constants, for_export, quantise, text_tower, to_onnx
-from focuscli.tools.export.parity import Crops, Parity, Progress, check_parity
+from focuscli.tools.export.parity import Crops, Parity, check_parity
 from focuscli.tools.export.runtime import OnnxScorer
 
 if TYPE_CHECKING:

@@ -8,13 +8,13 @@ import logging
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from clip_impl.layers import MLP, QUICK_GELU_SLOPE
+from clip_impl.layers import MLP, QUICK_GELU_SLOPE, ResidualAttentionBlock, Transformer
 from focuscli.data.loader import normalise, to_unit
 from focuscli.data.schema import Text
 from focuscli.data.texts import DESCRIPTION
@@ -27,6 +27,8 @@ from focuscli.models.text_inputs import TextInputs
 if TYPE_CHECKING:
     import onnx
 
+Module = TypeVar("Module", bound=nn.Module)
+
 
 class Scores(nn.Module):
     """uint8 pixels [B, H, W, 3] -> scores [B, Z] against text features [Z, F], which are constants or a second input."""
@@ -38,8 +40,8 @@ class Scores(nn.Module):
         self.model = model
         self.register_buffer("text_features", text_features)
 
-    def forward(self, pixels: Tensor, text_features: Tensor | None = None) -> Tensor:
-        features = self.text_features if text_features is None else text_features
+    def forward(self, pixels: Tensor, texts: Tensor | None = None) -> Tensor:
+        features = self.text_features if texts is None else texts
         assert features is not None
         images = normalise(to_unit(pixels, pixels.device))
         return self.model.score(self.model.encode_image(images).tokens, features).scores.float()
@@ -91,24 +93,25 @@ class FoldedMLP(nn.Module):
         return self.c_proj(F.silu(self.c_fc(x)))
 
 
-def for_export(model: Method) -> Method:
-    """A copy of a model that computes the same scores in operations that export and quantise well."""
-    model = copy.deepcopy(model).eval().requires_grad_(False)
-    for block in [*model.clip.visual.transformer.resblocks, *model.clip.transformer.resblocks]:
-        if block.mlp.activation == "quick_gelu":
-            block.mlp = FoldedMLP(block.mlp)
-    model.clip.visual.transformer.register_forward_pre_hook(_with_additive_mask)
-    return model
+def for_export(module: Module) -> Module:
+    """A copy of a module that computes the same in operations that export and quantise well."""
+    module = copy.deepcopy(module).eval().requires_grad_(False)
+    for part in [*module.modules()]:
+        if isinstance(part, ResidualAttentionBlock) and part.mlp.activation == "quick_gelu":
+            part.mlp = FoldedMLP(part.mlp)  # type: ignore[assignment]
+        if isinstance(part, Transformer):
+            part.register_forward_pre_hook(_with_additive_mask)
+    return module
 
 
-def _with_additive_mask(_transformer: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+def _with_additive_mask(_transformer: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
     """The boolean attention mask as one that is added: 0 where a token may attend, -inf elsewhere.
 
     The exporter guards a softmax under a boolean mask against rows that may attend to nothing, which are NaN: two more
     passes over the largest tensors of the tower. Here every token attends to at least one other.
     """
-    x, mask = inputs
-    return x, None if mask is None else torch.zeros(mask.shape).masked_fill(~mask, -torch.inf)
+    x, mask = (*inputs, None)[:2]
+    return None if mask is None else (x, torch.zeros(mask.shape).masked_fill(~mask, -torch.inf))
 
 
 def text_tower(model: Method) -> tuple[nn.Module, TextInputs]:
@@ -146,7 +149,7 @@ def to_onnx(
     """Export a module.
 
     Args:
-        inputs: name -> example, in the order of the module's arguments. output: the name of its result.
+        inputs: name of an argument of `forward` -> example. output: the name of its result.
         axes: input name -> axis -> name of a dimension that may have any size.
     """
     dims = {name: torch.export.Dim(name) for named in axes.values() for name in named.values()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,16 +13,15 @@ from numpy.typing import NDArray
 from focuscli.data.crops import Pixels, squash
 from focuscli.data.folder import DatasetFolder
 from focuscli.data.schema import Text
+from focuscli.engine.scoring import Progress, score_files
 from focuscli.errors import CheckFailed, InputError
 from focuscli.evaluation.closed_set import label_split
-from focuscli.inference.predict import Prediction, predict
 from focuscli.inference.recognizer import Recognizer
-from focuscli.inference.scorer import Scorer
 from focuscli.metrics.attributes import pedestrian_metrics
 from focuscli.tools.export.card import Precision
 from focuscli.tools.export.runtime import OnnxScorer
 
-Progress = Callable[[int, int], None]
+BATCH = 16
 FP32_TOLERANCE = 1e-4
 """Largest difference of a score in fp32, as a share of the largest score."""
 INT8_TOLERANCE = 0.25
@@ -176,11 +175,15 @@ def check_parity(
         CheckFailed: the scores differ by too much. InputError: a crop cannot be read.
     """
     thresholds = np.array([recognizer.threshold(text)[0] for text in texts])
-    pixels = synthetic_crops(SYNTHETIC, recognizer.image_size)
-    ours, theirs = recognizer.score_fn(texts)(pixels), exported.score_fn(texts)(pixels)
+    size = recognizer.image_size
+    pixels = synthetic_crops(SYNTHETIC, size)
+    score_fns = [recognizer.score_fn(texts), exported.score_fn(texts)]
+    ours, theirs = (score_fn(pixels) for score_fn in score_fns)
     found = [compare(f"{SYNTHETIC} synthetic crops", ours, theirs, thresholds)]
     if crops is not None:
-        ours, theirs = (_scores(scorer, crops.paths, texts, progress) for scorer in (recognizer, exported))
+        ours, theirs = (
+            score_files(score_fn, crops.paths, size, batch_size=BATCH, progress=progress) for score_fn in score_fns
+        )
         mA = None
         count = len(recognizer.attributes)
         if crops.truth is not None and recognizer.thresholds and tuple(texts[:count]) == recognizer.attributes:
@@ -198,19 +201,6 @@ def check_parity(
                 else None,
             )
     return found
-
-
-def _scores(
-    scorer: Scorer, paths: Sequence[Path], texts: Sequence[Text], progress: Progress | None
-) -> NDArray[np.float32]:
-    """Scores [N, Z] of image files."""
-    rows: list[list[float]] = []
-    for item in predict(scorer, paths, texts, strict=True):
-        assert isinstance(item, Prediction)
-        rows.append(item.scores)
-        if progress is not None:
-            progress(len(rows), len(paths))
-    return np.array(rows, dtype=np.float32)
 
 
 def _spread(count: int, limit: int) -> NDArray[np.int64]:

@@ -37,7 +37,7 @@ def unseen():
 @pytest.fixture
 def model():
     """Make a method's model of the smallest shape, in evaluation mode: random weights, all of them away from their
-    initial values (a zero bias or an identity hides a mistake)."""
+    initial values (zero biases and identities hide errors)."""
 
     def make(name: str, **changes):
         torch.manual_seed(0)

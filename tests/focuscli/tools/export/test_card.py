@@ -47,25 +47,25 @@ words = st.text(min_size=1, max_size=12)
     st.dictionaries(words, st.floats(allow_nan=False, allow_infinity=False), max_size=3),
     st.none() | st.builds(TextInputs, words, st.integers(1, 77), rows=st.sampled_from(["prompts", "tokens", "none"])),
 )
-def test_a_card_survives_its_json(texts, thresholds, reading):
+def test_a_card_survives_its_json(texts, thresholds, text_inputs):
     found = card(
         texts=tuple(texts),
         vocabulary=Vocabulary(tuple(texts), (HAT,), (HAT,), ("head",), thresholds, learned=False),
-        reading=reading,
+        text_inputs=text_inputs,
     )
     assert ModelCard.from_json(found.to_json()) == found
 
 
-def test_what_others_need_is_in_plain_words():
-    told = json.loads(card().to_json())
-    assert told["input"]["size"] == [32, 16]
-    assert "uint8" in told["input"]["layout"]
-    assert [(label["name"], label["region"], label["threshold"], label["seen"]) for label in told["labels"]] == [
+def test_what_other_programs_need_is_in_the_json():
+    values = json.loads(card().to_json())
+    assert values["input"]["size"] == [32, 16]
+    assert "uint8" in values["input"]["layout"]
+    assert [(label["name"], label["region"], label["threshold"], label["seen"]) for label in values["labels"]] == [
         ("Hat", "head", 0.5, True),
         ("red tie", "upper", 0.5, False),
     ]
-    assert told["labels"][1]["threshold_source"] == "mean of all"
-    assert told["labels"][1]["region_source"] == "as given"
+    assert values["labels"][1]["threshold_source"] == "mean of all"
+    assert values["labels"][1]["region_source"] == "as given"
     without = replace(card().vocabulary, thresholds={})
     assert json.loads(card(vocabulary=without).to_json())["labels"][0]["threshold"] is None
 

@@ -1,10 +1,12 @@
 """Exported graphs against the modules that they were made from: every method, any batch, any texts.
 
-One export takes seconds whatever its size, so that several models share one graph here; each is looked at on its own.
-FOCUS with open texts is exported by the command's tests.
+One export takes seconds whatever its size, so several models share one graph here. FOCUS with open texts is exported by the
+tests of the command.
 """
 
 from __future__ import annotations
+
+import copy
 
 import numpy as np
 import pytest
@@ -48,19 +50,19 @@ def expected(model, pixels, features):
         return model.score(model.encode_image(images).tokens, features).scores.numpy()
 
 
-def test_every_method_for_any_batch_and_any_number_of_open_texts(model, pixels, texts, unseen, tmp_path):
-    from focuscli.tools.export.graph import DynamicScores, FixedScores, to_onnx
-    from focuscli.tools.export.passes import folded
+def test_every_method_for_any_batch_and_any_number_of_texts(model, pixels, texts, unseen, tmp_path):
+    from focuscli.tools.export.graph import Scores, fold_constants, for_export, quantise, to_onnx
 
     fixed = [model(name, **changes) for name, changes in FIXED]
     dynamic = [model(name, **changes) for name, changes in DYNAMIC]
     module = Together(
-        [FixedScores(built, built.encode_texts()) for built in fixed], [DynamicScores(built) for built in dynamic]
+        [Scores(for_export(built), built.encode_texts()) for built in fixed],
+        [Scores(for_export(built)) for built in dynamic],
     )
     names = ("first", "second", "third")
     inputs = {PIXELS: pixels(2), **dict(zip(names, (built.encode_texts() for built in dynamic), strict=True))}
-    free = {PIXELS: {0: "batch"}, **{name: {0: "texts"} for name in names}}
-    proto = folded(to_onnx(module, inputs, "scores", free), tmp_path)
+    axes = {PIXELS: {0: "batch"}, **{name: {0: "texts"} for name in names}}
+    proto = fold_constants(to_onnx(module, inputs, "scores", axes), tmp_path)
     for count, asked in ((1, [*unseen]), (3, [texts[1]]), (3, [*texts, *unseen])):
         crops = pixels(count)
         features = [built.encode_texts(asked) for built in dynamic]
@@ -77,18 +79,38 @@ def test_every_method_for_any_batch_and_any_number_of_open_texts(model, pixels, 
     assert "IsNaN" not in {node.op_type for node in proto.graph.node}
     # Texts are constants: nothing of a text tower is left, least of all the table of its words.
     assert max(np.prod(weight.dims) for weight in proto.graph.initializer) < 49408
+    # Every product with weights, which come second, is in int8, the two of the MLP too.
+    int8 = quantise(proto, tmp_path)
+    weights = {item.name for item in int8.graph.initializer}
+    assert "Gemm" not in {node.op_type for node in int8.graph.node}
+    assert not [node for node in int8.graph.node if node.op_type == "MatMul" and node.input[1] in weights]
+    assert [node.op_type for node in int8.graph.node].count("MatMulInteger") > 2 * len([*fixed, *dynamic])
+
+
+def test_a_copy_for_export_has_the_factors_of_quick_gelu_in_its_weights(model, pixels):
+    from focuscli.tools.export.graph import FoldedMLP, for_export
+
+    built = model("focus")
+    before = copy.deepcopy(built.state_dict())
+    changed = for_export(built)
+    mlp = changed.clip.visual.transformer.resblocks[0].mlp
+    assert isinstance(mlp, FoldedMLP)
+    x = torch.randn(2, 3, 32)
+    torch.testing.assert_close(mlp(x), built.clip.visual.transformer.resblocks[0].mlp(x))
+    torch.testing.assert_close(changed.encode_texts(), built.encode_texts())
+    assert all(torch.equal(value, before[name]) for name, value in built.state_dict().items())
 
 
 @pytest.mark.parametrize(("name", "changes"), TOWERS)
-def test_a_text_tower_reads_what_the_model_reads(model, texts, unseen, name, changes):
+def test_a_text_tower_computes_the_models_text_features(model, texts, unseen, name, changes):
     """In torch; the graph of one is exported by the command's own test."""
     from focuscli.tools.export.graph import text_tower
 
     built = model(name, **changes)
-    tower, reading = text_tower(built)
+    tower, text_inputs = text_tower(built)
     for asked in ([*unseen], [texts[1]], [*texts, *unseen]):
-        extra = reading.extra(asked, built.texts)
-        inputs = [torch.from_numpy(value) for value in (reading.ids(asked), extra) if value is not None]
+        extra = text_inputs.extra(asked, built.texts)
+        inputs = [torch.from_numpy(value) for value in (text_inputs.ids(asked), extra) if value is not None]
         assert torch.allclose(tower(*inputs), built.encode_texts(asked), atol=1e-6)
 
 
@@ -97,18 +119,3 @@ def test_one_classifier_per_attribute_takes_no_other_texts(model):
 
     with pytest.raises(UsageError, match="Method vtb"):
         text_tower(model("vtb", **PLAIN))
-
-
-def test_an_axis_that_came_out_fixed_is_told():
-    from onnx import TensorProto, helper
-
-    from focuscli.tools.export.graph import check_free
-
-    def graph(first):
-        shape = helper.make_tensor_value_info("x", TensorProto.FLOAT, [first, 2])
-        return helper.make_model(helper.make_graph([], "g", [shape], [shape]))
-
-    check_free(graph("batch"), {"x": {0: "batch"}})
-    check_free(graph(3), {})
-    with pytest.raises(RuntimeError, match="axis 0 of x came out as 3"):
-        check_free(graph(3), {"x": {0: "batch"}})
