@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from focuscli.data.crops import Pixels, squash
 from focuscli.data.folder import DatasetFolder
+from focuscli.data.images import Pixels, squash
 from focuscli.data.schema import Text
 from focuscli.engine.scoring import Progress, score_files
 from focuscli.errors import CheckFailed, InputError
