@@ -9,10 +9,10 @@ import typer
 
 from focuscli.cli import render
 from focuscli.cli.options import DatasetOpt, DeviceOpt, ForceOpt, PrecisionOpt
-from focuscli.errors import InputError, UsageError
+from focuscli.errors import UsageError
 from focuscli.storage import paths
 
-SUFFIXES = (".html", ".htm")
+FORMATS = ("pdf", "png", "svg")
 
 
 def report_command(
@@ -21,12 +21,21 @@ def report_command(
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="HTML file; default: report.html in the run folder, of several runs here."),
+        typer.Option(
+            "--output", "-o", help="HTML file; default: report.html in the run folder, for several runs in this folder."
+        ),
+    ] = None,
+    figures: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Write the figures as files to this folder; with -o, the page as well."),
+    ] = None,
+    file_format: Annotated[
+        str | None, typer.Option("--format", help="Of --figures: pdf, png or svg. [default: pdf]")
     ] = None,
     dataset: DatasetOpt = None,
     split: Annotated[str, typer.Option(help="Which images: test, val, train, trainval, all.")] = "test",
     crops: Annotated[
-        bool, typer.Option("--crops/--no-crops", help="Pictures of the data set; without them it may be shared.")
+        bool, typer.Option("--crops/--no-crops", help="Show pictures of the dataset; leave them out to share the page.")
     ] = True,
     errors: Annotated[
         int, typer.Option(min=0, max=24, help="Most confident errors shown per attribute, of each kind.")
@@ -36,22 +45,25 @@ def report_command(
     precision: PrecisionOpt = None,
     workers: Annotated[int, typer.Option(help="Threads that decode images.")] = 2,
 ) -> None:
-    """One self-contained HTML page on a run, or a comparison of several."""
-    names = runs or ["latest"]
-    folders = [paths.resolve_checkpoint(name) for name in names]
+    """Write one self-contained HTML page about a run, or a comparison of several."""
+    from focuscli.storage.files import check_free, write_text
+
+    folders = [paths.resolve_checkpoint(name) for name in runs or ["latest"]]
     if len(set(folders)) < len(folders):
         raise UsageError("A run is named twice.", "Name each run once.")
-    target = output or (folders[0].parent.parent if len(folders) == 1 else Path()) / "report.html"
-    if target.suffix.lower() not in SUFFIXES:
-        raise UsageError(f"--output wants a .html file; got {target}.")
-    if target.exists() and not force:
-        raise InputError(
-            f"{target} exists already; nothing was changed.", "Add --force to replace it, or give -o FILE.html."
-        )
+    if file_format is not None and (figures is None or file_format not in FORMATS):
+        raise UsageError(f"--format is pdf, png or svg, together with --figures FOLDER; got {file_format}.")
+    page_file = output
+    if page_file is None and figures is None:
+        page_file = (folders[0].parent.parent if len(folders) == 1 else Path()) / "report.html"
+    if page_file is not None:
+        if page_file.suffix.lower() not in (".html", ".htm"):
+            raise UsageError(f"--output must be a .html file; got {page_file}.")
+        check_free(page_file, force=force, hint="Add --force to replace it, or give -o FILE.html.")
+    if figures is not None:
+        check_free(figures, force=force, folder=True, hint="Add --force to write into it, or name another folder.")
 
-    from focuscli.storage.files import write_text
     from focuscli.tools.report.collect import Options, collect
-    from focuscli.tools.report.page import render_page
 
     options = Options(
         dataset=dataset,
@@ -63,18 +75,32 @@ def report_command(
         workers=workers,
     )
     reports = collect([str(folder) for folder in folders], options, render.progress)
-    page = render_page(reports)
-    write_text(target, page)
-    figures = {report.name: report.main.to_json()["metrics"] for report in reports}
+    from focuscli.tools.report.drawing import write_figures  # loads matplotlib
+    from focuscli.tools.report.figures import run_charts
+    from focuscli.tools.report.page import render_page
+
+    written: list[Path] = []
+    if page_file is not None:
+        page = render_page(reports)
+        write_text(page_file, page)
+        written.append(page_file)
+        crop_note = "" if crops else ", without crops"
+        render.note(f"wrote {page_file}  {len(page.encode()) / 2**20:.1f} MiB{crop_note}")
+    if figures is not None:
+        for report in reports:
+            folder = figures if len(reports) == 1 else figures / report.name
+            written += write_figures(run_charts(report), folder, file_format or "pdf")
+        render.note(f"wrote {len(written) - (page_file is not None)} figures to {figures}")
     render.result(
         {
-            "report": str(target),
-            "bytes": len(page.encode()),
+            "report": None if page_file is None else str(page_file),
+            "bytes": None if page_file is None else len(page.encode()),
+            "figures": None if figures is None else str(figures),
+            "files": [str(file) for file in written],
             "crops": crops,
-            "figures": figures,
+            "metrics": {report.name: report.main.metrics for report in reports},
             "threshold_source": {report.name: report.main.threshold_source for report in reports},
             "weights": {report.name: report.main.weights for report in reports},
         },
-        lines=[str(target)],
+        lines=[str(path) for path in (page_file, figures) if path is not None],
     )
-    render.note(f"wrote {target}  {len(page.encode()) / 2**20:.1f} MiB" + ("" if crops else ", without crops"))

@@ -15,19 +15,28 @@ from focuscli.config import SCRATCH
 from focuscli.data.folder import DatasetFolder, read_folder
 from focuscli.engine.checkpoint import read_checkpoint
 from focuscli.errors import InputError
-from focuscli.evaluation.closed_set import EvaluationReport, LabelledSplit, ThresholdMode, evaluate, label_split
+from focuscli.evaluation.closed_set import (
+    AttributeFigures,
+    EvaluationReport,
+    LabelledSplit,
+    ThresholdMode,
+    evaluate,
+    label_split,
+)
 from focuscli.inference.recognizer import Recognizer
 from focuscli.storage.paths import resolve_checkpoint, resolve_dataset
-from focuscli.tools.report.curves import AttributeCurve, CommonCurve, attribute_curves, common_curve, threshold_grid
+from focuscli.tools.report.curves import AttributeCurve, CommonCurve, attribute_curve, common_curve, threshold_grid
+from focuscli.tools.report.error_gallery import PredictionError, confident_errors, with_pictures
 from focuscli.tools.report.history import read_history
-from focuscli.tools.report.limits import is_detailed, picture_budget
-from focuscli.tools.report.mistakes import Mistake, confident_mistakes
-from focuscli.tools.report.pictures import picture_mistakes
 from focuscli.tools.report.scores import split_scores
 from focuscli.tools.report.similarity import BeforeAndAfter, before_and_after
 
 SOURCES: tuple[ThresholdMode, ...] = ("val", "global", "oracle")
 Progress = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
+MAX_PAGE_BYTES = 3_000_000
+MAX_PICTURE_BYTES = 1_600_000  # Of one run.
+DETAILED_RUNS = 4  # More runs on one page come without the curves and errors of each attribute.
+TOP_ERRORS = 12  # Errors shown of all attributes together; they repeat some of the attributes' own.
 
 
 @dataclass(frozen=True)
@@ -37,8 +46,8 @@ class Options:
     Attributes:
         dataset: name or folder; None: the one that the run was trained on, which must be unchanged.
         errors: most confident errors per attribute and kind; 0 shows none.
-        crops: whether pictures of the data set enter the report.
-        similarity_images: so many images of the split, evenly spread, for the similarities.
+        crops: whether pictures of the dataset enter the report.
+        similarity_images: how many images of the split, evenly spaced, the similarities are measured on.
     """
 
     dataset: str | None = None
@@ -52,29 +61,14 @@ class Options:
 
 
 @dataclass(frozen=True)
-class DataFacts:
-    """The data that the figures are of; `foreign` where it is not what the run was trained on."""
-
-    name: str
-    title: str
-    fingerprint: str
-    counts: dict[str, int]
-    persons: int
-    attributes: int
-    evaluated: int
-    foreign: bool
-
-
-@dataclass(frozen=True)
 class RunReport:
-    """All that the page says about one run.
+    """All that a report says about one run.
 
     Attributes:
-        state: the checkpoint's state.json. environment: env.json, empty where there is none.
-        evaluations: figures by the source of their thresholds: "val", "global" and "oracle".
-        mistakes: per attribute, in schema order.
-        positive_rates: per attribute, share of positives among the split's known labels.
-        similarities: None where the run has no attention over Mix Tokens.
+        state: the checkpoint's state.json. environment: env.json, empty if there is none.
+        evaluations: metrics by the source of their thresholds: "val", "global" and "oracle".
+        curves, errors: one entry per attribute, in schema order.
+        similarities: None if the run has no attention over Mix Tokens.
     """
 
     name: str
@@ -82,12 +76,11 @@ class RunReport:
     state: dict[str, Any]
     environment: dict[str, Any]
     history: list[dict[str, Any]]
-    data: DataFacts
+    data: DatasetFolder
     evaluations: dict[str, EvaluationReport]
-    positive_rates: list[float | None]
     common: CommonCurve
     curves: list[AttributeCurve]
-    mistakes: list[list[Mistake]]
+    errors: list[list[PredictionError]]
     similarities: BeforeAndAfter | None
     crops: bool
 
@@ -97,31 +90,70 @@ class RunReport:
 
     @property
     def main(self) -> EvaluationReport:
-        """The evaluation with thresholds per attribute from val, which every part shows that names no other."""
+        """The evaluation with one threshold per attribute from val, which holds wherever no other is named."""
         return self.evaluations["val"]
+
+    @property
+    def foreign(self) -> bool:
+        """Whether the data are not what the run was trained on."""
+        return self.data.fingerprint != self.state["data"]["fingerprint"]
+
+    @property
+    def persons(self) -> int:
+        """Number of known persons in the data."""
+        return len(set(self.data.persons.tolist()) - {""})
+
+    @property
+    def regions(self) -> list[tuple[str, list[tuple[AttributeFigures, float | None]]]]:
+        """Attributes by region, from head to foot, the best mA first, each with the share of positive images."""
+        rows = [(row, curve.positive_rate) for row, curve in zip(self.main.attributes, self.curves, strict=True)]
+        rows.sort(key=lambda pair: -(pair[0].mA or 0.0))
+        order = dict.fromkeys([*self.data.schema.regions, *(row.region for row, _ in rows)])
+        grouped = [(region, [pair for pair in rows if pair[0].region == region]) for region in order]
+        return [(region, members) for region, members in grouped if members]
+
+    @property
+    def token_names(self) -> list[str]:
+        """Global Mix Tokens g1, g2, ..., then local ones l1, l2, ... from the top of the image to its bottom."""
+        model = self.state["config"]["model"]
+        counts = (("g", model["global_tokens"]), ("l", model["local_tokens"]))
+        return [f"{kind}{number + 1}" for kind, count in counts for number in range(count)]
 
 
 def collect(runs: Sequence[str], options: Options, progress: Progress) -> list[RunReport]:
-    """Everything about some runs. All inputs are looked at before the first image is scored.
+    """Everything about some runs. All inputs are checked before the first image is scored.
 
     Args:
         runs: names or folders of runs, as for --checkpoint. progress: opens a named progress bar.
 
     Raises:
-        InputError: no such run; a run without metrics or thresholds; its data set is gone, has changed or has other attributes.
+        InputError: no such run; a run without metrics or thresholds; its dataset is gone, has changed or has other
+            attributes.
         RequirementError: there is no run at all, or no such device.
     """
     opened = [_open(name, options) for name in runs]
     names = short_names([run.resolve() for _, run, _, _ in opened])
-    attributes = max(len(data.schema.evaluated) for *_, data in opened)
-    errors = options.errors if is_detailed(len(opened)) else min(1, options.errors)
-    options = replace(options, errors=errors)
-    budget = picture_budget(len(opened), attributes, errors) if options.crops else 0
+    if not is_detailed(len(opened)):
+        options = replace(options, errors=min(1, options.errors))
+    budget = picture_budget(len(opened), max(len(data.schema.evaluated) for *_, data in opened), options.errors)
     return [_collect(name, *parts, options, budget, progress) for name, parts in zip(names, opened, strict=True)]
 
 
+def is_detailed(runs: int) -> bool:
+    """Whether a page about so many runs shows the curves and errors of each attribute."""
+    return runs <= DETAILED_RUNS
+
+
+def picture_budget(runs: int, attributes: int, errors: int) -> int:
+    """Bytes that the pictures of each run may take, by what the rest of the page needs (measured on PETA's 35
+    attributes)."""
+    text = attributes * (14_000 + 800 * max(0, errors - 3) if is_detailed(runs) else 6_000)
+    repeated = TOP_ERRORS * 10_000
+    return max(0, min(MAX_PICTURE_BYTES, int(0.95 * MAX_PAGE_BYTES / runs) - text - repeated))
+
+
 def short_names(folders: Sequence[Path]) -> list[str]:
-    """Each folder's last parts, as few as tell them all apart."""
+    """Each folder's last parts, as few as make them differ."""
     depth = 1
     while depth < max(len(folder.parts) for folder in folders):
         names = ["/".join(folder.parts[-depth:]) for folder in folders]
@@ -135,7 +167,7 @@ def _open(name: str, options: Options) -> tuple[Path, Path, list[dict[str, Any]]
     checkpoint = resolve_checkpoint(name)
     if checkpoint.parent.name != "checkpoints":
         raise InputError(
-            f"{checkpoint} is a checkpoint outside of a run folder: its training curves are not there.",
+            f"{checkpoint} is a checkpoint outside of a run folder, so its training curves are not there.",
             "Name the folder that focus train wrote, with metrics.jsonl and checkpoints/ in it.",
         )
     run = checkpoint.parent.parent
@@ -144,29 +176,28 @@ def _open(name: str, options: Options) -> tuple[Path, Path, list[dict[str, Any]]
     if not state.get("thresholds"):
         raise InputError(
             f"Run {run} was never evaluated on val, so it has no thresholds yet.",
-            f"Go on with it: focus train --resume --run {run}",
+            f"Resume it: focus train --resume --run {run}",
         )
     return checkpoint, run, history, _dataset(run, state, options)
 
 
 def _dataset(run: Path, state: Mapping[str, Any], options: Options) -> DatasetFolder:
-    """The data set that is reported on; one that was not asked for by name must be the one of the training."""
+    """The dataset to report on; unless it was named, it must be exactly the one of the training."""
     if options.dataset is not None:
         return read_folder(resolve_dataset(options.dataset))
     trained = state["data"]
-    again = f"focus report {run} --dataset"
     folder = Path(trained["folder"])
     if not (folder / "schema.toml").is_file():
         raise InputError(
-            f"The data set of run {run} is gone: {trained['name']} was in {folder}.",
-            f"Say where it is now: {again} NAME|FOLDER",
+            f"The dataset of run {run} is gone: {trained['name']} was in {folder}.",
+            f"Say where it is now: focus report {run} --dataset NAME|FOLDER",
         )
     data = read_folder(folder)
     if data.fingerprint != trained["fingerprint"]:
         raise InputError(
-            f"Data set {folder} has changed since run {run} was trained "
+            f"Dataset {folder} has changed since run {run} was trained "
             f"(fingerprint {trained['fingerprint'][:12]}, now {data.fingerprint[:12]}).",
-            f"Restore it, or report on it as it is, marked as other data: {again} {folder}",
+            f"Restore it, or report on it as other data: focus report {run} --dataset {folder}",
         )
     return data
 
@@ -183,6 +214,7 @@ def _collect(
 ) -> RunReport:
     recognizer = Recognizer.from_checkpoint(checkpoint, device=options.device, precision=options.precision)
     labelled = label_split(recognizer, data, options.split)
+    truth, known = labelled.truth, labelled.known
     with progress(f"scoring {data.schema.name} {options.split}") as step:
         scores = split_scores(
             recognizer, data, options.split, labelled, run / "eval", workers=options.workers, progress=step
@@ -190,64 +222,59 @@ def _collect(
     evaluations: dict[str, EvaluationReport] = {
         mode: evaluate(recognizer, data, options.split, threshold=mode, scores=scores) for mode in SOURCES
     }
-    grid = threshold_grid(scores)
-    marks: dict[str, Sequence[float]] = {
-        mode: [row.threshold for row in evaluations[mode].attributes] for mode in SOURCES
-    }
-    names = [(text.attribute or text.phrase, text.phrase) for text in labelled.texts]
-    truth, known = labelled.truth, labelled.known
-    mistakes = confident_mistakes(
-        truth, scores, known, marks["val"], [data.images[index] for index in labelled.indices], options.errors
+    attributes = evaluations["val"].attributes
+    errors = confident_errors(
+        truth,
+        scores,
+        known,
+        [attribute.threshold for attribute in attributes],
+        [data.images[index] for index in labelled.indices],
+        options.errors,
     )
     if options.crops:
-        mistakes = picture_mistakes(recognizer, mistakes, labelled.paths, labelled.texts, budget)
+        errors = with_pictures(recognizer, errors, labelled.paths, labelled.texts, budget)
     with progress("attention before and after training") as step:
-        similarities = before_and_after(
-            recognizer, _spread(labelled, options.similarity_images), workers=options.workers, progress=step
+        images = _evenly_spaced(labelled, options.similarity_images)
+        similarities = before_and_after(recognizer, images, workers=options.workers, progress=step)
+    grid = threshold_grid(scores)
+    curves = [
+        attribute_curve(
+            truth[known[:, column], column],
+            scores[known[:, column], column],
+            attribute.phrase,
+            attribute.region,
+            {mode: evaluations[mode].attributes[column].threshold for mode in SOURCES},
+            grid,
         )
+        for column, attribute in enumerate(attributes)
+    ]
     return RunReport(
         name=name,
         folder=run,
         state=read_checkpoint(checkpoint).state,
         environment=_environment(run),
         history=history,
-        data=_facts(data, foreign=data.fingerprint != recognizer.data_fingerprint),
+        data=data,
         evaluations=evaluations,
-        positive_rates=[
-            float(truth[known[:, z], z].mean()) if known[:, z].any() else None for z in range(truth.shape[1])
-        ],
         common=common_curve(truth, scores, known, {"global": recognizer.global_threshold}, grid),
-        curves=attribute_curves(truth, scores, known, names, marks, grid),
-        mistakes=mistakes,
+        curves=curves,
+        errors=errors,
         similarities=similarities,
         crops=options.crops,
     )
 
 
-def _spread(labelled: LabelledSplit, most: int) -> list[Path]:
-    """At most so many images of a split, evenly spread over its order."""
+def _evenly_spaced(labelled: LabelledSplit, most: int) -> list[Path]:
+    """At most so many images of a split, evenly spaced over its order."""
     count = len(labelled.paths)
     chosen = np.linspace(0, count - 1, min(most, count)).round().astype(int)
     return [labelled.paths[index] for index in chosen]
 
 
-def _facts(data: DatasetFolder, *, foreign: bool) -> DataFacts:
-    return DataFacts(
-        name=data.schema.name,
-        title=data.schema.title,
-        fingerprint=data.fingerprint,
-        counts=data.counts,
-        persons=len(set(data.persons.tolist()) - {""}),
-        attributes=len(data.schema.attributes),
-        evaluated=len(data.schema.evaluated),
-        foreign=foreign,
-    )
-
-
 def _environment(run: Path) -> dict[str, Any]:
     """env.json; a run that lost it is reported without."""
     try:
-        found = json.loads((run / "env.json").read_text(encoding="utf-8"))
+        environment = json.loads((run / "env.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return environment if isinstance(environment, dict) else {}

@@ -1,70 +1,54 @@
-"""Several runs side by side: the parts of the method that each has, and its figures (laid out like the paper's Table III)."""
+"""Several runs side by side: the parts of the method that each has, and its metrics, laid out like the paper's Table III."""
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from focuscli.tools.report.collect import RunReport
+from focuscli.tools.seeds import mean_and_spread, run_identity
 
-PARTS = ("RLP", "MGMT", "AVFE", "RACL", "L_sim")
-FIGURES = ("mA", "Acc", "Prec", "Recall", "F1", "F1h")
-PERIPHERAL = {
-    "train": ("seed", "device", "threads", "gradient_checkpointing", "compile"),
-    "data": ("workers", "cache", "cache_limit_mb"),
-}
-"""Settings in which runs of one kind may differ."""
+METRICS = ("mA", "Acc", "Prec", "Recall", "F1", "F1h")
 
 
 @dataclass(frozen=True)
 class Row:
-    """One run; `parts` says what is on, `gain` is the difference of mA to the first run."""
+    """One run: the parts of the method that are on, and the difference of its mA to the first run's."""
 
-    name: str
-    number: int
-    method: str
+    report: RunReport
     parts: dict[str, bool]
-    figures: dict[str, float | None]
     gain: float | None
-    weights: str
-    trained_on: str
-    epochs: int
-    seed: int
-    data: str
-    threshold_source: str
 
 
 @dataclass(frozen=True)
-class Kind:
-    """Runs that differ in nothing but their seed: mean and standard deviation (of the sample) of each figure."""
+class SeedGroup:
+    """Runs that differ in nothing but their seed; mean and spread of each metric (see `mean_and_spread`)."""
 
     names: list[str]
     parts: dict[str, bool]
-    seeds: list[int]
-    mean: dict[str, float | None]
-    deviation: dict[str, float | None]
+    metrics: dict[str, tuple[float | None, float | None]]
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Rows in the order given; `kinds` where any two runs differ only in their seed; `cautions` say what else differs."""
+    """Rows in the order given; `groups` if any runs differ in nothing but their seed; `warnings` say what else differs."""
 
     rows: list[Row]
-    kinds: list[Kind]
-    cautions: list[str] = field(default_factory=list)
+    groups: list[SeedGroup]
+    warnings: list[str]
 
 
 def compare(reports: Sequence[RunReport]) -> Comparison:
     """Lay runs side by side, all with thresholds per attribute from their own val."""
-    first = reports[0].main.metrics["mA"]
-    rows = [_row(report, number, first) for number, report in enumerate(reports, start=1)]
-    kinds: dict[str, list[int]] = {}
-    for position, report in enumerate(reports):
-        kinds.setdefault(repr(_settings(report)), []).append(position)
-    repeated = [_kind([rows[p] for p in places]) for places in kinds.values()]
-    return Comparison(rows, repeated if any(len(kind.seeds) > 1 for kind in repeated) else [], _cautions(reports, rows))
+    groups: dict[str, list[RunReport]] = {}
+    for report in reports:
+        state = report.state
+        key = run_identity(state["config"], state["data"]["fingerprint"], state["weights"], ignore={"train.seed"})
+        groups.setdefault(key, []).append(report)
+    seeds = [_group(members) for members in groups.values()] if len(groups) < len(reports) else []
+    rows = [Row(report, parts_of(report.state["config"]), _gain(report, reports[0])) for report in reports]
+    return Comparison(rows, seeds, _warnings(reports))
 
 
 def parts_of(config: dict[str, Any]) -> dict[str, bool]:
@@ -79,56 +63,29 @@ def parts_of(config: dict[str, Any]) -> dict[str, bool]:
     }
 
 
-def _row(report: RunReport, number: int, first: float | None) -> Row:
-    config, metrics = report.state["config"], report.main.metrics
-    mean_accuracy = metrics["mA"]
-    return Row(
-        name=report.name,
-        number=number,
-        method=config["model"].get("method", "focus"),
-        parts=parts_of(config),
-        figures={name: metrics[name] for name in FIGURES},
-        gain=None if number == 1 or mean_accuracy is None or first is None else mean_accuracy - first,
-        weights=report.main.weights,
-        trained_on=report.main.trained_on,
-        epochs=len(report.history),
-        seed=config["train"]["seed"],
-        data=f"{report.main.dataset} {report.main.split}, {report.main.images:,} images",
-        threshold_source=report.main.threshold_source,
-    )
+def _gain(report: RunReport, first: RunReport) -> float | None:
+    ours, theirs = report.main.metrics["mA"], first.main.metrics["mA"]
+    return None if report is first or ours is None or theirs is None else ours - theirs
 
 
-def _kind(rows: list[Row]) -> Kind:
-    mean: dict[str, float | None] = {}
-    deviation: dict[str, float | None] = {}
-    for name in FIGURES:
-        values = [value for row in rows if (value := row.figures[name]) is not None]
-        mean[name] = statistics.fmean(values) if values else None
-        deviation[name] = statistics.stdev(values) if len(values) > 1 else None
-    return Kind([row.name for row in rows], rows[0].parts, [row.seed for row in rows], mean, deviation)
+def _group(members: Sequence[RunReport]) -> SeedGroup:
+    values = {name: [report.main.metrics[name] for report in members] for name in METRICS}
+    metrics = {name: mean_and_spread([value for value in row if value is not None]) for name, row in values.items()}
+    return SeedGroup([report.name for report in members], parts_of(members[0].state["config"]), metrics)
 
 
-def _settings(report: RunReport) -> dict[str, dict[str, Any]]:
-    return {
-        section: {key: value for key, value in values.items() if key not in PERIPHERAL.get(section, ())}
-        for section, values in report.state["config"].items()
-    }
-
-
-def _cautions(reports: Sequence[RunReport], rows: Sequence[Row]) -> list[str]:
-    """What makes the rows no like-for-like comparison, in words."""
-    found = []
-    tested = {(report.data.fingerprint, report.main.split) for report in reports}
-    trained = {report.state["data"]["fingerprint"] for report in reports}
-    if len(tested) > 1:
-        found.append("The runs are evaluated on different images or labels: their figures do not compare.")
-    if len(trained) > 1:
-        found.append("The runs were trained on different data.")
+def _warnings(reports: Sequence[RunReport]) -> list[str]:
+    """What makes this no like-for-like comparison, in words."""
+    warnings = []
+    if len({(report.data.fingerprint, report.main.split) for report in reports}) > 1:
+        warnings.append("The runs are evaluated on different images or labels: their metrics are not comparable.")
+    if len({report.state["data"]["fingerprint"] for report in reports}) > 1:
+        warnings.append("The runs were trained on different data.")
     for what, values in (
-        ("started from different weights", {row.weights for row in rows}),
-        ("were trained for different numbers of epochs", {row.epochs for row in rows}),
-        ("have thresholds from different sources", {row.threshold_source for row in rows}),
+        ("started from different weights", {report.main.weights for report in reports}),
+        ("were trained for different numbers of epochs", {len(report.history) for report in reports}),
+        ("have thresholds from different sources", {report.main.threshold_source for report in reports}),
     ):
         if len(values) > 1:
-            found.append(f"The runs {what}: {', '.join(map(str, sorted(values, key=str)))}.")
-    return found
+            warnings.append(f"The runs {what}: {', '.join(map(str, sorted(values, key=str)))}.")
+    return warnings

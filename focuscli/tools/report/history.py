@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +12,13 @@ METRICS_FILE = "metrics.jsonl"
 
 
 def read_history(run: Path) -> list[dict[str, Any]]:
-    """One record per finished epoch, in order; see `Trainer._finish_epoch` for what is in it; NaN where null is
-    written for an undefined val figure.
+    """One record per finished epoch, in order; undefined metrics are None. `Trainer` documents the fields.
 
     Raises:
         InputError: the file is missing, empty or damaged; the message names the line.
     """
     file = run / METRICS_FILE
-    resume = f"It is written anew from the last checkpoint by: focus train --resume --run {run}"
+    resume = f"Rewrite it from the last checkpoint: focus train --resume --run {run}"
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError as error:
@@ -30,7 +28,7 @@ def read_history(run: Path) -> list[dict[str, Any]]:
     records = [_record(file, number, line, resume) for number, line in enumerate(lines, start=1) if line.strip()]
     if not records:
         raise InputError(
-            f"{file} is empty: no epoch of this run was finished.", f"Go on with it: focus train --resume --run {run}"
+            f"{file} is empty: no epoch of this run was finished.", f"Resume it: focus train --resume --run {run}"
         )
     return records
 
@@ -39,9 +37,7 @@ def _record(file: Path, number: int, line: str, hint: str) -> dict[str, Any]:
     try:
         record = json.loads(line)
     except json.JSONDecodeError as error:
-        raise InputError(f"{file} line {number} is no JSON: {error.msg}.", hint) from error
+        raise InputError(f"{file} line {number} is not JSON: {error.msg}.", hint) from error
     if not isinstance(record, dict) or not isinstance(record.get("epoch"), int):
-        raise InputError(f'{file} line {number} is no epoch: it has no number "epoch".', hint)
-    if isinstance(record.get("val"), dict):
-        record["val"] = {name: math.nan if value is None else value for name, value in record["val"].items()}
+        raise InputError(f'{file} line {number} is not an epoch: it has no number "epoch".', hint)
     return record

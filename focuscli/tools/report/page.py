@@ -1,27 +1,37 @@
-"""The page: a jinja2 template over what was collected. One file, no request to anywhere, readable without scripts."""
+"""The page: a Jinja2 template over what was collected. One file that requests nothing and is readable without scripts."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import PurePath, PureWindowsPath
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from focuscli import __version__
+from focuscli.config import RunConfig
 from focuscli.errors import UsageError
-from focuscli.tools.report.collect import RunReport
+from focuscli.evaluation.closed_set import EvaluationReport
+from focuscli.tools.report.collect import MAX_PAGE_BYTES, SOURCES, TOP_ERRORS, RunReport, is_detailed
 from focuscli.tools.report.compare import compare
-from focuscli.tools.report.limits import LARGEST, is_detailed
-from focuscli.tools.report.view import RunView
+from focuscli.tools.report.drawing import inline_svg
+from focuscli.tools.report.error_gallery import PredictionError
+from focuscli.tools.report.figures import run_charts
 
-FIGURES = ("mA", "Acc", "Prec", "Recall", "F1", "F1h", "mAP", "AUC")
+METRICS = ("mA", "Acc", "Prec", "Recall", "F1", "F1h", "mAP", "AUC")
+_FOLDERS = re.compile(r"(?:[A-Za-z]:)?(?<![\w.…])[\\/](?:[^\\/\s]+[\\/])*(?=[^\\/\s])")
 
 
 def render_page(reports: Sequence[RunReport]) -> str:
     """The whole page as HTML.
 
     Raises:
-        UsageError: it would be larger than `LARGEST`.
+        UsageError: it would be larger than `MAX_PAGE_BYTES`.
     """
     environment = Environment(
         loader=PackageLoader("focuscli.tools.report", "templates"),
@@ -30,24 +40,134 @@ def render_page(reports: Sequence[RunReport]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(percent=percent, count=_count, share=_share, number=_number)
+    environment.filters.update(percent=percent, count=lambda value: f"{int(value):,}", number=_number)
     detailed = is_detailed(len(reports))
     page = environment.get_template("report.html").render(
-        runs=[RunView(report, number, detailed=detailed) for number, report in enumerate(reports, start=1)],
+        runs=[RunView(report, number, detailed) for number, report in enumerate(reports, start=1)],
         comparison=compare(reports) if len(reports) > 1 else None,
         version=__version__,
         crops=all(report.crops for report in reports),
-        figures=FIGURES,
+        metrics=METRICS,
         css=_source(environment, "report.css"),
         script=_source(environment, "report.js"),
     )
     size = len(page.encode())
-    if size > LARGEST:
+    if size > MAX_PAGE_BYTES:
         raise UsageError(
-            f"The report would have {size / 1e6:.1f} MB; at most {LARGEST / 1e6:.0f} MB are written.",
-            "Report on fewer runs, or with --errors 1 or --no-crops.",
+            f"The report would have {size / 1e6:.1f} MB; at most {MAX_PAGE_BYTES / 1e6:.0f} MB are written.",
+            "Report on fewer runs, or use --errors 1 or --no-crops.",
         )
     return page
+
+
+@dataclass(frozen=True)
+class RunView:
+    """A run as the template shows it. `detailed`: with the curves and errors of each attribute."""
+
+    report: RunReport
+    number: int
+    detailed: bool
+
+    @property
+    def sources(self) -> list[tuple[str, EvaluationReport]]:
+        return [(mode, self.report.evaluations[mode]) for mode in SOURCES]
+
+    @property
+    def best_epoch(self) -> int:
+        return int(self.report.state["best"]["epoch"])
+
+    @cached_property
+    def figures(self) -> dict[str, Markup]:
+        charts = run_charts(self.report)
+        if not self.detailed:
+            del charts["thresholds-by-attribute"]
+        return {name: inline_svg(chart, f"run-{self.number}-{name}") for name, chart in charts.items()}
+
+    @property
+    def region_figures(self) -> list[Markup]:
+        """In the order of the report's regions."""
+        return [figure for name, figure in self.figures.items() if name.startswith("attributes-")]
+
+    @property
+    def threshold_row(self) -> dict[str, Any]:
+        """The readout before the slider is moved: the metrics at the global threshold."""
+        common = self.report.common
+        at = common.marks["global"]
+        return {"threshold": common.thresholds[at], **{name: values[at] for name, values in common.metrics.items()}}
+
+    @property
+    def curve_data(self) -> Markup:
+        """The counts behind the slider as JSON that is safe inside a script element."""
+        common = self.report.common
+        metrics = {
+            key: [None if value is None else round(value, 6) for value in common.metrics[name]]
+            for key, name in (("precision", "Prec"), ("recall", "Recall"), ("mA", "mA"), ("F1", "F1"))
+        }
+        views: list[Mapping[str, Any]] = [
+            {"phrase": "", "thresholds": _rounded(common.thresholds), "metrics": metrics, "marks": common.marks}
+        ]
+        if self.detailed:
+            views += [{**vars(curve), "thresholds": _rounded(curve.thresholds)} for curve in self.report.curves]
+        text = json.dumps(views, separators=(",", ":"), ensure_ascii=False)
+        return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))
+
+    @property
+    def errors(self) -> list[tuple[str, list[PredictionError]]]:
+        """Errors to show, per attribute that has any; with crops only those whose pictures fit on the page."""
+        shown = [
+            (curve.phrase, [error for error in errors if error.picture or not self.report.crops])
+            for curve, errors in zip(self.report.curves, self.report.errors, strict=True)
+        ]
+        return [(phrase, errors) for phrase, errors in shown if errors]
+
+    @property
+    def top_errors(self) -> list[tuple[str, PredictionError]]:
+        """The most confident errors of all attributes."""
+        pairs = [(phrase, error) for phrase, errors in self.errors for error in errors]
+        return sorted(pairs, key=lambda pair: -pair[1].margin)[:TOP_ERRORS]
+
+    @property
+    def errors_without_room(self) -> int:
+        return sum(map(len, self.report.errors)) - sum(len(errors) for _, errors in self.errors)
+
+    @property
+    def config_sections(self) -> list[tuple[str, list[tuple[str, str, bool]]]]:
+        """The configuration by section: key, value, and whether it differs from the default."""
+        defaults = RunConfig().model_dump(mode="json")
+        return [
+            (
+                section,
+                [
+                    (key, self.shown(value), value != defaults.get(section, {}).get(key))
+                    for key, value in values.items()
+                ],
+            )
+            for section, values in self.report.state["config"].items()
+        ]
+
+    @property
+    def environment(self) -> list[tuple[str, str]]:
+        """env.json as rows."""
+        rows = []
+        for key, value in self.report.environment.items():
+            if isinstance(value, dict):
+                value = ", ".join(f"{name} {version}" for name, version in value.items())
+            elif isinstance(value, list):
+                value = " ".join(self.shown(part) for part in value)
+            rows.append((key.replace("_", " "), self.shown(value)))
+        return rows
+
+    def shown(self, value: Any) -> str:
+        """A setting as text; without crops, on a page made for sharing, absolute paths are cut to their last part."""
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        return text if self.report.crops else without_folders(text)
+
+
+def without_folders(text: str) -> str:
+    """The text with `…/name` for each absolute path in it, POSIX or Windows."""
+    if PurePath(text).is_absolute() or PureWindowsPath(text).is_absolute():
+        return f"…/{PureWindowsPath(text).name}"
+    return _FOLDERS.sub("…/", text)
 
 
 def percent(value: float | None) -> str:
@@ -55,19 +175,15 @@ def percent(value: float | None) -> str:
     return "–" if value is None or value != value else f"{100 * value:.2f}"
 
 
-def _share(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.1f}%"
-
-
-def _count(value: float) -> str:
-    return f"{int(value):,}"
-
-
 def _number(value: float | None, digits: int = 3) -> str:
     return "–" if value is None or value != value else f"{value:.{digits}f}".replace("-", "−")
 
 
+def _rounded(values: Sequence[float]) -> list[float]:
+    return [round(value, 4) for value in values]
+
+
 def _source(environment: Environment, name: str) -> Markup:
-    """A file of the package as it is."""
+    """A file of the package, unchanged."""
     assert environment.loader is not None
     return Markup(environment.loader.get_source(environment, name)[0])

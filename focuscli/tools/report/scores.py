@@ -1,4 +1,4 @@
-"""The scores of a split, kept in the run folder, so that a second report does not look at the images again."""
+"""The scores of a split, kept in the run folder, so that a second report does not score the images again."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ def split_scores(
     workers: int = 2,
     progress: Callable[[int, int], None] | None = None,
 ) -> NDArray[np.float32]:
-    """Scores [N, A] of a split: the stored ones where checkpoint, data, images and precision are the same, else new
-    ones, which are stored.
+    """Scores [N, A] of a split: the stored ones if checkpoint, data, images and precision are unchanged, else new ones,
+    which are stored.
 
     Args:
-        store: folder of the stored scores; where it cannot be written nothing is stored.
+        store: folder of the stored scores; if it cannot be written, nothing is stored.
     """
     file = store / f"{folder.schema.name}-{split}-{recognizer.folder.name}.scores.safetensors"
     origin = _origin(recognizer, folder, labelled)
-    stored = _read(file, origin)
-    if stored is not None and stored.shape == labelled.truth.shape:
-        return stored
+    with contextlib.suppress(OSError, SafetensorError), safe_open(file, framework="numpy") as content:
+        if content.metadata() == origin and (stored := content.get_tensor("scores")).shape == labelled.truth.shape:
+            return stored
     scores = recognizer.score_files(labelled.paths, labelled.texts, workers=workers, progress=progress)
     with contextlib.suppress(RequirementError), atomic_path(file) as temporary:
         save_file({"scores": scores}, temporary, metadata=origin)
@@ -50,29 +50,15 @@ def split_scores(
 
 
 def _origin(recognizer: Recognizer, folder: DatasetFolder, labelled: LabelledSplit) -> dict[str, str]:
-    """All that scores depend on. Of the pixels only names, sizes and times: reading them is what the file saves."""
+    """All that scores depend on. Of the images names, sizes and times: reading their pixels is what the file saves."""
     model = read_checkpoint(recognizer.folder).state["files"]["model"]
-    files = [(str(path), _look(path)) for path in labelled.paths]
+    images = [
+        (str(path), (found := path.stat()).st_size, found.st_mtime_ns) if path.is_file() else (str(path),)
+        for path in labelled.paths
+    ]
     return {
         "checkpoint": file_sha256(recognizer.folder / model),
         "data": folder.fingerprint,
-        "images": hashlib.sha256(json.dumps(files).encode()).hexdigest(),
+        "images": hashlib.sha256(json.dumps(images).encode()).hexdigest(),
         "precision": f"{recognizer.device.type} {effective_precision(recognizer.device, recognizer.precision)}",
     }
-
-
-def _look(path: Path) -> tuple[int, int] | None:
-    if not path.is_file():
-        return None
-    found = path.stat()
-    return found.st_size, found.st_mtime_ns
-
-
-def _read(file: Path, origin: dict[str, str]) -> NDArray[np.float32] | None:
-    try:
-        with safe_open(file, framework="numpy") as content:
-            if content.metadata() == origin:
-                return content.get_tensor("scores")
-    except (OSError, SafetensorError):
-        pass
-    return None

@@ -1,4 +1,4 @@
-"""What region-aware contrastive learning and the diversity loss did: similarities before and after training."""
+"""What region-aware contrastive learning and the diversity loss achieved: similarities before and after training."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from focuscli.models.losses import mix_diversity_loss, region_contrastive_loss
 from focuscli.storage.weights import resolve_weights
 
 Matrix = NDArray[np.float64]
+BATCH = 32
 
 
 @dataclass(frozen=True)
@@ -35,25 +36,25 @@ class Similarities:
         attention: S_attn [Z, Z], cosine similarity of the texts' attention over Mix Tokens (Eq. 7).
         mix: S_mix [K, K], cosine similarity of the Mix Tokens' features (Eq. 4).
         tokens: [regions, K], share of each Mix Token in the attention of a region's texts; rows sum to 1.
-        within, across: mean of `attention` over pairs of different texts that share a region, and that do not;
-            None where there is no such pair.
-        features_within: mean cosine similarity of attribute features V over pairs that share a region.
+        same_region, other_regions: mean of `attention` over pairs of different texts that share a region, and of those
+            that do not; None if there is no such pair.
+        features_same_region: mean cosine similarity of attribute features V over pairs that share a region.
         racl, lsim: the two losses on these images.
     """
 
     attention: Matrix
     mix: Matrix
     tokens: Matrix
-    within: float | None
-    across: float | None
-    features_within: float | None
+    same_region: float | None
+    other_regions: float | None
+    features_same_region: float | None
     racl: float
     lsim: float
 
     @property
-    def mix_across(self) -> float | None:
+    def mix_off_diagonal(self) -> float | None:
         """Mean similarity of two different Mix Tokens."""
-        return _mean(self.tokens, ~np.eye(len(self.tokens), dtype=bool))
+        return _mean(self.mix, ~np.eye(len(self.mix), dtype=bool))
 
 
 @dataclass(frozen=True)
@@ -61,9 +62,9 @@ class BeforeAndAfter:
     """Both states of a run on the same images.
 
     Attributes:
-        texts: the training texts, ordered by region; regions: their regions, in that order.
-        blocks: the block matrix B (Eq. 6) of these texts.
-        before: None where the initial weights cannot be had again; `before_missing` says why.
+        texts: the training texts, ordered by region. regions: their regions, in that order.
+        blocks: the block matrix B [Z, Z] (Eq. 6) of these texts.
+        before: None if the initial weights are not available any more; `before_missing` says why.
     """
 
     images: int
@@ -75,9 +76,15 @@ class BeforeAndAfter:
     before_missing: str = ""
 
     @property
-    def region_runs(self) -> list[tuple[str, int]]:
+    def region_sizes(self) -> list[tuple[str, int]]:
         """Regions in order with the number of their texts."""
         return [(name, self.regions.count(name)) for name in dict.fromkeys(self.regions)]
+
+    @property
+    def states(self) -> list[tuple[str, Similarities]]:
+        """The states that were measured, by "before" and "after"."""
+        states = [("before", self.before), ("after", self.after)]
+        return [(when, state) for when, state in states if state is not None]
 
 
 def before_and_after(
@@ -87,38 +94,34 @@ def before_and_after(
     workers: int = 2,
     progress: Callable[[int, int], None] | None = None,
 ) -> BeforeAndAfter | None:
-    """Measure a run's checkpoint and its initial state on some images; None where it has no attention over Mix Tokens
-    (MGMT or AVFE off)."""
+    """Measure a run's checkpoint and its initial state on some images; None if it has no attention over Mix Tokens (MGMT
+    or AVFE is off)."""
     config = recognizer.config
     if not (config.model.mgmt and config.model.avfe):
         return None
-    granularity = config.data.regions
-    names = region_names(recognizer.model.texts, granularity)
+    names = region_names(recognizer.model.texts, config.data.regions)
     known = [*dict.fromkeys([*recognizer.schema.regions, *names])]
     order = sorted(range(len(names)), key=lambda index: known.index(names[index]))
     texts = tuple(recognizer.model.texts[index] for index in order)
-    states: list[Method] = [recognizer.model]
-    missing = ""
+    models, missing = [recognizer.model], ""
     try:
-        states.append(initial_model(recognizer))
+        models.append(initial_model(recognizer))
     except FocusError:
-        # The error names folders, which have no place on a page that may be shared.
+        # The error names folders, which must not appear on a page that may be shared.
         missing = "the CLIP weights that the run started from are not here (focus prepare weights installs them)"
-    total = len(states) * len(paths)
     measured = []
-    for number, model in enumerate(states):
-        before = number * len(paths)
+    for number, model in enumerate(models):
 
-        def step(done: int, _total: int, before: int = before) -> None:
+        def step(done: int, total: int, number: int = number) -> None:
             if progress is not None:
-                progress(before + done, total)
+                progress(number * total + done, len(models) * total)
 
         measured.append(measure(model, recognizer, texts, paths, workers=workers, progress=step))
     return BeforeAndAfter(
         images=len(paths),
         texts=texts,
         regions=tuple(names[index] for index in order),
-        blocks=region_block_matrix(texts, granularity).astype(np.float64),
+        blocks=region_block_matrix(texts, config.data.regions).astype(np.float64),
         after=measured[0],
         before=measured[1] if len(measured) > 1 else None,
         before_missing=missing,
@@ -129,14 +132,13 @@ def initial_model(recognizer: Recognizer) -> Method:
     """The model as it was before the first step of the run: same seed, same CLIP weights.
 
     Raises:
-        RequirementError: those weights are not installed. InputError: their file is gone or is now another one.
+        RequirementError: those weights are not installed. InputError: their file is gone or has changed.
     """
     config = recognizer.config
-    scratch = recognizer.weights == SCRATCH
-    weights = None if scratch else resolve_weights(config.train.weights or None)
+    weights = None if recognizer.weights == SCRATCH else resolve_weights(config.train.weights or None)
     model, origin = new_method(config, recognizer.model.texts, weights)
     if origin != recognizer.weights:
-        raise InputError(f"the run started from {recognizer.weights}; there is {origin} now")
+        raise InputError(f"The run started from {recognizer.weights}; the weights here are {origin}.")
     return model.to(recognizer.device).eval().requires_grad_(False)
 
 
@@ -151,42 +153,50 @@ def measure(
     progress: Callable[[int, int], None] | None = None,
 ) -> Similarities:
     """Means over the images of `paths` for one state of the recognizer's model."""
-    config = recognizer.config
+    config, device = recognizer.config, recognizer.device
     names = np.array(region_names(texts, config.data.regions))
-    blocks = torch.from_numpy(region_block_matrix(texts, config.data.regions)).float()
-    sums: dict[str, torch.Tensor] = {}
-    losses = {"racl": 0.0, "lsim": 0.0}
-    with autocast(recognizer.device, recognizer.precision):
+    blocks = torch.from_numpy(region_block_matrix(texts, config.data.regions)).float().to(device)
+    with autocast(device, recognizer.precision):
         features = model.encode_texts(texts)
+    sums: dict[str, Matrix] = {}
     done = 0
-    for crops in read_batches(paths, config.model.image_size, chunks(len(paths), 32), workers=workers):
-        with autocast(recognizer.device, recognizer.precision):
-            mix = model.encode_image(normalise(to_unit(crops, recognizer.device))).tokens
+    for crops in read_batches(paths, config.model.image_size, chunks(len(paths), BATCH), workers=workers):
+        with autocast(device, recognizer.precision):
+            mix = model.encode_image(normalise(to_unit(crops, device))).tokens
             output = model.score(mix, features)
-        parts = {"attention": output.attention_maps, "mix": mix, "features": output.attribute_features}
-        for name, rows in parts.items():
-            unit = F.normalize(rows.float(), dim=-1)
-            sums[name] = sums.get(name, 0) + (unit @ unit.mT).sum(dim=0).cpu()
-        sums["tokens"] = sums.get("tokens", 0) + output.attention_maps.float().sum(dim=0).cpu()
-        racl = region_contrastive_loss(output.attention_maps, blocks.to(recognizer.device), eps=config.loss.eps)
-        losses["racl"] += racl.item() * len(crops)
-        losses["lsim"] += mix_diversity_loss(mix, eps=config.loss.eps).item() * len(crops)
+        attention = output.attention_maps
+        batch = {
+            "attention": _cosines(attention).sum(dim=0),
+            "mix": _cosines(mix).sum(dim=0),
+            "features": _cosines(output.attribute_features).sum(dim=0),
+            "tokens": attention.float().sum(dim=0),
+            "racl": region_contrastive_loss(attention, blocks, eps=config.loss.eps) * len(crops),
+            "lsim": mix_diversity_loss(mix, eps=config.loss.eps) * len(crops),
+        }
+        for name, value in batch.items():
+            sums[name] = sums.get(name, 0) + value.cpu().double().numpy()
         done += len(crops)
         if progress is not None:
             progress(done, len(paths))
-    means = {name: (value / done).double().numpy() for name, value in sums.items()}
+    means = {name: value / done for name, value in sums.items()}
     same = names[:, None] == names[None, :]
     others = ~np.eye(len(texts), dtype=bool)
     return Similarities(
         attention=means["attention"],
         mix=means["mix"],
         tokens=np.stack([means["tokens"][names == name].mean(axis=0) for name in dict.fromkeys(names.tolist())]),
-        within=_mean(means["attention"], same & others),
-        across=_mean(means["attention"], ~same),
-        features_within=_mean(means["features"], same & others),
-        racl=losses["racl"] / done,
-        lsim=losses["lsim"] / done,
+        same_region=_mean(means["attention"], same & others),
+        other_regions=_mean(means["attention"], ~same),
+        features_same_region=_mean(means["features"], same & others),
+        racl=float(means["racl"]),
+        lsim=float(means["lsim"]),
     )
+
+
+def _cosines(rows: torch.Tensor) -> torch.Tensor:
+    """Cosine similarities [..., N, N] of rows [..., N, D]."""
+    unit = F.normalize(rows.float(), dim=-1)
+    return unit @ unit.mT
 
 
 def _mean(values: Matrix, chosen: NDArray[np.bool_]) -> float | None:
