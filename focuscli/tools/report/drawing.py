@@ -95,6 +95,8 @@ def inline_svg(chart: Chart, name: str) -> Markup:
     body = re.sub(r"\s+", " ", body).replace("> <", "><").replace("base64, ", "base64,")
     body = re.sub(r'(<g|<path) id="([^"]+)"', lambda found: _as_class(found, chart), body)
     body = re.sub(r' d="[^"]*"', lambda found: re.sub(r"(\.\d\d)\d+", r"\1", found[0]), body)
+    # Everything is drawn inside its axes, so clip paths, whose ids would have to be unique on the page, are not needed.
+    body = re.sub(r' clip-path="[^"]*"|<clipPath.*?</clipPath>', "", body)
     body = re.sub(r' transform="rotate\(-?0 [^"]*\)"|<g/>', "", body)
     body = re.sub(r"'DejaVu Sans'(, sans-serif)?", "var(--sans)", body)
     for colour, value in PALETTE.items():

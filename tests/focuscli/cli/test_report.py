@@ -1,4 +1,4 @@
-"""`focus report`: what it writes, and what it says where it cannot."""
+"""`focus report`: what it writes, and what it says if it cannot."""
 
 from __future__ import annotations
 
@@ -18,40 +18,68 @@ def run(trained_run, tmp_path):
     return target
 
 
-def test_the_page_goes_into_the_run_folder(focus, run):
+def test_the_page_goes_into_the_run_folder_and_is_not_replaced_without_force(focus, run):
     outcome = focus("report", run, "--json")
     assert outcome.code == 0, outcome.stderr
     assert outcome.json["report"] == str(run / "report.html")
     page = (run / "report.html").read_text(encoding="utf-8")
     assert outcome.json["bytes"] == len(page.encode()) < 3_000_000
-    figure = outcome.json["figures"]["mine"]["mA"]
-    assert f"{100 * figure:.2f}" in page
+    accuracy = outcome.json["metrics"]["mine"]["mA"]
+    assert f"{100 * accuracy:.2f}" in page
     assert outcome.json["weights"] == {"mine": "from scratch"}
     assert outcome.json["threshold_source"]["mine"].startswith("val: per attribute")
-    assert focus("eval", "-c", run, "--json").json["metrics"]["mA"] == figure
-    assert "wrote" in focus("report", run, "--force").stderr
+    assert focus("eval", "-c", run, "--json").json["metrics"]["mA"] == accuracy
+    refused = focus("report", run)
+    assert refused.code == 3
+    assert "--force" in refused.stderr
+    assert (run / "report.html").read_text(encoding="utf-8") == page
+    assert focus("report", run, "--force", "--no-crops").code == 0
+    assert "data:image/webp" not in (run / "report.html").read_text(encoding="utf-8")
 
 
-def test_nothing_is_replaced_without_force(focus, run, tmp_path):
-    target = tmp_path / "page.html"
-    target.write_text("mine")
-    outcome = focus("report", run, "-o", target)
-    assert outcome.code == 3
-    assert "--force" in outcome.stderr
-    assert target.read_text() == "mine"
-    assert focus("report", run, "-o", target, "--force", "--no-crops").code == 0
-    assert "data:image" not in target.read_text(encoding="utf-8")
-
-
-def test_several_runs_make_a_comparison(focus, run, tmp_path, monkeypatch):
+def test_several_runs_make_a_comparison_and_figures_by_run(focus, run, tmp_path, monkeypatch):
     other = tmp_path / "runs" / "other"
     shutil.copytree(run, other)
     monkeypatch.chdir(tmp_path)
     outcome = focus("report", run, other, "--errors", "0", "--json")
     assert outcome.code == 0, outcome.stderr
     assert outcome.json["report"] == "report.html"
-    assert [*outcome.json["figures"]] == ["mine", "other"]
+    assert [*outcome.json["metrics"]] == ["mine", "other"]
     assert "2 runs compared" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    figures = focus("report", run, other, "--figures", "figures", "--format", "png")
+    assert figures.stdout == "figures\n"
+    assert (tmp_path / "figures" / "other" / "val-metrics.png").is_file()
+
+
+def test_figures_are_files_instead_of_a_page(focus, run, tmp_path):
+    folder = tmp_path / "figures"
+    outcome = focus("report", run, "--figures", folder, "--json")
+    assert outcome.code == 0, outcome.stderr
+    assert outcome.json["report"] is None
+    assert not (run / "report.html").exists()
+    assert sorted(outcome.json["files"]) == sorted(str(file) for file in folder.iterdir())
+    assert {"losses.pdf", "thresholds.pdf", "block-matrix.pdf"} < {file.name for file in folder.iterdir()}
+    assert focus("report", run, "--figures", folder).code == 3
+    both = focus("report", run, "--figures", folder, "--format", "svg", "-o", tmp_path / "page.html", "--force")
+    assert both.code == 0, both.stderr
+    assert (folder / "losses.svg").is_file()
+    assert (tmp_path / "page.html").is_file()
+
+
+def changed_dataset(coloured_dataset, target, file, old, new):
+    """A copy of the dataset whose last line with `old` in one of its files says `new` instead."""
+    shutil.copytree(coloured_dataset, target)
+    path = target / file
+    path.write_text(new.join(path.read_text().rsplit(old, 1)))
+    return target
+
+
+def moved(run, folder):
+    """Make a run believe that its dataset is in another folder."""
+    for state in run.glob("checkpoints/*/state.json"):
+        content = json.loads(state.read_text())
+        content["data"]["folder"] = str(folder)
+        state.write_text(json.dumps(content))
 
 
 @pytest.mark.parametrize(
@@ -60,13 +88,26 @@ def test_several_runs_make_a_comparison(focus, run, tmp_path, monkeypatch):
         (["nothing"], 3, "nothing"),
         (["{run}", "{run}"], 2, "twice"),
         (["{run}", "-o", "page.pdf"], 2, "page.pdf"),
+        (["{run}", "--format", "pdf"], 2, "--figures"),
+        (["{run}", "--figures", "figures", "--format", "gif"], 2, "gif"),
         (["{run}", "--split", "west"], 3, "west"),
         (["{run}", "-d", "nowhere"], 3, "nowhere"),
         (["{run}/checkpoints/best/model.safetensors"], 3, "No checkpoint"),
+        (["{alone}"], 3, "outside of a run folder"),
+        (["{run}", "-d", "{renamed}"], 3, "closed-set"),
+        (["{run}", "-d", "{gone}"], 3, "No such image"),
     ],
 )
-def test_it_refuses(focus, run, arguments, code, word):
-    outcome = focus("report", *(argument.replace("{run}", str(run)) for argument in arguments))
+def test_it_refuses(focus, run, coloured_dataset, tmp_path, arguments, code, word):
+    shutil.copytree(run / "checkpoints" / "best", tmp_path / "alone")
+    root = str(read_folder(coloured_dataset).root)
+    places = {
+        "run": run,
+        "alone": tmp_path / "alone",
+        "renamed": changed_dataset(coloured_dataset, tmp_path / "renamed", "schema.toml", '"red hat"', '"red cap"'),
+        "gone": changed_dataset(coloured_dataset, tmp_path / "gone", "schema.toml", root, str(tmp_path / "empty")),
+    }
+    outcome = focus("report", *(argument.format(**places) for argument in arguments))
     assert outcome.code == code, outcome.stderr
     assert word in outcome.stderr
     assert not (run / "report.html").exists()
@@ -84,7 +125,7 @@ def test_a_run_without_metrics_says_how_to_get_them(focus, run):
     assert outcome.code == 3
     assert f"{run} has no metrics.jsonl" in outcome.stderr
     assert f"focus train --resume --run {run}" in outcome.stderr
-    # The way out that it names is one.
+    # The command that it names helps.
     assert focus("train", "--resume", "--run", run).code == 0
     assert focus("report", run).code == 0
 
@@ -99,21 +140,6 @@ def test_a_run_that_was_never_evaluated(focus, run):
     assert "focus train --resume" in outcome.stderr
 
 
-def test_a_checkpoint_without_its_run(focus, run, tmp_path):
-    shutil.copytree(run / "checkpoints" / "best", tmp_path / "alone")
-    outcome = focus("report", tmp_path / "alone")
-    assert outcome.code == 3
-    assert "outside of a run folder" in outcome.stderr
-
-
-def moved(run, folder):
-    """Make a run believe that its data set lies elsewhere."""
-    for state in run.glob("checkpoints/*/state.json"):
-        content = json.loads(state.read_text())
-        content["data"]["folder"] = str(folder)
-        state.write_text(json.dumps(content))
-
-
 def test_a_dataset_that_is_gone_can_be_named(focus, run, coloured_dataset, tmp_path):
     moved(run, tmp_path / "unplugged")
     outcome = focus("report", run)
@@ -124,11 +150,7 @@ def test_a_dataset_that_is_gone_can_be_named(focus, run, coloured_dataset, tmp_p
 
 
 def test_a_dataset_that_has_changed_is_refused_unless_named(focus, run, coloured_dataset, tmp_path):
-    changed = tmp_path / "changed"
-    shutil.copytree(coloured_dataset, changed)
-    labels = (changed / "labels.csv").read_text().splitlines()
-    labels[-1] = labels[-1].replace(",test,", ",val,")
-    (changed / "labels.csv").write_text("\n".join(labels) + "\n")
+    changed = changed_dataset(coloured_dataset, tmp_path / "changed", "labels.csv", ",test,", ",val,")
     moved(run, changed)
     outcome = focus("report", run)
     assert outcome.code == 3
@@ -139,24 +161,3 @@ def test_a_dataset_that_has_changed_is_refused_unless_named(focus, run, coloured
     page = (run / "report.html").read_text(encoding="utf-8")
     assert "not the data that the run was trained on" in page
     assert "not the data that the model was trained on" in page
-
-
-def test_a_dataset_with_other_attributes_is_refused(focus, run, coloured_dataset, tmp_path):
-    other = tmp_path / "other"
-    shutil.copytree(coloured_dataset, other)
-    for file in ("schema.toml", "labels.csv"):
-        path = other / file
-        path.write_text(path.read_text().replace("RedHat", "RedCap").replace('"red hat"', '"red cap"'))
-    outcome = focus("report", run, "-d", other)
-    assert outcome.code == 3
-    assert "closed-set" in outcome.stderr
-
-
-def test_an_image_that_is_gone_is_named(focus, run, coloured_dataset, tmp_path):
-    other = tmp_path / "other"
-    shutil.copytree(coloured_dataset, other)
-    schema = other / "schema.toml"
-    schema.write_text(schema.read_text().replace(str(read_folder(coloured_dataset).root), str(tmp_path / "empty")))
-    outcome = focus("report", run, "-d", other)
-    assert outcome.code == 3
-    assert "No such image" in outcome.stderr

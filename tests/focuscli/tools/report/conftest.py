@@ -1,8 +1,7 @@
-"""A real browser, driven over a pipe by its own protocol: no driver and no package is needed but Chromium itself."""
+"""A real browser, driven over a pipe by its own protocol, so that nothing but Chromium is needed; and small runs."""
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import json
 import os
@@ -95,12 +94,12 @@ class Browser:
             raise RuntimeError(f"{expression}: {answer['exceptionDetails']}")
         return answer["result"].get("value")
 
-    def click(self, selector: str, across: float = 0.5, index: int = 0) -> None:
-        """A real click of the mouse on an element, at a share of its width."""
+    def click(self, selector: str, at: float = 0.5, index: int = 0) -> None:
+        """A real mouse click on an element, at a share of its width."""
         find = f"document.querySelectorAll({json.dumps(selector)})[{index}]"
         x, y = self.evaluate(
             f"(() => {{ const e = {find}; e.scrollIntoView({{block: 'center', behavior: 'instant'}}); "
-            f"const b = e.getBoundingClientRect(); return [b.x + b.width * {across}, b.y + b.height / 2]; }})()"
+            f"const b = e.getBoundingClientRect(); return [b.x + b.width * {at}, b.y + b.height / 2]; }})()"
         )
         for kind in ("mousePressed", "mouseReleased"):
             self.call("Input.dispatchMouseEvent", {"type": kind, "x": x, "y": y, "button": "left", "clickCount": 1})
@@ -113,17 +112,6 @@ class Browser:
                 "Input.dispatchKeyEvent",
                 {"type": kind, "key": key, "code": key, "windowsVirtualKeyCode": codes[key]},
             )
-
-    def screenshot(self, target: Path, selector: str | None = None) -> None:
-        """The whole page, or one element of it, as PNG."""
-        where = "document.documentElement" if selector is None else f"document.querySelector({json.dumps(selector)})"
-        x, y, width, height = self.evaluate(
-            f"(() => {{ const b = {where}.getBoundingClientRect(); return [b.x + scrollX, b.y + scrollY, b.width, "
-            f"{'document.documentElement.scrollHeight' if selector is None else 'b.height'}]; }})()"
-        )
-        clip = {"x": x, "y": y, "width": width, "height": height, "scale": 1}
-        answer = self.call("Page.captureScreenshot", {"clip": clip, "captureBeyondViewport": True})
-        target.write_bytes(base64.b64decode(answer["data"]))
 
     def close(self) -> None:
         with contextlib.suppress(OSError):
@@ -160,11 +148,14 @@ class Browser:
 
 @pytest.fixture(scope="session")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """A headless Chromium; the test is skipped where there is none."""
+    """A headless Chromium; the test is skipped if none is installed, or it does not start."""
     program = os.environ.get("FOCUS_BROWSER") or next(filter(None, map(shutil.which, NAMES)), None)
     if program is None:
         pytest.skip(f"no browser: none of {', '.join(NAMES)} is installed (Debian: apt-get install chromium)")
-    opened = Browser(program, tmp_path_factory.mktemp("chromium"))
+    try:
+        opened = Browser(program, tmp_path_factory.mktemp("chromium"))
+    except (OSError, RuntimeError) as error:
+        pytest.skip(f"{program} does not start: {error}")
     yield opened
     opened.close()
 
@@ -227,3 +218,18 @@ def _train(folder: Path, dataset: Path, *, seed: int = 0, avfe: bool = True) -> 
     for _ in run.train():
         pass
     return folder
+
+
+@pytest.fixture(scope="session")
+def collected():
+    """collected(run, ..., **options) collects runs without a progress bar."""
+    from focuscli.tools.report.collect import Options, collect
+
+    @contextlib.contextmanager
+    def silent(_label: str) -> Iterator[Any]:
+        yield lambda done, total: None
+
+    def call(*runs: Path, **options: Any) -> list[Any]:
+        return collect([str(run) for run in runs], Options(device="cpu", workers=1, **options), silent)
+
+    return call

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from focuscli.metrics.attributes import label_accuracy, pedestrian_metrics
-from focuscli.tools.report.curves import attribute_curves, common_curve, threshold_grid
+from focuscli.tools.report.curves import attribute_curve, common_curve, threshold_grid
 
 
 @st.composite
@@ -22,37 +22,34 @@ def labelled(draw):
     return truth & known, scores, known
 
 
-@given(labelled(), st.lists(st.integers(-5, 5).map(lambda n: n / 2), min_size=3, max_size=3))
-@settings(max_examples=60, deadline=None)
-def test_counts_equal_counting_one_by_one(case, marks):
+@given(labelled(), st.integers(-5, 5), st.integers(-5, 5))
+@settings(max_examples=60)
+def test_an_attribute_curve_equals_counting_and_the_metrics_module(case, val, oracle):
     truth, scores, known = case
-    columns = truth.shape[1]
-    # As in `evaluate`, scores are compared in double precision.
-    values = scores.astype(np.float64)
-    texts = [(f"n{z}", f"p{z}") for z in range(columns)]
-    curves = attribute_curves(truth, scores, known, texts, {"val": marks[:columns]}, threshold_grid(scores, 5))
-    for z, curve in enumerate(curves):
-        assert curve.thresholds == sorted(set(curve.thresholds))
-        assert curve.thresholds[curve.marks["val"]] == marks[z]
-        for at, threshold in enumerate(curve.thresholds):
-            hits = sum(values[n, z] > threshold and truth[n, z] and known[n, z] for n in range(len(truth)))
-            false = sum(values[n, z] > threshold and not truth[n, z] and known[n, z] for n in range(len(truth)))
-            assert (curve.hits[at], curve.false[at]) == (hits, false)
+    marks = {"val": val / 2, "oracle": oracle / 2}
+    keep = known[:, 0]
+    curve = attribute_curve(truth[keep, 0], scores[keep, 0], "hat", "head", marks, threshold_grid(scores, 5))
+    assert curve.thresholds == sorted(set(curve.thresholds))
+    assert {source: curve.thresholds[position] for source, position in curve.marks.items()} == marks
+    assert curve.positive_rate == (pytest.approx(truth[keep, 0].mean()) if keep.any() else None)
+    for position, threshold in enumerate(curve.thresholds):
+        # As in `evaluate`, scores are compared in double precision.
+        predicted = scores[:, 0].astype(np.float64) > threshold
+        assert curve.true_positives[position] == (predicted & truth[:, 0] & keep).sum()
+        assert curve.false_positives[position] == (predicted & ~truth[:, 0] & keep).sum()
+        expected = label_accuracy(truth[:, :1], predicted[:, None], known[:, :1])
+        metrics = curve.metrics(position)
+        for name in ("mA", "recall"):
+            assert metrics[name] == pytest.approx(expected[name][0]) or (
+                metrics[name] is None and np.isnan(expected[name][0])
+            )
+        if (predicted & keep).any():
+            assert metrics["precision"] == pytest.approx(expected["precision"][0])
+        else:
+            assert metrics["precision"] is None
 
 
-@given(labelled())
-@settings(max_examples=40, deadline=None)
-def test_figures_of_an_attribute_equal_the_metrics_module(case):
-    truth, scores, known = case
-    (curve, *_) = attribute_curves(truth, scores, known, [("a", "a")] * truth.shape[1], {}, threshold_grid(scores, 4))
-    for at, threshold in enumerate(curve.thresholds):
-        expected = label_accuracy(truth, scores > np.float64(threshold), known)
-        for name, value in curve.figures(at).items():
-            wanted = expected[name][0]
-            assert (value is None and np.isnan(wanted)) or value == pytest.approx(wanted)
-
-
-def test_common_figures_equal_the_metrics_at_every_threshold():
+def test_common_metrics_equal_the_metrics_module_at_every_threshold():
     generator = np.random.default_rng(3)
     truth, scores = generator.random((30, 4)) < 0.4, generator.normal(size=(30, 4)).astype(np.float32)
     known = np.ones_like(truth)
@@ -61,8 +58,8 @@ def test_common_figures_equal_the_metrics_at_every_threshold():
     assert curve.thresholds[curve.marks["global"]] == 0.25
     for at, threshold in enumerate(curve.thresholds):
         expected = pedestrian_metrics(truth, scores > np.float64(threshold), known)
-        assert {name: values[at] for name, values in curve.figures.items()} == pytest.approx(
-            {name: expected[name] for name in curve.figures}
+        assert {name: values[at] for name, values in curve.metrics.items()} == pytest.approx(
+            {name: expected[name] for name in curve.metrics}
         )
 
 
@@ -70,4 +67,4 @@ def test_one_score_for_all_gives_a_curve_too():
     scores = np.full((3, 1), 2.0, dtype=np.float32)
     assert len(set(threshold_grid(scores).tolist())) == 1
     curve = common_curve(np.array([[True], [False], [True]]), scores, np.ones((3, 1), bool), {}, threshold_grid(scores))
-    assert curve.figures["Recall"] == [0.0]
+    assert curve.metrics["Recall"] == [0.0]

@@ -1,8 +1,7 @@
-"""The page: self-contained, well-formed, equal to `evaluate`, shareable without crops."""
+"""The page: self-contained, well-formed, equal to `evaluate`, safe to share without crops."""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import re
@@ -15,9 +14,8 @@ from focuscli.errors import UsageError
 from focuscli.evaluation.closed_set import evaluate
 from focuscli.inference.recognizer import Recognizer
 from focuscli.tools.report import page as page_module
-from focuscli.tools.report.collect import Options, collect, short_names
-from focuscli.tools.report.page import render_page
-from focuscli.tools.report.view import without_folders
+from focuscli.tools.report.collect import short_names
+from focuscli.tools.report.page import render_page, without_folders
 
 VOID = {"meta", "img", "input", "br", "link", "hr", "wbr"}
 
@@ -25,24 +23,25 @@ VOID = {"meta", "img", "input", "br", "link", "hr", "wbr"}
 class Outline(HTMLParser):
     """Refuses tags that are not closed in order; keeps cells, attributes that load something, and texts."""
 
-    def __init__(self) -> None:
+    def __init__(self, html: str) -> None:
         super().__init__()
         self.open: list[str] = []
         self.ids: list[str] = []
-        self.links: list[tuple[str, str, str]] = []
+        self.links: list[str] = []
         self.rows: list[list[str]] = []
-        self.text: list[str] = []
+        self.text = ""
         self.scripts: list[str] = []
         self._cell = False
+        self.feed(html)
+        self.close()
+        assert self.open == []
 
     def handle_starttag(self, tag, attributes):
         if tag not in VOID:
             self.open.append(tag)
-        for name, value in attributes:
-            if name == "id":
-                self.ids.append(value)
-            if name in ("src", "href", "srcset", "action", "poster", "data", "xlink:href"):
-                self.links.append((tag, name, value))
+        self.ids += [value for name, value in attributes if name == "id"]
+        loading = ("src", "href", "srcset", "action", "poster", "data", "xlink:href")
+        self.links += [value for name, value in attributes if name in loading]
         if tag == "script":
             self.scripts.append("")
         if tag == "tr":
@@ -56,199 +55,179 @@ class Outline(HTMLParser):
         self.handle_endtag(tag)
 
     def handle_endtag(self, tag):
-        if tag in ("td", "th"):
-            self._cell = False
+        self._cell = self._cell and tag not in ("td", "th")
         if tag not in VOID:
             assert self.open, f"</{tag}> closes nothing"
             assert self.open.pop() == tag, f"</{tag}> closes another element"
 
     def handle_data(self, data):
-        self.text.append(data)
+        self.text += data
         if self.open and self.open[-1] == "script":
             self.scripts[-1] += data
         if self._cell and self.rows[-1]:
             self.rows[-1][-1] += data
 
 
-def outline(html: str) -> Outline:
-    parser = Outline()
-    parser.feed(html)
-    parser.close()
-    assert parser.open == []
-    return parser
-
-
-@contextlib.contextmanager
-def silent(_label):
-    yield lambda done, total: None
-
-
-def collected(*runs, **options):
-    return collect([str(run) for run in runs], Options(device="cpu", workers=1, **options), silent)
+@pytest.fixture(scope="module")
+def report(collected, small_run):
+    return collected(small_run)[0]
 
 
 @pytest.fixture(scope="module")
-def reports(small_run):
-    return collected(small_run)
+def html(report):
+    return render_page([report])
 
 
-@pytest.fixture(scope="module")
-def html(reports):
-    return render_page(reports)
-
-
-def test_it_is_one_well_formed_file_that_asks_nobody_for_anything(html):
-    found = outline(html)
+def test_it_is_one_well_formed_file_that_requests_nothing(html):
+    found = Outline(html)
     assert len(found.ids) == len(set(found.ids))
-    assert all(value.startswith(("#", "data:image/webp;base64,")) for _, _, value in found.links)
-    assert all(value[1:] in found.ids for _, _, value in found.links if value.startswith("#"))
+    assert all(value.startswith(("#", "data:image/webp;base64,", "data:image/png;base64,")) for value in found.links)
+    assert all(value[1:] in found.ids for value in found.links if value.startswith("#"))
     words = re.sub(r"base64,[A-Za-z0-9+/=]+", "", html)
     assert not re.search(r"https?:|//[a-z]|url\(|@import|<link|<iframe|<object", words)
     assert "default-src 'none'" in html
     assert len(html.encode()) < 3_000_000
 
 
-def test_every_figure_equals_evaluate_and_names_its_threshold(html, small_run, noisy_dataset):
+def test_every_metric_equals_evaluate_and_names_its_threshold(html, small_run, noisy_dataset):
     recognizer, data = Recognizer.from_checkpoint(small_run, device="cpu"), read_folder(noisy_dataset)
-    rows = {row[0].strip(): row[1:] for row in outline(html).rows if row}
+    found = Outline(html)
+    rows = {row[0].strip(): row[1:] for row in found.rows if row}
     for mode in ("val", "global", "oracle"):
         report = evaluate(recognizer, data, "test", threshold=mode)
-        shown = rows[report.threshold_source]
         wanted = [report.metrics[name] for name in ("mA", "Acc", "Prec", "Recall", "F1", "F1h", "mAP", "AUC")]
-        assert [cell.strip() for cell in shown] == ["16", *(f"{100 * value:.2f}" for value in wanted)]
+        shown = [cell.strip() for cell in rows[report.threshold_source]]
+        assert shown == ["16", *(f"{100 * value:.2f}" for value in wanted)]
         assert ("optimistic" in report.threshold_source) is (mode == "oracle")
-    report = evaluate(recognizer, data, "test")
-    for row in report.attributes:
-        bars = next(cells for cells in outline(html).rows if cells and cells[0] == row.phrase and len(cells) == 4)
-        assert bars[2] == f"{100 * row.mA:.2f}"
-        full = next(cells for cells in outline(html).rows if cells and cells[0] == row.phrase and len(cells) == 11)
+    for row in evaluate(recognizer, data, "test").attributes:
+        cells = next(cells for cells in found.rows if cells and cells[0] == row.phrase and len(cells) == 11)
         wanted = (row.mA, row.recall, row.specificity, row.precision, row.f1, row.AP, row.AUC)
-        assert full[2:] == [
+        assert cells[2:] == [
             str(row.positives),
-            *(f"{100 * v:.2f}" for v in wanted),
+            *(f"{100 * value:.2f}" for value in wanted),
             f"{row.threshold:.3f}".replace("-", "−"),
         ]
+        assert f">{100 * row.mA:.2f}</text>" in html
 
 
-def test_the_slider_holds_evaluates_figures_at_each_mark(html, small_run, noisy_dataset):
-    (data,) = re.findall(r'<script type="application/json">(.*?)</script>', html, re.DOTALL)
-    common, *views = json.loads(data)
+def test_the_slider_holds_the_metrics_of_evaluate_at_each_mark(html, small_run, noisy_dataset):
+    common, *views = json.loads(Outline(html).scripts[0])
     recognizer, folder = Recognizer.from_checkpoint(small_run, device="cpu"), read_folder(noisy_dataset)
     for mode in ("val", "global", "oracle"):
         for view, row in zip(views, evaluate(recognizer, folder, "test", threshold=mode).attributes, strict=True):
             at = view["marks"][mode]
-            hits, false = view["hits"][at], view["false"][at]
-            assert view["name"] == row.phrase
-            assert view["t"][at] == pytest.approx(row.threshold, abs=1e-4)
+            hits, wrong = view["true_positives"][at], view["false_positives"][at]
+            assert (view["phrase"], view["region"]) == (row.phrase, row.region)
+            assert view["thresholds"][at] == pytest.approx(row.threshold, abs=1e-4)
             assert hits / view["positives"] == pytest.approx(row.recall)
-            assert 1 - false / view["negatives"] == pytest.approx(row.specificity)
-            assert hits / max(1, hits + false) == pytest.approx(row.precision)
+            assert 1 - wrong / view["negatives"] == pytest.approx(row.specificity)
+            assert hits / max(1, hits + wrong) == pytest.approx(row.precision)
     wanted = evaluate(recognizer, folder, "test", threshold="global").metrics
     at = common["marks"]["global"]
     shown = {"mA": "mA", "precision": "Prec", "recall": "Recall", "F1": "F1"}
-    assert {key: common["figures"][key][at] for key in shown} == pytest.approx(
+    assert {key: common["metrics"][key][at] for key in shown} == pytest.approx(
         {key: wanted[name] for key, name in shown.items()}, abs=1e-6
     )
 
 
-def test_it_says_where_the_model_comes_from(html, reports):
-    text = " ".join("".join(outline(html).text).split())
-    assert "Trained from scratch, without CLIP’s weights, on coloured (40 images, train)" in text
-    assert reports[0].data.fingerprint in text
-    assert "Before training" in text
-    assert "model: yes, label: no" in text or "model: no, label: yes" in text
-    for name, value in (("learning_rate", "0.001"), ("global_tokens", "2"), ("seed", "0")):
-        assert [name, value] in [row[:2] for row in outline(html).rows]
-
-
-def test_every_part_is_there(html):
-    found = outline(html)
-    for part in ("figures", "training", "attributes", "thresholds", "errors", "regions", "tokens", "configuration"):
+def test_it_has_every_part_and_says_where_the_model_comes_from(html, report):
+    found = Outline(html)
+    for part in ("metrics", "training", "attributes", "thresholds", "errors", "regions", "tokens", "configuration"):
         assert f"run-1-{part}" in found.ids
     labels = re.findall(r'aria-label="([^"]+)"', html)
-    for start in ("Training losses", "Figures on val", "Learning rate", "Precision, recall and mA", "Block matrix"):
-        assert any(label.startswith(start) for label in labels), start
     for when in ("before", "after"):
         assert sum(f"{when} training" in label for label in labels) == 3
     assert html.count("<img") == html.count("data:image/webp") >= 4
+    text = " ".join(found.text.split())
+    assert "Trained from scratch, without CLIP’s weights, on coloured (40 images, train)" in text
+    assert report.data.fingerprint in text
+    assert "model: yes, label: no" in text or "model: no, label: yes" in text
+    for name, value in (("learning_rate", "0.001"), ("global_tokens", "2"), ("seed", "0")):
+        assert [name, value] in [row[:2] for row in found.rows]
 
 
-def test_without_crops_there_is_no_picture_and_no_folder(small_run, noisy_dataset):
-    html = render_page(collected(small_run, crops=False))
-    outline(html)
-    assert "<img" not in html
-    assert "data:image" not in html
-    assert "base64" not in html.lower()
-    assert str(noisy_dataset) not in html
-    assert str(noisy_dataset.parent) not in html
-    assert "No picture of the data set is on this page" in html
-    assert "model: yes, label: no" in html or "model: no, label: yes" in html
-    assert len(html) < len(render_page(collected(small_run)))
+def test_without_crops_there_is_no_picture_and_no_folder(collected, small_run, noisy_dataset, html):
+    shared = render_page(collected(small_run, crops=False))
+    Outline(shared)
+    assert "<img" not in shared
+    # What is left are the matrices, one pixel for each of their cells.
+    assert "data:image/webp" not in shared
+    assert str(noisy_dataset.parent) not in shared
+    assert "This page contains no pictures of the dataset" in shared
+    assert "model: yes, label: no" in shared or "model: no, label: yes" in shared
+    assert len(shared) < len(html)
 
 
-def test_words_of_users_are_words(reports):
+def test_texts_of_users_stay_text(report):
     evil = '</script ><img src=x onerror="alert(1)"> & <!-- <script>'
-    row, *rest = reports[0].main.attributes
-    main = dataclasses.replace(reports[0].main, attributes=[dataclasses.replace(row, phrase=evil), *rest])
-    first, *others = reports[0].curves
+    row, *rest = report.main.attributes
+    main = dataclasses.replace(report.main, attributes=[dataclasses.replace(row, phrase=evil), *rest])
+    first, *others = report.curves
     changed = dataclasses.replace(
-        reports[0],
+        report,
         name=evil,
-        evaluations={**reports[0].evaluations, "val": main},
+        evaluations={**report.evaluations, "val": main},
         curves=[dataclasses.replace(first, phrase=evil), *others],
     )
     html = render_page([changed])
     assert evil not in html
-    found = outline(html)
-    assert "x" not in [value for _, _, value in found.links]
+    found = Outline(html)
+    assert "x" not in found.links
     data, script = found.scripts
-    # Browsers end a script at more than Python's parser does: no mark of a tag may stand in it at all.
+    # Browsers end a script at more than Python's parser does, so it must not contain any of these at all.
     assert not re.search("[<>&]", data)
-    assert json.loads(data)[1]["name"] == evil
+    assert json.loads(data)[1]["phrase"] == evil
     assert script.strip().startswith('"use strict"')
 
 
-def test_several_runs_are_compared(small_run, second_run, ablated_run):
+def test_undefined_metrics_are_dashes(report):
+    history = [{**report.history[0], "loss": None, "val": {"mA": None, "F1": 0.5}}]
+    html = render_page([dataclasses.replace(report, history=history)])
+    row = next(row for row in Outline(html).rows if row and row[0] == "1" and len(row) == 11)
+    assert (row[1], row[8], row[9]) == ("–", "–", "50.00")
+
+
+def test_several_runs_are_compared_like_table_3(collected, small_run, second_run, ablated_run):
     reports = collected(small_run, second_run, ablated_run)
     html = render_page(reports)
-    found = outline(html)
-    table = [row for row in found.rows if len(row) == 13][1:4]
-    rows = {row[0].strip(): [cell.strip() for cell in row[1:]] for row in table}
+    found = Outline(html)
+    rows: dict[str, list[str]] = {}
+    for name, *cells in (row for row in found.rows if len(row) == 13):
+        rows.setdefault(name.strip(), [cell.strip() for cell in cells])
     for report in reports:
         ablated = report.name == "ablated"
         wanted = [report.main.metrics[name] for name in ("mA", "Acc", "Prec", "Recall", "F1", "F1h")]
         assert rows[report.name][:5] == ["●", "●", "–" if ablated else "●", "–" if ablated else "●", "●"]
         assert rows[report.name][5:11] == [f"{100 * value:.2f}" for value in wanted]
-    gain = reports[1].main.metrics["mA"] - reports[0].main.metrics["mA"]
-    assert rows["second"][11] == f"{100 * gain:+.2f}".replace("-", "−")
-    seeds = next(row for row in found.rows if row and row[0] == "first, second")
-    mean = (reports[0].main.metrics["mA"] + reports[1].main.metrics["mA"]) / 2
-    assert seeds[6] == "2"
-    assert seeds[7].startswith(f"{100 * mean:.2f} ±")
+    first, second = (report.main.metrics["mA"] for report in reports[:2])
+    assert rows["second"][11] == f"{100 * (second - first):+.2f}".replace("-", "−")
+    seeds = rows["first, second"]
+    assert seeds[5] == "2"
+    spread = abs(second - first) / 2**0.5
+    assert seeds[6].replace("\u202f", " ") == f"{50 * (first + second):.2f} ± {100 * spread:.2f}"
     assert "This run has no attention over Mix Tokens" in html
+    assert "not comparable" not in html
 
 
-def test_runs_on_other_images_are_said_not_to_compare(small_run, second_run):
+def test_runs_on_other_images_are_said_not_to_compare(collected, small_run, second_run):
     reports = collected(small_run, split="test") + collected(second_run, split="val")
-    assert "their figures do not compare" in render_page(reports)
-    assert "their figures do not compare" not in render_page(collected(small_run, second_run))
+    assert "their metrics are not comparable" in render_page(reports)
 
 
-def test_a_page_that_gets_too_large_is_refused(reports, monkeypatch):
-    monkeypatch.setattr(page_module, "LARGEST", 10_000)
+def test_a_page_that_gets_too_large_is_refused(report, monkeypatch):
+    monkeypatch.setattr(page_module, "MAX_PAGE_BYTES", 10_000)
     with pytest.raises(UsageError, match="at most") as caught:
-        render_page(reports)
+        render_page([report])
     assert "--no-crops" in caught.value.hint
 
 
-def test_many_runs_leave_out_each_attributes_own_part(reports):
-    html = render_page([*reports] * 5)
-    outline(html.replace('id="', 'data-id="'))
-    assert "The curves of every attribute" not in html
-    assert "The curves of every attribute" in render_page(reports)
+def test_a_page_on_many_runs_omits_the_details_of_each_attribute(report, html):
+    many = render_page([report] * 5)
+    assert "The curves of every attribute" not in many
+    assert "The curves of every attribute" in html
 
 
-def test_names_tell_runs_apart(tmp_path):
+def test_short_names_are_as_long_as_they_must_be(tmp_path):
     assert short_names([tmp_path / "a" / "run", tmp_path / "b" / "run"]) == ["a/run", "b/run"]
     assert short_names([tmp_path / "x", tmp_path / "y"]) == ["x", "y"]
 
@@ -263,5 +242,5 @@ def test_names_tell_runs_apart(tmp_path):
         ("[64, 32]", "[64, 32]"),
     ],
 )
-def test_folders_are_left_out_of_settings(given, shown):
+def test_settings_are_shown_without_folders(given, shown):
     assert without_folders(given) == shown

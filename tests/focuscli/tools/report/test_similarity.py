@@ -51,8 +51,8 @@ def test_means_equal_the_definition_image_by_image(recognizer, paths):
     same = np.array([[a == b for b in found.regions] for a in found.regions])
     others = ~np.eye(len(texts), dtype=bool)
     assert np.array_equal(found.blocks, same)
-    assert found.after.within == pytest.approx(similarity[same & others].mean(), abs=1e-5)
-    assert found.after.across == pytest.approx(similarity[~same].mean(), abs=1e-5)
+    assert found.after.same_region == pytest.approx(similarity[same & others].mean(), abs=1e-5)
+    assert found.after.other_regions == pytest.approx(similarity[~same].mean(), abs=1e-5)
     loss = region_contrastive_loss(torch.from_numpy(weights), torch.from_numpy(same).float())
     assert found.after.racl == pytest.approx(loss.item(), abs=1e-4)
     head = [index for index, region in enumerate(found.regions) if region == "head"]
@@ -62,9 +62,9 @@ def test_means_equal_the_definition_image_by_image(recognizer, paths):
 
 def test_texts_are_ordered_by_region_from_head_to_foot(recognizer, paths):
     found = before_and_after(recognizer, paths[:2])
-    assert found.region_runs == [("head", 2), ("lower", 2)]
+    assert found.region_sizes == [("head", 2), ("lower", 2)]
     assert [text.phrase for text in found.texts] == ["red hat", "bare head", "bright trousers", "dark trousers"]
-    assert np.diag(found.after.tokens) == pytest.approx(np.ones(6), abs=1e-5)
+    assert np.diag(found.after.mix) == pytest.approx(np.ones(6), abs=1e-5)
 
 
 def test_weights_that_are_gone_leave_out_the_state_before(recognizer, paths, monkeypatch):
