@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import statistics
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
+
+from focuscli.storage.fingerprint import fingerprint
 
 NEUTRAL_SETTINGS = frozenset(
     [
@@ -18,14 +18,12 @@ NEUTRAL_SETTINGS = frozenset(
 """Settings that do not change what is trained. The dataset and the weights count by their content instead."""
 
 
-def run_identity(
-    config: Mapping[str, Mapping[str, Any]], fingerprint: str, weights: str, ignore: Collection[str] = ()
-) -> str:
+def run_identity(config: Mapping[str, Mapping[str, Any]], data: str, weights: str, ignore: Collection[str] = ()) -> str:
     """What makes a run that run, as 12 hexadecimal digits: its settings, its data and its initial weights.
 
     Args:
         config: JSON values by section, as a checkpoint holds them.
-        fingerprint: of the dataset. weights: their origin in a checkpoint's words.
+        data: fingerprint of the dataset. weights: their origin in a checkpoint's words.
         ignore: further settings, as "section.key", in which equal runs may differ.
     """
     settings = {
@@ -34,8 +32,7 @@ def run_identity(
         for key, value in values.items()
         if f"{section}.{key}" not in NEUTRAL_SETTINGS and f"{section}.{key}" not in ignore
     }
-    content = json.dumps([settings, fingerprint, weights], sort_keys=True)
-    return hashlib.sha256(content.encode()).hexdigest()[:12]
+    return fingerprint([settings, data, weights])[:12]
 
 
 def mean_and_spread(values: Sequence[float]) -> tuple[float | None, float | None]:

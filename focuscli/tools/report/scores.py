@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +18,7 @@ from focuscli.errors import RequirementError
 from focuscli.evaluation.closed_set import LabelledSplit
 from focuscli.inference.recognizer import Recognizer
 from focuscli.storage.files import atomic_path, file_sha256
+from focuscli.storage.fingerprint import fingerprint
 
 
 def split_scores(
@@ -59,6 +58,6 @@ def _origin(recognizer: Recognizer, folder: DatasetFolder, labelled: LabelledSpl
     return {
         "checkpoint": file_sha256(recognizer.folder / model),
         "data": folder.fingerprint,
-        "images": hashlib.sha256(json.dumps(images).encode()).hexdigest(),
+        "images": fingerprint(images),
         "precision": f"{recognizer.device.type} {effective_precision(recognizer.device, recognizer.precision)}",
     }
