@@ -1,25 +1,21 @@
-"""`focus prepare`: official downloads, own data, drawings and weights into the forms that focus reads."""
+"""`focus prepare`: official downloads, own tables, synthetic data and weights, into the forms that focus reads."""
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
-import difflib
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from focuscli.cli import render, views
 from focuscli.cli.options import DryRunOpt, ForceOpt
-from focuscli.errors import InputError, UsageError
+from focuscli.errors import UsageError
 from focuscli.storage import paths
 
 if TYPE_CHECKING:
-    from focuscli.data.prepare import OnMissing, PrepareReport
+    from focuscli.data.prepare import PrepareReport
 
 OutOpt = Annotated[
     Path | None, typer.Option("--out", help="Dataset folder to write; default: by name under FOCUS_HOME.")
@@ -33,17 +29,16 @@ class OnBadImage(StrEnum):
     skip = "skip"
 
 
-OnBadImageOpt = Annotated[OnBadImage, typer.Option("--on-bad-image", help="Stop, or leave the image out and list it.")]
+OnBadImageOpt = Annotated[
+    OnBadImage, typer.Option("--on-bad-image", help="Unreadable images: stop (error), or exclude and list them (skip).")
+]
 ImagesOpt = Annotated[Path | None, typer.Option("--images", help="Folder of the images; default: found beside.")]
-AllowMissingOpt = Annotated[bool, typer.Option("--allow-missing", help="Keep the images that are there.")]
-LabelsOnlyOpt = Annotated[bool, typer.Option("--labels-only", help="Without images: for all that needs no pixels.")]
-
-
-def _missing(allow_missing: bool, labels_only: bool) -> OnMissing:
-    """What happens to images that are not there."""
-    if allow_missing and labels_only:
-        raise UsageError("--allow-missing and --labels-only exclude each other.", "Leave one of them out.")
-    return "labels-only" if labels_only else "allow" if allow_missing else "error"
+AllowMissingOpt = Annotated[
+    bool, typer.Option("--allow-missing", help="Prepare the images that exist, without the missing ones.")
+]
+LabelsOnlyOpt = Annotated[
+    bool, typer.Option("--labels-only", help="Prepare labels without images, for everything that needs no pixels.")
+]
 
 
 def _out(out: Path | None, name: str) -> Path:
@@ -54,43 +49,30 @@ def _official(
     name: str,
     source: Path,
     out: Path | None,
-    force: bool,
     dry_run: bool,
     on_bad_image: OnBadImage,
     *,
-    split: str | None = None,
-    images: Path | None = None,
-    missing: OnMissing = "error",
+    allow_missing: bool = False,
+    labels_only: bool = False,
+    **options: Any,
 ) -> None:
-    """Prepare an official download and show what came of it."""
+    """Prepare an official download and show the report; `options` as of `prepare_official`."""
     from focuscli.data.prepare import prepare_official
 
-    final = _out(out, name)
-    with _target(final, force=force, dry_run=dry_run) as target, render.progress("checking images") as progress:
+    if allow_missing and labels_only:
+        raise UsageError("--allow-missing and --labels-only exclude each other.", "Remove one of them.")
+    with render.progress("checking images") as progress:
         report = prepare_official(
             name,
             source,
-            target,
-            split=split,
-            images=images,
-            overwrite=force,
-            missing=missing,
+            _out(out, name),
+            missing="labels-only" if labels_only else "allow" if allow_missing else "error",
             on_bad_image=on_bad_image.value,
+            dry_run=dry_run,
             progress=progress,
+            **options,
         )
-    _done(dataclasses.replace(report, path=final), dry_run=dry_run, labels_only=missing == "labels-only")
-
-
-@contextlib.contextmanager
-def _target(out: Path, *, force: bool, dry_run: bool) -> Iterator[Path]:
-    """`out` itself, or for a dry run a folder of its name that vanishes; what would stop the real run stops it too."""
-    if not dry_run:
-        yield out
-        return
-    if out.exists() and not force:
-        raise InputError(f"{out} exists already.", "The real run needs --force to replace it, or another --out.")
-    with tempfile.TemporaryDirectory(prefix="focus-dry-run-") as place:
-        yield Path(place) / out.resolve().name
+    _done(report, dry_run=dry_run, labels_only=labels_only)
 
 
 def peta_command(
@@ -104,7 +86,7 @@ def peta_command(
     on_bad_image: OnBadImageOpt = OnBadImage.error,
 ) -> None:
     """PETA (19,000 images, 105 attributes, 35 evaluated)."""
-    _official("peta", source, out, force, dry_run, on_bad_image, split=split)
+    _official("peta", source, out, dry_run, on_bad_image, split=split, overwrite=force)
 
 
 def pa100k_command(
@@ -118,8 +100,17 @@ def pa100k_command(
     on_bad_image: OnBadImageOpt = OnBadImage.error,
 ) -> None:
     """PA-100K (100,000 images, 26 attributes)."""
-    missing = _missing(allow_missing, labels_only)
-    _official("pa100k", source, out, force, dry_run, on_bad_image, images=images, missing=missing)
+    _official(
+        "pa100k",
+        source,
+        out,
+        dry_run,
+        on_bad_image,
+        images=images,
+        allow_missing=allow_missing,
+        labels_only=labels_only,
+        overwrite=force,
+    )
 
 
 def _rap(name: str, about: str) -> Callable[..., None]:
@@ -138,8 +129,18 @@ def _rap(name: str, about: str) -> Callable[..., None]:
         dry_run: DryRunOpt = False,
         on_bad_image: OnBadImageOpt = OnBadImage.error,
     ) -> None:
-        missing = _missing(allow_missing, labels_only)
-        _official(name, source, out, force, dry_run, on_bad_image, split=split, images=images, missing=missing)
+        _official(
+            name,
+            source,
+            out,
+            dry_run,
+            on_bad_image,
+            split=split,
+            images=images,
+            allow_missing=allow_missing,
+            labels_only=labels_only,
+            overwrite=force,
+        )
 
     rap_command.__doc__ = about
     return rap_command
@@ -152,7 +153,7 @@ def csv_command(
         Path | None, typer.Option("--images", help="Folder of the images; default: beside the CSV.")
     ] = None,
     schema: Annotated[
-        Path | None, typer.Option("--schema", help="A schema.toml that fits; default: guessed, to be edited.")
+        Path | None, typer.Option("--schema", help="A schema.toml for this table; default: guessed, for you to edit.")
     ] = None,
     true: Annotated[str, typer.Option("--true", help="The word that means present.")] = "1",
     false: Annotated[str, typer.Option("--false", help="The word that means absent.")] = "0",
@@ -163,60 +164,56 @@ def csv_command(
     """Your own labels: writes schema.toml (guessed, for you to edit) and labels.csv."""
     from focuscli.data.prepare import prepare_csv
 
-    if not labels.is_file():
-        raise _no_table(labels)
-    # `labels.csv` says nothing; then its folder's name is the better one
-    final = _out(out, labels.resolve().parent.name if labels.stem == "labels" else labels.stem)
-    with _target(final, force=force, dry_run=dry_run) as target, render.progress("checking images") as progress:
+    # A file called labels.csv is best named after its folder.
+    name = labels.resolve().parent.name if labels.stem == "labels" else labels.stem
+    with render.progress("checking images") as progress:
         report = prepare_csv(
             labels,
-            target,
+            _out(out, name),
             images=images,
             schema=schema,
             true=true,
             false=false,
             overwrite=force,
             on_bad_image=on_bad_image.value,
+            dry_run=dry_run,
             progress=progress,
         )
-    _done(dataclasses.replace(report, path=final), dry_run=dry_run)
+    _done(report, dry_run=dry_run)
 
 
 def synthetic_command(
     out: OutOpt = None,
-    images: Annotated[int, typer.Option(min=20, help="How many drawings.")] = 1600,
-    seed: Annotated[int, typer.Option(help="The same seed draws the same.")] = 0,
+    images: Annotated[int, typer.Option(min=20, help="Number of images.")] = 1600,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same images.")] = 0,
     style: Annotated[
-        str, typer.Option(help="Camera style: street, night, indoor, ...; a wrong one lists them.")
+        str, typer.Option(help="Camera style: street, night, indoor, ...; an unknown one lists all.")
     ] = "street",
     as_: Annotated[
         str | None, typer.Option("--as", help="Write them as an official download instead: peta, pa100k or rapv1.")
     ] = None,
     force: ForceOpt = False,
 ) -> None:
-    """Drawn pedestrians with exact boxes: for trying out, tests and pictures."""
-    if as_ is not None:
-        _drawn_official(as_, out or Path(f"drawn-{as_}"), images=images, seed=seed, style=style, force=force)
+    """Synthetic pedestrians with exact boxes, for trying things out."""
+    if as_ is None:
+        from focuscli.data.synthetic import prepare_synthetic
+
+        with render.progress("drawing") as progress:
+            report = prepare_synthetic(
+                _out(out, "synthetic"), images=images, seed=seed, style=style, overwrite=force, progress=progress
+            )
+        _done(report)
         return
-    from focuscli.data.synthetic import prepare_synthetic
-
-    with render.progress("drawing") as progress:
-        report = prepare_synthetic(
-            _out(out, "synthetic"), images=images, seed=seed, style=style, overwrite=force, progress=progress
-        )
-    _done(report)
-
-
-def _drawn_official(kind: str, out: Path, *, images: int, seed: int, style: str, force: bool) -> None:
     from focuscli.data.synthetic.official import write_official
 
+    folder = out or Path(f"synthetic-{as_}")
     with render.progress("drawing") as progress:
-        write_official(kind, out, images=images, seed=seed, style=style, overwrite=force, progress=progress)
+        write_official(as_, folder, images=images, seed=seed, style=style, overwrite=force, progress=progress)
     render.result(
-        {"path": str(out), "structure": kind, "images": images},
+        {"path": str(folder), "structure": as_, "images": images},
         lines=[
-            f"wrote {images:,} drawings in the file structure of {kind}: {out}",
-            f"next: focus prepare {kind} {out}",
+            f"wrote {images:,} synthetic images in the file structure of {as_}: {folder}",
+            f"next: focus prepare {as_} {folder}",
         ],
     )
 
@@ -246,22 +243,6 @@ def weights_command(
             f"wrote {installed.path}",
         ],
     )
-
-
-def _no_table(labels: Path) -> InputError:
-    """The error for a CSV that is not there, with the nearest name in its folder."""
-    if labels.is_dir():
-        return InputError(
-            f"{labels} is a folder, not a CSV file.", f"Name the file: focus prepare csv {labels}/FILE.csv"
-        )
-    names = [file.name for file in labels.parent.glob("*.csv")]
-    close = difflib.get_close_matches(labels.name, names, n=1)
-    hint = (
-        f"Did you mean {labels.parent / close[0]}?"
-        if close
-        else "Example: focus prepare csv labels.csv --images FOLDER"
-    )
-    return InputError(f"No such file: {labels}.", hint)
 
 
 def _done(report: PrepareReport, *, dry_run: bool = False, labels_only: bool = False) -> None:

@@ -7,7 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -128,6 +128,7 @@ def write_folder(
     labels: NDArray[np.integer[Any]],
     *,
     overwrite: bool,
+    dry_run: bool = False,
     extra_files: Mapping[str, bytes | str] | None = None,
     info: Mapping[str, Any] | None = None,
     schema_comment: str = "",
@@ -137,6 +138,7 @@ def write_folder(
     Args:
         labels: [N, A] in schema order; 0, 1 or 2.
         overwrite: replace a folder that was written by this function before; never another one.
+        dry_run: check everything, write nothing.
         extra_files: relative path -> content, e.g. {"images/0001.png": ...}.
         info: goes to prepare.json, with the fingerprint added.
         schema_comment: for the head of schema.toml.
@@ -153,9 +155,11 @@ def write_folder(
     _check(schema, content, np.asarray(labels))
     folder = _assemble(target, schema, content, dict(info or {}))
     folder.info["fingerprint"] = folder.fingerprint
+    if dry_run:
+        return folder
     with atomic_folder(target, overwrite=overwrite) as temporary:
         for name, data in (extra_files or {}).items():
-            file = temporary / _inside(name)
+            file = temporary / name
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(data.encode() if isinstance(data, str) else data)
         write_text(temporary / SCHEMA_FILE, dump_schema(schema, schema_comment))
@@ -219,13 +223,6 @@ def _check(schema: AttributeSchema, labels: Labels, given: NDArray[np.integer[An
     if unknown:
         raise InputError(f'Dataset {schema.name}: split "{unknown[0]}" is none of {", ".join(SPLITS)}.')
     check_image_names(labels.images, [f"image {number}" for number in range(1, count + 1)])
-
-
-def _inside(name: str) -> PurePosixPath:
-    path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts:
-        raise InputError(f'"{name}" leads out of the dataset folder.')
-    return path
 
 
 def _read_info(path: Path) -> dict[str, Any]:

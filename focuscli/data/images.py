@@ -24,7 +24,7 @@ Pixels = NDArray[np.uint8]
 # Crops of pedestrians have some 0.01 to 1 million pixels; a file that claims far more is an accident or an attack.
 MAX_PIXELS = 64 * 1024 * 1024
 # Only formats that Pillow decodes in its own process (EPS, for one, would start Ghostscript).
-_FORMATS = {"BMP": "Bmp", "JPEG": "Jpeg", "PNG": "Png", "WEBP": "WebP", "TIFF": "Tiff", "GIF": "Gif", "PPM": "Ppm"}
+FORMATS = ("BMP", "JPEG", "PNG", "WEBP", "TIFF", "GIF", "PPM")
 
 
 @dataclass(frozen=True)
@@ -36,18 +36,18 @@ class BadImage:
     reason: str
 
 
-def load_image(path: Path, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+def load_image(path: Path) -> Image.Image:
     """An image file as RGB, upright.
 
     The camera's orientation tag (EXIF) is applied; transparent parts become white; 16-bit grey is scaled to 8 bit; of
     an animation the first frame is taken.
 
     Raises:
-        InputError: missing, not an image, damaged, or more than `max_pixels`; the message says which.
+        InputError: missing, not an image, damaged, or more than `MAX_PIXELS` pixels; the message says which.
     """
     path = Path(path)
     try:
-        return _decode(path, max_pixels)
+        return _decode(path)
     except FileNotFoundError as error:
         raise InputError(f"No such image: {path}.", near_file(path)) from error
     except Exception as error:
@@ -78,21 +78,17 @@ def chunks(count: int, batch_size: int) -> list[range]:
     return [range(start, min(start + batch_size, count)) for start in range(0, count, batch_size)]
 
 
-def image_problem(path: Path, *, max_pixels: int = MAX_PIXELS) -> str | None:
+def image_problem(path: Path) -> str | None:
     """Why a file is not a usable image, in a few words; None if it decodes to its last row."""
     try:
-        _decode(path, max_pixels)
+        _decode(path)
     except Exception as error:
         return _reason(path, error)
     return None
 
 
 def check_images(
-    paths: Sequence[Path],
-    *,
-    max_pixels: int = MAX_PIXELS,
-    workers: int = 2,
-    progress: Callable[[int, int], None] | None = None,
+    paths: Sequence[Path], *, workers: int = 2, progress: Callable[[int, int], None] | None = None
 ) -> list[BadImage]:
     """Decode every file in full and list those that cannot be used, in the order given.
 
@@ -101,8 +97,7 @@ def check_images(
     """
     bad: list[BadImage] = []
     with ThreadPoolExecutor(max(1, workers)) as pool:
-        results = pool.map(lambda path: image_problem(path, max_pixels=max_pixels), paths)
-        for index, reason in enumerate(results):
+        for index, reason in enumerate(pool.map(image_problem, paths)):
             if reason is not None:
                 bad.append(BadImage(index, paths[index], reason))
             if progress is not None and (index % 100 == 99 or index + 1 == len(paths)):
@@ -114,15 +109,15 @@ class _TooLarge(ValueError):
     pass
 
 
-def _decode(path: Path, max_pixels: int) -> Image.Image:
+def _decode(path: Path) -> Image.Image:
     """The file as an upright RGB image; raises whatever Pillow raises."""
     from PIL import Image, ImageOps
 
     _register_formats()
-    with Image.open(path, formats=tuple(_FORMATS)) as image:
+    with Image.open(path, formats=FORMATS) as image:
         width, height = image.size
-        if width * height > max_pixels:
-            raise _TooLarge(f"{width:,} x {height:,} pixels; the limit is {max_pixels / 1e6:.0f} million")
+        if width * height > MAX_PIXELS:
+            raise _TooLarge(f"{width:,} x {height:,} pixels; the limit is {MAX_PIXELS / 1e6:.0f} million")
         image.load()
         whole = image.copy() if getattr(image, "is_animated", False) else image
     with contextlib.suppress(Exception):  # where only the orientation tag is damaged, the pixels are fine
@@ -132,8 +127,8 @@ def _decode(path: Path, max_pixels: int) -> Image.Image:
 
 @cache
 def _register_formats() -> None:
-    """Import the decoders of these formats only: Pillow imports those of all its formats when it misses one of them."""
-    for module in _FORMATS.values():
+    """Import the decoders of `FORMATS` alone: without this, Pillow imports all of its own when it misses one of them."""
+    for module in ("Bmp", "Jpeg", "Png", "WebP", "Tiff", "Gif", "Ppm"):
         with contextlib.suppress(ImportError):
             import_module(f"PIL.{module}ImagePlugin")
 
@@ -183,7 +178,7 @@ def _reason(path: Path, error: Exception) -> str:
     if size == 0:
         return "the file is empty"
     if isinstance(error, UnidentifiedImageError):
-        return f"not an image file in a known format ({', '.join(_FORMATS)})"
+        return f"not an image file in a known format ({', '.join(FORMATS)})"
     if "truncated" in str(error).lower():
         return f"truncated after {size:,} bytes"
     return f"damaged ({str(error) or type(error).__name__})".replace("\n", " ")

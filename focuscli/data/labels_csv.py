@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import difflib
 import io
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -13,8 +12,9 @@ from pathlib import Path, PureWindowsPath
 import numpy as np
 from numpy.typing import NDArray
 
+from focuscli.data.inputs import near_file
 from focuscli.data.schema import AttributeSchema, column_of
-from focuscli.errors import InputError, did_you_mean
+from focuscli.errors import InputError, closest, did_you_mean
 
 FIXED_COLUMNS = ("image", "split", "person")
 SPLITS = ("train", "val", "test", "unused")
@@ -99,17 +99,13 @@ class Table:
         return labels
 
     def _no_column(self, name: str, column: str, schema_file: Path) -> InputError:
-        free = [name for name in self.header if name not in FIXED_COLUMNS]
-        lowered = {name.lower(): name for name in free}
-        close = [lowered[near] for near in difflib.get_close_matches(column.lower(), list(lowered), n=3, cutoff=0.5)]
-        if close:
-            found = "Closest: " + ", ".join(f'"{name}"' for name in close)
-            hint = f'Set column = "{close[0]}" under it in schema.toml, if that is the one.'
-        else:
-            found = f"Columns there: {', '.join(free[:8]) or 'none'}{', ...' if len(free) > 8 else ''}"
-            hint = "Add the column, or take the attribute out of schema.toml."
         named = f' (column = "{column}")' if column != name else ""
-        return InputError(f'{schema_file}: attribute "{name}"{named} has no column in {self.path.name}. {found}.', hint)
+        free = [name for name in self.header if name not in FIXED_COLUMNS]
+        near = closest(column, free)
+        hint = f"{did_you_mean(column, free, limit=8)} Add the column, or remove the attribute from schema.toml."
+        if near:
+            hint = f'Closest: "{near}". If that is the one, set column = "{near}" under it in schema.toml.'
+        return InputError(f'{schema_file}: attribute "{name}"{named} has no column in {self.path.name}.', hint)
 
 
 def read_table(path: Path) -> Table:
@@ -127,9 +123,8 @@ def read_table(path: Path) -> Table:
             f"Convert it with: iconv -f latin1 -t utf-8 {path}",
         ) from error
     except OSError as error:
-        raise InputError(
-            f"Cannot read {path}: {error.strerror or error}.", "A dataset is a folder with schema.toml and labels.csv."
-        ) from error
+        hint = "Name the CSV file in it." if Path(path).is_dir() else near_file(Path(path))
+        raise InputError(f"Cannot read {path}: {error.strerror or error}.", hint) from error
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     rows: list[list[str]] = []
     lines: list[int] = []

@@ -74,6 +74,7 @@ def prepare_official(
     overwrite: bool = False,
     missing: OnMissing = "error",
     on_bad_image: OnBadImage = "error",
+    dry_run: bool = False,
     progress: Progress | None = None,
 ) -> PrepareReport:
     """Make a dataset folder of an official download. Images are not copied: schema.toml's image_root points at them.
@@ -84,6 +85,7 @@ def prepare_official(
         missing: "error" refuses a download with missing images, "allow" keeps those that exist, "labels-only" writes a
             dataset without images, for everything that needs no pixels.
         on_bad_image: "error" refuses a download with an unusable image; "skip" excludes it and lists it in skipped.csv.
+        dry_run: do everything but write.
         progress: called with (images checked, images).
 
     Raises:
@@ -111,7 +113,7 @@ def prepare_official(
         data = _select(data, there)
     comment = f"Made by focus prepare {name}. image_root is the folder of the images; nothing was copied."
     check = None if missing == "labels-only" else on_bad_image
-    return _write(data, out, info, started, check=check, comment=comment, overwrite=overwrite, progress=progress)
+    return _write(data, out, info, started, check, comment, overwrite=overwrite, dry_run=dry_run, progress=progress)
 
 
 def prepare_csv(
@@ -124,12 +126,13 @@ def prepare_csv(
     true: str = "1",
     false: str = "0",
     on_bad_image: OnBadImage = "error",
+    dry_run: bool = False,
     progress: Progress | None = None,
 ) -> PrepareReport:
     """Make a dataset folder of a user's own table of labels, see `read_csv`. Images are not copied.
 
     Args:
-        on_bad_image, progress: see `prepare_official`.
+        on_bad_image, dry_run, progress: see `prepare_official`.
 
     Raises:
         InputError: the table or an image is unusable, or `out` exists.
@@ -141,7 +144,9 @@ def prepare_csv(
     refuse_overlap(out, [Path(labels_csv), data.root, *([Path(schema)] if schema else [])])
     info = {"dataset": data.schema.name, "source": str(Path(labels_csv).resolve())}
     comment = "" if schema else SCHEMA_COMMENT
-    return _write(data, out, info, started, check=on_bad_image, comment=comment, overwrite=overwrite, progress=progress)
+    return _write(
+        data, out, info, started, on_bad_image, comment, overwrite=overwrite, dry_run=dry_run, progress=progress
+    )
 
 
 def _existing(data: Annotations, *, allow: bool) -> NDArray[np.int64]:
@@ -175,10 +180,11 @@ def _write(
     out: Path,
     info: Mapping[str, Any],
     started: float,
-    *,
     check: OnBadImage | None,
     comment: str,
+    *,
     overwrite: bool,
+    dry_run: bool,
     progress: Progress | None,
 ) -> PrepareReport:
     """Check the images (unless `check` is None), write the folder and report."""
@@ -198,6 +204,7 @@ def _write(
         data.persons,
         data.labels,
         overwrite=overwrite,
+        dry_run=dry_run,
         extra_files=extra_files,
         info={
             **info,

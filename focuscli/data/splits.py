@@ -1,4 +1,4 @@
-"""Splits in which no person stands on two sides."""
+"""Splits in which no person is on two sides."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ def identity_holdout(
     """Hold out about `fraction` of some images, whole persons at a time.
 
     Args:
-        persons: [N] of all images; "" = unknown, then the image counts as a person of its own.
+        persons: [N] of all images; "" = unknown; then the image counts as a person of its own.
         indices: positions of the images to divide.
         fraction: between 0 and 1, of the images; at least one is held out and one is kept.
-        seed: the same seed gives the same answer on every machine.
+        seed: the same seed gives the same result on every machine.
 
     Returns:
         kept and held-out positions, both ascending.
@@ -28,7 +28,7 @@ def identity_holdout(
         InputError: all images show one person, or there are fewer than two.
     """
     chosen = np.sort(np.asarray(indices, np.int64))
-    names = _split_persons(persons[chosen], {"kept": 1.0 - fraction, "held out": fraction}, seed)
+    names = identity_split(persons[chosen], {"kept": 1.0 - fraction, "held out": fraction}, seed)
     return chosen[names == "kept"], chosen[names == "held out"]
 
 
@@ -42,20 +42,6 @@ def identity_split(persons: NDArray[np.str_], fractions: Mapping[str, float], se
     Raises:
         InputError: fewer persons than splits.
     """
-    return _split_persons(persons, fractions, seed)
-
-
-def shared_persons(
-    persons: NDArray[np.str_], first: NDArray[np.int64], second: NDArray[np.int64]
-) -> tuple[int, int, int]:
-    """How many known persons of `second` are also in `first`, of how many, and in how many images of `second`."""
-    theirs = persons[second]
-    known = np.unique(theirs[theirs != ""])
-    both = np.intersect1d(known, persons[first])
-    return len(both), len(known), int(np.isin(theirs, both).sum())
-
-
-def _split_persons(persons: NDArray[np.str_], fractions: Mapping[str, float], seed: int) -> NDArray[np.str_]:
     rest, *others = fractions
     # "" -> a name that no known person has, one per image
     keys = [f"known {name}" if name else f"unknown {number}" for number, name in enumerate(persons.tolist())]
@@ -85,3 +71,13 @@ def _split_persons(persons: NDArray[np.str_], fractions: Mapping[str, float], se
             part_of_person[smallest] = name
         queue = left
     return part_of_person[owner].astype(np.str_)
+
+
+def shared_persons(
+    persons: NDArray[np.str_], first: NDArray[np.int64], second: NDArray[np.int64]
+) -> tuple[int, int, int]:
+    """How many known persons of `second` are also in `first`, of how many, and in how many images of `second`."""
+    theirs = persons[second]
+    known = np.unique(theirs[theirs != ""])
+    both = np.intersect1d(known, persons[first])
+    return len(both), len(known), int(np.isin(theirs, both).sum())

@@ -10,7 +10,6 @@ from PIL import Image
 
 from focuscli.data.folder import read_folder
 from focuscli.data.prepare import PrepareReport
-from focuscli.errors import InputError
 from focuscli.storage import paths
 
 
@@ -34,7 +33,7 @@ def everything(folder: Path) -> list[str]:
 
 @pytest.fixture
 def peta_call(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
-    """Replace the preparation of PETA; what it was called with lands in the returned dictionary."""
+    """Replace the preparation of PETA; what it was called with is in the returned dictionary."""
     seen: dict[str, object] = {}
 
     def fake(name: str, source: Path, out: Path, **options: object) -> PrepareReport:
@@ -49,11 +48,10 @@ def peta_call(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
     return seen
 
 
-def test_peta_shows_its_counts_beside_the_published_ones(focus, peta_call):
+def test_counts_are_shown_beside_the_published_ones(focus, peta_call):
     outcome = focus("prepare", "peta", "download")
-    assert outcome.code == 0
-    assert outcome.stdout == ""
     target = paths.datasets_dir() / "peta"
+    assert (outcome.code, outcome.stdout) == (0, "")
     assert outcome.stderr.splitlines() == [
         "  peta  19,000 images · 105 attributes, 35 evaluated, 70 more kept",
         "  train 9,500 · val 1,900 · test 7,600      published 9,500 / 1,900 / 7,600  ✓",
@@ -63,68 +61,70 @@ def test_peta_shows_its_counts_beside_the_published_ones(focus, peta_call):
         "  next: focus train --dataset peta",
     ]
     assert peta_call["out"] == target
-    assert (peta_call["split"], peta_call["overwrite"], peta_call["on_bad_image"]) == ("official:0", False, "error")
+    other = focus("prepare", "peta", "other").stderr
+    assert "✗ differs" in other
+    assert "✓" not in other
+    values = focus("prepare", "peta", "x", "--json").json
+    assert values["path"] == str(target)
+    assert values["counts"] == {"train": 9500, "val": 1900, "test": 7600}
+    assert values["warnings"] == ["persons [shared]"]
 
 
-def test_peta_that_differs_from_the_published_counts_says_so(focus, peta_call):
-    outcome = focus("prepare", "peta", "other")
-    assert "✗ differs" in outcome.stderr
-    assert "✓" not in outcome.stderr
-
-
-def test_peta_options_reach_the_library(focus, peta_call, tmp_path):
+def test_options_reach_the_library(focus, peta_call, tmp_path):
     out = tmp_path / "elsewhere"
-    outcome = focus(
-        "prepare", "peta", "x", "--out", out, "--split", "identity", "--force", "--on-bad-image", "skip", "-q"
-    )
+    options = ["--split", "identity", "--force", "--on-bad-image", "skip", "--dry-run", "-q"]
+    outcome = focus("prepare", "peta", "x", "--out", out, *options)
     assert outcome.code == 0
-    assert outcome.stderr == "! persons [shared]\n"  # a warning for readers of figures shows also with --quiet
-    assert peta_call["out"] == out
-    assert (peta_call["split"], peta_call["overwrite"], peta_call["on_bad_image"]) == ("identity", True, "skip")
+    assert outcome.stderr == "! persons [shared]\n"  # warnings show also with --quiet
+    wanted = {"out": out, "split": "identity", "overwrite": True, "on_bad_image": "skip", "dry_run": True}
+    assert {name: peta_call[name] for name in wanted} == wanted
 
 
-def test_peta_as_json_is_one_object(focus, peta_call):
-    outcome = focus("prepare", "peta", "x", "--json")
-    assert outcome.json["path"] == str(paths.datasets_dir() / "peta")
-    assert outcome.json["counts"] == {"train": 9500, "val": 1900, "test": 7600}
-    assert outcome.json["warnings"] == ["persons [shared]"]
+REFUSED = [
+    (["peta", "nowhere"], 3, "No folder nowhere"),
+    (["peta", ".", "--split", "official:9"], 2, 'Unknown split "official:9"'),
+    (["pa100k", "nowhere"], 3, "No such folder: nowhere"),
+    (["rapv1", "nowhere"], 3, "RAP_annotation.mat"),
+    (["rapv1", ".", "--labels-only", "--allow-missing"], 2, "exclude each other"),
+    (["rapv2", ".", "--split", "identity"], 2, "zs:FILE"),
+    (["csv", "{folder}/mien.csv"], 3, "Did you mean {folder}/mine.csv?"),
+    (["csv", "{folder}"], 3, "Name the CSV file in it."),
+    (["csv", "{folder}/mine.csv", "--true", "no", "--false", "No"], 3, "cannot mean both"),
+    (["csv", "{folder}/mine.csv", "--out", "{folder}"], 3, "is not a prepared dataset"),
+    (["csv", "{folder}/mine.csv", "--out", "{folder}", "--force"], 3, "is not a prepared dataset"),
+    (["csv", "{folder}/wrong.csv"], 3, 'line 4, column "hat": "yes" is not 1 or 0'),
+    (["csv", "{folder}/wrong.csv"], 3, "--true yes --false no"),
+    (["synthetic", "--style", "moonlight"], 2, "street"),
+    (["synthetic", "--images", "3"], 2, "20"),
+    (["synthetic", "--as", "rapv9"], 2, "rapv1"),
+    (["weights", "{folder}/mine.csv"], 3, "mine.csv"),
+    (["weights", "{folder}/missing.pt"], 3, "missing.pt"),
+]
 
 
-def test_peta_that_is_not_there(focus, tmp_path):
-    outcome = focus("prepare", "peta", tmp_path / "nowhere")
-    assert outcome.code == 3
-    assert "nowhere" in outcome.stderr
+@pytest.mark.parametrize(("arguments", "code", "words"), REFUSED)
+def test_refusals_name_the_way_out_and_write_nothing(focus, table, tmp_path, arguments, code, words):
+    table.with_name("wrong.csv").write_text(table.read_text().replace("2.png,p2,0", "2.png,p2,yes"))
+    before = everything(tmp_path)
+    outcome = focus("prepare", *(argument.format(folder=table.parent) for argument in arguments))
+    assert outcome.code == code
+    assert words.format(folder=table.parent) in outcome.stderr
+    assert everything(tmp_path) == before
     assert not paths.datasets_dir().exists()
 
 
-def test_an_unknown_split_is_a_usage_error(focus, tmp_path):
-    outcome = focus("prepare", "peta", tmp_path, "--split", "official:9")
-    assert outcome.code == 2
-    assert "official:9" in outcome.stderr
-    assert "official:4" in outcome.stderr
-
-
-def test_csv_becomes_a_dataset_by_the_name_of_the_file(focus, table):
+def test_csv_becomes_a_dataset_by_the_name_of_the_file_or_its_folder(focus, table, tmp_path):
     outcome = focus("prepare", "csv", table)
     assert outcome.code == 0
     assert "next: focus train --dataset mine" in outcome.stderr
     folder = read_folder(paths.resolve_dataset("mine"))
     assert len(folder.images) == 6
     assert folder.labels.sum(axis=0).tolist() == [3, 3]
-
-
-def test_csv_called_labels_takes_the_name_of_its_folder(focus, table):
+    out = tmp_path / "own"
+    assert f"next: focus train --dataset {out}" in focus("prepare", "csv", table, "--out", out).stderr
     table.rename(table.with_name("labels.csv"))
     assert focus("prepare", "csv", table.with_name("labels.csv")).code == 0
     assert (paths.datasets_dir() / "source" / "schema.toml").is_file()
-
-
-def test_csv_to_a_folder_of_ones_own_is_named_by_that_folder(focus, table, tmp_path):
-    out = tmp_path / "own"
-    outcome = focus("prepare", "csv", table, "--out", out)
-    assert outcome.code == 0
-    assert f"next: focus train --dataset {out}" in outcome.stderr
-    assert (out / "labels.csv").is_file()
 
 
 def test_nothing_is_replaced_without_force(focus, table, tmp_path):
@@ -132,49 +132,32 @@ def test_nothing_is_replaced_without_force(focus, table, tmp_path):
     assert focus("prepare", "csv", table, "--out", out).code == 0
     before = {path: path.read_bytes() for path in out.iterdir()}
     table.write_text(table.read_text().replace("0.png,p0,0", "0.png,p0,1"))
-    outcome = focus("prepare", "csv", table, "--out", out)
-    assert outcome.code == 3
-    assert "--force" in outcome.stderr
+    for more in ((), ("--dry-run",)):
+        outcome = focus("prepare", "csv", table, "--out", out, *more)
+        assert outcome.code == 3
+        assert "--force" in outcome.stderr
+    assert focus("prepare", "csv", table, "--out", out, "--force", "--dry-run").code == 0
     assert {path: path.read_bytes() for path in out.iterdir()} == before
     assert focus("prepare", "csv", table, "--out", out, "--force").code == 0
     assert read_folder(out).labels.sum() == 7
 
 
-@pytest.mark.parametrize("flags", [(), ("--force",)])
-def test_a_dry_run_reports_and_writes_nothing(focus, table, tmp_path, flags, monkeypatch):
-    scratch = tmp_path / "scratch"
-    scratch.mkdir()
-    monkeypatch.setattr("tempfile.tempdir", str(scratch))
+def test_a_dry_run_reports_and_writes_nothing(focus, table, tmp_path):
     before = everything(tmp_path)
-    outcome = focus("prepare", "csv", table, "--out", tmp_path / "own", "--dry-run", *flags)
+    outcome = focus("prepare", "csv", table, "--out", tmp_path / "own", "--dry-run")
     assert outcome.code == 0
     assert f"dry run: nothing was written to {tmp_path / 'own'}" in outcome.stderr
     assert "  own  6 images" in outcome.stderr
     assert "next:" not in outcome.stderr
     assert everything(tmp_path) == before
-    assert not paths.datasets_dir().exists()
-
-
-def test_a_dry_run_stops_where_the_real_run_would(focus, table, tmp_path):
-    assert focus("prepare", "csv", table, "--out", tmp_path / "own").code == 0
-    assert focus("prepare", "csv", table, "--out", tmp_path / "own", "--dry-run").code == 3
     (tmp_path / "source" / "3.png").write_bytes(b"no image")
     outcome = focus("prepare", "csv", table, "--dry-run", "--json")
     assert outcome.code == outcome.json["error"]["code"] == 3
     assert "3.png" in outcome.json["error"]["message"]
+    assert not paths.datasets_dir().exists()
 
 
-def test_a_wrong_cell_names_its_place_and_leaves_nothing(focus, table, tmp_path):
-    table.write_text(table.read_text().replace("2.png,p2,0", "2.png,p2,yes"))
-    before = everything(tmp_path)
-    outcome = focus("prepare", "csv", table, "--out", tmp_path / "own")
-    assert outcome.code == 3
-    assert 'line 4, column "hat": "yes"' in outcome.stderr
-    assert "--true yes" in outcome.stderr
-    assert everything(tmp_path) == before
-
-
-def test_bad_images_can_be_left_out(focus, table, tmp_path):
+def test_bad_images_can_be_skipped(focus, table, tmp_path):
     (tmp_path / "source" / "3.png").write_bytes(b"no image")
     out = tmp_path / "own"
     assert focus("prepare", "csv", table, "--out", out).code == 3
@@ -185,29 +168,13 @@ def test_bad_images_can_be_left_out(focus, table, tmp_path):
     assert "3.png" in (out / "skipped.csv").read_text()
 
 
-def test_a_table_that_is_not_there_is_named_with_the_nearest(focus, table, tmp_path):
-    outcome = focus("prepare", "csv", table.with_name("mien.csv"))
-    assert outcome.code == 3
-    assert "mien.csv" in outcome.stderr
-    assert f"Did you mean {table}?" in outcome.stderr
-    assert "is a folder" in focus("prepare", "csv", tmp_path).stderr
-
-
-def test_synthetic_is_drawn_by_seed(focus, tmp_path):
+def test_synthetic_data_depends_on_the_seed_alone(focus, tmp_path):
     arguments = ["prepare", "synthetic", "--images", "24", "--seed", "3", "--style", "night", "-q", "--out"]
     for name in "ab":
         assert focus(*arguments, tmp_path / name).code == 0
     first, second = (read_folder(tmp_path / name) for name in "ab")
     assert first.fingerprint == second.fingerprint
     assert first.image_path(0).read_bytes() == second.image_path(0).read_bytes()
-
-
-def test_synthetic_refuses_an_unknown_style_and_too_few_images(focus):
-    outcome = focus("prepare", "synthetic", "--style", "moonlight")
-    assert outcome.code == 2
-    assert "street" in outcome.stderr
-    assert focus("prepare", "synthetic", "--images", "3").code == 2
-    assert not paths.datasets_dir().exists()
 
 
 @pytest.mark.parametrize("as_json", [True, False])
@@ -231,26 +198,8 @@ def test_weights_show_what_was_installed(focus, monkeypatch, as_json):
         assert outcome.stdout.splitlines()[-1] == "wrote /w/x.pt"
 
 
-def test_weights_that_are_none(focus, tmp_path):
-    file = tmp_path / "notes.pt"
-    file.write_text("no weights")
-    assert focus("prepare", "weights", file).code == 3
-    assert focus("prepare", "weights", tmp_path / "missing.pt").code == 3
-    assert not list(paths.weights_dir().glob("*"))
-
-
-def test_an_error_of_the_library_keeps_its_code(focus, monkeypatch):
-    def broken(*_arguments, **_options):
-        raise InputError("PETA [broken] here.", "mend it")
-
-    monkeypatch.setattr("focuscli.data.prepare.prepare_official", broken)
-    outcome = focus("prepare", "peta", "x")
-    assert outcome.code == 3
-    assert outcome.stderr.splitlines() == ["error: PETA [broken] here.", "hint:  mend it"]
-
-
 @pytest.mark.parametrize("as_json", [True, False])
-def test_ctrl_c_while_writing_says_so_and_leaves_nothing(focus, monkeypatch, tmp_path, as_json):
+def test_ctrl_c_while_writing_leaves_nothing(focus, monkeypatch, tmp_path, as_json):
     from focuscli.storage.files import atomic_folder
 
     def interrupted(out, **_options):
@@ -259,8 +208,7 @@ def test_ctrl_c_while_writing_says_so_and_leaves_nothing(focus, monkeypatch, tmp
             signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr("focuscli.data.synthetic.prepare_synthetic", interrupted)
-    out = tmp_path / "drawn"
-    outcome = focus("prepare", "synthetic", "--out", out, *(["--json"] if as_json else []))
+    outcome = focus("prepare", "synthetic", "--out", tmp_path / "out", *(["--json"] if as_json else []))
     assert outcome.code == 130
     if as_json:
         assert outcome.json["error"] == {"code": 130, "message": "Interrupted.", "hint": None}
@@ -270,10 +218,10 @@ def test_ctrl_c_while_writing_says_so_and_leaves_nothing(focus, monkeypatch, tmp
 
 
 @pytest.mark.parametrize("kind", ["peta", "pa100k", "rapv1"])
-def test_drawn_official_downloads_go_all_the_way(focus, micro, tmp_path, monkeypatch, kind):
-    """Draw in the official structure, prepare by the official reader, train, evaluate, look."""
+def test_synthetic_official_downloads_go_all_the_way(focus, micro, tmp_path, monkeypatch, kind):
+    """Write the official file structure, prepare it by the official reader, train, evaluate, explain."""
     monkeypatch.setenv("FOCUS_HOME", str(tmp_path / "home"))
-    source, run = tmp_path / "drawn", tmp_path / "run"
+    source, run = tmp_path / "source", tmp_path / "run"
     assert focus("prepare", "synthetic", "--as", kind, "--images", 60, "--out", source).code == 0
     outcome = focus("prepare", kind, source)
     assert outcome.code == 0, outcome.stderr
@@ -285,13 +233,14 @@ def test_drawn_official_downloads_go_all_the_way(focus, micro, tmp_path, monkeyp
     assert focus("viz", image, "backpack", "-c", run, "-o", tmp_path / "map.png").code == 0
 
 
-def test_labels_only_is_refused_where_pixels_are_needed(focus, micro, tmp_path, monkeypatch):
+def test_labels_alone_are_refused_where_pixels_are_needed(focus, micro, tmp_path, monkeypatch):
     monkeypatch.setenv("FOCUS_HOME", str(tmp_path / "home"))
-    source = tmp_path / "drawn"
+    source = tmp_path / "source"
     assert focus("prepare", "synthetic", "--as", "rapv1", "--images", 40, "--out", source).code == 0
-    assert focus("prepare", "rapv1", source, "--labels-only").code == 0
+    outcome = focus("prepare", "rapv1", source, "--labels-only")
+    assert outcome.code == 0
+    assert "next: focus eval --open-domain --target rapv1" in outcome.stderr
     outcome = focus("train", "--dataset", "rapv1", "--run", tmp_path / "run", *micro)
     assert outcome.code == 3
     assert "--labels-only" in outcome.stderr
     assert focus("schema", "check", "rapv1").code == 0
-    assert focus("prepare", "rapv1", source, "--labels-only", "--allow-missing", "--force").code == 2

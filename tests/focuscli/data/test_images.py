@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from focuscli.data.images import check_images, image_problem, load_image
+from focuscli.data.images import check_images, load_image
 from focuscli.errors import InputError
 
 MakeImage = Callable[..., None]
@@ -162,9 +162,3 @@ def test_a_missing_image_suggests_its_neighbour(tmp_path: Path, make_image: Make
     with pytest.raises(InputError) as caught:
         load_image(tmp_path / "nowhere/image.png")
     assert "disk" in (caught.value.hint or "")
-
-
-def test_the_limit_of_pixels_can_be_set(tmp_path: Path, make_image: MakeImage) -> None:
-    make_image(tmp_path / "a.png", size=(10, 10))
-    assert image_problem(tmp_path / "a.png", max_pixels=100) is None
-    assert "10 x 10 pixels" in (image_problem(tmp_path / "a.png", max_pixels=99) or "")

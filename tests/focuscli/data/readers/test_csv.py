@@ -125,5 +125,5 @@ def test_a_given_schema_decides_which_columns_count(folder: Path, small_schema: 
     source = read(folder, table, schema=schema)
     assert source.labels.tolist() == [[0, 1, 0, 0, 1]]
     assert source.schema == small_schema.model_copy(update={"image_root": str(folder)})
-    with pytest.raises(InputError, match=r'schema\.toml: attribute "Hat" has no column in table\.csv.*"Hats"'):
+    with pytest.raises(InputError, match=r'schema\.toml: attribute "Hat" has no column in table\.csv'):
         read(folder, table.replace("Hat", "Hats"), schema=schema)
