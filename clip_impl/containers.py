@@ -33,9 +33,8 @@ LARGEST_FILE = 16 * 2**30
 LARGEST_PICKLE = 64 * 2**20
 LARGEST_TREE = 1_000_000
 DEEPEST_TREE = 64
-# Tensors may share a storage, so together they can claim many times what the file holds.
 LARGEST_CLAIM = 4
-"""Bytes of all tensors, as a multiple of the file's size."""
+"""How many times the file's size all its tensors may have together."""
 
 _ZIP = b"PK\x03\x04"
 _LEGACY = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."
@@ -95,6 +94,10 @@ class _Storage(NamedTuple):
     key: str
     dtype: torch.dtype
     length: int
+
+    @property
+    def nbytes(self) -> int:
+        return self.length * self.dtype.itemsize
 
 
 class _TensorRecord(NamedTuple):
@@ -270,19 +273,23 @@ def _flatten(root: Any) -> Iterator[tuple[str, _TensorRecord]]:
 def _read_tensors(content: Any, read: Callable[[_Storage], bytes], file_size: int) -> dict[str, Tensor]:
     """The tensors in `content`, by dotted name; `read` gives a storage's bytes."""
     records = dict(_flatten(content))
-    claimed = sum(math.prod(record.size) * record.storage.dtype.itemsize for record in records.values())
-    if claimed > LARGEST_CLAIM * file_size:
-        raise _Refused(f"its tensors claim {claimed:,} bytes, the file has {file_size:,}")
+    # Tensors can share a storage, and the members of a zip their bytes.
+    stored = sum(storage.nbytes for storage in {record.storage for record in records.values()})
+    viewed = sum(math.prod(record.size) * record.storage.dtype.itemsize for record in records.values())
+    if max(stored, viewed) > LARGEST_CLAIM * file_size:
+        raise _Refused(f"its tensors claim {max(stored, viewed):,} bytes, the file has {file_size:,}")
     storages: dict[str, Tensor] = {}
     tensors = {}
     for name, record in records.items():
-        key, dtype, length = record.storage
-        if key not in storages:
-            raw = bytearray(read(record.storage))
-            if len(raw) != length * dtype.itemsize:
-                raise ValueError(f"storage {key} has {len(raw)} bytes, want {length * dtype.itemsize}")
-            storages[key] = torch.frombuffer(raw, dtype=dtype) if raw else torch.empty(0, dtype=dtype)
-        tensors[name] = storages[key].as_strided(record.size, record.stride, record.offset)
+        storage = record.storage
+        if storage.key not in storages:
+            raw = bytearray(read(storage))
+            if len(raw) != storage.nbytes:
+                raise ValueError(f"storage {storage.key} has {len(raw)} bytes, want {storage.nbytes}")
+            storages[storage.key] = (
+                torch.frombuffer(raw, dtype=storage.dtype) if raw else torch.empty(0, dtype=storage.dtype)
+            )
+        tensors[name] = storages[storage.key].as_strided(record.size, record.stride, record.offset)
     return tensors
 
 
@@ -293,41 +300,20 @@ def _read_zip(path: Path) -> tuple[str, dict[str, Tensor]]:
         if not roots:
             raise WeightsError(f"{path} is a zip archive, but not one of torch (no data.pkl in it).")
         root = roots[0]
-        members = _checked_members(archive, root, path.stat().st_size)
-        if f"{root}byteorder" in members and archive.read(f"{root}byteorder").strip() != b"little":
+        if len(set(names)) < len(names):
+            raise ValueError("members are in it twice")
+
+        def read(name: str) -> bytes:
+            # TorchScript's code, which torch compresses, is never opened.
+            if archive.getinfo(root + name).compress_type != zipfile.ZIP_STORED:
+                raise _Refused(f"{name} is compressed, which torch never does to tensors")
+            return archive.read(root + name)
+
+        if f"{root}byteorder" in names and read("byteorder").strip() != b"little":
             raise _Refused("it was written on a big-endian machine, which is not supported")
-        content, _ = _unpickle(io.BytesIO(archive.read(f"{root}data.pkl")))
-
-        def read(storage: _Storage) -> bytes:
-            name = f"{root}data/{storage.key}"
-            if name not in members:
-                raise ValueError(f"storage {storage.key} is missing")
-            return archive.read(name)
-
+        content, _ = _unpickle(io.BytesIO(read("data.pkl")))
         container = "torchscript" if f"{root}constants.pkl" in names else "pickle"
-        return container, _read_tensors(content, read, path.stat().st_size)
-
-
-def _checked_members(archive: zipfile.ZipFile, root: str, file_size: int) -> set[str]:
-    """The names of the members that are read: none twice, compressed or encrypted, together no larger than the file.
-
-    The others (TorchScript's code, which torch compresses) are never opened.
-    """
-    names: set[str] = set()
-    total = 0
-    for member in archive.infolist():
-        name = member.filename
-        if name not in (f"{root}data.pkl", f"{root}byteorder") and not name.startswith(f"{root}data/"):
-            continue
-        if name in names:
-            raise ValueError(f"{name} is in it twice")
-        if member.compress_type != zipfile.ZIP_STORED or member.flag_bits & 1:
-            raise _Refused(f"{name} is compressed or encrypted, which torch never does to tensors")
-        names.add(name)
-        total += member.file_size
-    if total > file_size:
-        raise ValueError("its members overlap")
-    return names
+        return container, _read_tensors(content, lambda storage: read(f"data/{storage.key}"), path.stat().st_size)
 
 
 def _read_legacy(path: Path) -> tuple[str, dict[str, Tensor]]:
@@ -345,11 +331,12 @@ def _read_legacy(path: Path) -> tuple[str, dict[str, Tensor]]:
             if int.from_bytes(file.read(8), "little") != storages[key].length:
                 raise ValueError(f"storage {key} is of another size than described")
             positions[key] = file.tell()
-            file.seek(storages[key].length * storages[key].dtype.itemsize, io.SEEK_CUR)
+            if file.seek(storages[key].nbytes, io.SEEK_CUR) > size:
+                raise ValueError(f"storage {key} is incomplete")
 
         def read(storage: _Storage) -> bytes:
             file.seek(positions[storage.key])
-            return file.read(min(storage.length * storage.dtype.itemsize, size))  # Python reserves what is asked for.
+            return file.read(storage.nbytes)
 
         return "pickle-legacy", _read_tensors(content, read, size)
 

@@ -27,6 +27,12 @@ _ANCHORS = {
     "vision_model.embeddings.patch_embedding.weight": "huggingface",
     "patch_embed.proj.weight": "timm",
 }
+# Parts of names that give other models away.
+_OTHER_MODELS = {
+    "logit_bias": "It is a SigLIP model (it has logit_bias), which is built differently from CLIP.",
+    "visual.attnpool.": "It is a CLIP with a ResNet as visual tower (RN50 and the like).",
+    "visual.trunk.": "Its visual tower is a model of timm inside open_clip, not CLIP's own.",
+}
 # Values in OpenAI's archives, and buffers in older files, that are not parameters.
 _NOT_WEIGHTS = re.compile(r"input_resolution|context_length|vocab_size|(.+\.)?(attn_mask|position_ids)")
 
@@ -81,7 +87,9 @@ def to_openai_state_dict(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tenso
     Raises:
         WeightsError: not a CLIP with a Vision Transformer; the message says what it looks like instead.
     """
-    _refuse_other_models(tensors)
+    for part, model in _OTHER_MODELS.items():
+        if any(part in name for name in tensors):
+            raise WeightsError(model, "Use ViT-B/16 weights, for example OpenAI's ViT-B-16.pt.")
     prefix, layout = _find_model(tensors)
     tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
     tensors = {name: tensor for name, tensor in tensors.items() if not _NOT_WEIGHTS.fullmatch(name)}
@@ -177,23 +185,6 @@ def _rename(name: str, table: Mapping[str, str]) -> str:
 def _transpose(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The same tensors, with the projections that are kept transposed elsewhere turned around."""
     return {name: t.t().contiguous() if name in TRANSPOSED and t.ndim == 2 else t for name, t in tensors.items()}
-
-
-def _refuse_other_models(tensors: Mapping[str, Tensor]) -> None:
-    advice = "Use ViT-B/16 weights, for example OpenAI's ViT-B-16.pt."
-    for endings, what in (
-        (("logit_bias",), "It is a SigLIP model (it has logit_bias), which is built differently from CLIP."),
-        (
-            ("visual.attnpool.positional_embedding", "visual.layer1.0.conv1.weight"),
-            "It is a CLIP with a ResNet as visual tower (RN50 and the like).",
-        ),
-        (
-            ("visual.trunk.patch_embed.proj.weight", "visual.trunk.stem.0.weight"),
-            "Its visual tower is a model of timm inside open_clip, not CLIP's own.",
-        ),
-    ):
-        if any(name.endswith(endings) for name in tensors):
-            raise WeightsError(what, advice)
 
 
 def _find_model(tensors: Mapping[str, Tensor]) -> tuple[str, str]:

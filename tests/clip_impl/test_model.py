@@ -142,11 +142,6 @@ def test_learned_prompts_enter_as_embeddings(model, ids):
 # Other sizes
 
 
-def test_the_positional_embedding_of_its_own_size_is_untouched(model):
-    embedding = model.visual.positional_embedding
-    assert resample_positional_embedding(embedding, (4, 4), (4, 4)) is embedding
-
-
 @pytest.mark.parametrize("source", [(4, 4), (6, 3), (3, 6)])
 @pytest.mark.parametrize("grid", [(8, 4), (4, 8), (2, 2), (3, 5)])
 def test_resampling_keeps_class_row_and_directions(grid, source):
@@ -163,6 +158,7 @@ def test_resampling_keeps_class_row_and_directions(grid, source):
 
 def test_resampling_works_in_half_precision_and_under_autocast(model):
     embedding = model.visual.positional_embedding
+    assert resample_positional_embedding(embedding, (4, 4), (4, 4)) is embedding
     wanted = resample_positional_embedding(embedding, (4, 4), (8, 4))
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert torch.equal(resample_positional_embedding(embedding, (4, 4), (8, 4)), wanted)
@@ -218,24 +214,20 @@ def test_attention_equals_torchs_module():
     assert close(our_weights, weights)
 
 
-@pytest.mark.parametrize("layers", [0, 1, 3])
-def test_attention_of_the_last_layers(layers, model, images):
+def test_all_tokens_and_the_attention_of_the_last_layers(model, images):
     plain = model.visual.forward_tokens(images)
-    got = model.visual.forward_tokens(images, attention_layers=layers)
-    assert [tuple(weights.shape) for weights in got.attention] == [(3, 2, 17, 17)] * layers
-    assert got.grid == (4, 4)
-    assert close(got.patches, plain.patches)
-
-
-def test_features_are_the_projected_class_token(model, images):
-    tokens = model.visual.forward_tokens(images)
-    assert close(model.visual.project(tokens.class_token), model.visual(images))
-    assert model.visual.project(tokens.patches).shape == (3, 16, 96)
+    assert close(model.visual.project(plain.class_token), model.visual(images))
+    assert model.visual.project(plain.patches).shape == (3, 16, 96)
+    for layers in (0, 1, 3):
+        got = model.visual.forward_tokens(images, attention_layers=layers)
+        assert [tuple(weights.shape) for weights in got.attention] == [(3, 2, 17, 17)] * layers
+        assert got.grid == (4, 4)
+        assert close(got.tokens, plain.tokens)
 
 
 @pytest.mark.parametrize("rows", [slice(0, 1), slice(2, 5), slice(0, 9)])
 @pytest.mark.parametrize("how", ["everywhere", "mask", "causal"])
-def test_some_rows_are_those_rows_of_all(how, rows):
+def test_output_tokens_are_those_of_all_tokens(how, rows):
     torch.manual_seed(0)
     block = Transformer(32, 3, 4, "quick_gelu")
     block.initialize_parameters()
@@ -254,7 +246,7 @@ def test_some_rows_are_those_rows_of_all(how, rows):
     assert close(weights[1], every[1][:, :, rows])
 
 
-def test_reading_tokens_gives_what_all_tokens_give(model, images):
+def test_some_tokens_are_those_of_all_tokens(model, images):
     prefix = torch.randn(2, 128)
     whole = torch.ones(19, 19, dtype=torch.bool)
     whole[:, :2], whole[:2, 2:] = False, torch.rand(2, 17) < 0.7
@@ -268,7 +260,7 @@ def test_reading_tokens_gives_what_all_tokens_give(model, images):
     assert close(plain.tokens[:, 0], model.visual.forward_tokens(images).class_token)
 
 
-def test_reading_some_tokens_has_the_same_gradients(small, small_config, images):
+def test_some_tokens_have_the_same_gradients(small, small_config, images):
     with torch.inference_mode(False), torch.enable_grad():
         gradients = []
         for read in (True, False):

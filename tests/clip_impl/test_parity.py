@@ -164,47 +164,6 @@ def test_huggingface(vit_b_16: dict[str, Tensor], image, ids, ours) -> None:
     assert difference(nn.functional.normalize(ours["text"], dim=-1), output.text_embeds) < TOLERANCE / 10
 
 
-@pytest.mark.parametrize("mutation", ["one weight", "exact GELU", "eps", "no ln_pre"])
-def test_image_parity_finds(mutation: str, model: CLIP, image: Tensor, exact: dict[str, Tensor]) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        mutate(model.visual, mutation, patch)
-        assert difference(model.encode_image(image), exact["image"]) > TOLERANCE
-
-
-@pytest.mark.parametrize("mutation", ["one weight", "exact GELU", "eps", "transposed projection", "no causal mask"])
-def test_text_parity_finds(mutation: str, model: CLIP, ids: Tensor, exact: dict[str, Tensor]) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        mutate(model, mutation, patch)
-        assert difference(model.encode_text(ids), exact["text"]) > TOLERANCE
-
-
-def mutate(tower: nn.Module, mutation: str, patch: pytest.MonkeyPatch) -> None:
-    """Break one thing in a tower until the patch is undone."""
-    blocks = tower.transformer.resblocks
-    if mutation == "one weight":
-        weight = blocks[6].mlp.c_fc.weight.data.clone()
-        weight[11, 7] += 1e-2
-        patch.setattr(blocks[6].mlp.c_fc.weight, "data", weight)
-    elif mutation == "exact GELU":
-        for block in blocks:
-            patch.setattr(block.mlp, "activation", "gelu")
-    elif mutation == "eps":
-        for module in tower.modules():
-            if isinstance(module, nn.LayerNorm):
-                patch.setattr(module, "eps", 1e-6)
-    elif mutation == "no ln_pre":
-        patch.setitem(tower._modules, "ln_pre", nn.Identity())
-    elif mutation == "transposed projection":
-        patch.setattr(tower.text_projection, "data", tower.text_projection.data.T)
-    elif mutation == "no causal mask":
-        original = tower.transformer.forward
-        patch.setattr(tower.transformer, "forward", lambda x, causal: original(x))
-
-
-def test_mutations_are_undone(model: CLIP, ids: Tensor, exact: dict[str, Tensor]) -> None:
-    assert difference(model.encode_text(ids), exact["text"]) < TOLERANCE
-
-
 def test_trimming_padding_changes_nothing(model: CLIP, ids: Tensor, ours: dict[str, Tensor]) -> None:
     assert difference(model.encode_text(ids, trim=True), ours["text"]) < TOLERANCE
     assert torch.isfinite(ours["text"]).all()

@@ -9,18 +9,7 @@ from PIL import Image
 
 from clip_impl.preprocess import MEAN, STD, Preprocess, openai_transform
 
-SIZES = [
-    (76, 208),
-    (208, 76),
-    (224, 224),
-    (225, 224),
-    (31, 517),
-    (640, 480),
-    (227, 224),
-    (224, 231),
-    (1, 1),
-    (223, 447),
-]
+SIZES = [(76, 208), (208, 76), (224, 224), (225, 224), (31, 517), (640, 480), (224, 231), (1, 1), (223, 447)]
 
 
 def picture(size: tuple[int, int], mode: str = "RGB", seed: int = 0) -> Image.Image:
