@@ -7,7 +7,8 @@ code of the process. Library code raises them; only `focuscli.cli` prints them a
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 
 class FocusError(Exception):
@@ -43,9 +44,16 @@ class RequirementError(FocusError):
 
 
 class CheckFailed(FocusError):
-    """A command that completed, but whose check failed (exit code 5)."""
+    """A command that completed, but whose check failed (exit code 5).
+
+    `data` is the result all the same: with --json the error is one more key of it.
+    """
 
     exit_code = 5
+
+    def __init__(self, problem: str, hint: str | None = None, data: Mapping[str, Any] | None = None) -> None:
+        super().__init__(problem, hint)
+        self.data = data or {}
 
 
 class Interrupted(FocusError):

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import sys
+import traceback
 
 import typer
 
@@ -28,7 +29,9 @@ def report(failure: BaseException) -> int:
     code, problem, hint = describe(failure)
     try:
         if problem:
-            render.error(code, problem, hint, failure)
+            render.error(code, problem, hint, getattr(failure, "data", {}))
+            if render.is_verbose():
+                traceback.print_exception(failure)
         sys.stdout.flush()
     except OSError:
         # stdout or stderr is full or closed: only the exit code can still reach the user.

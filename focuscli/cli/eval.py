@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from focuscli.cli import processes, render, views
+from focuscli.cli import processes, render
 from focuscli.cli.models import find_model
 from focuscli.cli.open_domain import Options, run_open_domain
 from focuscli.cli.options import CheckpointsOpt, DatasetOpt, DeviceOpt, PrecisionOpt
-from focuscli.errors import CheckFailed, UsageError
+from focuscli.cli.render import percent
+from focuscli.errors import CheckFailed, UsageError, did_you_mean
 from focuscli.evaluation.protocols import protocol_named
 from focuscli.storage import paths
 
 if TYPE_CHECKING:
     from focuscli.engine.distributed import ProcessGroup
-    from focuscli.evaluation.closed_set import ThresholdMode
+    from focuscli.evaluation.closed_set import EvaluationReport, ThresholdMode
 
 THRESHOLDS = ("val", "global", "oracle")
-FIGURES = ("mA", "Acc", "Prec", "Recall", "F1", "F1h", "mAP", "AUC")
+METRICS = ("mA", "Acc", "Prec", "Recall", "F1", "F1h", "mAP", "AUC")
 
 
 def eval_command(
@@ -55,68 +56,56 @@ def eval_command(
     per_attribute: Annotated[bool, typer.Option("--per-attribute", help="Also a row per attribute.")] = False,
     require: Annotated[
         list[str] | None,
-        typer.Option(help="Fail (exit 5) unless a figure reaches a mark in percent: 'mA>=74'; repeatable."),
+        typer.Option(help="Fail (exit 5) unless a metric reaches a value in percent: 'mA>=74'; repeatable."),
     ] = None,
     device: DeviceOpt = None,
     precision: PrecisionOpt = None,
     workers: Annotated[int, typer.Option(help="Threads that decode images.")] = 2,
 ) -> None:
     """Metrics of a checkpoint: closed set (mA, Acc, Prec, Recall, F1, F1h), or --open-domain retrieval."""
-    given = {"--target": target, "--protocol": protocol, "--group": group}
-    closed = {"--dataset": dataset, "--require": require, "--threshold": threshold != "val"}
-    _refuse_mixed(closed if open_domain else given, "closed-set figures" if open_domain else "--open-domain")
-    names: list[str | None] = [*checkpoint] if checkpoint else [None]
     if open_domain:
-        options = Options(
-            split=split,
-            protocol=protocol_named(protocol or "corrected"),
-            groups=tuple(group or ()),
-            other_data=other_data,
-            per_attribute=per_attribute,
-            device=device or "auto",
-            precision=precision or "auto",
-            workers=workers,
-        )
-        with processes.together() as together:
-            run_open_domain(names, target or [], options, together)
-        return
+        _refuse({"--dataset": dataset, "--require": require, "--threshold": threshold != "val"}, "closed-set metrics")
+    else:
+        _refuse({"--target": target, "--protocol": protocol, "--group": group}, "--open-domain")
     if threshold not in THRESHOLDS:
-        raise UsageError(f'Unknown threshold source "{threshold}".', f"Known: {', '.join(THRESHOLDS)}.")
-    marks = [_mark(text) for text in require or []]
-    closed_set = ClosedSet(dataset, split, cast("ThresholdMode", threshold), other_data, workers)
-    with processes.together() as together:
-        _run_closed_set(
-            names, closed_set, marks, device, precision, per_attribute=per_attribute, process_group=together
-        )
-
-
-@dataclass(frozen=True)
-class ClosedSet:
-    """What the command line says about closed-set figures."""
-
-    dataset: str | None
-    split: str
-    threshold: ThresholdMode
-    other_data: bool
-    workers: int
+        raise UsageError(f'Unknown threshold source "{threshold}".', did_you_mean(threshold, THRESHOLDS))
+    bounds = [_bound(text) for text in require or []]
+    names: list[str | None] = [*checkpoint] if checkpoint else [None]
+    options = Options(
+        split=split,
+        protocol=protocol_named(protocol or "corrected"),
+        groups=tuple(group or ()),
+        other_data=other_data,
+        per_attribute=per_attribute,
+        device=device,
+        precision=precision,
+        workers=workers,
+    )
+    with processes.together() as process_group:
+        if open_domain:
+            run_open_domain(names, target or [], options, process_group)
+        else:
+            _run_closed_set(names, dataset, cast("ThresholdMode", threshold), bounds, options, process_group)
 
 
 def _run_closed_set(
     names: Sequence[str | None],
-    wanted: ClosedSet,
-    marks: Sequence[tuple[str, float]],
-    device: str | None,
-    precision: str | None,
-    *,
-    per_attribute: bool,
+    dataset: str | None,
+    threshold: ThresholdMode,
+    bounds: Sequence[tuple[str, float]],
+    options: Options,
     process_group: ProcessGroup,
 ) -> None:
-    dataset, threshold, workers = wanted.dataset, wanted.threshold, wanted.workers
+    """Evaluate one checkpoint, write the report beside it and show it.
+
+    Raises:
+        CheckFailed: a metric does not reach its lower bound in percent, a pair of `bounds`.
+    """
     model, *more = [find_model(name) for name in names]
     if more:
-        raise UsageError("Closed-set figures are of one checkpoint.", "Several are for a matrix: add --open-domain.")
+        raise UsageError("Closed-set metrics are of one checkpoint.", "Several are for a matrix: add --open-domain.")
     if model.weights and not dataset:
-        raise UsageError("CLIP as it is was trained on no dataset.", "Name one: focus eval -c clip --dataset NAME")
+        raise UsageError("Zero-shot CLIP was trained on no dataset.", "Name one: focus eval -c clip --dataset NAME")
     known = paths.resolve_dataset(dataset) if dataset else None
 
     from focuscli.data.folder import read_folder
@@ -124,48 +113,89 @@ def _run_closed_set(
     from focuscli.inference.zero_shot import calibrated
     from focuscli.storage.files import write_json
 
-    schema = read_folder(known).schema if known else None
-    recognizer = model.open(schema=schema, device=device, precision=precision, process_group=process_group)
+    recognizer = model.open(
+        schema=read_folder(known).schema if known else None,
+        device=options.device,
+        precision=options.precision,
+        process_group=process_group,
+    )
     data = read_folder(known or paths.resolve_dataset(recognizer.config.data.dataset))
     check_same_attributes(recognizer, data.schema)
-    if not wanted.other_data:
+    if not options.other_data:
         check_same_data(recognizer, data)
+    workers = options.workers
     if not recognizer.thresholds and threshold != "oracle":
         with render.progress("choosing thresholds on val") as progress:
             recognizer = calibrated(recognizer, data, workers=workers, progress=progress)
     with render.progress("scoring images") as progress:
-        report = evaluate(recognizer, data, wanted.split, threshold=threshold, workers=workers, progress=progress)
-    place = model.folder
-    written = paths.report_folder(place) / f"{report.dataset}-{wanted.split}-{threshold}-{place.name}.json"
+        report = evaluate(recognizer, data, options.split, threshold=threshold, workers=workers, progress=progress)
+    name = f"{report.dataset}-{options.split}-{threshold}-{model.folder.name}.json"
+    written = paths.report_folder(model.folder) / name
     if process_group.is_main:
         write_json(written, report.to_json())
-    missed = [
-        f"{name} is {100 * (report.metrics[name] or 0):.2f}, not at least {value:g}"
-        for name, value in marks
-        if not 100 * (report.metrics[name] or 0) >= value
-    ]
-    failure = CheckFailed("; ".join(missed) + f" ({report.threshold_source}).")
-    if missed and render.as_json():
-        # One object for both: the figures are of use also where a mark is missed.
-        error = {"code": failure.exit_code, "message": failure.problem, "hint": None}
-        render.result({**report.to_json(), "error": error}, lines=[])
-        raise typer.Exit(failure.exit_code)
-    views.evaluation(report, per_attribute=per_attribute, written=written)
+
+    missed = []
+    for metric, bound in bounds:
+        value = 100 * (report.metrics[metric] or 0)
+        if not value >= bound:
+            missed.append(f"{metric} is {value:.2f}, not at least {bound:g}")
+    if not (missed and render.as_json()):
+        show(report, per_attribute=options.per_attribute, written=written)
     if missed:
-        raise failure
+        raise CheckFailed("; ".join(missed) + f" ({report.threshold_source}).", data=report.to_json())
 
 
-def _refuse_mixed(options: Mapping[str, object], belongs_to: str) -> None:
-    wrong = [name for name, value in options.items() if value]
-    if wrong:
-        raise UsageError(f"{wrong[0]} goes with {belongs_to}.", "See: focus eval --help")
+def show(report: EvaluationReport, *, per_attribute: bool, written: Path) -> None:
+    """The metrics of a split as a table, or the whole report as one JSON object."""
+    if render.as_json():
+        render.result(report.to_json(), lines=[])
+        return
+    rows = [(f"{report.dataset} {report.split}", f"{report.images:,}", *(percent(report.metrics[n]) for n in METRICS))]
+    if report.unseen_persons:
+        unseen = report.unseen_persons
+        rows.append(
+            ("  persons unseen in training", f"{unseen['images']:,.0f}", *(percent(unseen[n]) for n in METRICS))
+        )
+    render.table(("percent", "images", *METRICS), rows, numbers=range(1, 10))
+    print(f"thresholds  {report.threshold_source}")
+    print(f"weights     {report.weights}, trained on {report.trained_on}")
+    if report.identity:
+        overlap = report.identity
+        print(
+            f"persons     {overlap['shared']:,} of {overlap['persons']:,} in this split are also in train or val, "
+            f"with {overlap['images']:,} of {report.images:,} images"
+        )
+    print("F1 is the mean of per-image F1, F1h the harmonic mean of Prec and Recall")
+    if per_attribute:
+        print()
+        _show_attributes(report)
+    for line in report.notes:
+        render.warn(line)
+    render.note(f"wrote {written}")
 
 
-def _mark(text: str) -> tuple[str, float]:
+def _show_attributes(report: EvaluationReport) -> None:
+    rows = []
+    for row in report.attributes:
+        values = (row.mA, row.recall, row.specificity, row.precision, row.f1, row.AP, row.AUC)
+        rows.append((row.name, row.region, f"{row.positives:,}", *map(percent, values), f"{row.threshold:.3f}"))
+    header = ("attribute", "region", "positives", "mA", "recall", "spec.", "prec.", "F1", "AP", "AUC", "threshold")
+    render.table(header, rows, numbers=range(2, 11))
+
+
+def _refuse(options: Mapping[str, object], belongs_to: str) -> None:
+    """Refuse options that belong to the other kind of evaluation."""
+    for name, value in options.items():
+        if value:
+            raise UsageError(f"{name} goes with {belongs_to}.", "See: focus eval --help")
+
+
+def _bound(text: str) -> tuple[str, float]:
+    """Metric and value of "METRIC>=PERCENT"."""
     name, comparison, value = text.partition(">=")
     try:
-        if comparison and name.strip() in FIGURES:
+        if comparison and name.strip() in METRICS:
             return name.strip(), float(value)
     except ValueError:
         pass
-    raise UsageError(f'--require wants FIGURE>=PERCENT; got "{text}".', f"Figures: {', '.join(FIGURES)}.")
+    raise UsageError(f'--require expects METRIC>=PERCENT; got "{text}".', f"Metrics: {', '.join(METRICS)}.")

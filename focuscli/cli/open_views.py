@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from focuscli.cli import render
-from focuscli.cli.views import percent
+from focuscli.cli.render import percent
 
 if TYPE_CHECKING:
-    from focuscli.evaluation.open_domain import OpenDomainReport, TextFigures
+    from focuscli.evaluation.open_domain import OpenDomainReport, TextMetrics
     from focuscli.metrics.retrieval import Grouped
 
-Reports = Sequence["OpenDomainReport"]
-MEAN = "mean"
 RULES = (
-    "trained: the text's phrase is one that the checkpoint was trained on, letter case and spacing aside; the region is "
-    "that of the target's schema, and other texts are read with the mean prompts of their region",
-    "blind: for every image the most frequent words of the target's train + val images; chance: random order",
+    "trained: the checkpoint was trained on a text of this phrase, letter case and spacing aside; other texts are read with "
+    "the mean prompts of their region in the target's schema",
+    "majority: the majority-class baseline, which answers the most frequent words of the target's train + val images "
+    "without looking; chance: random order",
 )
+MAJORITY = "majority"
 
 
-def show(reports: Reports, written: Sequence[Path | None], *, per_attribute: bool) -> None:
-    """Figures on stdout, notes and what was written on stderr. With --json one object: {"reports": [...]}."""
+def show(reports: Sequence[OpenDomainReport], written: Sequence[Path | None], *, per_attribute: bool) -> None:
+    """Metrics on stdout, notes and what was written on stderr. With --json one object: {"reports": [...]}."""
     if render.as_json():
-        print(json.dumps({"reports": [report.to_json() for report in reports]}, ensure_ascii=False))
+        render.result({"reports": [report.to_json() for report in reports]}, lines=[])
         return
     sources = _labels([(_source(report), str(report.checkpoint)) for report in reports])
     targets = _labels([(report.target, report.target_folder) for report in reports])
@@ -40,20 +39,18 @@ def show(reports: Reports, written: Sequence[Path | None], *, per_attribute: boo
         print("image to text: sources in rows, targets in columns")
         _matrix(reports, sources, targets)
     if any(report.ranking for report in reports):
-        print("\ntext to image: mean over attributes; prevalence is what AP is by chance")
+        print("\ntext to image: mean over attributes; prevalence is the AP of a random order")
         _ranking(reports, sources, targets)
     if per_attribute:
         for report, source, target in zip(reports, sources, targets, strict=True):
             print(f"\n{source} on {target}; a group in brackets is outside the evaluation")
             _texts(report.texts)
     print()
-    for line in dict.fromkeys(_origin(report, source) for report, source in zip(reports, sources, strict=True)):
+    origins = [_origin(report, source) for report, source in zip(reports, sources, strict=True)]
+    for line in [*dict.fromkeys(origins), *RULES]:
         print(line)
-    for line in RULES:
-        print(line)
-    for line in dict.fromkeys(
-        f"{target}: {note}" for report, target in zip(reports, targets, strict=True) for note in report.notes
-    ):
+    notes = [f"{target}: {note}" for report, target in zip(reports, targets, strict=True) for note in report.notes]
+    for line in dict.fromkeys(notes):
         render.warn(line)
     for file in written:
         if file is not None:
@@ -61,43 +58,40 @@ def show(reports: Reports, written: Sequence[Path | None], *, per_attribute: boo
 
 
 def _groups(report: OpenDomainReport) -> None:
-    """Image to text, a row per group, the checkpoint beside chance and the image-blind predictor."""
+    """Image to text, a row per group: the checkpoint beside chance and the majority-class baseline."""
     columns: list[tuple[str, Grouped | None, str]] = [
         ("R@1", report.recall, "R@1"),
         ("R@2", report.recall, "R@2"),
         ("macro R@1", report.macro, "R@1"),
         ("chance R@1", report.chance, "R@1"),
         ("chance R@2", report.chance, "R@2"),
-        ("blind R@1", report.blind, "R@1"),
-        ("blind R@2", report.blind, "R@2"),
-        ("blind macro R@1", report.blind_macro, "R@1"),
+        (f"{MAJORITY} R@1", report.majority, "R@1"),
+        (f"{MAJORITY} R@2", report.majority, "R@2"),
+        (f"{MAJORITY} macro R@1", report.majority_macro, "R@1"),
     ]
-    shown = [(name, figures, key) for name, figures, key in columns if figures is not None]
+    shown = [(name, metrics, key) for name, metrics, key in columns if metrics is not None]
     rows = []
     for group in report.chance:
         facts = report.groups.get(group)
         sizes = ("", "", f"{report.images:,}")
         if facts:
-            seen = "-" if facts["seen"] is None else str(facts["seen"])
-            sizes = (str(facts["texts"]), seen, f"{facts['images']:,}")
-        values = [percent(figures[group][key]) for _, figures, key in shown]
-        rows.append((group, *sizes, *values, str((facts or {}).get("blind answer") or "")))
-    header = ("group", "texts", "trained", "images", *(name for name, _, _ in shown), "blind says")
+            sizes = (str(facts.texts), "-" if facts.seen is None else str(facts.seen), f"{facts.images:,}")
+        values = [percent(metrics[group][key]) for _, metrics, key in shown]
+        rows.append((group, *sizes, *values, (facts.majority_answer if facts else None) or ""))
+    header = ("group", "texts", "trained", "images", *(name for name, _, _ in shown), f"{MAJORITY} answer")
     render.table(header, rows, numbers=range(1, 4 + len(shown)))
 
 
-def _matrix(reports: Reports, sources: Sequence[str], targets: Sequence[str]) -> None:
-    """Table II: R@1, R@2 and macro R@1 per pair; chance and the image-blind predictor of each target in the last rows."""
+def _matrix(reports: Sequence[OpenDomainReport], sources: Sequence[str], targets: Sequence[str]) -> None:
+    """Table II: R@1, R@2 and macro R@1 per pair; chance and the majority-class baseline of each target in the last rows."""
     cells = {(source, target): report for report, source, target in zip(reports, sources, targets, strict=True)}
     columns = {target: report for (_, target), report in cells.items()}
     rows = []
-    for source in dict.fromkeys(
-        source for report, source in zip(reports, sources, strict=True) if report.checkpoint is not None
-    ):
+    for source in dict.fromkeys(source for (source, _), report in cells.items() if report.checkpoint is not None):
         pairs = [cells.get((source, target)) for target in columns]
         rows.append((source, *_flat([(pair.recall, pair.macro) if pair else (None, None) for pair in pairs])))
     rows.append(("chance", *_flat([(report.chance, None) for report in columns.values()])))
-    rows.append(("blind", *_flat([(report.blind, report.blind_macro) for report in columns.values()])))
+    rows.append((MAJORITY, *_flat([(report.majority, report.majority_macro) for report in columns.values()])))
     header = [f"{target} {key}" for target in columns for key in ("R@1", "R@2", "macro R@1")]
     render.table(("source", *header), rows, numbers=range(1, 1 + len(header)))
 
@@ -106,28 +100,28 @@ def _flat(pairs: Sequence[tuple[Grouped | None, Grouped | None]]) -> list[str]:
     """Three cells per pair of recall and macro recall: R@1, R@2, macro R@1."""
     cells = []
     for recall, macro in pairs:
-        cells += [percent(recall[MEAN][key] if recall else None) for key in ("R@1", "R@2")]
-        cells.append(percent(macro[MEAN]["R@1"] if macro else None))
+        cells += [percent(recall["mean"][key] if recall else None) for key in ("R@1", "R@2")]
+        cells.append(percent(macro["mean"]["R@1"] if macro else None))
     return cells
 
 
-def _ranking(reports: Reports, sources: Sequence[str], targets: Sequence[str]) -> None:
-    """Text to image, seen and unseen attributes apart (by phrase), or POAR's hit rate over all words."""
+def _ranking(reports: Sequence[OpenDomainReport], sources: Sequence[str], targets: Sequence[str]) -> None:
+    """Text to image, trained and unseen attributes apart (by phrase), or POAR's hit rate over all words."""
     names = {"all": "all words", "seen": "trained", "unseen": "never trained"}
     parts = [
-        (source, target, name, figures)
+        (source, target, name, metrics)
         for report, source, target in zip(reports, sources, targets, strict=True)
-        for name, figures in report.ranking.items()
+        for name, metrics in report.ranking.items()
     ]
-    keys = list(dict.fromkeys(key for *_, figures in parts for key in figures if key != "texts"))
+    keys = list(dict.fromkeys(key for *_, metrics in parts for key in metrics if key != "texts"))
     rows = [
-        (source, target, names[name], f"{figures['texts'] or 0:.0f}", *(percent(figures.get(key)) for key in keys))
-        for source, target, name, figures in parts
+        (source, target, names[name], f"{metrics['texts'] or 0:.0f}", *(percent(metrics.get(key)) for key in keys))
+        for source, target, name, metrics in parts
     ]
     render.table(("source", "target", "attributes", "texts", *keys), rows, numbers=range(3, 4 + len(keys)))
 
 
-def _texts(texts: Sequence[TextFigures]) -> None:
+def _texts(texts: Sequence[TextMetrics]) -> None:
     """Each text with its region, whether its phrase was trained, and whose prompts it was read with."""
     depths = list(texts[0].precision) if texts else []
     rows = [
@@ -150,7 +144,7 @@ def _texts(texts: Sequence[TextFigures]) -> None:
 
 def _origin(report: OpenDomainReport, source: str) -> str:
     if report.checkpoint is None:
-        return "source      none: chance and the image-blind predictor need no images"
+        return "source      none: chance and the majority-class baseline need no images"
     return f"source      {source}: {report.weights}, trained on {report.trained_on}"
 
 
@@ -164,11 +158,20 @@ def _source(report: OpenDomainReport) -> str:
 
 
 def _labels(named: Sequence[tuple[str, str]]) -> list[str]:
-    """Short names where they tell things apart; else with the last part of the place, else with the whole place."""
-    labels = [(name, f"{name}: {Path(place).name}", f"{name}: {place}") for name, place in named]
-    distinct = set(zip(labels, named, strict=True))
-    for length in (0, 1, 2):
-        count = Counter(label[length] for label, _ in distinct)
-        labels = [label if count[label[length]] > 1 else (label[length],) * 3 for label in labels]
-        distinct = set(zip(labels, named, strict=True))
-    return [label[2] for label in labels]
+    """A label per (name, place), the same for the same pair: the shortest of the name alone, with the last part of its
+    place, and with the whole place that no other pair shares."""
+    distinct = set(named)
+    forms = [
+        lambda name, _: name,
+        lambda name, place: f"{name}: {Path(place).name}",
+        lambda name, place: f"{name}: {place}",
+    ]
+
+    def label(pair: tuple[str, str]) -> str:
+        for form in forms[:-1]:
+            count = Counter(form(*other) for other in distinct)
+            if count[form(*pair)] == 1:
+                return form(*pair)
+        return forms[-1](*pair)
+
+    return [label(pair) for pair in named]

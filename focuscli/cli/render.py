@@ -10,8 +10,7 @@ import io
 import os
 import sys
 import time
-import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -54,6 +53,10 @@ def as_json() -> bool:
     return _settings.get().json
 
 
+def is_verbose() -> bool:
+    return _settings.get().verbose
+
+
 def console(*, error: bool = True) -> Console:
     """A console on stderr, or on stdout for data; built anew so that it writes to the stream of the moment."""
     from rich.console import Console
@@ -81,16 +84,19 @@ def result(data: Any, *, lines: Sequence[str]) -> None:
             print(line)
 
 
-def error(code: int, problem: str, hint: str | None, failure: BaseException | None = None) -> None:
-    """One clear message; with --verbose the traceback too."""
+def error(code: int, problem: str, hint: str | None, data: Mapping[str, Any]) -> None:
+    """An error and its hint in two lines on stderr; with --json one object on stdout, which also holds `data`."""
     if as_json():
-        print(to_json({"error": {"code": code, "message": problem, "hint": hint}}))
+        print(to_json({**data, "error": {"code": code, "message": problem, "hint": hint}}))
     else:
         _styled(f"error: {problem}", "bold red")
         if hint:
             print(f"hint:  {hint}", file=sys.stderr)
-    if failure is not None and _settings.get().verbose:
-        traceback.print_exception(failure)
+
+
+def percent(value: float | None) -> str:
+    """A fraction as percent with two digits; a dash where undefined."""
+    return "-" if value is None or value != value else f"{100 * value:.2f}"
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: Sequence[int] = ()) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from focuscli.cli import render
+from focuscli.cli.render import percent
 
 if TYPE_CHECKING:
     from focuscli.data.prepare import PrepareReport
@@ -19,11 +20,6 @@ if TYPE_CHECKING:
     from focuscli.inference.scorer import Scorer
 
 FIGURES = ("mA", "Acc", "Prec", "Recall", "F1", "F1h")
-
-
-def percent(value: float | None) -> str:
-    """A fraction as percent with two digits; a dash where undefined."""
-    return "-" if value is None or value != value else f"{100 * value:.2f}"
 
 
 def configuration(values: Mapping[str, Mapping[str, Any]], origins: Mapping[str, str]) -> None:
@@ -140,50 +136,6 @@ def figures_line(report: EvaluationReport) -> str:
     """The figures of an evaluation, with the threshold's source and the weights' origin, in one line."""
     figures = "  ".join(f"{name} {percent(report.metrics[name])}" for name in FIGURES)
     return f"  {report.dataset} {report.split}: {figures}  (thresholds {report.threshold_source}; weights: {report.weights})"
-
-
-def evaluation(report: EvaluationReport, *, per_attribute: bool, written: Path) -> None:
-    """The figures of a split as a table, or the whole report as one JSON object."""
-    if render.as_json():
-        print(json.dumps(report.to_json(), ensure_ascii=False))
-        return
-    names = (*FIGURES, "mAP", "AUC")
-    rows = [(f"{report.dataset} {report.split}", f"{report.images:,}", *(percent(report.metrics[n]) for n in names))]
-    if report.unseen_persons:
-        unseen = report.unseen_persons
-        rows.append(("  persons unseen in training", f"{unseen['images']:,.0f}", *(percent(unseen[n]) for n in names)))
-    render.table(("percent", "images", *names), rows, numbers=range(1, 10))
-    print(f"thresholds  {report.threshold_source}")
-    print(f"weights     {report.weights}, trained on {report.trained_on}")
-    if report.identity:
-        overlap = report.identity
-        print(
-            f"persons     {overlap['shared']:,} of {overlap['persons']:,} in this split are also in train or val, "
-            f"with {overlap['images']:,} of {report.images:,} images"
-        )
-    print("F1 is the mean of per-image F1, F1h the harmonic mean of Prec and Recall")
-    if per_attribute:
-        print()
-        render.table(
-            ("attribute", "region", "positives", "mA", "recall", "spec.", "prec.", "F1", "AP", "AUC", "threshold"),
-            [
-                (
-                    row.name,
-                    row.region,
-                    f"{row.positives:,}",
-                    *(
-                        percent(v)
-                        for v in (row.mA, row.recall, row.specificity, row.precision, row.f1, row.AP, row.AUC)
-                    ),
-                    f"{row.threshold:.3f}",
-                )
-                for row in report.attributes
-            ],
-            numbers=range(2, 11),
-        )
-    for line in report.notes:
-        render.warn(line)
-    render.note(f"wrote {written}")
 
 
 def assumptions(scorer: Scorer, decisions: Sequence[TextDecision]) -> None:

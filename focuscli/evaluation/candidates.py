@@ -1,46 +1,57 @@
-"""The texts among which retrieval looks for the true ones, and which of them are true of which image."""
+"""The candidates of open-domain retrieval: texts in groups, and which of them are true of which image."""
 
 from __future__ import annotations
 
 import tomllib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from focuscli.data.schema import UNCERTAIN, AttributeSchema, Text, text_targets
-from focuscli.errors import InputError, UsageError
+from focuscli.data.texts import normalise_phrase
+from focuscli.errors import InputError, UsageError, did_you_mean
 from focuscli.evaluation.protocols import Protocol
 
 Truth = tuple[NDArray[np.float32], NDArray[np.bool_]]
 
 
-@dataclass(frozen=True)
-class Candidates:
-    """Texts of a target dataset under a protocol, group by group.
+class Candidate(NamedTuple):
+    """A text of a target dataset; `text.group` is the group in which it is a candidate.
 
     Attributes:
-        texts: Z texts; `text.group` is the group in which each is a candidate.
-        sentences: POAR's sentence for each; the phrase alone under a protocol that has none.
+        sentence: POAR's sentence for it; the phrase alone under a protocol that has none.
         declared: the schema's text of the same meaning, which a checkpoint may have been trained on; None if there is none.
     """
 
+    text: Text
+    sentence: str
+    declared: Text | None
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The texts of a target dataset under a protocol, group by group."""
+
     schema: AttributeSchema
     protocol: Protocol
-    texts: tuple[Text, ...]
-    sentences: tuple[str, ...]
-    declared: tuple[Text | None, ...]
+    items: tuple[Candidate, ...]
+
+    @property
+    def texts(self) -> tuple[Text, ...]:
+        return tuple(item.text for item in self.items)
 
     @property
     def groups(self) -> tuple[str, ...]:
-        return tuple(text.group for text in self.texts)
+        """The group of each text."""
+        return tuple(item.text.group for item in self.items)
 
-    def only(self, names: Sequence[str]) -> Candidates:
+    def select(self, names: Sequence[str]) -> Candidates:
         """The candidates of some groups.
 
         Raises:
@@ -49,14 +60,8 @@ class Candidates:
         known = list(dict.fromkeys(self.groups))
         for name in names:
             if name not in known:
-                raise UsageError(f'{self.schema.name} has no group "{name}".', f"Known: {', '.join(known)}.")
-        kept = [position for position, group in enumerate(self.groups) if group in names]
-        return replace(
-            self,
-            texts=tuple(self.texts[z] for z in kept),
-            sentences=tuple(self.sentences[z] for z in kept),
-            declared=tuple(self.declared[z] for z in kept),
-        )
+                raise UsageError(f'{self.schema.name} has no group "{name}".', did_you_mean(name, known))
+        return replace(self, items=tuple(item for item in self.items if item.text.group in names))
 
     def truth(self, labels: NDArray[np.int8]) -> Truth:
         """Which text is true of which image: targets [N, Z] of 0 or 1 (0 where unknown), known [N, Z].
@@ -81,10 +86,10 @@ class Candidates:
         targets, known = text_targets(labels, self.schema, self.texts)
         if self.protocol.complements == "own label":
             # "short hair" stands for none of the group's evaluated labels in training. Where the file has a label of
-            # its own for it, that one knows better: an image without any hair label is not short hair.
-            own = {_heard(attribute.phrase): attribute.text for attribute in self.schema.attributes}
+            # its own for it, that label is better: an image without any hair label does not show short hair.
+            own = {normalise_phrase(attribute.phrase): attribute.text for attribute in self.schema.attributes}
             for position, text in enumerate(self.texts):
-                if text.attribute is None and (other := own.get(_heard(text.phrase))):
+                if text.attribute is None and (other := own.get(normalise_phrase(text.phrase))):
                     exact = text_targets(labels, self.schema, [other])
                     targets[:, position], known[:, position] = exact[0][:, 0], exact[1][:, 0]
         return targets, known
@@ -94,13 +99,15 @@ def candidates(schema: AttributeSchema, protocol: Protocol, groups: Sequence[str
     """The candidates of a dataset; `groups` keeps some of its groups only.
 
     Raises:
-        InputError: a group has one text only, so that the answer is given away; POAR's words are asked for a dataset that
-            it does not know.
+        InputError: a group has one text only, so that any answer would be right; or POAR's words are asked for a dataset
+            that POAR does not know.
         UsageError: an unknown group.
     """
-    found = _poar_candidates(schema, protocol) if protocol.candidates == "poar" else _of_schema(schema, protocol)
+    found = (
+        _poar_candidates(schema, protocol) if protocol.candidates == "poar" else _schema_candidates(schema, protocol)
+    )
     if groups:
-        found = found.only(groups)
+        found = found.select(groups)
     counts = Counter(found.groups)
     lonely = [name for name, count in counts.items() if count == 1]
     if lonely:
@@ -111,36 +118,33 @@ def candidates(schema: AttributeSchema, protocol: Protocol, groups: Sequence[str
         raise InputError(
             f'{schema.name}: group "{lonely[0]}" has one text only ("{text.phrase}"), so any answer would be right.{others}',
             f'Add to its schema.toml: [[group]] name = "{lonely[0]}" complements = ["..."], a phrase for "none of these"'
-            + (f"; or leave the group out: {choose}" if several else ""),
+            + (f"; or exclude the group: {choose}" if several else ""),
         )
     return found
 
 
-def _of_schema(schema: AttributeSchema, protocol: Protocol) -> Candidates:
-    texts = schema.texts(complements=True)
+def _schema_candidates(schema: AttributeSchema, protocol: Protocol) -> Candidates:
     order = {group.name: number for number, group in enumerate(schema.groups)}
-    texts = tuple(sorted(texts, key=lambda text: order[text.group]))
-    return Candidates(schema, protocol, texts, tuple(text.phrase for text in texts), texts)
+    texts = sorted(schema.texts(complements=True), key=lambda text: order[text.group])
+    return Candidates(schema, protocol, tuple(Candidate(text, text.phrase, text) for text in texts))
 
 
 def _poar_candidates(schema: AttributeSchema, protocol: Protocol) -> Candidates:
-    texts, sentences, declared = [], [], []
+    items = []
     for group in _poar_table(schema)["group"]:
         named = [schema.attributes[schema.index(name)] for _, name, *_ in group["words"] if name]
         none_of_these = _complement(schema, {attribute.group for attribute in named})
         for word, name, *means in group["words"]:
             place = schema.attributes[schema.index(name)] if name else named[0]
-            texts.append(
-                Text(word, place.region, place.category, group["name"], place.subregion, attribute=name or None)
-            )
-            sentences.append(group["template"].format(word) + ".")
-            said = name or (means[0] if means else "")
-            declared.append(schema.attributes[schema.index(said)].text if said else none_of_these)
-    return Candidates(schema, protocol, tuple(texts), tuple(sentences), tuple(declared))
+            text = Text(word, place.region, place.category, group["name"], place.subregion, attribute=name or None)
+            same = name or (means[0] if means else "")
+            declared = schema.attributes[schema.index(same)].text if same else none_of_these
+            items.append(Candidate(text, group["template"].format(word) + ".", declared))
+    return Candidates(schema, protocol, tuple(items))
 
 
 def _complement(schema: AttributeSchema, groups: set[str]) -> Text | None:
-    """The schema's text for "none of these", where POAR's group is one group of the schema."""
+    """The schema's text for "none of these", if POAR's group is one group of the schema."""
     texts = [text for text in schema.texts(complements=True) if text.attribute is None and {text.group} == groups]
     return texts[0] if texts else None
 
@@ -198,16 +202,3 @@ def poar_tables() -> Mapping[str, Any]:
     """POAR's candidates by dataset, as focuscli/evaluation/poar.toml declares them."""
     file = resources.files("focuscli.evaluation") / "poar.toml"
     return tomllib.loads(file.read_text(encoding="utf-8"))
-
-
-def _heard(phrase: str) -> str:
-    return " ".join(phrase.lower().split())
-
-
-def frequent(texts: Iterable[Text], frequencies: NDArray[np.float64]) -> dict[str, str]:
-    """The most frequent text of each group: the first answer of the image-blind predictor."""
-    best: dict[str, tuple[float, str]] = {}
-    for text, count in zip(texts, frequencies.tolist(), strict=True):
-        if text.group not in best or count > best[text.group][0]:
-            best[text.group] = (count, text.phrase)
-    return {group: phrase for group, (_, phrase) in best.items()}

@@ -1,7 +1,7 @@
-"""Open-domain evaluation: a checkpoint on another dataset's texts and groups, beside chance and an image-blind predictor.
+"""Open-domain evaluation: a checkpoint on another dataset's texts and groups, beside chance and a majority-class baseline.
 
-Image to text is grouped Recall@K, text to image average precision, seen and unseen texts apart (spec section 7). What the
-presets `corrected` and `poar` decide stands in `focuscli.evaluation.protocols`.
+Image to text is grouped Recall@K; text to image is average precision, trained and unseen attributes apart. The two
+protocols are presets in `focuscli.evaluation.protocols`.
 """
 
 from __future__ import annotations
@@ -15,35 +15,36 @@ from numpy.typing import NDArray
 
 from focuscli.data.schema import Text
 from focuscli.errors import InputError
-from focuscli.evaluation.candidates import frequent
+from focuscli.evaluation.candidates import Candidates
 from focuscli.evaluation.targets import Target
 from focuscli.inference.recognizer import Recognizer
 from focuscli.metrics.attributes import average_precision, finite
 from focuscli.metrics.retrieval import (
     Grouped,
-    blind_scores,
     grouped_chance,
     grouped_chance_last_positive,
     grouped_macro_recall,
     grouped_recall,
     grouped_recall_last_positive,
     hit_rate,
+    majority_scores,
     precision_at_k,
 )
 
-Figures = dict[str, float | None]
+Metrics = dict[str, float | None]
 DEPTHS = (1, 10)
-"""k of precision at k; where a text has fewer images in its gallery, there is no figure."""
+"""k of precision at k; undefined for a text with fewer images to rank."""
 
 
 @dataclass(frozen=True)
-class TextFigures:
+class TextMetrics:
     """One text of the target; fractions, None where undefined.
 
     Attributes:
         attribute: name in the target's schema; None for a complement ("none of these").
-        seen: whether what is read, `read_as`, is a phrase that was trained. prompt: whose learned vectors go before it.
-        candidate: whether it takes part in image-to-text retrieval; positives: images that it is true of.
+        seen: whether `read_as`, the text that the model reads, is a phrase that was trained. prompt: whose learned vectors
+            stand before it.
+        candidate: whether it takes part in image-to-text retrieval. positives: number of images that it is true of.
         AP: average precision; its chance level is positives / images. precision: {"P@1": ..., ...}.
     """
 
@@ -57,7 +58,20 @@ class TextFigures:
     candidate: bool
     positives: int
     AP: float | None = None
-    precision: Figures = field(default_factory=dict)
+    precision: Metrics = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class GroupFacts:
+    """A group of the target: numbers of texts, of trained ones (by phrase), and of images with a true text.
+
+    `majority_answer` is the group's most frequent text in train and val.
+    """
+
+    texts: int
+    seen: int | None
+    images: int
+    majority_answer: str | None
 
 
 @dataclass(frozen=True)
@@ -66,13 +80,12 @@ class OpenDomainReport:
 
     Attributes:
         source: name of the dataset that was trained on; None for the baselines alone (a target without images).
-        target, target_folder: name in the target's schema, and where it lies.
-        groups: {group: {"texts", "seen", "images", "blind answer"}}: seen texts are those trained, by phrase; images
-            those with a true text.
-        recall, macro: of the checkpoint; None without one. chance, blind, blind_macro: what goes beside; blind is None
-            where the target has no training images to count words in.
+        target, target_folder: name in the target's schema, and its folder.
+        recall, macro: of the checkpoint; None without one.
+        chance: expected for a random order. majority, majority_macro: of the majority-class baseline, which answers the
+            most frequent words of train and val without looking at the image; None if there are no such images.
         ranking: {"seen": {"texts", "AP", "prevalence", "P@1", ...}, "unseen": ...} over attributes, or POAR's hit rate.
-        notes: what a reader of the figures must know.
+        notes: what a reader of the metrics must know.
     """
 
     source: str | None
@@ -85,18 +98,23 @@ class OpenDomainReport:
     images: int
     protocol: str
     decisions: dict[str, Any]
-    groups: dict[str, dict[str, Any]]
+    groups: dict[str, GroupFacts]
     recall: Grouped | None
     macro: Grouped | None
     chance: Grouped
-    blind: Grouped | None
-    blind_macro: Grouped | None
-    ranking: dict[str, Figures]
-    texts: list[TextFigures]
+    majority: Grouped | None
+    majority_macro: Grouped | None
+    ranking: dict[str, Metrics]
+    texts: list[TextMetrics]
     notes: list[str]
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        """The report as JSON values. The baseline's keys are those of version 0.1: blind, blind_macro, "blind answer"."""
+        values = asdict(self)
+        values["blind"], values["blind_macro"] = values.pop("majority"), values.pop("majority_macro")
+        for facts in values["groups"].values():
+            facts["blind answer"] = facts.pop("majority_answer")
+        return values
 
 
 def evaluate_open_domain(
@@ -110,29 +128,28 @@ def evaluate_open_domain(
     """Score a checkpoint on a target; without one, the baselines alone.
 
     Raises:
-        InputError: the checkpoint has seen none of the target's regions, or an image cannot be read.
+        InputError: the checkpoint was trained on none of the target's regions, or an image cannot be read.
         UsageError: a text is too long.
     """
     found, groups = target.candidates, target.candidates.groups
     texts, scores, notes = [*found.texts, *target.beyond], None, [*target.notes]
-    read = texts
+    inputs = texts
     if recognizer is not None:
         check_regions(recognizer, target)
-        read = _read(recognizer, target)
+        inputs = [*_text_inputs(recognizer, found), *target.beyond]
         scores = recognizer.score_files(
             [target.folder.image_path(int(index)) for index in target.indices],
-            read,
+            inputs,
             batch_size=batch_size,
             workers=workers,
             progress=progress,
         )
-        notes += _source_notes(recognizer, target)
+        notes += _untrained_regions(recognizer, texts)
     elif target.folder.labels_only:
-        notes.append("labels alone, no images: chance and the image-blind predictor only")
-    blind = blind_scores(target.training, len(target.indices)) if len(target.training) else None
-    count = len(found.texts)
-    rows = _text_figures(recognizer, target, texts, read, scores)
-    answers = frequent(found.texts, blind[0]) if blind is not None else {}
+        notes.append("labels alone, no images: chance and the majority-class baseline only")
+    majority = majority_scores(target.training, len(target.indices)) if len(target.training) else None
+    retrieval = None if scores is None else scores[:, : len(found.texts)]
+    rows = _text_metrics(recognizer, target, texts, inputs, scores)
     return OpenDomainReport(
         source=recognizer.schema.name if recognizer else None,
         checkpoint=str(recognizer.folder) if recognizer else None,
@@ -144,20 +161,12 @@ def evaluate_open_domain(
         images=len(target.indices),
         protocol=found.protocol.name,
         decisions=asdict(found.protocol),
-        groups={
-            name: {
-                "texts": groups.count(name),
-                "seen": sum(bool(row.seen) for row in rows[:count] if row.group == name) if recognizer else None,
-                "images": int(target.targets[:, [group == name for group in groups]].any(axis=1).sum()),
-                "blind answer": answers.get(name),
-            }
-            for name in dict.fromkeys(groups)
-        },
-        recall=None if scores is None else _recall(target, scores[:, :count]),
-        macro=None if scores is None else grouped_macro_recall(scores[:, :count], target.targets, groups),
+        groups=_group_facts(target, rows, majority),
+        recall=None if retrieval is None else _recall(target, retrieval),
+        macro=None if retrieval is None else grouped_macro_recall(retrieval, target.targets, groups),
         chance=_chance(target),
-        blind=None if blind is None else _recall(target, blind),
-        blind_macro=None if blind is None else grouped_macro_recall(blind, target.targets, groups),
+        majority=None if majority is None else _recall(target, majority),
+        majority_macro=None if majority is None else grouped_macro_recall(majority, target.targets, groups),
         ranking={} if scores is None else _ranking(target, rows, scores),
         texts=rows,
         notes=notes,
@@ -170,51 +179,71 @@ def check_regions(recognizer: Recognizer, target: Target) -> None:
     Raises:
         InputError: with both lists of regions.
     """
-    seen = sorted({text.region for text in recognizer.attributes})
+    trained = sorted({text.region for text in recognizer.attributes})
     wanted = sorted({text.region for text in target.candidates.texts})
-    if not set(seen) & set(wanted):
+    if not set(trained) & set(wanted):
         raise InputError(
             f"No text of {target.folder.schema.name} lies in a region that this model was trained on (its regions: "
-            f"{', '.join(wanted)}; trained: {', '.join(seen)}), so no learned prompt fits any of them.",
+            f"{', '.join(wanted)}; trained: {', '.join(trained)}), so no learned prompt fits any of them.",
             f"Name the regions in {target.folder.path / 'schema.toml'} alike, or choose another --target.",
         )
 
 
-def _read(recognizer: Recognizer, target: Target) -> list[Text]:
-    """What the model reads: for each candidate, then for the attributes beyond (`Protocol.sentences`)."""
-    found = target.candidates
+def _text_inputs(recognizer: Recognizer, found: Candidates) -> list[Text]:
+    """What the model reads for each candidate (`Protocol.sentences`)."""
     if found.protocol.sentences == "own":
-        return [*found.texts, *target.beyond]
-    read = []
-    for text, sentence, declared in zip(found.texts, found.sentences, found.declared, strict=True):
+        return [*found.texts]
+    inputs = []
+    for text, sentence, declared in found.items:
         if declared is not None and recognizer.is_seen(declared):
-            read.append(declared)
+            inputs.append(declared)
         else:
-            read.append(text if recognizer.config.model.rlp else replace(text, phrase=sentence))
-    return [*read, *target.beyond]
+            inputs.append(text if recognizer.config.model.rlp else replace(text, phrase=sentence))
+    return inputs
+
+
+def _untrained_regions(recognizer: Recognizer, texts: Sequence[Text]) -> list[str]:
+    unknown = sorted({text.region for text in texts} - {text.region for text in recognizer.attributes})
+    if not unknown or not recognizer.config.model.rlp:
+        return []
+    return [f"regions never trained ({', '.join(unknown)}): their texts use the mean of all prompts"]
 
 
 def _recall(target: Target, scores: NDArray) -> Grouped:
-    groups = target.candidates.groups
-    if target.candidates.protocol.recall_at_2 == "last positive":
-        return grouped_recall_last_positive(scores, target.targets, groups)
-    return grouped_recall(scores, target.targets, groups)
+    last_positive = target.candidates.protocol.recall_at_2 == "last positive"
+    function = grouped_recall_last_positive if last_positive else grouped_recall
+    return function(scores, target.targets, target.candidates.groups)
 
 
 def _chance(target: Target) -> Grouped:
+    last_positive = target.candidates.protocol.recall_at_2 == "last positive"
+    function = grouped_chance_last_positive if last_positive else grouped_chance
+    return function(target.targets, target.candidates.groups)
+
+
+def _group_facts(target: Target, rows: Sequence[TextMetrics], majority: NDArray | None) -> dict[str, GroupFacts]:
+    facts = {}
     groups = target.candidates.groups
-    if target.candidates.protocol.recall_at_2 == "last positive":
-        return grouped_chance_last_positive(target.targets, groups)
-    return grouped_chance(target.targets, groups)
+    for name in dict.fromkeys(groups):
+        members = [position for position, group in enumerate(groups) if group == name]
+        answer = None if majority is None else rows[max(members, key=lambda z: majority[0, z])].phrase
+        seen = [rows[position].seen for position in members]
+        facts[name] = GroupFacts(
+            texts=len(members),
+            seen=None if None in seen else sum(map(bool, seen)),
+            images=int(target.targets[:, members].any(axis=1).sum()),
+            majority_answer=answer,
+        )
+    return facts
 
 
-def _text_figures(
+def _text_metrics(
     recognizer: Recognizer | None,
     target: Target,
     texts: Sequence[Text],
-    read: Sequence[Text],
+    inputs: Sequence[Text],
     scores: NDArray | None,
-) -> list[TextFigures]:
+) -> list[TextMetrics]:
     truth = np.concatenate([target.targets, target.beyond_truth[0]], axis=1) > 0.5
     known = np.concatenate([target.known, target.beyond_truth[1]], axis=1)
     precision: Mapping[str, NDArray] = {}
@@ -222,24 +251,24 @@ def _text_figures(
     if scores is not None:
         area, precision = average_precision(truth, scores, known), precision_at_k(truth, scores, DEPTHS, known)
     return [
-        TextFigures(
+        TextMetrics(
             phrase=text.phrase,
             attribute=text.attribute,
             group=text.group,
             region=text.region,
-            seen=recognizer.is_seen(words) if recognizer else None,
-            read_as=words.phrase,
-            prompt=recognizer.prompt_source(words) if recognizer else None,
-            candidate=position < len(target.candidates.texts),
+            seen=recognizer.is_seen(read) if recognizer else None,
+            read_as=read.phrase,
+            prompt=recognizer.prompt_source(read) if recognizer else None,
+            candidate=position < len(target.candidates.items),
             positives=int(truth[:, position].sum()),
             AP=finite(area[position]),
             precision={name: finite(values[position]) for name, values in precision.items()},
         )
-        for position, (text, words) in enumerate(zip(texts, read, strict=True))
+        for position, (text, read) in enumerate(zip(texts, inputs, strict=True))
     ]
 
 
-def _ranking(target: Target, rows: Sequence[TextFigures], scores: NDArray) -> dict[str, Figures]:
+def _ranking(target: Target, rows: Sequence[TextMetrics], scores: NDArray) -> dict[str, Metrics]:
     found = target.candidates
     if found.protocol.text_to_image == "hit rate":
         columns = [position for position, text in enumerate(found.texts) if text.attribute is not None]
@@ -257,16 +286,6 @@ def _ranking(target: Target, rows: Sequence[TextFigures], scores: NDArray) -> di
         }
         for name, part in parts.items()
     }
-
-
-def _source_notes(recognizer: Recognizer, target: Target) -> list[str]:
-    notes = []
-    texts = [*target.candidates.texts, *target.beyond]
-    trained = {text.region for text in recognizer.attributes}
-    strange = sorted({text.region for text in texts} - trained)
-    if strange and recognizer.config.model.rlp:
-        notes.append(f"regions never trained ({', '.join(strange)}): their texts use the mean of all prompts")
-    return notes
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -21,7 +21,7 @@ class Target:
 
     Attributes:
         candidates: Z of them; targets, known: [N, Z] for the images at `indices`.
-        training: [M, Z] targets of the images that the image-blind predictor counts words in.
+        training: [M, Z] targets of the train and val images, in which the majority-class baseline counts words.
         beyond: attributes outside the evaluation, with truth [N, B].
     """
 
@@ -38,10 +38,10 @@ class Target:
 
     @property
     def has_images(self) -> bool:
-        """Whether there is anything to score. A dataset of labels alone still has chance and the image-blind predictor.
+        """Whether there are images to score. A dataset of labels alone still has the baselines.
 
         Raises:
-            InputError: images should be there, and not one is.
+            InputError: the dataset has images, and not one file exists.
         """
         if self.folder.labels_only:
             return False
@@ -49,9 +49,9 @@ class Target:
         if not any(path.is_file() for path in paths):
             first = self.folder.image_path(int(self.indices[0]))
             raise InputError(
-                f"None of the {len(self.indices):,} {self.split} images of {self.folder.schema.name} is there "
+                f"None of the {len(self.indices):,} {self.split} images of {self.folder.schema.name} exists "
                 f"(first: {first}).",
-                f"Put them there, or mend image_root in {self.folder.path / 'schema.toml'}.",
+                f"Put them there, or correct image_root in {self.folder.path / 'schema.toml'}.",
             )
         return True
 
@@ -94,9 +94,9 @@ def _target_notes(
     if two:
         notes.append(f"R@2 is 100 by construction in {len(two)} of {len(sizes)} groups: {', '.join(two)}")
     if not counted:
-        notes.append(f"no image of {folder.schema.name} is in train or val, so the image-blind predictor has no words")
+        notes.append(f"no image of {folder.schema.name} is in train or val, so there is no majority-class baseline")
     elif len(trained):
-        notes.append(f"the image-blind predictor counted its words in {len(trained):,} of the evaluated images as well")
+        notes.append(f"the majority-class baseline also counted {len(trained):,} of the evaluated images")
     if not known.all():
         notes.append(f"{int((~known).sum()):,} uncertain labels count as not true")
     wanted = poar_partition(folder.schema) if found.protocol.partition == "poar" else None

@@ -126,11 +126,11 @@ def grouped_chance_last_positive(targets: ArrayLike, groups: Sequence[str]) -> G
     return _per_group(truth, columns, (1, 2), expected)
 
 
-def blind_scores(training_targets: ArrayLike, count: int) -> FloatArray:
-    """Scores [count, Z] of the image-blind predictor: for every image the number of training images of each text.
+def majority_scores(training_targets: ArrayLike, count: int) -> FloatArray:
+    """Scores [count, Z] of the majority-class baseline: for every image the number of training images of each text.
 
-    Its answer in each group is the group's most frequent words in training, whatever the image shows. Whoever is not
-    better has not been shown to look at images.
+    Its answer in each group is the most frequent words of the group in training, whatever the image shows. A model that
+    is no better has not been shown to use the image.
 
     Args:
         training_targets: M x Z of 0/1. count: number of images to answer for.

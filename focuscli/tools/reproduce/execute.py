@@ -184,10 +184,10 @@ def _baselines(plan: Plan) -> list[Measured]:
 
 def _beside(report: OpenDomainReport) -> Figures:
     found = {f"chance {name}": value for name, value in report.chance["mean"].items()}
-    if report.blind is not None:
-        found |= {f"blind {name}": value for name, value in report.blind["mean"].items()}
-    if report.blind_macro is not None:
-        found["blind macro R@1"] = report.blind_macro["mean"]["R@1"]
+    if report.majority is not None:
+        found |= {f"blind {name}": value for name, value in report.majority["mean"].items()}
+    if report.majority_macro is not None:
+        found["blind macro R@1"] = report.majority_macro["mean"]["R@1"]
     return _finite(found)
 
 

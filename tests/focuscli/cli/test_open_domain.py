@@ -53,7 +53,7 @@ def test_one_target_as_a_table(focus, trained_run, make_target):
     assert outcome.code == 0, outcome.stderr
     lines = [" ".join(line.split()) for line in outcome.stdout.splitlines()]
     header = next(line for line in lines if line.startswith("group texts"))
-    assert "chance R@1 chance R@2 blind R@1 blind R@2 blind macro R@1 blind says" in header
+    assert "chance R@1 chance R@2 majority R@1 majority R@2 majority macro R@1 majority answer" in header
     assert next(line for line in lines if line.startswith("things")).split()[1:4] == ["4", "1", "16"]
     assert any(line.startswith("red hat red hat things head trained its own") for line in lines)
     assert any(line.startswith("boots boots things foot never mean of 3 (all, region unseen)") for line in lines)
@@ -91,7 +91,7 @@ def test_several_sources_and_targets_make_the_matrix(focus, trained_run, make_ta
     start = next(number for number, line in enumerate(lines) if line.startswith("source one R@1"))
     assert lines[start] == "source one R@1 one R@2 one macro R@1 two R@1 two R@2 two macro R@1"
     rows = [line.split()[0] for line in lines[start + 1 : start + 5]]
-    assert rows == ["coloured", "coloured", "chance", "blind"]
+    assert rows == ["coloured", "coloured", "chance", "majority"]
     assert "coloured (second)" in lines[start + 2]
     figures = lines[start + 1].split(")")[1].split()
     alone = focus("eval", "-c", trained_run, "--open-domain", "--target", targets[1], "--json").json["reports"][0]
@@ -156,7 +156,7 @@ def test_a_target_of_labels_alone_has_chance_and_blind_and_needs_no_row(focus, t
     outcome = focus("eval", "-c", trained_run, "--open-domain", "--target", bare, "--target", good)
     lines = [line.split() for line in outcome.stdout.splitlines() if line]
     start = next(number for number, line in enumerate(lines) if line[0] == "source")
-    assert [line[0] for line in lines[start + 1 : start + 4]] == ["coloured", "chance", "blind"]
+    assert [line[0] for line in lines[start + 1 : start + 4]] == ["coloured", "chance", "majority"]
     assert lines[start + 1][-3:] == ["-", "-", "-"]
     assert lines[start + 3][-3] == f"{100 * pixels['blind']['mean']['R@1']:.2f}"
 

@@ -1,20 +1,22 @@
-"""Candidates and their truth: the schema's groups, POAR's words, and every switch between the presets."""
+"""Candidates and their truth: the schema's groups, POAR's words, and every decision in which the protocols differ."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
 
 from focuscli.data.schema import Attribute, AttributeSchema, Group, builtin_schema
 from focuscli.errors import InputError, UsageError
-from focuscli.evaluation.candidates import candidates, frequent, poar_partition, poar_tables
-from focuscli.evaluation.protocols import CORRECTED, POAR
+from focuscli.evaluation.candidates import candidates, poar_partition, poar_tables
+from focuscli.evaluation.protocols import CORRECTED, POAR, protocol_named
+
+OWN = replace(POAR, complements="own label")
 
 
 def schema_of(name: str, *extra: str) -> AttributeSchema:
-    """A schema with every attribute that POAR's table of a dataset names; groups and regions are of no account here."""
+    """A schema with every attribute that POAR's table of a dataset names; groups and regions do not matter here."""
     words = [word for group in poar_tables()[name]["group"] for word in group["words"]]
     names = [label for _, *labels in words for label in labels if label]
     attributes = [
@@ -24,25 +26,39 @@ def schema_of(name: str, *extra: str) -> AttributeSchema:
     return AttributeSchema(name=name, groups=(Group(name="all"),), attributes=tuple(attributes))
 
 
-def labels_of(schema: AttributeSchema, *rows: dict[str, int]) -> np.ndarray:
-    labels = np.zeros((len(rows), len(schema.attributes)), np.int8)
-    for number, row in enumerate(rows):
-        for name, value in row.items():
-            labels[number, schema.index(name)] = value
-    return labels
+SCHEMAS = {
+    "peta": schema_of("peta"),
+    "pa100k": schema_of("pa100k"),
+    "rapv1": schema_of("rapv1", "attach-Other"),
+    "real peta": builtin_schema("peta"),
+    "small": AttributeSchema(
+        name="small",
+        groups=(Group(name="gender", complements=("male",)),),
+        attributes=(Attribute(name="F", phrase="female", region="whole", category="gender", group="gender"),),
+    ),
+}
 
 
-def true_words(found, labels, group):
-    """Per image the true words of a group, and those that are unknown."""
-    targets, known = found.truth(labels)
-    columns = [z for z, text in enumerate(found.texts) if text.group == group]
-    return [
-        (
-            {found.texts[z].phrase for z in columns if targets[row, z]},
-            {found.texts[z].phrase for z in columns if not known[row, z]},
-        )
-        for row in range(len(labels))
-    ]
+def true_words(schema: AttributeSchema, protocol, labels: dict[str, int], group: str) -> tuple[set[str], set[str]]:
+    """Of an image with these labels, the others 0: the true words of a group, and the unknown ones."""
+    row = np.zeros((1, len(schema.attributes)), np.int8)
+    for name, value in labels.items():
+        row[0, schema.index(name)] = value
+    found = candidates(schema, protocol)
+    targets, known = found.truth(row)
+    members = [z for z, text in enumerate(found.texts) if text.group == group]
+    return (
+        {found.texts[z].phrase for z in members if targets[0, z]},
+        {found.texts[z].phrase for z in members if not known[0, z]},
+    )
+
+
+def test_the_protocols_differ_in_every_decision():
+    for decision in fields(CORRECTED):
+        assert getattr(CORRECTED, decision.name) != getattr(POAR, decision.name), decision.name
+    assert (protocol_named("corrected"), protocol_named("poar")) == (CORRECTED, POAR)
+    with pytest.raises(UsageError, match="corrected, poar"):
+        protocol_named("fair")
 
 
 @pytest.mark.parametrize(
@@ -53,163 +69,106 @@ def true_words(found, labels, group):
         ("rapv1", [4, 3, 2, 9, 9, 6, 10, 7, 2, 3, 4]),
     ],
 )
-def test_poars_groups_have_the_sizes_of_the_facts(name, sizes):
-    found = candidates(schema_of(name, "attach-Other"), POAR)
+def test_poars_groups_have_the_sizes_of_its_program(name, sizes):
+    found = candidates(SCHEMAS[name], POAR)
     assert [found.groups.count(group) for group in dict.fromkeys(found.groups)] == sizes
-    assert len(found.sentences) == len(found.texts) == sum(sizes)
-    assert all(
-        sentence.endswith(".") and text.phrase in sentence
-        for text, sentence in zip(found.texts, found.sentences, strict=True)
-    )
+    assert all(item.sentence.endswith(".") and item.text.phrase in item.sentence for item in found.items)
 
 
-def test_poars_words_exist_in_the_built_in_schema_with_its_regions():
-    found = candidates(builtin_schema("peta"), POAR)
-    places = {(text.group, text.phrase): (text.region, text.category, text.attribute) for text in found.texts}
-    assert places["upper body", "VNeck"] == ("upper", "clothes", "upperBodyVNeck")
-    assert places["lower body", "Plaid"] == ("lower", "clothes", None)
-    assert places["hair", "Short"][0] == "head"
-    sentences = dict(zip(places, found.sentences, strict=True))
-    assert sentences["accessory", "Hat"] == "This person is accessorying Hat."
-    assert sentences["upper body", "VNeck"] == "This person is wearing VNeck in upper body."
+def test_poars_words_have_places_sentences_and_meanings_in_petas_schema():
+    items = {(item.text.group, item.text.phrase): item for item in candidates(builtin_schema("peta"), POAR).items}
+    neck, plaid = items["upper body", "VNeck"].text, items["lower body", "Plaid"].text
+    assert (neck.region, neck.category, neck.attribute) == ("upper", "clothes", "upperBodyVNeck")
+    assert (plaid.region, plaid.category, plaid.attribute) == ("lower", "clothes", None)
+    assert items["accessory", "Hat"].sentence == "This person is accessorying Hat."
+    assert items["upper body", "VNeck"].sentence == "This person is wearing VNeck in upper body."
+    for place, phrase in {
+        ("upper style", "Formal"): "formal upper clothes",
+        ("hair", "Short"): "short hair",
+        ("gender", "Female"): "female",
+        ("age", "less fifteen"): "under 16 years old",
+        ("lower body", "Plaid"): "plaid trousers or skirt",
+    }.items():
+        assert items[place].declared.phrase == phrase
 
 
-def test_poars_words_know_what_the_schema_calls_the_same():
-    found = candidates(builtin_schema("peta"), POAR)
-    declared = {
-        (text.group, text.phrase): other.phrase if other else None
-        for text, other in zip(found.texts, found.declared, strict=True)
-    }
-    assert declared["upper style", "Formal"] == "formal upper clothes"
-    assert declared["hair", "Short"] == "short hair"
-    assert declared["gender", "Female"] == "female"
-    assert declared["age", "less fifteen"] == "under 16 years old"
-    assert declared["lower body", "Plaid"] == "plaid trousers or skirt"
-    drawn = builtin_schema("synthetic").model_copy(update={"name": "pa100k"})
-    found = candidates(drawn, POAR)
-    other = {text.group: same for text, same in zip(found.texts, found.declared, strict=True)}
-    assert other["foot"].phrase == "low shoes"
-    # Stripes, patterns and trousers are two groups of the schema: nothing in it means none of all.
-    assert other["lower body"] is None
+def test_a_poar_group_over_two_groups_of_the_schema_has_no_text_for_none_of_these():
+    schema = builtin_schema("synthetic").model_copy(update={"name": "pa100k"})
+    last = {item.text.group: item.declared for item in candidates(schema, POAR).items}
+    assert last["foot"].phrase == "low shoes"
+    assert last["lower body"] is None  # stripes, patterns and trousers
 
 
-def test_the_schemas_groups_take_complements_and_evaluated_attributes_only():
+def test_the_schemas_groups_have_complements_and_evaluated_attributes_only():
     schema = builtin_schema("peta")
     found = candidates(schema, CORRECTED)
-    assert "upper colour" not in found.groups
-    hair = [text.phrase for text in found.texts if text.group == "hair"]
-    assert hair == ["long hair", "short hair"]
+    assert [text.phrase for text in found.texts if text.group == "hair"] == ["long hair", "short hair"]
     assert list(dict.fromkeys(found.groups)) == [group.name for group in schema.groups][:10]
+    assert set(candidates(schema, CORRECTED, ["hair", "gender"]).groups) == {"hair", "gender"}
 
 
-def test_corrected_asks_a_complements_own_label_where_there_is_one():
-    schema = builtin_schema("peta")
-    labels = labels_of(schema, {"personalLess15": 1}, {}, {"personalLess30": 1})
-    assert [words for words, _ in true_words(candidates(schema, CORRECTED), labels, "age")] == [
-        {"under 16 years old"},
-        set(),
-        {"between 16 and 30 years old"},
-    ]
-    rest = candidates(schema, replace(CORRECTED, complements="rest"))
-    assert [words for words, _ in true_words(rest, labels, "age")][1] == {"under 16 years old"}
+@pytest.mark.parametrize(
+    ("schema", "protocol", "labels", "group", "true", "unknown"),
+    [
+        # A complement with a label of its own: corrected asks that label.
+        ("real peta", CORRECTED, {"personalLess15": 1}, "age", {"under 16 years old"}, set()),
+        ("real peta", CORRECTED, {}, "age", set(), set()),
+        ("real peta", replace(CORRECTED, complements="rest"), {}, "age", {"under 16 years old"}, set()),
+        ("small", CORRECTED, {}, "gender", {"male"}, set()),
+        ("small", CORRECTED, {"F": 1}, "gender", {"female"}, set()),
+        ("small", CORRECTED, {"F": 2}, "gender", set(), {"male", "female"}),
+        # In a group of two, POAR looks at the first word alone.
+        ("peta", POAR, {"upperBodyFormal": 1}, "upper style", {"Formal"}, set()),
+        ("peta", POAR, {}, "upper style", {"Formal"}, set()),
+        ("peta", POAR, {"upperBodyCasual": 1, "upperBodyFormal": 1}, "upper style", {"Casual"}, set()),
+        ("peta", OWN, {}, "upper style", set(), set()),
+        ("peta", OWN, {"upperBodyCasual": 1, "upperBodyFormal": 1}, "upper style", {"Casual", "Formal"}, set()),
+        ("rapv1", POAR, {"Female": 2}, "gender", {"male"}, set()),
+        ("rapv1", POAR, {"Female": 1}, "gender", {"female"}, set()),
+        ("rapv1", OWN, {"Female": 2}, "gender", set(), {"female", "male"}),
+        ("rapv1", OWN, {}, "gender", {"male"}, set()),
+        # No label at all: "other", "nothing", or no image.
+        ("rapv1", POAR, {}, "attach", {"nothing"}, set()),
+        ("rapv1", POAR, {}, "action", {"nothing special"}, set()),
+        ("rapv1", POAR, {}, "upper body", {"other"}, set()),
+        ("rapv1", POAR, {}, "body", set(), set()),
+        ("rapv1", POAR, {}, "age", set(), set()),
+        ("peta", POAR, {}, "carry", set(), set()),
+        ("pa100k", POAR, {}, "accessory", {"other"}, set()),
+        ("pa100k", POAR, {"Hat": 1, "Glasses": 1}, "accessory", {"hat", "glasses"}, set()),
+        ("pa100k", POAR, {"Hat": 2}, "accessory", {"other"}, {"hat"}),
+        ("pa100k", OWN, {"Hat": 2}, "accessory", set(), {"hat"}),
+        ("pa100k", OWN, {"Hat": 2, "Glasses": 1}, "accessory", {"glasses"}, {"hat"}),
+        # Positives lost to a misspelling.
+        ("pa100k", POAR, {"UpperSplice": 1, "LongSleeve": 1}, "upper body", {"long sleeve"}, set()),
+        ("pa100k", POAR, {"UpperSplice": 1}, "upper body", {"other"}, set()),
+        ("pa100k", replace(POAR, lost_labels=False), {"UpperSplice": 1}, "upper body", {"splice"}, set()),
+        # A word that leaks into other groups.
+        ("rapv1", POAR, {"attach-Other": 1, "hs-Hat": 1}, "accessory", {"hat", "other"}, set()),
+        ("rapv1", replace(POAR, leaked_words=False), {"attach-Other": 1, "hs-Hat": 1}, "accessory", {"hat"}, set()),
+        ("rapv1", replace(POAR, leaked_words=False), {"attach-Other": 1}, "attach", {"other"}, set()),
+    ],
+)
+def test_truth(schema, protocol, labels, group, true, unknown):
+    assert true_words(SCHEMAS[schema], protocol, labels, group) == (true, unknown)
 
 
-def test_corrected_does_not_know_where_the_label_is_uncertain():
-    schema = AttributeSchema(
-        name="small",
-        groups=(Group(name="gender", complements=("male",)),),
-        attributes=(Attribute(name="F", phrase="female", region="whole", category="gender", group="gender"),),
-    )
-    found = candidates(schema, CORRECTED)
-    words = true_words(found, np.array([[0], [1], [2]], np.int8), "gender")
-    assert words == [({"male"}, set()), ({"female"}, set()), (set(), {"male", "female"})]
-
-
-def test_rule_1_the_first_of_two_words_decides():
-    schema = schema_of("peta")
-    labels = labels_of(schema, {"upperBodyFormal": 1}, {}, {"upperBodyCasual": 1, "upperBodyFormal": 1})
-    poar = [words for words, _ in true_words(candidates(schema, POAR), labels, "upper style")]
-    assert poar == [{"Formal"}, {"Formal"}, {"Casual"}]
-    own = candidates(schema, replace(POAR, complements="own label"))
-    assert [words for words, _ in true_words(own, labels, "upper style")] == [{"Formal"}, set(), {"Casual", "Formal"}]
-
-
-def test_rule_1_uncertain_gender_is_male_for_poar():
-    schema = schema_of("rapv1", "attach-Other")
-    labels = labels_of(schema, {"Female": 2}, {"Female": 1}, {})
-    poar = true_words(candidates(schema, POAR), labels, "gender")
-    assert poar == [({"male"}, set()), ({"female"}, set()), ({"male"}, set())]
-    own = true_words(candidates(schema, replace(POAR, complements="own label")), labels, "gender")
-    assert own[0] == (set(), {"female", "male"})
-    assert own[1:] == poar[1:]
-
-
-def test_rule_2_with_own_labels_nothing_is_filled_in_beside_an_uncertain_one():
-    schema = schema_of("pa100k")
-    labels = labels_of(schema, {"Hat": 2}, {"Hat": 2, "Glasses": 1})
-    own = candidates(schema, replace(POAR, complements="own label"))
-    assert true_words(own, labels, "accessory") == [(set(), {"hat"}), ({"glasses"}, {"hat"})]
-    assert true_words(candidates(schema, POAR), labels, "accessory")[0][0] == {"other"}
-
-
-def test_rule_2_nothing_labelled_means_other_or_nothing_or_no_image():
-    rap, peta, pa100k = schema_of("rapv1", "attach-Other"), schema_of("peta"), schema_of("pa100k")
-    none = labels_of(rap, {})
-    found = candidates(rap, POAR)
-    expected = {
-        "attach": {"nothing"},
-        "action": {"nothing special"},
-        "upper body": {"other"},
-        "body": set(),
-        "age": set(),
-    }
-    for group, words in expected.items():
-        assert true_words(found, none, group) == [(words, set())], group
-    assert true_words(candidates(peta, POAR), labels_of(peta, {}), "carry") == [(set(), set())]
-    assert true_words(candidates(pa100k, POAR), labels_of(pa100k, {}, {"Hat": 1, "Glasses": 1}), "accessory") == [
-        ({"other"}, set()),
-        ({"hat", "glasses"}, set()),
-    ]
-
-
-def test_3_splice_is_lost_to_a_misspelling():
-    schema = schema_of("pa100k")
-    labels = labels_of(schema, {"UpperSplice": 1, "LongSleeve": 1}, {"UpperSplice": 1})
-    found = candidates(schema, POAR)
-    assert [words for words, _ in true_words(found, labels, "upper body")] == [{"long sleeve"}, {"other"}]
-    right = candidates(schema, replace(POAR, lost_labels=False))
-    assert [words for words, _ in true_words(right, labels, "upper body")] == [{"long sleeve", "splice"}, {"splice"}]
-
-
-def test_4_attach_other_leaks_into_the_groups_with_that_word():
-    schema = schema_of("rapv1")
-    labels = labels_of(schema, {"attach-Other": 1, "hs-Hat": 1, "ub-Shirt": 1})
-    found = candidates(schema, POAR)
-    leaks = {name for name in dict.fromkeys(found.groups) if "other" in true_words(found, labels, name)[0][0]}
+def test_attach_other_leaks_into_every_group_with_that_word():
+    labels = {"attach-Other": 1, "hs-Hat": 1, "ub-Shirt": 1}
+    groups = dict.fromkeys(candidates(SCHEMAS["rapv1"], POAR).groups)
+    leaks = {group for group in groups if "other" in true_words(SCHEMAS["rapv1"], POAR, labels, group)[0]}
     assert leaks == {"head", "accessory", "upper body", "lower body", "foot", "attach"}
-    assert true_words(found, labels, "accessory") == [({"hat", "other"}, set())]
-    right = candidates(schema, replace(POAR, leaked_words=False))
-    assert true_words(right, labels, "accessory") == [({"hat"}, set())]
-    assert true_words(right, labels, "attach") == [({"other"}, set())]
-
-
-def test_only_some_groups():
-    found = candidates(builtin_schema("peta"), CORRECTED, ["hair", "gender"])
-    assert set(found.groups) == {"hair", "gender"}
-    assert len(found.texts) == len(found.sentences) == 4
-    with pytest.raises(UsageError, match='no group "hairs"'):
-        candidates(builtin_schema("peta"), CORRECTED, ["hairs"])
 
 
 def test_a_group_of_one_text_is_refused_with_the_way_out():
     def schema(*complements: str) -> AttributeSchema:
+        places = {"hat": ("head", "head"), "jeans": ("lower", "legs"), "shorts": ("lower", "legs")}
         return AttributeSchema(
             name="mine",
             groups=(Group(name="head", complements=complements), Group(name="legs")),
-            attributes=(
-                Attribute(name="hat", phrase="hat", region="head", category="thing", group="head"),
-                Attribute(name="jeans", phrase="jeans", region="lower", category="thing", group="legs"),
-                Attribute(name="shorts", phrase="shorts", region="lower", category="thing", group="legs"),
+            attributes=tuple(
+                Attribute(name=name, phrase=name, region=region, category="thing", group=group)
+                for name, (region, group) in places.items()
             ),
         )
 
@@ -221,14 +180,11 @@ def test_a_group_of_one_text_is_refused_with_the_way_out():
     assert len(candidates(schema("no hat"), CORRECTED).texts) == 4
 
 
-def test_poar_knows_three_datasets():
+def test_what_is_unknown_is_refused():
+    with pytest.raises(UsageError, match='no group "hairs"'):
+        candidates(builtin_schema("peta"), CORRECTED, ["hairs"])
     with pytest.raises(InputError, match="peta, pa100k, rapv1") as refused:
         candidates(builtin_schema("synthetic"), POAR)
     assert "corrected" in str(refused.value)
     assert poar_partition(builtin_schema("peta")) == "official:4"
     assert poar_partition(builtin_schema("synthetic")) is None
-
-
-def test_the_most_frequent_text_of_each_group():
-    found = candidates(builtin_schema("peta"), CORRECTED, ["hair", "gender"])
-    assert frequent(found.texts, np.array([3.0, 4.0, 9.0, 8.0])) == {"gender": "female", "hair": "long hair"}

@@ -13,7 +13,7 @@ from focuscli.data.folder import read_folder, write_folder
 from focuscli.data.schema import Attribute, AttributeSchema, Group
 from focuscli.engine.run import Run
 from focuscli.errors import InputError, UsageError
-from focuscli.evaluation.open_domain import check_regions, evaluate_open_domain
+from focuscli.evaluation.open_domain import GroupFacts, check_regions, evaluate_open_domain
 from focuscli.evaluation.protocols import CORRECTED, POAR
 from focuscli.evaluation.targets import open_target
 from focuscli.inference.recognizer import Recognizer
@@ -103,19 +103,16 @@ def test_the_report_is_what_the_pure_functions_say_of_its_own_scores(recognizer,
     assert report.macro == grouped_macro_recall(scores[:, :5], truth, groups)
     assert report.chance == grouped_chance(truth, groups)
     counts = [*labels[:16, :2].sum(axis=0), (~labels[:16, :2].any(axis=1)).sum(), *labels[:16, 2:4].sum(axis=0)]
-    assert report.blind == grouped_recall(np.tile(counts, (8, 1)), truth, groups)
-    assert report.groups["legs"]["images"] == 8
-    assert report.groups["head"] == {
-        "texts": 2,
-        "seen": 1,
-        "images": int(truth[:, 3:].any(axis=1).sum()),
-        "blind answer": ["cap", "red hat"][int(counts[4] > counts[3])],
-    }
+    assert report.majority == grouped_recall(np.tile(counts, (8, 1)), truth, groups)
+    assert report.groups["legs"].images == 8
+    answer = ["cap", "red hat"][int(counts[4] > counts[3])]
+    assert report.groups["head"] == GroupFacts(2, 1, int(truth[:, 3:].any(axis=1).sum()), answer)
     precision = average_precision(np.c_[truth[:, [0, 1, 3, 4]], labels[16:, 4]], scores[:, [0, 1, 3, 4, 5]])
     assert report.ranking["seen"]["AP"] == pytest.approx(precision[[0, 3]].mean())
     assert report.ranking["unseen"]["AP"] == pytest.approx(precision[[1, 2, 4]].mean())
     assert report.ranking["unseen"]["texts"] == 3
-    json.dumps(report.to_json(), allow_nan=False)
+    values = json.loads(json.dumps(report.to_json(), allow_nan=False))
+    assert (values["blind"], values["groups"]["head"]["blind answer"]) == (report.majority, answer)
 
 
 def test_seen_is_decided_by_phrase_and_each_text_says_whose_prompts_it_borrows(recognizer, other, labels):
@@ -137,16 +134,16 @@ def test_notes_name_what_misleads(recognizer, other, labels):
     assert "regions never trained (foot)" in text
     labels[20, 2] = 2
     own = open_target(other(SCHEMA, labels, name="own"), "train")
-    assert "counted its words in 16 of the evaluated images as well" in "\n".join(own.notes)
+    assert "also counted 16 of the evaluated images" in "\n".join(own.notes)
     assert "1 uncertain labels" in "\n".join(open_target(read_folder(own.folder.path)).notes)
 
 
-def test_a_target_without_training_images_has_no_blind_predictor(recognizer, other, labels):
+def test_a_target_without_training_images_has_no_majority_class_baseline(recognizer, other, labels):
     target = open_target(other(SCHEMA, labels, ["test"] * 24))
     report = evaluate_open_domain(recognizer, target)
-    assert report.blind is None
-    assert report.blind_macro is None
-    assert "has no words" in "\n".join(report.notes)
+    assert report.majority is None
+    assert report.majority_macro is None
+    assert "no majority-class baseline" in "\n".join(report.notes)
 
 
 def test_without_a_checkpoint_the_baselines_need_no_image(other, labels, tmp_path):
@@ -155,7 +152,7 @@ def test_without_a_checkpoint_the_baselines_need_no_image(other, labels, tmp_pat
     report = evaluate_open_domain(None, open_target(moved))
     assert report.recall is None
     assert report.ranking == {}
-    assert report.blind["mean"]["R@1"] > 0
+    assert report.majority["mean"]["R@1"] > 0
     assert report.texts[0].seen is None
 
 
@@ -199,7 +196,7 @@ def test_poar_counts_as_poar_and_says_hit_rates(recognizer, make_run, coloured_d
 
     # Without learned prompts the whole sentence is read, full stop and all.
     plain = make_run(rlp=False)
-    sentences = [*target.candidates.sentences]
+    sentences = [item.sentence for item in target.candidates.items]
     assert "This person is wearing long coat in lower body." in sentences
     expected = plain.scores([folder.image_path(i) for i in target.indices], sentences)
     words = plain.scores([folder.image_path(i) for i in target.indices], target.candidates.texts)

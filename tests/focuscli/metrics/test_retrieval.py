@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 from focuscli.metrics import attributes as metrics
 from focuscli.metrics.retrieval import (
-    blind_scores,
     grouped_chance,
     grouped_chance_last_positive,
     grouped_macro_recall,
     grouped_recall,
     grouped_recall_last_positive,
     hit_rate,
+    majority_scores,
     precision_at_k,
 )
 
@@ -196,7 +196,7 @@ def test_macro_recall_is_the_loop(problem):
 def test_the_blind_predictor_says_the_most_frequent_words_and_is_at_chance_per_word():
     groups = ["age", "age", "age", "hat", "hat"]
     training = [[1, 0, 0, 1, 0]] * 5 + [[0, 1, 0, 0, 1]] * 3 + [[0, 0, 1, 0, 1]]
-    scores = blind_scores(training, 4)
+    scores = majority_scores(training, 4)
     assert scores.tolist() == [[5, 3, 1, 5, 4]] * 4
     targets = np.array([[1, 0, 0, 1, 0], [0, 1, 0, 1, 0], [0, 0, 1, 0, 1], [1, 0, 0, 0, 1]])
     assert grouped_recall(scores, targets, groups)["age"] == {"R@1": 0.5, "R@2": 0.75}
