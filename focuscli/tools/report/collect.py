@@ -16,7 +16,7 @@ from focuscli.data.folder import DatasetFolder, read_folder
 from focuscli.engine.checkpoint import read_checkpoint
 from focuscli.errors import InputError
 from focuscli.evaluation.closed_set import (
-    AttributeFigures,
+    AttributeMetrics,
     EvaluationReport,
     LabelledSplit,
     ThresholdMode,
@@ -104,7 +104,7 @@ class RunReport:
         return len(set(self.data.persons.tolist()) - {""})
 
     @property
-    def regions(self) -> list[tuple[str, list[tuple[AttributeFigures, float | None]]]]:
+    def regions(self) -> list[tuple[str, list[tuple[AttributeMetrics, float | None]]]]:
         """Attributes by region, from head to foot, the best mA first, each with the share of positive images."""
         rows = [(row, curve.positive_rate) for row, curve in zip(self.main.attributes, self.curves, strict=True)]
         rows.sort(key=lambda pair: -(pair[0].mA or 0.0))

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
-from focuscli.evaluation.closed_set import AttributeFigures
+from focuscli.evaluation.closed_set import AttributeMetrics
 from focuscli.tools.report.collect import RunReport
 from focuscli.tools.report.curves import AttributeCurve, CommonCurve
 from focuscli.tools.report.drawing import PALETTE, Chart, style
@@ -154,7 +154,7 @@ def attribute_threshold_chart(curves: Sequence[AttributeCurve], common: CommonCu
     return Chart("Precision, recall and mA of each attribute against its threshold", figure)
 
 
-def attribute_chart(region: str, rows: Sequence[tuple[AttributeFigures, float | None]], low: float) -> Chart:
+def attribute_chart(region: str, rows: Sequence[tuple[AttributeMetrics, float | None]], low: float) -> Chart:
     """mA of a region's attributes as bars from 50, which is guessing; recall and specificity as ticks; mA and the share
     of positive images as numbers. `low`: where the axis starts, as a fraction."""
     height = 0.19 * len(rows) + 0.35
