@@ -1,4 +1,4 @@
-"""Tensors out of weight files, of which nothing is executed.
+"""Reading the tensors in weight files without running any code in them.
 
 A file's container is recognised by its content, never by its extension:
 
@@ -8,8 +8,8 @@ A file's container is recognised by its content, never by its extension:
 - `pickle-legacy`, as `torch.save` wrote it before PyTorch 1.6: pickles, then the raw storages one after the other.
 - `safetensors`, read by the library of that name.
 
-All pickles go through one unpickler, which looks up names in an allow-list and makes descriptions of tensors only.
-`_describe_tensor` is the one place that checks them against their storages; `_read_tensors` then reads the storages.
+All pickles go through one unpickler, which looks names up in an allow-list and only describes tensors. `_describe_tensor`
+is the one place that checks a tensor against its storage; `_read_tensors` then reads the storages.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ LARGEST_PICKLE = 64 * 2**20
 LARGEST_TREE = 1_000_000
 DEEPEST_TREE = 64
 LARGEST_CLAIM = 4
-"""How many times the file's size all its tensors may have together."""
+"""Largest size of all tensors together, as a multiple of the file's size."""
 
 _ZIP = b"PK\x03\x04"
 _LEGACY = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."
@@ -48,10 +48,10 @@ _SAVE = (
 
 def read_container(path: Path) -> tuple[str, dict[str, Tensor]]:
     """The name of the container, and every tensor in it by its dotted name: `state_dict.visual.proj` for a checkpoint
-    that keeps its weights under `state_dict`. What is no tensor, or has a name that is no string, is dropped.
+    that keeps its weights under `state_dict`. Other values, and names that are not strings, are dropped.
 
     Raises:
-        WeightsError: not a weight file, damaged, without tensors, or a pickle that holds more than tensors and plain values.
+        WeightsError: not a weight file, damaged, without tensors, or a pickle of more than tensors and plain values.
     """
     try:
         size = path.stat().st_size
@@ -142,8 +142,8 @@ class _Function:
 
 
 def _describe_tensor(storage: Any, offset: Any, size: Any, stride: Any, *_rest: Any) -> _TensorRecord:
-    """Refuses a tensor that reaches beyond its storage, and one with more elements than its storage has values (strides
-    of 0 repeat values), which would take any amount of memory as soon as it is copied."""
+    """Refuses a tensor that reaches beyond its storage, and one with more elements than its storage has values (a stride
+    of 0 repeats them), which could take any amount of memory once it is copied."""
     if type(storage) is not _Storage or type(size) is not tuple or type(stride) is not tuple:
         raise _Refused("it describes a tensor in an unknown way")
     if len(size) != len(stride) or not all(map(_is_size, (offset, *size, *stride))):
@@ -159,33 +159,24 @@ def _is_size(value: Any) -> bool:
     return type(value) is int and 0 <= value < 1 << 48
 
 
-_first = _Function(lambda value, *_: value)
 _tensor = _Function(_describe_tensor)
-_nothing = _Function(lambda *_: None)
+_first_argument = _Function(lambda value, *_: value)
 _ALLOWED: dict[str, Any] = {
     "collections.OrderedDict": _Function(lambda: _StateDict()),
     "torch._utils._rebuild_tensor": _tensor,
     "torch._utils._rebuild_tensor_v2": _tensor,
-    "torch._utils._rebuild_parameter": _first,
-    "torch._utils._rebuild_parameter_with_state": _first,
+    "torch._utils._rebuild_parameter": _first_argument,
+    "torch._utils._rebuild_parameter_with_state": _first_argument,
     "torch._tensor._rebuild_from_type_v2": _Function(lambda rebuild, _class, arguments, _state: rebuild(*arguments)),
-    "torch.jit._pickle.restore_type_tag": _first,
-    "torch.jit._pickle.build_intlist": _first,
-    "torch.jit._pickle.build_doublelist": _first,
-    "torch.jit._pickle.build_boollist": _first,
-    "torch.jit._pickle.build_tensorlist": _first,
-    # Plain values in the checkpoints of trainings, none of which are weights.
     "torch.Tensor": None,
     "torch.nn.parameter.Parameter": None,
-    "torch.Size": _nothing,
-    "torch.device": _nothing,
-    "torch.serialization._get_layout": _nothing,
-    "collections.Counter": _nothing,
-    "builtins.set": _nothing,
-    "builtins.bytearray": _nothing,
-    "builtins.complex": _nothing,
-    "_codecs.encode": _nothing,
 }
+_TORCHSCRIPT = ("restore_type_tag", "build_intlist", "build_doublelist", "build_boollist", "build_tensorlist")
+_ALLOWED |= {f"torch.jit._pickle.{name}": _first_argument for name in _TORCHSCRIPT}
+# Plain values in the checkpoints of trainings: no weights, so they become None.
+_PLAIN = ("torch.Size", "torch.device", "torch.serialization._get_layout", "collections.Counter", "_codecs.encode")
+_PLAIN += ("builtins.set", "builtins.bytearray", "builtins.complex")
+_ALLOWED |= dict.fromkeys(_PLAIN, _Function(lambda *_: None))
 _STORAGES = {
     "FloatStorage": torch.float32,
     "DoubleStorage": torch.float64,
@@ -201,7 +192,7 @@ _STORAGES = {
 
 
 class _Unpickler(pickle.Unpickler):
-    """Makes descriptions of tensors, containers and plain values; collects the storages that are mentioned by key."""
+    """Makes containers, plain values and descriptions of tensors; collects the storages that they mention."""
 
     def __init__(self, content: bytes) -> None:
         super().__init__(io.BytesIO(content))
@@ -214,7 +205,7 @@ class _Unpickler(pickle.Unpickler):
             return _STORAGES[name]
         if module == "torch" and isinstance(getattr(torch, name, None), torch.dtype):
             return None
-        full_name = f"{module}.{name}".replace("__builtin__.", "builtins.")  # Python 2's name, in pickle protocol 2
+        full_name = f"{module}.{name}".replace("__builtin__.", "builtins.")  # the name in pickle protocol 2
         if full_name in _ALLOWED:
             return _ALLOWED[full_name]
         raise _Refused(
@@ -222,7 +213,7 @@ class _Unpickler(pickle.Unpickler):
         )
 
     def persistent_load(self, identifier: Any) -> _Storage:
-        # The location is the device that the tensor was on when it was saved, which means nothing here.
+        # The location is the device that the tensor was on when it was saved.
         kind, dtype, key, _location, length, *view = identifier
         known = kind == "storage" and isinstance(dtype, torch.dtype) and type(key) is str and _is_size(length)
         if not known or any(part is not None for part in view):
@@ -234,14 +225,14 @@ class _Unpickler(pickle.Unpickler):
 
 
 def _unpickle(file: BinaryIO) -> tuple[Any, dict[str, _Storage]]:
-    """What the next pickle in `file` describes, and the storages that it mentions."""
+    """The content of the next pickle in `file`, and the storages that it mentions by key."""
     start = file.tell()
     for opcode, argument, position in pickletools.genops(file):
         if position is not None and position - start > LARGEST_PICKLE:
             raise _Refused(f"its description is larger than {LARGEST_PICKLE >> 20} MiB, which no CLIP file's is")
         # Memo numbers count up from 0; Python would reserve gigabytes for a large one.
         if "PUT" in opcode.name and isinstance(argument, int) and argument > (position or 0):
-            raise _Refused("its pickle has memo numbers beyond its length")
+            raise _Refused("its pickle has memo numbers larger than its length")
     end = file.tell()
     file.seek(start)
     unpickler = _Unpickler(file.read(end - start))
@@ -258,7 +249,7 @@ def _flatten(root: Any) -> Iterator[tuple[str, _TensorRecord]]:
         children = []
         for name, value in members.items():
             visited += 1
-            # Modules that hold each other, or one child under many names, would give endlessly many tensors.
+            # Modules that contain each other, or one child under many names, would give endlessly many tensors.
             if visited > LARGEST_TREE or depth > DEEPEST_TREE:
                 raise _Refused("its modules are nested too deeply, or in a circle")
             if not isinstance(name, str):
@@ -301,7 +292,7 @@ def _read_zip(path: Path) -> tuple[str, dict[str, Tensor]]:
             raise WeightsError(f"{path} is a zip archive, but not one of torch (no data.pkl in it).")
         root = roots[0]
         if len(set(names)) < len(names):
-            raise ValueError("members are in it twice")
+            raise ValueError("it has two members of the same name")
 
         def read(name: str) -> bytes:
             # TorchScript's code, which torch compresses, is never opened.

@@ -1,5 +1,8 @@
-"""What the configuration of a model is that a weight file belongs to: shapes from the tensors, the activation from its
-surroundings, for no tensor depends on it and a wrong one silently ruins the features."""
+"""The configuration of the model that a weight file belongs to.
+
+Shapes follow from the tensors. The activation does not show in any tensor, and a wrong one silently ruins the features:
+it is looked up in what comes with the file.
+"""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from clip_impl import TINY, VIT_B_16, CLIPConfig, TextConfig, VisionConfig, tokenize
-from clip_impl.layers import MLP, Attention, LayerNorm, Transformer
+from clip_impl.layers import MLP, Attention, LayerNorm
 from clip_impl.model import CLIP, end_of_text_index
 from clip_impl.vision import resample_positional_embedding
 from clip_impl.weights import build_model
@@ -87,19 +87,15 @@ def test_widths_that_do_not_divide():
 # Features
 
 
-def test_normalised_features_have_unit_length(model, images, ids):
-    for raw, unit in (
-        (model.encode_image(images), model.encode_image(images, normalize=True)),
-        (model.encode_text(ids), model.encode_text(ids, normalize=True)),
-    ):
-        assert close(unit.norm(dim=-1), torch.ones(len(unit)))
-        assert close(F.normalize(raw, dim=-1), unit)
-
-
 def test_logits_are_scaled_cosines(model, images, ids):
+    image, text = model.encode_image(images), model.encode_text(ids)
+    for raw, unit in (
+        (image, model.encode_image(images, normalize=True)),
+        (text, model.encode_text(ids, normalize=True)),
+    ):
+        assert close(F.normalize(raw, dim=-1), unit)
     per_image, per_text = model(images, ids)
-    cosines = F.cosine_similarity(model.encode_image(images)[:, None], model.encode_text(ids)[None], dim=-1)
-    assert close(per_image, model.logit_scale.exp() * cosines, 1e-4)
+    assert close(per_image, model.logit_scale.exp() * F.cosine_similarity(image[:, None], text[None], dim=-1), 1e-4)
     assert torch.equal(per_text, per_image.T)
 
 
@@ -127,7 +123,7 @@ def test_what_follows_the_end_of_text_is_invisible(model, ids):
 
 
 def test_end_of_text_is_the_first_one():
-    # The third row has a token that somebody added behind the vocabulary: it is no end.
+    # The third row has a token that somebody added after the vocabulary, which does not end the text.
     ids = torch.tensor([[49406, 5, 49407, 49407, 0], [49406, 7, 9, 4, 0], [49406, 49408, 9, 49407, 0]])
     assert end_of_text_index(ids).tolist() == [2, 0, 3]
 
@@ -183,35 +179,25 @@ def test_prefix_tokens_that_nobody_sees_change_nothing(model, images):
     assert not close(seen.class_token, plain.class_token, 1e-3)
 
 
-def test_attention_weights_are_those_that_were_used():
-    torch.manual_seed(0)
-    layer = Attention(32, 4)
-    torch.nn.init.normal_(layer.in_proj_weight, std=0.3)
-    x = torch.randn(2, 7, 32)
-    mask = torch.rand(7, 7) < 0.6
-    mask.fill_diagonal_(True)
-    for options in ({}, {"mask": mask}, {"causal": True}):
-        fast, none = layer(x, **options)
-        slow, weights = layer(x, need_weights=True, **options)
-        assert none is None
-        assert close(fast, slow)
-        assert weights.shape == (2, 4, 7, 7)
-        assert close(weights.sum(dim=-1), torch.ones(2, 4, 7))
-        allowed = options.get("mask", torch.ones(7, 7, dtype=torch.bool).tril() if options else None)
-        if allowed is not None:
-            assert (weights[:, :, ~allowed] == 0).all()
-            assert (weights[:, :, allowed] > 0).all()
-
-
-def test_attention_equals_torchs_module():
+@pytest.mark.parametrize("how", ["everywhere", "mask", "causal"])
+def test_attention_equals_torchs_module(how):
     torch.manual_seed(0)
     ours, theirs = Attention(32, 4), torch.nn.MultiheadAttention(32, 4, batch_first=True)
     ours.load_state_dict(theirs.state_dict(), strict=True)
-    x = torch.randn(2, 7, 32)
-    wanted, weights = theirs(x, x, x, average_attn_weights=False)
-    got, our_weights = ours(x, need_weights=True)
-    assert close(got, wanted)
-    assert close(our_weights, weights)
+    x = torch.randn(2, 9, 32)
+    some = (torch.rand(9, 9) < 0.6).fill_diagonal_(True)
+    mask = {"everywhere": torch.ones_like(some), "mask": some, "causal": torch.ones_like(some).tril()}[how]
+    wanted, wanted_weights = theirs(x, x, x, attn_mask=~mask, average_attn_weights=False)
+    options = [{"mask": mask, "output_tokens": rows} for rows in (None, slice(0, 1), slice(2, 5))]
+    options += {"everywhere": [{}, {"output_tokens": slice(2, 5)}], "causal": [{"causal": True}], "mask": []}[how]
+    for option in options:
+        rows = option.get("output_tokens") or slice(None)
+        fast, nothing = ours(x, **option)
+        slow, weights = ours(x, **option, need_weights=True)
+        assert nothing is None
+        assert close(fast, wanted[:, rows])
+        assert close(slow, wanted[:, rows])
+        assert close(weights, wanted_weights[:, :, rows])
 
 
 def test_all_tokens_and_the_attention_of_the_last_layers(model, images):
@@ -223,27 +209,6 @@ def test_all_tokens_and_the_attention_of_the_last_layers(model, images):
         assert [tuple(weights.shape) for weights in got.attention] == [(3, 2, 17, 17)] * layers
         assert got.grid == (4, 4)
         assert close(got.tokens, plain.tokens)
-
-
-@pytest.mark.parametrize("rows", [slice(0, 1), slice(2, 5), slice(0, 9)])
-@pytest.mark.parametrize("how", ["everywhere", "mask", "causal"])
-def test_output_tokens_are_those_of_all_tokens(how, rows):
-    torch.manual_seed(0)
-    block = Transformer(32, 3, 4, "quick_gelu")
-    block.initialize_parameters()
-    x = torch.randn(2, 9, 32)
-    mask = torch.rand(9, 9) < 0.6
-    mask.fill_diagonal_(True)
-    # Causal attention of some rows alone has no kernel: it is said as a mask.
-    masks = {"everywhere": None, "mask": mask, "causal": torch.ones(9, 9, dtype=torch.bool).tril()}
-    options = {"mask": masks[how]}
-    whole, every = block(x, **options, attention_layers=2)
-    some, weights = block(x, **options, output_tokens=rows, attention_layers=2)
-    fast, _ = block(x, **options, output_tokens=rows)
-    assert close(some, whole[:, rows])
-    assert close(fast, whole[:, rows])
-    assert close(weights[0], every[0])
-    assert close(weights[1], every[1][:, :, rows])
 
 
 def test_some_tokens_are_those_of_all_tokens(model, images):
@@ -263,15 +228,9 @@ def test_some_tokens_are_those_of_all_tokens(model, images):
 def test_some_tokens_have_the_same_gradients(small, small_config, images):
     with torch.inference_mode(False), torch.enable_grad():
         gradients = []
-        for read in (True, False):
-            model = CLIP(small_config)
-            model.load_state_dict(small)
-            visual = model.visual
-            tokens = (
-                visual.forward_features(images.clone()).tokens[:, 0]
-                if read
-                else visual.forward_tokens(images.clone()).class_token
-            )
+        for method in ("forward_features", "forward_tokens"):
+            visual = build_model(small_config, small).visual
+            tokens = getattr(visual, method)(images.clone()).class_token
             (tokens * torch.linspace(-1, 1, tokens.shape[-1])).sum().backward()
             gradients.append([parameter.grad for parameter in visual.transformer.parameters()])
         assert all(close(one, other, 1e-4) for one, other in zip(*gradients, strict=True))
