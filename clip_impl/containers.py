@@ -174,8 +174,10 @@ _ALLOWED: dict[str, Any] = {
 _TORCHSCRIPT = ("restore_type_tag", "build_intlist", "build_doublelist", "build_boollist", "build_tensorlist")
 _ALLOWED |= {f"torch.jit._pickle.{name}": _first_argument for name in _TORCHSCRIPT}
 # Plain values in the checkpoints of trainings: no weights, so they become None.
-_PLAIN = ("torch.Size", "torch.device", "torch.serialization._get_layout", "collections.Counter", "_codecs.encode")
-_PLAIN += ("builtins.set", "builtins.bytearray", "builtins.complex")
+_PLAIN = (
+    *("torch.Size", "torch.device", "torch.serialization._get_layout"),
+    *("collections.Counter", "_codecs.encode", "builtins.set", "builtins.bytearray", "builtins.complex"),
+)
 _ALLOWED |= dict.fromkeys(_PLAIN, _Function(lambda *_: None))
 _STORAGES = {
     "FloatStorage": torch.float32,
