@@ -12,16 +12,15 @@ from focuscli.cli import render, views
 
 def demo_command(
     out: Annotated[Path, typer.Option("--out", help="Folder for everything that the demo writes.")] = Path("demo"),
-    images: Annotated[int, typer.Option(min=80, help="Drawings of the first camera style.")] = 2800,
-    seed: Annotated[int, typer.Option(help="Seed of the drawings.")] = 0,
+    images: Annotated[int, typer.Option(min=80, help="Images of the camera style that is trained on.")] = 2800,
+    seed: Annotated[int, typer.Option(help="Seed of the images.")] = 0,
 ) -> None:
-    """The whole workflow on drawn pedestrians: draw, train, evaluate, predict, explain."""
+    """The whole workflow on synthetic people: generate, train, evaluate, predict, explain."""
     import os
     import shutil
 
-    # Must be set before torch is imported. OpenMP's threads spin while they wait for each other; where something else needs
-    # the cores too, that stalls them (31 to 147 images/s were seen with its own 300,000 rounds). With 1,000 rounds, its choice
-    # for more threads than cores, it was 78 to 99; without any, 44 to 112.
+    # Must be set before torch is imported. OpenMP's threads spin while they wait for each other, which stalls them when
+    # something else needs the cores: 31 to 147 images/s with the default of 300,000 rounds, 78 to 99 with 1,000.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
     from focuscli.errors import InputError
@@ -29,21 +28,23 @@ def demo_command(
 
     marker = out / ".focus-demo"
     if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not marker.exists())):
-        raise InputError(f"{out} holds something else than an earlier demo; nothing was changed.", "Give --out FOLDER.")
+        raise InputError(
+            f"{out} holds something other than an earlier demo; nothing was changed.", "Give --out FOLDER."
+        )
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True, exist_ok=True)
     marker.touch()
-    render.note("drawn pedestrians, a tiny model from scratch, no CLIP weights: shows the workflow, not the accuracy")
+    render.note("synthetic people, a tiny model from scratch, no CLIP weights: shows the workflow, not the accuracy")
     demo = Demo(out, images=images, seed=seed)
     for style in (HOME_STYLE, OTHER_STYLE):
-        with render.progress(f"drawing {style}") as progress:
+        with render.progress(f"generating {style} images") as progress:
             views.prepared(demo.draw(style, progress), next_command=None)
     run = demo.open_run()
     views.run_header(run)
     views.training(run, demo.train(run))
     reports = []
     for style in (HOME_STYLE, OTHER_STYLE):
-        render.note(f"evaluating on held-out drawings, camera style {style}")
+        render.note(f"evaluating on held-out images, camera style {style}")
         reports.append(demo.evaluate(style))
         render.note(views.figures_line(reports[-1]))
     result = demo.show(*reports)

@@ -12,20 +12,22 @@ from focuscli.errors import CheckFailed
 
 def doctor_command() -> None:
     """Versions, device, weights, datasets and known traps of this machine."""
-    from focuscli.tools.doctor import checks
+    from focuscli.tools.doctor import run_checks
 
-    found = checks()
+    found = run_checks()
     lines = []
     for check in found:
         lines.append(f"{check.status:<8} {check.name:<14} {check.detail}")
-        if check.cure:
-            lines.append(f"{'':<8} {'':<14} -> {check.cure}")
+        if check.fix:
+            lines.append(f"{'':<8} {'':<14} -> {check.fix}")
     failed = [check.name for check in found if check.status == "failed"]
+    error = CheckFailed(
+        f"{len(failed)} of {len(found)} checks failed: {', '.join(failed)}.", "The fixes are listed above."
+    )
     data: dict[str, object] = {"checks": [asdict(check) for check in found]}
-    error = CheckFailed(f"{len(failed)} of {len(found)} checks failed: {', '.join(failed)}.", "Each cure stands above.")
     if failed and render.as_json():
-        # one object for both: what failed is of use only with its cure
-        data["error"] = {"code": error.exit_code, "message": error.problem, "hint": "Each check has its cure."}
+        # One object for both, so that a failure comes with its fix.
+        data["error"] = {"code": error.exit_code, "message": error.problem, "hint": "Each check has its fix."}
         render.result(data, lines=[])
         raise typer.Exit(error.exit_code)
     render.result(data, lines=lines)

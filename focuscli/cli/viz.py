@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import glob
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +11,7 @@ import typer
 from focuscli.cli import views
 from focuscli.cli.models import asked_texts, find_model
 from focuscli.cli.options import CheckpointOpt, DeviceOpt, ForceOpt, RegionOpt
-from focuscli.data.inputs import expand_images, looks_like_image
+from focuscli.data.inputs import expand_images, looks_like_image, near_file
 from focuscli.errors import InputError, UsageError
 
 MOST_CELLS = 400
@@ -38,18 +37,17 @@ def viz_command(
     images, texts = split_arguments(arguments, attribute or [])
     if tokens and len(images) > 1:
         raise UsageError(
-            f"--tokens draws one image; got {len(images)}.", f"Example: focus viz {images[0]} hat --tokens"
+            f"--tokens takes one image; got {len(images)}.", f"Example: focus viz {images[0]} hat --tokens"
         )
     target = output or Path(f"{images[0].stem}.focus.png")
     if target.suffix.lower() != ".png":
-        raise UsageError(f"--output wants a .png file; got {target}.")
-    if target.exists() and not force:
-        raise InputError(f"{target} exists already; nothing was changed.", "Add --force to replace it, or give -o PNG.")
-    model = find_model(checkpoint)
+        raise UsageError(f"--output must name a .png file; got {target}.")
 
-    from focuscli.storage.files import atomic_path
+    from focuscli.storage.files import atomic_path, check_free
     from focuscli.viz.explain import explain, explain_tokens
 
+    check_free(target, force=force, hint="Add --force to replace it, or give -o PNG.")
+    model = find_model(checkpoint)
     recognizer = model.open(device=device)
     wanted = asked_texts(recognizer, texts, region) or [*recognizer.attributes]
     if len(images) * len(wanted) > MOST_CELLS:
@@ -73,7 +71,7 @@ def viz_command(
 
 
 def split_arguments(arguments: list[str], texts: list[str]) -> tuple[list[Path], list[str]]:
-    """Tell images from texts: what exists as a file or matches a glob is an image, the rest are texts.
+    """Separate images from texts: what exists as a file or matches a glob is an image, the rest are texts.
 
     Raises:
         InputError: a name with an image suffix that does not exist. UsageError: no image, or an empty text.
@@ -81,16 +79,15 @@ def split_arguments(arguments: list[str], texts: list[str]) -> tuple[list[Path],
     images: list[Path] = []
     words: list[str] = []
     for argument in arguments:
-        if Path(argument).is_file() or (glob.has_magic(argument) and glob.glob(argument)):
+        path = Path(argument)
+        if path.is_file() or (glob.has_magic(argument) and glob.glob(argument)):
             images += expand_images([argument])
         elif looks_like_image(argument):
-            parent = Path(argument).parent
-            siblings = [file.name for file in parent.iterdir()] if parent.is_dir() else []
-            close = difflib.get_close_matches(Path(argument).name, siblings, n=1)
-            meant = f"Did you mean {parent / close[0]}? " if close else ""
-            raise InputError(
-                f"No such image: {argument}.", f"{meant}To use it as a text: focus viz IMAGE -a {argument}"
-            )
+            hints = [
+                near_file(path) if path.parent.is_dir() else None,
+                f"To use it as a text: focus viz IMAGE -a {argument}",
+            ]
+            raise InputError(f"No such image: {argument}.", " ".join(hint for hint in hints if hint))
         else:
             words.append(argument)
     words += texts

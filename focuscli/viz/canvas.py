@@ -1,4 +1,4 @@
-"""A white page to draw captions, bars and small pictures on, with Pillow's own font at any size."""
+"""A white page for captions, bars and small pictures, in Pillow's own font. Sizes and positions are in pixels."""
 
 from __future__ import annotations
 
@@ -21,62 +21,47 @@ Colour = tuple[int, int, int]
 
 @functools.cache
 def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Pillow's bundled font at a size in pixels."""
-    return ImageFont.load_default(size=max(6, size))
+    """Pillow's bundled font."""
+    return ImageFont.load_default(size=size)
 
 
-def line_height(size: float) -> int:
-    """Pixels from one line of text to the next."""
-    return round(max(6, round(size)) * 1.3)
+def line_height(size: int) -> int:
+    """The distance from one line of text to the next."""
+    return round(size * 1.3)
 
 
-def text_width(text: str, size: float) -> int:
-    return round(font(round(size)).getlength(_printable(text)))
+def text_width(text: str, size: int) -> int:
+    return round(font(size).getlength(_printable(text)))
 
 
-def fit_text(text: str, size: float, width: int) -> str:
-    """The text, or as much of its beginning as fits `width` pixels with an ellipsis; '' if not even that fits."""
+def fit_text(text: str, size: int, width: int) -> str:
+    """The text, or as much of its beginning as fits `width` with an ellipsis; '' if not even that fits."""
     text = _printable(text)
     if text_width(text, size) <= width:
         return text
-    for end in range(len(text) - 1, 0, -1):
-        shortened = text[:end].rstrip() + "…"
-        if text_width(shortened, size) <= width:
-            return shortened
-    return ""
+    shortened = (text[:end].rstrip() + "…" for end in range(len(text) - 1, 0, -1))
+    return next((line for line in shortened if text_width(line, size) <= width), "")
 
 
-def wrap(text: str, size: float, width: int, most: int) -> list[str]:
-    """Lines of at most `width` pixels, broken at spaces, or within a word that is too long by itself.
+def wrap(text: str, size: int, width: int, most: int) -> list[str]:
+    """Lines of at most `width`, broken at spaces, or within a word that is too long by itself.
 
-    No more than `most` lines; the last one ends in an ellipsis where the text goes on.
+    No more than `most` lines; the last one ends in an ellipsis if there is more text.
     """
-    lines: list[str] = []
-    current = ""
+    lines = [""]
     for word in _printable(text).split():
-        joined = f"{current} {word}" if current else word
-        if text_width(joined, size) <= width:
-            current = joined
+        if lines[-1] and text_width(f"{lines[-1]} {word}", size) <= width:
+            lines[-1] += f" {word}"
             continue
-        if current:
-            lines.append(current)
-        *full, current = _pieces(word, size, width)
-        lines += full
-    if current:
-        lines.append(current)
+        if lines[-1]:
+            lines.append("")
+        for letter in word:  # a single letter counts as fitting
+            if lines[-1] and text_width(lines[-1] + letter, size) > width:
+                lines.append("")
+            lines[-1] += letter
     if len(lines) > most:
         lines = [*lines[: most - 1], fit_text(" ".join(lines[most - 1 :]), size, width)]
-    return lines
-
-
-def _pieces(word: str, size: float, width: int) -> list[str]:
-    """A word cut into pieces that fit; a single letter counts as fitting."""
-    pieces = [""]
-    for letter in word:
-        if pieces[-1] and text_width(pieces[-1] + letter, size) > width:
-            pieces.append("")
-        pieces[-1] += letter
-    return pieces
+    return [line for line in lines if line]
 
 
 def _printable(text: str) -> str:
@@ -86,36 +71,40 @@ def _printable(text: str) -> str:
 
 
 class Canvas:
-    """A page of `width` x `height` pixels; positions are pixels from the top left, text is placed by its top left."""
+    """A page of `width` x `height`; positions count from the top left, text is placed by its top left corner."""
 
-    def __init__(self, width: int, height: int, scale: float) -> None:
+    def __init__(self, width: int, height: int) -> None:
         self.image = Image.new("RGB", (width, height), "white")
-        self.scale = scale
         self._draw = ImageDraw.Draw(self.image)
 
-    def text(self, x: int, y: int, text: str, size: float, colour: Colour) -> int:
+    def text(self, x: int, y: int, text: str, size: int, colour: Colour) -> int:
         """Draw one line; returns its width."""
-        text = _printable(text)
-        self._draw.text((x, y), text, fill=colour, font=font(round(size)))
+        self._draw.text((x, y), _printable(text), fill=colour, font=font(size))
         return text_width(text, size)
 
-    def text_right(self, right: int, y: int, text: str, size: float, colour: Colour) -> None:
+    def text_right(self, right: int, y: int, text: str, size: int, colour: Colour) -> None:
+        """Draw one line that ends at `right`."""
         self.text(right - text_width(text, size), y, text, size, colour)
 
-    def pill(self, right: int, y: int, text: str, size: float) -> int:
+    def pill(self, right: int, y: int, text: str, size: int) -> int:
         """A marked word in a rounded box that ends at `right`; returns the box's width."""
-        pad = round(size * 0.5)
-        width, height = text_width(text, size) + 2 * pad, line_height(size) + 1
+        width, height = text_width(text, size) + size, line_height(size) + 1
         self._draw.rounded_rectangle((right - width, y, right - 1, y + height), radius=height // 2, fill=MARK_GROUND)
-        self._draw.text((right - width / 2, y + height / 2), text, fill=MARK, font=font(round(size)), anchor="mm")
+        self._draw.text((right - width / 2, y + height / 2), text, fill=MARK, font=font(size), anchor="mm")
         return width
 
     def box(self, x: int, y: int, width: int, height: int, colour: Colour) -> None:
         if width > 0 and height > 0:
             self._draw.rectangle((x, y, x + width - 1, y + height - 1), fill=colour)
 
+    def bar(self, x: int, y: int, width: int, height: int, share: float, colour: Colour) -> None:
+        """A bar that is filled to `share` (0..1) of its width, with a tick at the middle: the threshold."""
+        self.box(x, y, width, height, TRACK)
+        self.box(x, y, round(width * min(1.0, max(0.0, share))), height, colour)
+        self.box(x + (width - 2) // 2, y - 3, 2, height + 6, INK)
+
     def line(self, x0: int, y0: int, x1: int, y1: int, colour: Colour) -> None:
-        self._draw.line((x0, y0, x1, y1), fill=colour, width=max(1, round(self.scale)))
+        self._draw.line((x0, y0, x1, y1), fill=colour)
 
     def paste(self, picture: Image.Image, x: int, y: int, width: int) -> None:
         """Paste a picture in the middle of a column that begins at `x`."""

@@ -14,6 +14,7 @@ from focuscli.errors import UsageError
 from focuscli.inference.predict import TextDecision, decide, probability
 from focuscli.inference.recognizer import Attention, Recognizer
 from focuscli.viz.grid import Cell, attention_grid, token_grid
+from focuscli.viz.heat import unit_range
 
 
 def explain(
@@ -64,9 +65,3 @@ def explain_tokens(recognizer: Recognizer, path: Path, texts: Sequence[Text], *,
     return token_grid(
         image, maps, recognizer.model.token_names, attention.token_weights[0], [text.phrase for text in texts]
     )
-
-
-def unit_range(heat: np.ndarray) -> np.ndarray:
-    """A map scaled linearly so that its least value is 0 and its largest 1; all 0 where it is flat."""
-    low, high = float(heat.min()), float(heat.max())
-    return (heat - low) / (high - low) if high > low else np.zeros_like(heat)

@@ -1,23 +1,22 @@
-"""Heat maps to colours, and over images. Pillow and numpy only."""
+"""Attention maps as colours over images."""
 
 from __future__ import annotations
 
+import matplotlib
 import numpy as np
 from PIL import Image
 
-# Turbo (A. Mikhailov, "Turbo, An Improved Rainbow Colormap", 2019) at 17 even steps; between them it is drawn linearly.
-TURBO_STEPS = (
-    "30123b 4040a2 466be3 4294ff 28bceb 18ddc2 32f298 6dfe62 a4fc3c "
-    "cbed34 ecd13a fdae35 fb8122 ec530f d23105 ac1701 7a0403"
-)
-
 
 def turbo(values: np.ndarray) -> np.ndarray:
-    """Turbo colours, uint8 [..., 3], of values in 0..1 [...]; outside values are clipped."""
-    steps = np.array([list(bytes.fromhex(step)) for step in TURBO_STEPS.split()], dtype=np.float32)
-    position = np.linspace(0, 1, len(steps))
-    table = np.stack([np.interp(np.linspace(0, 1, 256), position, channel) for channel in steps.T], axis=-1)
-    return table.round().astype(np.uint8)[(np.clip(values, 0, 1) * 255).round().astype(np.intp)]
+    """Colours of matplotlib's colour map "turbo", uint8 [..., 3], of values in 0..1 [...]; outside values are clipped."""
+    colours: np.ndarray = matplotlib.colormaps["turbo"](np.clip(values, 0.0, 1.0), bytes=True)
+    return colours[..., :3]
+
+
+def unit_range(heat: np.ndarray) -> np.ndarray:
+    """A map scaled linearly so that its smallest value is 0 and its largest 1; all 0 if it is flat."""
+    low, high = float(heat.min()), float(heat.max())
+    return (heat - low) / (high - low) if high > low else np.zeros_like(heat)
 
 
 def upsample(heat: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -1,22 +1,20 @@
-"""Drawn pedestrians with exact labels and boxes: the data of the demo, of tests and of pictures."""
+"""Synthetic people with exact labels and boxes, for the demo, tests and pictures."""
 
 from __future__ import annotations
 
-from focuscli.data.synthetic.drawing import Drawing, draw
-from focuscli.data.synthetic.generate import prepare_synthetic, read_boxes
-from focuscli.data.synthetic.labels import labels_of
-from focuscli.data.synthetic.person import Person, restage, sample_person
-from focuscli.data.synthetic.styles import STYLES, Style
+from focuscli.data.synthetic.drawing import STYLES, Drawing, Style, draw
+from focuscli.data.synthetic.generate import Sample, prepare_synthetic, synthetic_images
+from focuscli.data.synthetic.people import Person, labels_of, sample_person
 
 __all__ = [
     "STYLES",
     "Drawing",
     "Person",
+    "Sample",
     "Style",
     "draw",
     "labels_of",
     "prepare_synthetic",
-    "read_boxes",
-    "restage",
     "sample_person",
+    "synthetic_images",
 ]

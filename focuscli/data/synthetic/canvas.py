@@ -1,150 +1,146 @@
-"""Drawing outlines in figure units onto an oversampled picture, while noting the box of each body region."""
+"""Outlines in figure units, and a canvas that draws them and records the box of each body region.
+
+A figure unit is the height of a tall adult; y runs upwards from the soles. Outlines are float arrays [n, 2] of (x, y).
+"""
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageChops, ImageDraw
+from PIL import Image, ImageDraw
 
-from focuscli.data.synthetic.palette import Colour, scaled
-from focuscli.data.synthetic.shapes import Points
+from focuscli.data.synthetic.people import Colour
 
 SUPERSAMPLING = 2
+Points = NDArray[np.float64]
+Point = tuple[float, float]
 Box = tuple[float, float, float, float]
-_NOWHERE: Box = (math.inf, math.inf, -math.inf, -math.inf)
+Paint = Colour | NDArray[np.uint8]
 
 
-@dataclass(frozen=True)
-class Camera:
-    """How figure units become pixels of the final image.
+def smooth(points: Sequence[Point] | Points, *, closed: bool = True, steps: int = 5) -> Points:
+    """A Catmull-Rom curve through `points`; [steps * n, 2] where closed, else [steps * (n - 1) + 1, 2]."""
+    given = np.asarray(points, np.float64)
+    around = given.take(range(-1, len(given) + 2), axis=0, mode="wrap" if closed else "clip")
+    if not closed:
+        around = around[:-1]
+    p0, p1, p2, p3 = (around[start : len(around) - 3 + start, None] for start in range(4))
+    t = (np.arange(steps) / steps)[:, None]
+    curve = p1 + 0.5 * t * (p2 - p0 + t * (2 * p0 - 5 * p1 + 4 * p2 - p3 + t * (3 * (p1 - p2) + p3 - p0)))
+    return np.concatenate([curve.reshape(-1, given.shape[1]), given[:0] if closed else given[-1:]])
 
-    Attributes:
-        size: (height, width) of the final image.
-        centre: x of the figure's middle, in pixels. ground: y of the soles, in pixels.
-        scale: pixels per figure unit.
-        elevation: 0 = at eye level, 1 = looking down steeply: legs shorter and narrower than head and shoulders.
-        light: where it comes from, -1 = left, 1 = right.
-    """
 
-    size: tuple[int, int]
-    centre: float
-    ground: float
-    scale: float
-    elevation: float = 0.0
-    light: float = -0.5
+def ellipse(x: float, y: float, rx: float, ry: float, *, power: float = 2.0) -> Points:
+    """An ellipse around (x, y); a higher `power` makes it a box with round corners (a superellipse)."""
+    angle = np.linspace(0, 2 * np.pi, 28, endpoint=False)
+    circle = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    return np.sign(circle) * abs(circle) ** (2 / power) * (rx, ry) + (x, y)
 
-    @property
-    def tilt(self) -> float:
-        """How far a point moves down the picture per unit that it is nearer to the camera."""
-        return 0.06 + 0.22 * self.elevation
 
-    def project(self, points: Points) -> Points:
-        """Figure units -> pixels; [n, 2]."""
-        x, y = points[:, 0], points[:, 1]
-        k = self.elevation
-        width = 1 + k * (0.6 * y - 0.4)
-        height = y * (1 - 0.42 * k + 0.34 * k * y)
-        return np.stack([self.centre + self.scale * x * width, self.ground - self.scale * height], axis=1)
+def tube(centre: Sequence[Point] | Points, radii: Sequence[float], *, flat_end: bool = False) -> Points:
+    """The outline of a limb: a curve with a radius at each point; its ends are round, the last one flat where asked."""
+    line = smooth(centre, closed=False)
+    radius = smooth(np.asarray(radii)[:, None], closed=False)
+    along = np.gradient(line, axis=0)
+    along /= np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-9)
+    normal = np.stack([-along[:, 1], along[:, 0]], axis=1) * radius
+    angle = np.linspace(0.3, np.pi - 0.3, 5)[:, None]
+    start = line[0] - np.sin(angle) * along[0] * radius[0] - np.cos(angle) * normal[0]
+    end = line[-1] + np.sin(angle) * along[-1] * radius[-1] + np.cos(angle) * normal[-1]
+    return np.concatenate([start, line + normal, line[-1:] if flat_end else end, (line - normal)[::-1]])
+
+
+def band(outline: Points, low: float, high: float) -> Points:
+    """The part of an outline between two heights: points outside are moved to the nearer of them."""
+    return np.column_stack([outline[:, 0], outline[:, 1].clip(low, high)])
+
+
+def shaded(colour: Colour, factor: float) -> Colour:
+    """A darker shade (factor below 1), or a lighter one where the colour is too dark for that to be seen."""
+    if max(colour) <= 70:
+        factor = 1 + 2 * (1 - factor)
+    return (int(colour[0] * factor), int(colour[1] * factor), int(colour[2] * factor))
 
 
 class Canvas:
-    """A picture being drawn. `backdrop` is the final size; it is enlarged here."""
+    """A picture being drawn on a background.
 
-    def __init__(self, camera: Camera, backdrop: Image.Image) -> None:
-        height, width = camera.size
-        self.camera = camera
-        self.image = backdrop.resize((width * SUPERSAMPLING, height * SUPERSAMPLING), Image.Resampling.BILINEAR)
-        self._pen = ImageDraw.Draw(self.image, "RGBA")
-        self._extent: dict[str, Box] = {}
-        self._line = max(1, round(camera.scale * SUPERSAMPLING * 0.0042))
+    A paint is a colour, or a texture: an array [height, width, 3] of the canvas's size, see `coordinates`.
 
-    def fill(
-        self,
-        outline: Points,
-        paint: Colour | Image.Image,
-        region: str | None = None,
-        *,
-        shade: float = 1.0,
-        edge: float = 0.5,
-        opacity: int = 255,
-    ) -> None:
-        """Fill an outline with a colour or a texture of the canvas's size, shaded like a round body.
+    Args:
+        background: of the final size.
+        centre: x of the figure's middle, in pixels. ground: y of the soles, in pixels. scale: pixels per figure unit.
+        light: where it comes from, -1 = left, 1 = right.
+    """
+
+    def __init__(self, background: Image.Image, *, centre: float, ground: float, scale: float, light: float) -> None:
+        size = (background.width * SUPERSAMPLING, background.height * SUPERSAMPLING)
+        self._image = background.resize(size, Image.Resampling.NEAREST)
+        self._pen = ImageDraw.Draw(self._image, "RGBA")
+        self._origin = np.array([centre, ground]) * SUPERSAMPLING
+        self._scale, self._light = scale * SUPERSAMPLING, light
+        self._corners: dict[str, list[Points]] = {}
+
+    def coordinates(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """x [1, width] and y [height, 1] of the canvas's pixels in figure units, for textures."""
+        x = (np.arange(self._image.width) - self._origin[0]) / self._scale
+        y = (self._origin[1] - np.arange(self._image.height)) / self._scale
+        return x[None, :], y[:, None]
+
+    def fill(self, outline: Points, paint: Paint, region: str | None = None, *, edge: float = 0.5) -> None:
+        """Fill an outline, shaded across its width like a round body.
 
         Args:
-            region: whose box grows by this outline; None = only the whole figure's.
-            shade: strength of the shading across the width. edge: darkness of the contour, 0 = none.
-            opacity: below 255 what lies under it shines through (plain colours only; then unshaded).
+            region: whose box grows by this outline; None: only the box of the whole figure.
+            edge: darkness of the contour, 0 = none.
         """
-        pixels, box = self._mark(outline, region)
-        flat = pixels.ravel().tolist()
-        if opacity < 255 and not isinstance(paint, Image.Image):
-            self._pen.polygon(flat, fill=(*paint, opacity))
-            return
-        first, last = math.floor(box[0]), math.ceil(box[2]) + 1
-        left, top = max(first, 0), max(math.floor(box[1]), 0)
-        right, bottom = min(last, self.image.width), min(math.ceil(box[3]) + 1, self.image.height)
+        pixels = self._project(outline, region)
+        first, last = np.floor(pixels.min(axis=0)).astype(int), np.ceil(pixels.max(axis=0)).astype(int) + 1
+        left, top = np.maximum(first, 0).tolist()
+        right, bottom = np.minimum(last, self._image.size).tolist()
         if left >= right or top >= bottom:
             return
-        size = (right - left, bottom - top)
-        mask = Image.new("L", size)
+        mask = Image.new("L", (right - left, bottom - top))
         ImageDraw.Draw(mask).polygon((pixels - (left, top)).ravel().tolist(), fill=255)
-        falloff = self._falloff(first, last, left, right, shade)
-        if isinstance(paint, Image.Image):
-            row = np.repeat((falloff * (255 / 1.08)).clip(0, 255).astype(np.uint8)[None, :, None], 3, axis=2)
-            tile = ImageChops.multiply(
-                paint.crop((left, top, right, bottom)).convert("RGB"), Image.fromarray(row).resize(size, 0)
-            )
-            contour: Colour = (30, 30, 36)
-        else:
-            row = (falloff[None, :, None] * np.array(paint)).clip(0, 255).astype(np.uint8)
-            tile = Image.fromarray(row).resize(size, 0)
-            contour = scaled(paint, 0.45)
-        self.image.paste(tile, (left, top), mask)
+        across = (np.arange(left, right) - first[0] + 0.5) / (last[0] - first[0])
+        light = 1.08 - 0.62 * (across - 0.5 - 0.22 * self._light) ** 2
+        colours = paint[top:bottom, left:right] if isinstance(paint, np.ndarray) else np.array(paint)
+        tile = (light[None, :, None] * colours).clip(0, 255).astype(np.uint8)
+        tile = np.broadcast_to(tile, (bottom - top, right - left, 3))
+        self._image.paste(Image.fromarray(np.ascontiguousarray(tile)), (left, top), mask)
         if edge:
-            self._pen.line([*flat, *flat[:2]], fill=(*contour, int(255 * edge)), width=self._line)
+            contour = (30, 30, 36) if isinstance(paint, np.ndarray) else shaded(paint, 0.45)
+            line = [*pixels.ravel().tolist(), *pixels[0].tolist()]
+            self._pen.line(line, fill=(*contour, int(255 * edge)), width=max(1, round(0.0042 * self._scale)))
 
-    def line(
-        self, points: Points, colour: Colour, width: float, region: str | None = None, *, opacity: int = 255
-    ) -> None:
+    def line(self, points: Points, colour: Colour, width: float, region: str | None = None) -> None:
         """Draw a polyline; `width` in figure units, at least one pixel of the oversampled picture."""
-        pixels, _ = self._mark(points, region)
-        stroke = max(1, round(width * self.camera.scale * SUPERSAMPLING))
-        self._pen.line(pixels.ravel().tolist(), (*colour, opacity), stroke, joint="curve")
+        pixels = self._project(points, region)
+        self._pen.line(pixels.ravel().tolist(), colour, max(1, round(width * self._scale)), joint="curve")
 
-    def mark(self, region: str, outline: Points) -> None:
+    def extend(self, region: str, outline: Points) -> None:
         """Let a region's box grow by an outline without drawing it."""
-        self._mark(outline, region)
+        self._project(outline, region)
 
     def finish(self) -> Image.Image:
         """The picture at its final size."""
-        return self.image.reduce(SUPERSAMPLING)
+        return self._image.reduce(SUPERSAMPLING)
 
     def boxes(self) -> dict[str, Box]:
         """(left, top, right, bottom) per region in pixels of the final image, clipped to it; "whole" is all of them."""
-        height, width = self.camera.size
-        found: dict[str, Box] = {}
-        for region, (left, top, right, bottom) in self._extent.items():
-            box = (max(left, 0.0), max(top, 0.0), min(right, float(width)), min(bottom, float(height)))
-            if box[0] < box[2] and box[1] < box[3]:
-                found[region] = (round(box[0], 2), round(box[1], 2), round(box[2], 2), round(box[3], 2))
-        return found
+        boxes: dict[str, Box] = {}
+        for region, corners in self._corners.items():
+            points = np.concatenate(corners).clip(0, self._image.size) / SUPERSAMPLING
+            (left, top), (right, bottom) = points.min(axis=0).tolist(), points.max(axis=0).tolist()
+            boxes[region] = (left, top, right, bottom)
+        return boxes
 
-    def _mark(self, outline: Points, region: str | None) -> tuple[Points, Box]:
-        """Note the extent of an outline; returns it and its box in pixels of the canvas."""
-        pixels = self.camera.project(outline)
-        left, top = pixels.min(axis=0).tolist()
-        right, bottom = pixels.max(axis=0).tolist()
-        for name in ("whole",) if region is None else ("whole", region):
-            old = self._extent.get(name, _NOWHERE)
-            self._extent[name] = (min(old[0], left), min(old[1], top), max(old[2], right), max(old[3], bottom))
-        k = SUPERSAMPLING
-        return pixels * k, (left * k, top * k, right * k, bottom * k)
-
-    def _falloff(self, low: int, high: int, left: int, right: int, shade: float) -> NDArray[np.float64]:
-        """Brightness per column of [left, right) of a body that reaches from `low` to `high`."""
-        across = (np.arange(left, right) - low + 0.5) / max(high - low, 1)
-        peak = 0.5 + 0.22 * self.camera.light
-        return 1.08 - shade * 0.62 * (across - peak) ** 2 - 0.08 * (1 - shade)
+    def _project(self, outline: Points, region: str | None) -> Points:
+        """Figure units -> pixels of the canvas; grows the boxes of the region and of the whole figure."""
+        pixels = self._origin + self._scale * outline * (1, -1)
+        corners = np.stack([pixels.min(axis=0), pixels.max(axis=0)])
+        for name in {"whole", region or "whole"}:
+            self._corners.setdefault(name, []).append(corners)
+        return pixels

@@ -1,32 +1,84 @@
-"""One drawing: a person before a background, through a camera of a style."""
+"""One synthetic image: a person before a background, seen through the camera of a style."""
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, ImageFilter
+from PIL import Image, ImageDraw, ImageFilter
 
-from focuscli.data.synthetic.backdrop import draw_backdrop
-from focuscli.data.synthetic.canvas import Box, Camera, Canvas
+from focuscli.data.synthetic.canvas import Box, Canvas, shaded
 from focuscli.data.synthetic.figure import draw_figure
-from focuscli.data.synthetic.person import Person
-from focuscli.data.synthetic.styles import Range, Style
+from focuscli.data.synthetic.people import CLOTHES, Colour, Person
+from focuscli.errors import UsageError, did_you_mean
 
 SIZE = (256, 128)
+Range = tuple[float, float]
+_WALLS: tuple[Colour, ...] = ((178, 160, 142), (156, 150, 146), (190, 178, 156), (150, 122, 104), (166, 174, 180))
+_FLOORS: tuple[Colour, ...] = ((150, 148, 146), (128, 128, 130), (168, 162, 152), (112, 114, 118))
+
+
+@dataclass(frozen=True)
+class Style:
+    """One camera.
+
+    Attributes:
+        title: what it is in words.
+        outdoors: before houses and a pavement that differ from image to image; else always before the same grey wall.
+        scale: height of a tall adult as a part of the picture's height.
+        shift: how far the figure may be off the middle, as a part of the picture's width.
+        light: factors of red, green and blue. brightness: a factor of all three.
+        blur: radius in pixels of a picture 256 high. noise: standard deviation, of 255.
+        margin: what is kept around the figure's box, as a part of its width and height, like the crop of a person detector.
+    """
+
+    title: str
+    outdoors: bool = True
+    scale: Range = (0.85, 0.91)
+    shift: float = 0.035
+    light: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    brightness: Range = (0.88, 1.12)
+    blur: Range = (0.0, 0.7)
+    noise: Range = (1.0, 4.0)
+    margin: float = 0.06
+
+
+STYLES: dict[str, Style] = {
+    "studio": Style(
+        "studio: grey wall, even light, cropped closely",
+        outdoors=False,
+        scale=(0.89, 0.89),
+        shift=0.0,
+        brightness=(1.0, 1.0),
+        blur=(0.0, 0.2),
+        noise=(0.0, 1.0),
+        margin=0.04,
+    ),
+    "street": Style("street by day, cropped as a detector would"),
+    "night": Style("street at night: dark, bluish, noisy", light=(0.52, 0.6, 0.76), blur=(0.4, 1.2), noise=(7.0, 13.0)),
+}
+
+
+def style_of(name: str) -> Style:
+    """The style of that name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if name not in STYLES:
+        raise UsageError(f'Unknown style "{name}".', did_you_mean(name, STYLES))
+    return STYLES[name]
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """A drawn crop.
+    """A synthetic crop.
 
     Attributes:
         image: RGB.
-        boxes: region -> (left, top, right, bottom) in pixels of the image, clipped to it: head (with hair and hat),
-            upper (clothes and arms), lower (clothes and legs), foot, bag (where something is carried and can be seen) and
-            whole (everything). A box holds the whole part, also where something else covers it.
+        boxes: region -> (left, top, right, bottom) in pixels of the image: head (with hair and hat), upper (clothes and
+            arms), lower (clothes and legs), foot, bag (where something is carried and can be seen) and whole (everything).
+            A box holds the whole part, also where something else covers it.
     """
 
     image: Image.Image
@@ -37,74 +89,69 @@ def draw(person: Person, style: Style, *, size: tuple[int, int] = SIZE, rng: np.
     """Draw a person.
 
     Args:
-        size: (height, width) of the picture in pixels; a style with `framing` cuts the crop out of it.
+        size: (height, width) in pixels of the picture that the crop around the figure is cut from.
         rng: for everything that is not the person: background, light, place in the picture, blur, noise. The same person
             with a generator in the same state gives the same pixels.
     """
     height, width = size
-    camera = Camera(
-        size=size,
-        centre=width * (0.5 + float(rng.uniform(-style.jitter, style.jitter))),
+    pixel = height / 256
+    canvas = Canvas(
+        _draw_background(style, size, rng),
+        centre=width * (0.5 + float(rng.uniform(-style.shift, style.shift))),
         ground=height * float(rng.uniform(0.945, 0.97)),
-        scale=height * _lot(style.scale, rng),
-        elevation=_lot(style.elevation, rng),
+        scale=height * float(rng.uniform(*style.scale)),
         light=float(rng.uniform(-1, 1)),
     )
-    scene = style.scenes[rng.integers(len(style.scenes))]
-    pixel = height / 256
-    canvas = Canvas(camera, draw_backdrop(scene, camera, _lot(style.depth, rng) * pixel, rng))
     draw_figure(canvas, person)
-    drawing = Drawing(_develop(canvas.finish(), style, pixel, rng), canvas.boxes())
-    return drawing if style.framing is None else _cut(drawing, style.framing)
+    boxes = canvas.boxes()
+    left, top, right, bottom = boxes["whole"]
+    across, along = style.margin * (right - left), style.margin * (bottom - top)
+    x, y = max(0, round(left - across)), max(0, round(top - along))
+    crop = canvas.finish().crop((x, y, min(width, round(right + across)), min(height, round(bottom + along))))
+    for region, (left, top, right, bottom) in boxes.items():
+        boxes[region] = (round(left - x, 2), round(top - y, 2), round(right - x, 2), round(bottom - y, 2))
+    return Drawing(_develop(crop, style, pixel, rng), boxes)
 
 
-def _cut(drawing: Drawing, margin: float) -> Drawing:
-    """The crop around the figure, as far as the picture reaches."""
-    left, top, right, bottom = drawing.boxes["whole"]
-    across, along = margin * (right - left), margin * (bottom - top)
-    x0, y0 = max(0, round(left - across)), max(0, round(top - along))
-    x1, y1 = min(drawing.image.width, round(right + across)), min(drawing.image.height, round(bottom + along))
-    boxes = {
-        region: (round(a - x0, 2), round(b - y0, 2), round(c - x0, 2), round(d - y0, 2))
-        for region, (a, b, c, d) in drawing.boxes.items()
-    }
-    return Drawing(drawing.image.crop((x0, y0, x1, y1)), boxes)
+def _draw_background(style: Style, size: tuple[int, int], rng: np.random.Generator) -> Image.Image:
+    """A background of `size` (height, width)."""
+    height, width = size
+    image = Image.new("RGB", (width, height), (176, 180, 184))
+    pen = ImageDraw.Draw(image)
+
+    def box(left: float, top: float, right: float, bottom: float, colour: Colour) -> None:
+        """A rectangle; x as a part of the width, y of the height."""
+        pen.rectangle((left * width, top * height, right * width, bottom * height), fill=colour)
+
+    if not style.outdoors:
+        box(0, 0.82, 1, 1, (164, 168, 172))
+        return image
+    ground = float(rng.uniform(0.5, 0.65))
+    wall, floor = _WALLS[rng.integers(len(_WALLS))], _FLOORS[rng.integers(len(_FLOORS))]
+    box(0, 0, 1, ground, wall)
+    box(0, 0, 1, ground * float(rng.uniform(0.0, 0.3)), (186, 206, 226))
+    box(float(rng.uniform(0.3, 1.0)), ground * 0.1, 1, ground, shaded(wall, 0.8))
+    columns = int(rng.integers(2, 5))
+    glass = shaded((140, 160, 180), float(rng.uniform(0.6, 1.0)))
+    for row in range(3):
+        for column in range(columns):
+            x, y = (column + 0.2) / columns, ground * (0.06 + 0.3 * row)
+            box(x, y, x + 0.6 / columns, y + ground * 0.19, glass)
+    box(0, ground, 1, 1, floor)
+    for step in range(5):
+        y = ground + (1 - ground) * (step / 5) ** 1.6
+        box(0, y, 1, y + 0.006, shaded(floor, 0.8))
+    if rng.random() < 0.5:  # a parked car
+        x, colours = float(rng.uniform(-0.3, 0.7)), [shade for shades in CLOTHES.values() for shade in shades]
+        box(x, ground - 0.1, x + 0.75, ground + 0.04, colours[rng.integers(len(colours))])
+        box(x + 0.12, ground - 0.16, x + 0.6, ground - 0.1, (74, 84, 96))
+    return image.filter(ImageFilter.BoxBlur(height / 256 * float(rng.uniform(0.6, 1.6))))
 
 
 def _develop(image: Image.Image, style: Style, pixel: float, rng: np.random.Generator) -> Image.Image:
-    """What lens, sensor and light do to the picture."""
-    blur = _lot(style.blur, rng) * pixel
-    detail = _lot(style.detail, rng)
-    if detail < 1:
-        small = (max(8, round(image.width * detail)), max(8, round(image.height * detail)))
-        image = image.resize(small, Image.Resampling.BOX).resize(image.size, Image.Resampling.BICUBIC)
-    if blur > 0.05:
-        image = image.filter(ImageFilter.GaussianBlur(blur))
-    brightness, contrast = _lot(style.brightness, rng), _lot(style.contrast, rng)
-    values = np.asarray(image, np.float32)
-    gain = np.array(style.cast, np.float32) * np.float32(brightness * contrast)
-    offset = np.float32(128 * (1 - contrast) * brightness)
-    values = values * gain
-    values += offset
-    if style.vignette:
-        values *= _vignette(image.height, image.width, style.vignette)
-    noise = _lot(style.noise, rng)
-    if noise > 0:
-        # One random number per pixel for all colours, mirrored for the tint: three times cheaper, and looks as real.
-        grain = rng.standard_normal((image.height, image.width), np.float32) * np.float32(noise)
-        values += grain[..., None]
-        values[..., 0] += grain[:, ::-1] * np.float32(0.4)
-        values[..., 2] += grain[::-1] * np.float32(0.5)
-    np.clip(values, 0, 255, out=values)
-    return Image.fromarray(values.astype(np.uint8))
-
-
-def _lot(bounds: Range, rng: np.random.Generator) -> float:
-    return float(rng.uniform(*bounds))
-
-
-@functools.lru_cache(maxsize=16)
-def _vignette(height: int, width: int, strength: float) -> NDArray[np.float32]:
-    y = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
-    x = np.linspace(-1, 1, width, dtype=np.float32)[None, :]
-    return (1 - strength * (x * x + y * y) / 2)[..., None].astype(np.float32)
+    """What lens, light and sensor do to the picture; `pixel` is the size of a pixel of a picture 256 high."""
+    image = image.filter(ImageFilter.GaussianBlur(float(rng.uniform(*style.blur)) * pixel))
+    values = np.asarray(image, np.float32) * np.array(style.light, np.float32)
+    values *= np.float32(rng.uniform(*style.brightness))
+    values += rng.standard_normal(values.shape, np.float32) * np.float32(rng.uniform(*style.noise))
+    return Image.fromarray(values.clip(0, 255).astype(np.uint8))

@@ -1,6 +1,6 @@
-"""Drawn pedestrians in the file structures of official downloads, so that `focus prepare` and all after it have pixels.
+"""Synthetic people in the file structures of official downloads, so that `focus prepare` and all after it have pixels.
 
-The structures are those of facts on the real files: variable names, nesting, dtypes, folders and image names.
+The structures are those of the real files: variable names, nesting, dtypes, folders and image names.
 """
 
 from __future__ import annotations
@@ -18,19 +18,21 @@ from numpy.typing import NDArray
 
 from focuscli.data.schema import UNCERTAIN, builtin_schema
 from focuscli.data.splits import identity_split
-from focuscli.data.synthetic.canvas import Box
-from focuscli.data.synthetic.drawing import SIZE, draw
-from focuscli.data.synthetic.generate import cast_of, style_key
-from focuscli.data.synthetic.labels import details_of, labels_of
-from focuscli.data.synthetic.styles import style_of
-from focuscli.errors import InputError, UsageError
+from focuscli.data.synthetic.generate import Sample, check_image_count, synthetic_images
+from focuscli.data.synthetic.people import details_of, labels_of
+from focuscli.errors import InputError, UsageError, did_you_mean
 from focuscli.storage.files import atomic_folder
 
 MARKER = "drawn-by-focus.txt"
-PARTITIONS = 5
 NONE_OF = "none of"
-IMAGE_FOLDERS = {"peta": "images", "pa100k": "release_data/release_data", "rapv1": "RAP_dataset"}
-Rules = Mapping[str, Sequence[str]]
+# Where the images lie, and what the file of image `number` (from 1) is called.
+IMAGES: dict[str, Callable[[int, Sample], str]] = {
+    "peta": lambda number, _: f"images/{number:05}.png",
+    "pa100k": lambda number, _: f"release_data/release_data/{number:06}.jpg",
+    "rapv1": lambda number, sample: (
+        f"RAP_dataset/CAM{1 + number % 23:02}_drawn_tarid{sample.number}_frame{number}_line1.png"
+    ),
+}
 # What RAPv1's file leaves open, for every so many-th image: whether it shows a woman, and who it shows.
 _UNCERTAIN_EVERY, _UNKNOWN_EVERY = 40, 3
 _FRAME_OFFSET = (600, 40)  # where the crop lies in the camera's frame, in pixels to the right and down
@@ -38,12 +40,12 @@ _FRAME_OFFSET = (600, 40)  # where the crop lies in the camera's frame, in pixel
 
 @dataclass(frozen=True, eq=False)
 class _Content:
-    """N drawings: image names, official labels [N, A], persons [N] from 1, boxes of body regions."""
+    """N images: file names, official labels [N, A], persons [N] from 1, RAPv1's boxes [N, 16]."""
 
     names: list[str]
     table: NDArray[np.int8]
     people: NDArray[np.int64]
-    boxes: list[Mapping[str, Box]]
+    positions: list[list[int]]
     seed: int
 
 
@@ -61,67 +63,58 @@ def write_official(
 
     Args:
         kind: "peta" (images/00001.png and PETA.mat), "pa100k" or "rapv1".
-        images, seed, style, progress: see `prepare_synthetic`.
+        images, seed, style, progress: see `synthetic_images`.
 
     Raises:
-        UsageError: unknown kind or style, too few images. InputError: `out` exists and is none of these, or may not be
-        replaced.
+        UsageError: unknown kind or style, too few images.
+        InputError: `out` exists and is none of these, or may not be replaced.
     """
-    if kind not in IMAGE_FOLDERS:
-        raise UsageError(f'Cannot draw in the structure of "{kind}".', f"Known: {', '.join(IMAGE_FOLDERS)}.")
-    if images < 20:
-        raise UsageError(f"{images} images are too few for three splits.", "Ask for at least 20.")
-    camera = style_of(style)
+    if kind not in IMAGES:
+        raise UsageError(f'Cannot write the structure of "{kind}".', did_you_mean(kind, IMAGES))
+    check_image_count(images)
     if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / MARKER).is_file())):
-        raise InputError(f"{out} exists and was not drawn by focus; nothing was changed.", "Choose another folder.")
-    cast = [*cast_of(images, seed, camera.name)]
-    owners = np.array([name for name, _ in cast], np.str_)
-    people = np.unique(owners, return_inverse=True)[1].astype(np.int64) + 1
-    table = official_labels(kind, [labels_of(person) | details_of(person) for _, person in cast])
-    names = _image_names(kind, people)
-    with atomic_folder(out, overwrite=overwrite) as temporary:
-        folder = temporary / IMAGE_FOLDERS[kind]
-        folder.mkdir(parents=True)
-        boxes: list[Mapping[str, Box]] = []
-        for number, (_, person) in enumerate(cast):
-            drawing = draw(person, camera, rng=np.random.default_rng([seed, style_key(style), number]))
-            drawing.image.save(folder / names[number], quality=camera.quality)
-            boxes.append(drawing.boxes)
-            if progress is not None:
-                progress(number + 1, images)
-        _SAVE[kind](temporary, _Content(names, table, people, boxes, seed))
-        (temporary / MARKER).write_text(f"{images} drawings in the file structure of {kind}; no real person.\n")
+        raise InputError(
+            f"{out} exists and was not written by this command; nothing was changed.", "Choose another folder."
+        )
+    with atomic_folder(out, overwrite=overwrite) as folder:
+        names, people, seen, positions = [], [], [], []
+        for number, sample in enumerate(synthetic_images(images, seed, style, progress), start=1):
+            path = folder / IMAGES[kind](number, sample)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            sample.drawing.image.save(path, quality=90)
+            names.append(path.name)
+            people.append(sample.number)
+            seen.append(labels_of(sample.person) | details_of(sample.person))
+            positions.append(_position(sample))
+        content = _Content(names, official_labels(kind, seen), np.array(people), positions, seed)
+        _SAVE[kind](folder, content)
+        (folder / MARKER).write_text(f"{images} synthetic images in the file structure of {kind}; no real person.\n")
 
 
-def official_labels(kind: str, drawn: Sequence[Mapping[str, int]]) -> NDArray[np.int8]:
-    """The official labels [N, A], in the schema's order, of drawings of which this is true: their own labels and
-    details."""
-    rules = _rules(kind)
-    table = np.zeros((len(drawn), len(builtin_schema(kind).attributes)), np.int8)
-    for column, attribute in enumerate(builtin_schema(kind).attributes):
-        first, *rest = rules.get(attribute.name) or [""]
-        for row, labels in enumerate(drawn):
-            if first == NONE_OF:
-                table[row, column] = not any(labels[name] for name in rest)
-            elif first:
-                table[row, column] = any(labels[name] for name in (first, *rest))
+def official_labels(kind: str, seen: Sequence[Mapping[str, int]]) -> NDArray[np.int8]:
+    """The official labels [N, A], in the schema's order, of images of which this is true: `labels_of` and `details_of`.
+
+    What the synthetic people never show (an attribute without a rule in official.toml) is 0 in all of them.
+    """
+    text = (importlib.resources.files("focuscli.data.synthetic") / "official.toml").read_text(encoding="utf-8")
+    attributes = builtin_schema(kind).attributes
+    rules = tomllib.loads(text)[kind] or {attribute.name: [attribute.name] for attribute in attributes}
+    table = np.zeros((len(seen), len(attributes)), np.int8)
+    for column, attribute in enumerate(attributes):
+        words = rules.get(attribute.name, [])
+        for row, labels in enumerate(seen):
+            true = any(labels[name] for name in words if name != NONE_OF)
+            table[row, column] = true != (NONE_OF in words)
     return table
 
 
-def _rules(kind: str) -> Rules:
-    text = (importlib.resources.files("focuscli.data.synthetic") / "official.toml").read_text(encoding="utf-8")
-    rules: Rules = tomllib.loads(text)[kind]
-    return rules or {attribute.name: [attribute.name] for attribute in builtin_schema(kind).attributes}
-
-
-def _image_names(kind: str, people: NDArray[np.int64]) -> list[str]:
-    if kind == "pa100k":
-        return [f"{number:06}.jpg" for number in range(1, len(people) + 1)]
-    if kind == "peta":
-        return [f"{number:05}.png" for number in range(1, len(people) + 1)]
-    return [
-        f"CAM{1 + row % 23:02}_drawn_tarid{person}_frame{row}_line1.png" for row, person in enumerate(people.tolist())
-    ]
+def _position(sample: Sample) -> list[int]:
+    """RAPv1's four boxes as left, top, width and height in the camera's frame: the crop, then head, upper and lower body."""
+    numbers = [*_FRAME_OFFSET, *sample.drawing.image.size]
+    for region in ("head", "upper", "lower"):
+        left, top, right, bottom = (round(value) for value in sample.drawing.boxes[region])
+        numbers += [left + _FRAME_OFFSET[0], top + _FRAME_OFFSET[1], right - left, bottom - top]
+    return numbers
 
 
 def _cells(values: Sequence[Any]) -> NDArray[Any]:
@@ -135,7 +128,7 @@ def _cells(values: Sequence[Any]) -> NDArray[Any]:
 def _partitions(parts: Mapping[str, float], people: NDArray[np.int64], seed: int) -> list[dict[str, NDArray[np.int64]]]:
     """Five splits without a person in two parts; per part the numbers of its images, from 1."""
     owners = people.astype(np.str_)
-    splits = [identity_split(owners, parts, seed + number) for number in range(PARTITIONS)]
+    splits = [identity_split(owners, parts, seed + number) for number in range(5)]
     return [{part: np.flatnonzero(split == part) + 1 for part in parts} for split in splits]
 
 
@@ -193,7 +186,7 @@ def _save_rapv1(folder: Path, content: _Content) -> None:
         "label": table,
         "attribute_chinese": _cells([attribute.phrase for attribute in schema.attributes]),
         "attribute_eng": _cells([attribute.name for attribute in schema.attributes]),
-        "position": np.array([_position(boxes) for boxes in content.boxes], np.int32),
+        "position": np.array(content.positions, np.int32),
         "imagesname": _cells(names),
         "attribute_exp": _cells([re.sub("^[a-z]+-", "", attribute.name) for attribute in schema.evaluated]),
         "identity": identity,
@@ -201,16 +194,6 @@ def _save_rapv1(folder: Path, content: _Content) -> None:
     }
     (folder / "RAP_annotation").mkdir()
     scipy.io.savemat(folder / "RAP_annotation" / "RAP_annotation.mat", {"RAP_annotation": struct})
-
-
-def _position(boxes: Mapping[str, Box]) -> list[int]:
-    """RAPv1's four boxes as left, top, width and height in the camera's frame: the crop, then head, upper and lower body."""
-    height, width = SIZE
-    numbers = [*_FRAME_OFFSET, width, height]
-    for region in ("head", "upper", "lower"):
-        left, top, right, bottom = (round(value) for value in boxes[region])
-        numbers += [left + _FRAME_OFFSET[0], top + _FRAME_OFFSET[1], right - left, bottom - top]
-    return numbers
 
 
 _SAVE: dict[str, Callable[[Path, _Content], None]] = {

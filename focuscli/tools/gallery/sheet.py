@@ -12,7 +12,8 @@ from focuscli.viz.canvas import FAINT, INK, MUTED, NO, RULE, TRACK, YES, Canvas,
 from focuscli.viz.grid import Footer, fit
 
 PAGE_WIDTH = 1600
-COLUMN = 176
+COLUMN, GAP, MARGIN, HEIGHT = 176, 18, 20, 224
+LARGE, MEDIUM, SMALL = 17, 13, 11
 
 
 @dataclass(frozen=True)
@@ -40,75 +41,65 @@ class Entry:
     match: str = ""
 
 
-def contact_sheet(entries: Sequence[Entry], *, title: str, caption: str = "", height: int = 224) -> Image.Image:
-    """Crops in lines from the best on, each with its rank above and its texts below.
-
-    `height` is that of the crops in pixels; text and spacing grow with it.
-    """
+def contact_sheet(entries: Sequence[Entry], *, title: str, caption: str = "") -> Image.Image:
+    """Crops in lines from the best on, each with its rank above and its texts below."""
     if not entries:
         raise ValueError("no entries to draw")
-    scale = max(0.8, height / 224)
-    column, gap, margin = round(COLUMN * scale), round(18 * scale), round(20 * scale)
-    per_line = max(1, min(len(entries), (round(PAGE_WIDTH * scale) - 2 * margin + gap) // (column + gap)))
+    per_line = max(1, min(len(entries), (PAGE_WIDTH - 2 * MARGIN + GAP) // (COLUMN + GAP)))
     per_line = math.ceil(len(entries) / math.ceil(len(entries) / per_line))
-    width = 2 * margin + max(per_line * (column + gap) - gap, round(440 * scale))
-    large, medium, small = 17 * scale, 13 * scale, 11 * scale
-    heading = wrap(title, large, width - 2 * margin, 4)
-    footer = Footer(caption, width - 2 * margin, scale, legend=False)
+    width = 2 * MARGIN + max(per_line * (COLUMN + GAP) - GAP, 440)
+    heading = wrap(title, LARGE, width - 2 * MARGIN, 4)
+    footer = Footer(caption, width - 2 * MARGIN, legend=False)
     most = max(len(entry.marks) for entry in entries)
-    mark_height = 2 * line_height(small) + round(11 * scale)
-    cell = line_height(medium) + height + line_height(small) + most * mark_height + gap
+    mark_height = 2 * line_height(SMALL) + 11
+    cell = line_height(MEDIUM) + HEIGHT + line_height(SMALL) + most * mark_height + GAP
     lines = math.ceil(len(entries) / per_line)
-    head = len(heading) * line_height(large) + gap
-    canvas = Canvas(width, 2 * margin + head + lines * cell + footer.height, scale)
-    y = margin
+    head = len(heading) * line_height(LARGE) + GAP
+    canvas = Canvas(width, 2 * MARGIN + head + lines * cell + footer.height)
+    y = MARGIN
     for line in heading:
-        canvas.text(margin, y, line, large, INK)
-        y += line_height(large)
+        canvas.text(MARGIN, y, line, LARGE, INK)
+        y += line_height(LARGE)
     for rank, entry in enumerate(entries):
-        left = margin + rank % per_line * (column + gap)
-        top = margin + head + rank // per_line * cell
+        left = MARGIN + rank % per_line * (COLUMN + GAP)
+        top = MARGIN + head + rank // per_line * cell
         if rank and rank % per_line == 0:
-            canvas.line(margin, top - gap // 2, width - margin, top - gap // 2, RULE)
-        canvas.text(left, top, str(rank + 1), medium, INK)
-        canvas.text_right(left + column, top, entry.match, medium, MUTED)
-        top += line_height(medium)
-        _picture(canvas, entry, left, top, column, height, small)
-        top += height + round(2 * scale)
-        canvas.text(left, top, _end_of(entry.name, small, column), small, FAINT)
-        top += line_height(small)
+            canvas.line(MARGIN, top - GAP // 2, width - MARGIN, top - GAP // 2, RULE)
+        canvas.text(left, top, str(rank + 1), MEDIUM, INK)
+        canvas.text_right(left + COLUMN, top, entry.match, MEDIUM, MUTED)
+        top += line_height(MEDIUM)
+        _picture(canvas, entry, left, top)
+        top += HEIGHT + 2
+        canvas.text(left, top, _end_of(entry.name, SMALL, COLUMN), SMALL, FAINT)
+        top += line_height(SMALL)
         for mark in entry.marks:
-            _mark(canvas, mark, left, top, column, small, scale)
+            _mark(canvas, mark, left, top)
             top += mark_height
-    footer.draw(canvas, margin, margin + head + lines * cell)
+    footer.draw(canvas, MARGIN, MARGIN + head + lines * cell)
     return canvas.image
 
 
-def _picture(canvas: Canvas, entry: Entry, left: int, top: int, width: int, height: int, size: float) -> None:
+def _picture(canvas: Canvas, entry: Entry, left: int, top: int) -> None:
     if entry.image is None:
-        canvas.box(left, top, width, height, TRACK)
-        canvas.text(left + round(size), top + height // 2, "not there any more", size, MUTED)
+        canvas.box(left, top, COLUMN, HEIGHT, TRACK)
+        canvas.text(left + SMALL, top + HEIGHT // 2, "no longer there", SMALL, MUTED)
         return
-    picture = fit(entry.image, height)
-    if picture.width > width:
-        picture = picture.resize((width, max(1, round(picture.height * width / picture.width))))
-    canvas.image.paste(picture, (left, top + height - picture.height))
+    picture = fit(entry.image, HEIGHT)
+    if picture.width > COLUMN:
+        picture = picture.resize((COLUMN, max(1, round(picture.height * COLUMN / picture.width))))
+    canvas.image.paste(picture, (left, top + HEIGHT - picture.height))
 
 
-def _mark(canvas: Canvas, mark: Mark, left: int, top: int, width: int, size: float, scale: float) -> None:
+def _mark(canvas: Canvas, mark: Mark, left: int, top: int) -> None:
     colour = MUTED if mark.good is None else YES if mark.good else NO
-    canvas.text_right(left + width, top, mark.score, size, INK)
-    room = width - text_width(mark.score, size) - round(6 * scale)
-    canvas.text(left, top, fit_text(mark.text, size, room), size, colour)
+    canvas.text_right(left + COLUMN, top, mark.score, SMALL, INK)
+    room = COLUMN - text_width(mark.score, SMALL) - 6
+    canvas.text(left, top, fit_text(mark.text, SMALL, room), SMALL, colour)
     if mark.place is not None:
-        y, thick, reach = top + line_height(size) + round(3 * scale), round(5 * scale), round(2 * scale)
-        canvas.box(left, y, width, thick, TRACK)
-        canvas.box(left, y, round(width * min(1.0, max(0.0, mark.place))), thick, colour)
-        tick = max(1, round(2 * scale))
-        canvas.box(left + (width - tick) // 2, y - reach, tick, thick + 2 * reach, INK)
+        canvas.bar(left, top + line_height(SMALL) + 3, COLUMN, 5, mark.place, colour)
 
 
-def _end_of(name: str, size: float, width: int) -> str:
+def _end_of(name: str, size: int, width: int) -> str:
     """The name, or as much of its end as fits: that is where names differ."""
     if fit_text(name, size, width) == name:
         return name

@@ -15,8 +15,7 @@ from PIL import Image
 from focuscli.data.images import chunks, load_image
 from focuscli.data.schema import Text
 from focuscli.inference.recognizer import Recognizer
-from focuscli.viz.explain import unit_range
-from focuscli.viz.heat import overlay
+from focuscli.viz.heat import overlay, unit_range
 
 PICTURE_SIZE = (120, 168)  # Width and height that pictures fit into.
 QUALITY = 62

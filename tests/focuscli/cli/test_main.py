@@ -113,10 +113,10 @@ def test_doctor_that_fails_is_one_json_object_with_its_checks(focus, monkeypatch
     from focuscli.tools import doctor
 
     found = [doctor.Check("python", "ok", "3"), doctor.Check("torch", "failed", "not [there]", "pip install torch")]
-    monkeypatch.setattr(doctor, "checks", lambda: found)
+    monkeypatch.setattr(doctor, "run_checks", lambda: found)
     outcome = focus("doctor", "--json")
     assert outcome.code == outcome.json["error"]["code"] == 5
-    assert [check["cure"] for check in outcome.json["checks"]] == [None, "pip install torch"]
+    assert [check["fix"] for check in outcome.json["checks"]] == [None, "pip install torch"]
     plain = focus("doctor")
     assert plain.code == 5
     assert "not [there]" in plain.stdout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -10,7 +11,6 @@ import pytest
 from PIL import Image
 
 from focuscli.data.folder import read_folder
-from focuscli.data.synthetic import read_boxes
 from focuscli.inference.recognizer import Recognizer
 from focuscli.tools.demo import HOME_STYLE, OTHER_STYLE, Demo
 
@@ -46,10 +46,11 @@ def mass_inside(heat, box, size):
 
 
 def mass_on(demo, phrase, name, regions):
-    """Over test drawings that show an attribute: the share of its map's mass in the box around some body regions, and the
+    """Over test images that show an attribute: the share of its map's mass in the box around some body regions, and the
     same share of an even map (the box's part of the image)."""
     dataset = read_folder(demo.folder / f"data-{HOME_STYLE}")
-    boxes = {entry["image"]: entry["boxes"] for entry in read_boxes(dataset.path)}
+    entries = [json.loads(line) for line in (dataset.path / "boxes.jsonl").read_text().splitlines()]
+    boxes = {entry["image"]: entry["boxes"] for entry in entries}
     test = [i for i in dataset.select("test") if dataset.labels[i, dataset.schema.index(name)] == 1][:60]
     paths = [dataset.image_path(int(i)) for i in test]
     heat = Recognizer.from_checkpoint(demo.folder / "run", device="cpu").attention(paths, [phrase]).heat[:, 0]

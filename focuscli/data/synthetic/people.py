@@ -1,0 +1,289 @@
+"""Synthetic people: their attributes, colours and pose, how they are sampled, and which labels are true of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+# sRGB, 0 to 255.
+Colour = tuple[int, int, int]
+
+CLOTHES: dict[str, tuple[Colour, ...]] = {
+    "Black": ((34, 34, 38), (46, 44, 46)),
+    "White": ((238, 237, 232), (246, 244, 240)),
+    "Grey": ((142, 145, 150), (124, 127, 133)),
+    "Red": ((200, 40, 44), (178, 30, 48)),
+    "Blue": ((42, 88, 172), (36, 64, 138), (78, 128, 200)),
+    "Green": ((44, 132, 74), (82, 152, 84), (30, 104, 82)),
+    "Yellow": ((240, 198, 52), (232, 180, 36)),
+    "Pink": ((232, 134, 166), (222, 108, 150)),
+    "Brown": ((134, 96, 64), (166, 128, 88)),
+}
+UPPER_COLOURS = ("Black", "White", "Grey", "Red", "Blue", "Green", "Yellow", "Pink")
+LOWER_COLOURS = ("Black", "White", "Grey", "Blue", "Brown", "Red", "Green")
+ACCENTS = tuple(CLOTHES[name][0] for name in ("White", "Yellow", "Black", "Red", "Blue"))
+
+SKIN: tuple[Colour, ...] = (
+    (247, 212, 184), (232, 190, 156), (212, 164, 124), (176, 124, 86), (134, 90, 62), (98, 66, 48),
+)  # fmt: skip
+HAIR: dict[str, tuple[Colour, ...]] = {
+    "Black": ((32, 26, 24),),
+    "Brown": ((58, 38, 26), (96, 62, 36), (150, 106, 58)),
+    "Yellow": ((206, 164, 92),),
+    "Red": ((150, 66, 34),),
+    "Grey": ((204, 204, 206), (176, 178, 184), (220, 217, 212)),
+}
+SHOES: tuple[Colour, ...] = ((44, 40, 40), (70, 50, 38), (226, 226, 224), (150, 40, 44), (52, 78, 128))
+BOOTS: tuple[Colour, ...] = ((98, 58, 30), (40, 32, 32), (146, 92, 48), (86, 26, 34))
+BAGS: tuple[Colour, ...] = (
+    (150, 74, 36), (198, 44, 52), (38, 44, 60), (44, 120, 120), (236, 160, 46), (98, 66, 132), (216, 196, 160),
+)  # fmt: skip
+HATS: tuple[Colour, ...] = ((198, 36, 42), (34, 72, 150), (240, 196, 60), (38, 110, 68), (236, 232, 220), (44, 44, 52))
+
+
+@dataclass(frozen=True)
+class Person:
+    """One person in one pose. Everything but the last three fields is the same in all images of a person.
+
+    Attributes:
+        female: drawn with a conventional outline (narrow shoulders, waist, hips), more often long hair and skirts.
+        age: "child", "adult" or "old". build: width of the body, 0.88 (slim) to 1.15. height: 1 = a tall adult.
+        hair: "short", "long" or "bald". hair_colour: a key of `HAIR`.
+        glasses: "sun", "clear" or "" for none.
+        upper_pattern: "plain", "stripes", "logo", "plaid" or "splice" (two colours).
+        upper_colour, lower_colour: keys of `CLOTHES`; `upper_rgb`, `lower_rgb` are their shades.
+        accent: the second colour of patterns.
+        lower: "trousers", "shorts", "skirt" or "dress". lower_pattern: "plain", "stripes" or "dots".
+        coat: a long coat over trousers. object: "box", "folder" or "", held in front with both hands.
+        view: "front", "side" or "back". yaw: degrees, 0 = facing the camera, 90 = facing right, 180 = from behind.
+        stride: which foot is in front and how far, -1 to 1; 0 = standing.
+    """
+
+    female: bool
+    age: str
+    build: float
+    height: float
+    skin: Colour
+    hair: str
+    hair_colour: str
+    hair_rgb: Colour
+    hat: bool
+    hat_rgb: Colour
+    glasses: str
+    long_sleeve: bool
+    upper_pattern: str
+    upper_colour: str
+    upper_rgb: Colour
+    accent: Colour
+    lower: str
+    lower_pattern: str
+    lower_colour: str
+    lower_rgb: Colour
+    coat: bool
+    boots: bool
+    shoe_rgb: Colour
+    handbag: bool
+    shoulder_bag: bool
+    backpack: bool
+    object: str
+    bag_rgb: Colour
+    view: str
+    yaw: float
+    stride: float
+
+
+def sample_person(rng: np.random.Generator) -> Person:
+    """Sample a person so that every label of the schema is true in about 8% of the images or more."""
+    female = bool(rng.random() < 0.5)
+    age = _choose(rng, child=0.2, adult=0.58, old=0.22)
+    if female:
+        lower = _choose(rng, trousers=0.42, shorts=0.12, skirt=0.26, dress=0.2)
+    else:
+        shorts = {"child": 0.5, "adult": 0.33, "old": 0.2}[age]
+        lower = _choose(rng, trousers=1 - shorts, shorts=shorts)
+    coat = lower == "trousers" and age != "child" and bool(rng.random() < 0.42)
+    boots = not coat and bool(rng.random() < {"shorts": 0.12, "trousers": 0.36}.get(lower, 0.4))
+    clothes, carried = _clothes(rng, lower, coat), _carried(rng)
+    if carried["shoulder_bag"] and clothes["upper_pattern"] == "logo":
+        clothes["upper_pattern"] = "plain"  # the strap would hide the print
+    skin = _one_of(rng, SKIN)
+    if female:
+        hair = _choose(rng, long=0.7, short=0.3)
+    else:  # the old are not bald: their grey hair has to be seen
+        hair = _choose(rng, bald=0.2 if age == "adult" else 0.0, long=0.06, short=0.74)
+    hair_colour = "Grey" if age == "old" else _choose(rng, Black=0.2, Brown=0.5, Yellow=0.15, Red=0.15)
+    hair_rgb = _one_of(rng, HAIR[hair_colour])
+    upper_rgb, lower_rgb = clothes["upper_rgb"], clothes["lower_rgb"]
+    return Person(
+        female=female,
+        age=age,
+        build=float(np.clip(rng.normal(1.0, 0.07), 0.88, 1.15)),
+        height=float(rng.uniform(0.62, 0.76) if age == "child" else rng.uniform(0.93, 1.0) - 0.03 * female),
+        skin=skin,
+        hair=hair,
+        hair_colour=hair_colour,
+        hair_rgb=hair_rgb,
+        hat=bool(rng.random() < 0.3),
+        hat_rgb=_contrasting(rng, HATS, hair_rgb, skin, least=200),
+        glasses=_choose(rng, sun=0.5, clear=0.5) if rng.random() < 0.42 else "",
+        **clothes,
+        lower=lower,
+        coat=coat,
+        boots=boots,
+        shoe_rgb=_contrasting(rng, BOOTS if boots else SHOES, lower_rgb, skin, least=150),
+        **carried,
+        bag_rgb=_contrasting(rng, BAGS, upper_rgb, lower_rgb, clothes["accent"], least=230),
+        **_pose(rng, age),
+    )
+
+
+def sample_people(count: int, rng: np.random.Generator) -> list[tuple[int, Person]]:
+    """Sample who is in each of `count` images: a person's number, and the person in the view and pose of that image.
+
+    Each person is in one to three consecutive images.
+    """
+    images: list[tuple[int, Person]] = []
+    number = 0
+    while len(images) < count:
+        number += 1
+        person = sample_person(rng)
+        images.append((number, person))
+        images += [(number, replace(person, **_pose(rng, person.age))) for _ in range(int(rng.integers(0, 3)))]
+    return images[:count]
+
+
+def _choose(rng: np.random.Generator, **weights: float) -> str:
+    """One of the names, with a probability in proportion to its weight."""
+    names, shares = list(weights), np.array(list(weights.values()))
+    return names[int(np.searchsorted(shares.cumsum(), rng.random() * shares.sum(), side="right"))]
+
+
+def _one_of(rng: np.random.Generator, colours: tuple[Colour, ...]) -> Colour:
+    return colours[rng.integers(len(colours))]
+
+
+def _contrasting(rng: np.random.Generator, colours: tuple[Colour, ...], *others: Colour, least: float) -> Colour:
+    """A random colour that differs from all `others` by `least`; if there is none, the one that differs most."""
+    order = [colours[index] for index in rng.permutation(len(colours))]
+    gaps = [min(_distance(colour, other) for other in others) for colour in order]
+    return next((colour for colour, gap in zip(order, gaps, strict=True) if gap >= least), order[int(np.argmax(gaps))])
+
+
+def _distance(first: Colour, second: Colour) -> float:
+    """How different two colours look, roughly: weighted Euclidean distance, 0 to about 765."""
+    red, green, blue = (a - b for a, b in zip(first, second, strict=True))
+    return float((2 * red * red + 4 * green * green + 3 * blue * blue) ** 0.5)
+
+
+def _clothes(rng: np.random.Generator, lower: str, coat: bool) -> dict[str, Any]:
+    upper_colour = UPPER_COLOURS[rng.integers(len(UPPER_COLOURS))]
+    # A top and trousers of one colour would look like one piece.
+    others = [name for name in LOWER_COLOURS if name != upper_colour]
+    lower_colour = others[rng.integers(len(others))]
+    if lower == "dress":
+        both = [name for name in UPPER_COLOURS if name in LOWER_COLOURS]
+        upper_colour = lower_colour = both[rng.integers(len(both))]
+    upper_rgb = _one_of(rng, CLOTHES[upper_colour])
+    lower_rgb = upper_rgb if lower == "dress" else _one_of(rng, CLOTHES[lower_colour])
+    pattern = _choose(rng, plain=0.22, stripes=0.19, logo=0.24, plaid=0.18, splice=0.17)
+    if lower == "dress":
+        pattern = _choose(rng, plain=0.6, stripes=0.1, logo=0.2, plaid=0.1)
+    if coat and pattern in ("stripes", "logo"):
+        pattern = "plain"
+    lower_pattern = _choose(rng, plain=0.58, stripes=0.21, dots=0.21)
+    if coat or (lower == "dress" and pattern in ("stripes", "plaid")):
+        lower_pattern = "plain"
+    return {
+        "long_sleeve": coat or bool(rng.random() < 0.44),
+        "upper_pattern": pattern,
+        "upper_colour": upper_colour,
+        "upper_rgb": upper_rgb,
+        "accent": _contrasting(rng, ACCENTS, upper_rgb, lower_rgb, least=260),
+        "lower_pattern": lower_pattern,
+        "lower_colour": lower_colour,
+        "lower_rgb": lower_rgb,
+    }
+
+
+def _carried(rng: np.random.Generator) -> dict[str, Any]:
+    kind = _choose(rng, nothing=0.2, handbag=0.18, shoulder_bag=0.19, backpack=0.2, object=0.23)
+    also = _choose(rng, nothing=0.7, handbag=0.15, object=0.15) if kind == "backpack" else ""
+    return {
+        "handbag": "handbag" in (kind, also),
+        "shoulder_bag": kind == "shoulder_bag",
+        "backpack": kind == "backpack",
+        "object": _choose(rng, box=0.6, folder=0.4) if "object" in (kind, also) else "",
+    }
+
+
+def _pose(rng: np.random.Generator, age: str) -> dict[str, Any]:
+    view = _choose(rng, front=0.4, side=0.3, back=0.3)
+    turn = float(rng.uniform(-16, 16))
+    direction = 1 if rng.random() < 0.5 else -1
+    stride = float(rng.uniform(-1, 1)) * (0.6 if age == "old" else 1.0)
+    yaw = {"front": turn, "side": direction * (90 + 0.7 * turn), "back": 180 + turn}[view]
+    return {"view": view, "yaw": yaw, "stride": stride}
+
+
+def labels_of(person: Person) -> dict[str, int]:
+    """Attribute name of synthetic.toml -> 0 or 1.
+
+    Glasses cannot be seen from behind, nor an object held in front. A logo is on chest and back; from the side it
+    cannot be seen, nor on the back under a backpack.
+    """
+    front, back = person.view == "front", person.view == "back"
+    true = {
+        "Female": person.female,
+        "AgeOver60": person.age == "old",
+        "Age18-60": person.age == "adult",
+        "AgeLess18": person.age == "child",
+        "Front": front,
+        "Side": person.view == "side",
+        "Back": back,
+        "Hat": person.hat,
+        "Glasses": bool(person.glasses) and not back,
+        "HandBag": person.handbag,
+        "ShoulderBag": person.shoulder_bag,
+        "Backpack": person.backpack,
+        "HoldObjectsInFront": bool(person.object) and not back,
+        "ShortSleeve": not person.long_sleeve,
+        "LongSleeve": person.long_sleeve,
+        "UpperStride": person.upper_pattern == "stripes",
+        "UpperLogo": person.upper_pattern == "logo" and (front or (back and not person.backpack)),
+        "UpperPlaid": person.upper_pattern == "plaid",
+        "UpperSplice": person.upper_pattern == "splice",
+        "LowerStripe": person.lower_pattern == "stripes",
+        "LowerPattern": person.lower_pattern == "dots",
+        "LongCoat": person.coat,
+        "Trousers": person.lower == "trousers",
+        "Shorts": person.lower == "shorts",
+        "Skirt&Dress": person.lower in ("skirt", "dress"),
+        "boots": person.boots,
+        "LongHair": person.hair == "long",
+    }
+    true |= {f"Upper{name}": person.upper_colour == name for name in UPPER_COLOURS}
+    true |= {f"Lower{name}": person.lower_colour == name for name in LOWER_COLOURS}
+    return {name: int(value) for name, value in true.items()}
+
+
+def details_of(person: Person) -> dict[str, int]:
+    """What else can be seen and is no attribute of synthetic.toml: name -> 0 or 1, for other datasets' attributes."""
+    back, side = person.view == "back", person.view == "side"
+    bald = person.hair == "bald"
+    true = {
+        "Bald": bald and not person.hat,
+        "Slim": person.build < 0.93,
+        "Stout": person.build > 1.07,
+        "Sunglasses": person.glasses == "sun" and not back,
+        "Sweater": person.long_sleeve and not person.coat and person.lower != "dress",
+        "Skirt": person.lower == "skirt",
+        "Dress": person.lower == "dress",
+        "Box": person.object == "box" and not back,
+        "Folder": person.object == "folder" and not back,
+        "FacingLeft": side and person.yaw < 0,
+        "FacingRight": side and person.yaw > 0,
+    }
+    true |= {f"{name}Hair": name == person.hair_colour and not bald for name in HAIR}
+    return {name: int(value) for name, value in true.items()}
