@@ -40,7 +40,7 @@ class MethodEntry:
 METHODS: dict[str, MethodEntry] = {
     "focus": MethodEntry("FOCUS: Mix Tokens, attribute-guided extraction, RACL", "focuscli.models.focus:FocusModel"),
     ZERO_SHOT: MethodEntry(
-        "CLIP as it is: class token against plain phrases, no training",
+        "Zero-shot CLIP: class token against plain phrases, no training",
         "focuscli.models.focus:FocusModel",
         {"model": PLAIN_CLIP},
         trainable=False,

@@ -109,8 +109,7 @@ def _run_closed_set(
     known = paths.resolve_dataset(dataset) if dataset else None
 
     from focuscli.data.folder import read_folder
-    from focuscli.evaluation.closed_set import check_same_attributes, check_same_data, evaluate
-    from focuscli.inference.zero_shot import calibrated
+    from focuscli.evaluation.closed_set import check_same_attributes, check_same_data, evaluate, with_val_thresholds
     from focuscli.storage.files import write_json
 
     recognizer = model.open(
@@ -126,7 +125,7 @@ def _run_closed_set(
     workers = options.workers
     if not recognizer.thresholds and threshold != "oracle":
         with render.progress("choosing thresholds on val") as progress:
-            recognizer = calibrated(recognizer, data, workers=workers, progress=progress)
+            recognizer = with_val_thresholds(recognizer, data, workers=workers, progress=progress)
     with render.progress("scoring images") as progress:
         report = evaluate(recognizer, data, options.split, threshold=threshold, workers=workers, progress=progress)
     name = f"{report.dataset}-{options.split}-{threshold}-{model.folder.name}.json"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
@@ -15,12 +15,11 @@ from focuscli.cli import processes, render, views
 from focuscli.cli.models import asked_texts, find_scorer
 from focuscli.cli.options import DeviceOpt, ForceOpt, RegionOpt
 from focuscli.data.inputs import expand_images
-from focuscli.errors import InputError, UsageError
+from focuscli.errors import InputError, UsageError, did_you_mean
 from focuscli.storage.files import ANY_NAME, to_json
 
 if TYPE_CHECKING:
-    from focuscli.inference.predict import Prediction, Skipped, TextDecision
-    from focuscli.inference.scorer import Scorer
+    from focuscli.inference.predict import Prediction, Scorer, Skipped, TextDecision
 
 FORMATS = ("table", "jsonl", "csv")
 
@@ -63,12 +62,12 @@ def predict_command(
     """Which attributes crops show: trained ones, or any text with --attribute."""
     chosen = format_ or ("jsonl" if render.as_json() else "table")
     if chosen not in FORMATS:
-        raise UsageError(f'Unknown format "{chosen}".', f"Known: {', '.join(FORMATS)}.")
+        raise UsageError(f'Unknown format "{chosen}".', did_you_mean(chosen, FORMATS))
     for number, words in enumerate(attribute or [], start=1):
         if not words.strip():
             raise UsageError(f"Text {number} is empty.", "Give each text at least one word.")
     with processes.together() as process_group:
-        # Standard input is one for all processes, and so is the file.
+        # Standard input and the output file are shared by all processes.
         images = process_group.broadcast(lambda: _images(inputs, output, force=force))
         place = find_scorer(checkpoint, backend=backend, precision=precision)
         scorer = place.open(device=device, precision=precision, process_group=process_group)
@@ -77,7 +76,7 @@ def predict_command(
         from focuscli.inference.predict import decide, predict
 
         decisions = decide(scorer, texts)
-        # Too long a text is refused here, before anything is said or an image read.
+        # A text that is too long is refused here, before anything is printed or an image is read.
         results = predict(
             scorer, images, texts, batch_size=batch, workers=workers, strict=strict, process_group=process_group
         )
@@ -107,7 +106,8 @@ def _images(inputs: Sequence[str], output: Path | None, *, force: bool) -> list[
     return expand_images(inputs, sys.stdin)
 
 
-def _without_skipped(results: Iterator[Any], skipped: list[Any]) -> Iterator[Prediction]:
+def _without_skipped(results: Iterable[Prediction | Skipped], skipped: list[Skipped]) -> Iterator[Prediction]:
+    """The predictions; images that could not be read are added to `skipped`."""
     from focuscli.inference.predict import Skipped
 
     for item in results:
@@ -119,10 +119,10 @@ def _without_skipped(results: Iterator[Any], skipped: list[Any]) -> Iterator[Pre
 
 def _write(
     chosen: str,
-    predictions: Iterator[Prediction],
+    predictions: Iterable[Prediction],
     decisions: Sequence[TextDecision],
     scorer: Scorer,
-    stream: Any,
+    stream: TextIO,
 ) -> None:
     if chosen == "jsonl":
         from focuscli.inference.predict import record
@@ -136,4 +136,27 @@ def _write(
         for item in predictions:
             writer.writerow([item.image, *(f"{score:.4f}" for score in item.scores)])
     else:
-        views.predictions(predictions, decisions, stream)
+        for item in predictions:
+            _write_block(item, decisions, stream)
+
+
+def _write_block(item: Prediction, decisions: Sequence[TextDecision], stream: TextIO) -> None:
+    """An image and its texts by descending distance from their thresholds; of many texts only those above it."""
+    from focuscli.inference.predict import probability
+
+    print(item.image, file=stream)
+    scored = sorted(zip(decisions, item.scores, strict=True), key=lambda pair: (pair[0].threshold or 0) - pair[1])
+    few = len(decisions) <= 8
+    shown = [pair for pair in scored if few or pair[0].present(pair[1]) is not False]
+    for decision, score in shown:
+        place = probability(score, decision.threshold)
+        filled = 0 if place is None else round(20 * place)
+        bar = "" if place is None else f"  {'█' * filled}{'░' * (20 - filled)}"
+        unseen = "" if decision.seen else "  unseen"
+        print(
+            f"  {decision.text.phrase:<34} {decision.text.region:<6} {views.against(decision, score)}{bar}"
+            f"  threshold {decision.threshold_source}{unseen}",
+            file=stream,
+        )
+    if not shown:
+        print("  no attribute is above its threshold", file=stream)

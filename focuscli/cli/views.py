@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 from focuscli.cli import render
 from focuscli.cli.render import percent
@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from focuscli.engine.run import Run
     from focuscli.engine.trainer import Event, StepEvent
     from focuscli.evaluation.closed_set import EvaluationReport
-    from focuscli.inference.predict import Prediction, TextDecision
-    from focuscli.inference.scorer import Scorer
+    from focuscli.inference.predict import Scorer, TextDecision
 
 FIGURES = ("mA", "Acc", "Prec", "Recall", "F1", "F1h")
 
@@ -139,7 +138,7 @@ def figures_line(report: EvaluationReport) -> str:
 
 
 def assumptions(scorer: Scorer, decisions: Sequence[TextDecision]) -> None:
-    """What was assumed about unseen texts, and that a model from scratch knows little of them."""
+    """How unseen texts were read, and that they mean little to a model that started without CLIP's weights."""
     unseen = [decision for decision in decisions if not decision.seen]
     for decision in unseen:
         render.note(
@@ -162,30 +161,6 @@ def skipped(items: Sequence[tuple[str, str]], *, total: int) -> None:
             render.warn(f"  {reason}")
         if len(items) > 20:
             render.warn(f"  and {len(items) - 20} more")
-
-
-def predictions(items: Iterator[Prediction], decisions: Sequence[TextDecision], stream: TextIO) -> None:
-    """One block per image: what is present by descending distance from its threshold, then what is not, if asked for
-    few texts only."""
-    from focuscli.inference.predict import probability
-
-    few = len(decisions) <= 8
-    for item in items:
-        print(item.image, file=stream)
-        scored = sorted(zip(decisions, item.scores, strict=True), key=lambda pair: (pair[0].threshold or 0) - pair[1])
-        shown = [pair for pair in scored if few or pair[0].present(pair[1]) is not False]
-        for decision, score in shown:
-            place = probability(score, decision.threshold)
-            filled = 0 if place is None else round(20 * place)
-            bar = "" if place is None else f"  {'█' * filled}{'░' * (20 - filled)}"
-            mark = "" if decision.seen else "  unseen"
-            print(
-                f"  {decision.text.phrase:<34} {decision.text.region:<6} {_against(decision, score)}{bar}"
-                f"  threshold {decision.threshold_source}{mark}",
-                file=stream,
-            )
-        if not shown:
-            print("  no attribute is above its threshold", file=stream)
 
 
 def looks(
@@ -217,14 +192,14 @@ def looks(
     for image, row in zip(images, scores, strict=True):
         lines.append(image)
         lines += [
-            f"  {d.text.phrase:<34} {'seen' if d.seen else 'unseen':<7} {d.text.region:<6} {_against(d, score)}"
+            f"  {d.text.phrase:<34} {'seen' if d.seen else 'unseen':<7} {d.text.region:<6} {against(d, score)}"
             for d, score in zip(decisions, row, strict=True)
         ]
     render.result(data, lines=[*lines, f"wrote {written}"])
 
 
-def _against(decision: TextDecision, score: float) -> str:
-    """A score beside its threshold, and the answer."""
+def against(decision: TextDecision, score: float) -> str:
+    """A score, its threshold and the answer."""
     if decision.threshold is None:
         return f"{score:7.2f}"
     sign, word = (">", "yes") if decision.present(score) else ("<=", "no")

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from focuscli.data.folder import DatasetFolder
 from focuscli.data.schema import UNCERTAIN, AttributeSchema, Text, text_targets
 from focuscli.data.splits import shared_persons
+from focuscli.engine.training_data import prepare_training_data
 from focuscli.errors import InputError
 from focuscli.inference.recognizer import Recognizer
 from focuscli.metrics.attributes import area_under_roc, average_precision, finite, label_accuracy, pedestrian_metrics
-from focuscli.metrics.thresholds import Criterion, best_thresholds
+from focuscli.metrics.thresholds import Criterion, Thresholds, best_thresholds
 
 ThresholdMode = Literal["val", "global", "oracle"]
 
@@ -143,6 +144,33 @@ def evaluate(
         attributes=rows,
         notes=_notes(recognizer, folder, rows, known),
     )
+
+
+def with_val_thresholds(
+    recognizer: Recognizer,
+    folder: DatasetFolder,
+    *,
+    batch_size: int = 128,
+    workers: int = 2,
+    progress: Callable[[int, int], None] | None = None,
+) -> Recognizer:
+    """A recognizer without thresholds, such as zero-shot CLIP, with thresholds chosen on a dataset's val images.
+
+    Without a val split they are chosen on the 10% of train that a training run would hold out.
+
+    Raises:
+        InputError: the dataset has no train or val images, or an image is missing.
+    """
+    config = recognizer.config
+    data = prepare_training_data(folder, config.data, config.train.seed)
+    targets, known = data.labels(data.val)
+    scores = recognizer.score_files(
+        data.paths(data.val), recognizer.attributes, batch_size=batch_size, workers=workers, progress=progress
+    )
+    names = [attribute.name for attribute in folder.schema.evaluated]
+    split = f"{data.val_note} of {folder.schema.name}"
+    thresholds = Thresholds.choose(names, targets, scores, known, criterion=config.eval.criterion, split=split)
+    return recognizer.with_thresholds(thresholds)
 
 
 def label_split(recognizer: Recognizer, folder: DatasetFolder, split: str) -> LabelledSplit:

@@ -1,4 +1,7 @@
-"""Attributes of many image files: scores, decisions and where the thresholds come from; the same for every backend."""
+"""Attributes of many image files: scores, decisions, and where the thresholds come from; the same for every backend.
+
+Importing this imports no torch: exported models are used without it.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +16,63 @@ from numpy.typing import NDArray
 
 from focuscli.data.texts import Text
 from focuscli.engine.distributed import SINGLE, ProcessGroup
-from focuscli.engine.scoring import score_images
+from focuscli.engine.scoring import ScorePixels, score_images
 from focuscli.errors import InputError
-from focuscli.inference.scorer import Scorer
+from focuscli.inference.vocabulary import Vocabulary
+
+
+class Scorer:
+    """A trained model that scores crops against texts: a `Recognizer` in torch, or an exported model in onnxruntime.
+
+    Attributes:
+        folder: where it is stored, as outputs name it.
+        weights: the origin of its initial weights, in words.
+        vocabulary: the texts it knows, their regions and thresholds.
+        image_size: (H, W) of its input.
+    """
+
+    folder: Path
+    weights: str
+    vocabulary: Vocabulary
+    image_size: tuple[int, int]
+
+    def score_fn(self, texts: Sequence[Text]) -> ScorePixels:
+        """Encode the texts once, and return a function from uint8 pixels [B, H, W, 3] to scores [B, Z].
+
+        Raises:
+            UsageError: a text is empty, too long, or not supported by this model.
+        """
+        raise NotImplementedError
+
+    @property
+    def default_texts(self) -> tuple[Text, ...]:
+        """The texts that crops are scored against if none are given."""
+        return self.vocabulary.attributes
+
+    def text(self, words: str, *, region: str | None = None) -> Text:
+        """A text from words, see `Vocabulary.text`.
+
+        Raises:
+            UsageError: no word, or an unknown region.
+        """
+        return self.vocabulary.text(words, region=region)
+
+    def region_source(self, text: Text) -> str:
+        """Where the region of a text comes from, in words."""
+        return self.vocabulary.region_source(text)
+
+    def is_seen(self, text: Text) -> bool:
+        """Whether a text of this phrase was trained; never for zero-shot CLIP."""
+        return self.vocabulary.is_seen(text)
+
+    def threshold(self, text: Text) -> tuple[float, str]:
+        """The threshold of a text and where it comes from, see `Vocabulary.threshold`."""
+        return self.vocabulary.threshold(text)
 
 
 @dataclass(frozen=True)
 class TextDecision:
-    """A text, its threshold, and how that came about; None where there is none to decide by (CLIP as it is)."""
+    """A text, its threshold, and where that comes from; zero-shot CLIP has no thresholds (None)."""
 
     text: Text
     seen: bool
@@ -28,7 +80,7 @@ class TextDecision:
     threshold_source: str
 
     def present(self, score: float) -> bool | None:
-        """Whether the score says yes; None without a threshold."""
+        """Whether the score is above the threshold; None without one."""
         return None if self.threshold is None else score > self.threshold
 
 
@@ -58,13 +110,15 @@ def decide(scorer: Scorer, texts: Sequence[Text]) -> list[TextDecision]:
 
 
 def probability(score: float, threshold: float | None) -> float | None:
-    """A score as a number in (0, 1) that is 0.5 at the threshold: the logistic function of their distance. It orders and
-    draws; it is not calibrated. None without a threshold."""
+    """The logistic function of a score's distance from its threshold, in (0, 1); None without a threshold.
+
+    It is 0.5 at the threshold and serves to sort and to draw; it is not a calibrated probability.
+    """
     return None if threshold is None else 1 / (1 + math.exp(-max(-60.0, min(60.0, score - threshold))))
 
 
 def shown_threshold(decision: TextDecision) -> float | None:
-    """The threshold as files hold it."""
+    """The threshold rounded as in JSON output."""
     return None if decision.threshold is None else round(decision.threshold, 4)
 
 

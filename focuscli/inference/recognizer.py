@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from focuscli.config import RunConfig
+from focuscli.config import RunConfig, build_config, method_entry
 from focuscli.data.images import Pixels, load_image, squash
 from focuscli.data.loader import normalise, to_unit
 from focuscli.data.schema import AttributeSchema, Text
@@ -22,11 +23,11 @@ from focuscli.engine.device import autocast, check_precision, resolve_device
 from focuscli.engine.distributed import SINGLE, ProcessGroup
 from focuscli.engine.scoring import ScorePixels, model_score_fn, score_files
 from focuscli.errors import InputError, UsageError
-from focuscli.inference.scorer import Scorer
+from focuscli.inference.predict import Scorer
 from focuscli.inference.vocabulary import Vocabulary
 from focuscli.metrics.thresholds import Thresholds
 from focuscli.models.base import Method
-from focuscli.models.build import saved_method
+from focuscli.models.build import build_method, load_clip, saved_method
 from focuscli.storage.paths import ZERO_SHOT, resolve_checkpoint
 
 ImageLike = Image.Image | str | Path
@@ -34,7 +35,7 @@ ImageLike = Image.Image | str | Path
 
 @dataclass(frozen=True)
 class Attention:
-    """Where the model looked (spec section 9).
+    """Attention maps of images and texts, and their scores.
 
     Attributes:
         scores: [N, Z].
@@ -118,6 +119,41 @@ class Recognizer(Scorer):
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"Checkpoint {checkpoint.folder} is damaged: state.json: {error!r}.") from error
 
+    @classmethod
+    def zero_shot(
+        cls,
+        weights: Path,
+        schema: AttributeSchema,
+        *,
+        folder: Path = Path(ZERO_SHOT),
+        device: str = "auto",
+        precision: str = "auto",
+    ) -> Recognizer:
+        """Zero-shot CLIP: the class token against plain phrases. Nothing is trained, and there are no thresholds.
+
+        Args:
+            weights: a CLIP weight file of any ViT shape. schema: its attributes are the default texts.
+            folder: stands for the checkpoint in outputs. device, precision: see `from_checkpoint`.
+
+        Raises:
+            RequirementError: no such device. UsageError: no such precision. InputError: the weights cannot be used.
+        """
+        check_precision(precision)
+        clip, origin = load_clip(weights)
+        vision = clip.config.vision
+        shape = {"method": ZERO_SHOT, "image_size": vision.image_size, "patch": vision.patch_size, "partitions": 1}
+        changes = method_entry(ZERO_SHOT).changes
+        config = build_config([(f"method {ZERO_SHOT}", changes), (str(weights), {"model": shape})])[0]
+        model = build_method(config.model, clip, schema.texts(complements=False))
+        state = {
+            "thresholds": {},
+            "global_threshold": math.nan,
+            "threshold_source": "",
+            "weights": origin,
+            "data": {"fingerprint": "", "name": "nothing", "train_images": 0, "train_split": "zero-shot CLIP"},
+        }
+        return cls(model, config, schema, Checkpoint(folder, state), resolve_device(device), precision)
+
     def with_thresholds(self, thresholds: Thresholds) -> Recognizer:
         """The same model with other thresholds."""
         changed = copy.copy(self)
@@ -127,7 +163,7 @@ class Recognizer(Scorer):
         return changed
 
     def with_process_group(self, process_group: ProcessGroup) -> Recognizer:
-        """The same model, whose work on many files is shared with the other processes of a group: all call the same."""
+        """The same model, which shares its work on many files with the other processes of a group."""
         changed = copy.copy(self)
         changed.process_group = process_group
         return changed
@@ -143,7 +179,7 @@ class Recognizer(Scorer):
         return dict(self.vocabulary.thresholds)
 
     def prompt_source(self, text: Text) -> str:
-        """Whose learned prompt vectors a text is read with, in words (spec section 3)."""
+        """Whose learned prompt vectors stand before a text, in words."""
         return self.model.prompt_source(text)
 
     @torch.inference_mode()
@@ -174,7 +210,7 @@ class Recognizer(Scorer):
         return np.concatenate(rows) if rows else np.zeros((0, len(wanted)), dtype=np.float32)
 
     def score_fn(self, texts: Sequence[Text]) -> ScorePixels:
-        """Encode the texts once, and return what scores uint8 pixels [B, H, W, 3] against them: [B, Z].
+        """Encode the texts once, and return a function from uint8 pixels [B, H, W, 3] to scores [B, Z].
 
         Raises:
             UsageError: a text is empty or too long.

@@ -22,7 +22,7 @@ class Vocabulary:
         declared: every attribute of the schema, evaluated or not.
         regions: the schema's names of regions.
         thresholds: by attribute name, in the unit of the scores.
-        learned: False for a model that is used as it is (CLIP), to which no text is seen.
+        learned: False for zero-shot CLIP, for which every text is unseen.
     """
 
     trained: tuple[Text, ...]
@@ -33,9 +33,10 @@ class Vocabulary:
     learned: bool = True
 
     def text(self, words: str, *, region: str | None = None) -> Text:
-        """A text from words: a seen one where they are an attribute's name or phrase, or a complement's phrase; else an
-        unseen one, whose region is `region`, or that of the schema's phrase which stands in it, or guessed from the words
-        (see `focuscli.data.regions`).
+        """A text from words.
+
+        An attribute's name or phrase, or a complement's phrase, gives that trained text. Other words give an unseen text,
+        whose region is `region`, else that of a schema phrase that the words contain, else guessed from the words.
 
         Raises:
             UsageError: no word, or an unknown region.
@@ -55,19 +56,22 @@ class Vocabulary:
         return Text(phrase=" ".join(words.split()), region=place.region, category=category, group="")
 
     def region_source(self, text: Text) -> str:
-        """How the region of a text came about, in words."""
+        """Where the region of a text comes from, in words."""
         if text in self.trained or text in self.declared:
             return "as declared in the schema"
         place = place_words(text.phrase, self.declared)
         return place.reason if place.region == text.region else "as given"
 
     def is_seen(self, text: Text) -> bool:
-        """Whether a text of this phrase was trained; never, for CLIP as it is."""
+        """Whether a text of this phrase was trained; never for zero-shot CLIP."""
         return self.learned and normalise_phrase(text.phrase) in self._phrases
 
     def threshold(self, text: Text) -> tuple[float, str]:
-        """The threshold of a text and where it comes from: its own on val, or for texts without one the mean over seen
-        attributes of its region (of all, where the region has none). NaN where there is no threshold at all."""
+        """The threshold of a text and where it comes from.
+
+        Its own, chosen on val; without one the mean over the trained attributes of its region, or of all attributes if
+        the region has none. NaN if there are no thresholds at all.
+        """
         for seen in self.attributes:
             if seen.attribute in self.thresholds and normalise_phrase(seen.phrase) == normalise_phrase(text.phrase):
                 return self.thresholds[str(seen.attribute)], "val"

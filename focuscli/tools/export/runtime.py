@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from focuscli.data.texts import Text, normalise_phrase
 from focuscli.engine.scoring import ScorePixels
 from focuscli.errors import InputError, RequirementError, UsageError
-from focuscli.inference.scorer import Scorer
+from focuscli.inference.predict import Scorer
 from focuscli.inference.vocabulary import is_called
 from focuscli.storage.extras import require_extra
 from focuscli.storage.files import file_sha256

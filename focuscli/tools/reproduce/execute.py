@@ -21,7 +21,6 @@ from focuscli.evaluation.open_domain import OpenDomainReport, evaluate_open_doma
 from focuscli.evaluation.protocols import protocol_named
 from focuscli.evaluation.targets import open_target
 from focuscli.inference.recognizer import Recognizer
-from focuscli.inference.zero_shot import clip_recognizer
 from focuscli.metrics.attributes import finite
 from focuscli.models.build import weights_origin
 from focuscli.storage import paths
@@ -200,7 +199,7 @@ def _open(run: PlannedRun, folder: Path, place: Place) -> Recognizer:
         return Recognizer.from_checkpoint(folder, device=place.device, precision=place.precision)
     assert place.weights is not None, "a plan from scratch leaves CLIP out"
     schema = builtin_schema("synthetic")  # any: the texts of a test are the target's
-    return clip_recognizer(place.weights, schema, folder=folder, device=place.device, precision=place.precision)
+    return Recognizer.zero_shot(place.weights, schema, folder=folder, device=place.device, precision=place.precision)
 
 
 def _checkpoint_name(run: PlannedRun, folder: Path, origin: str) -> str:

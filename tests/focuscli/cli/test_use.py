@@ -170,7 +170,7 @@ def test_a_text_given_twice_is_one_text(focus, trained_run, crops):
     )
     assert outcome.code == 0, outcome.stderr
     assert outcome.stdout.splitlines()[0] == "image,Green scarf"
-    assert 'taken once, the same text as one before: "green  SCARF"' in outcome.stderr
+    assert 'same text as an earlier one, used once: "green  SCARF"' in outcome.stderr
 
 
 def test_predict_as_csv_table_and_from_stdin(focus, trained_run, crops, tmp_path):
@@ -219,7 +219,7 @@ def test_batching_does_not_change_scores(recognizer, crops, batch):
         (["-a", "a man who " + "walks " * 90], 2, "tokens; CLIP reads 77"),
         (["-a", "scarf", "--region", "tail"], 2, "tail"),
         (["-a", "red hat", "--region", "tail"], 2, "tail"),
-        (["--region", "head"], 2, "--region head is for no text"),
+        (["--region", "head"], 2, "--region head needs a text"),
         (["--format", "xml"], 2, "jsonl"),
     ],
 )

@@ -1,4 +1,4 @@
-"""`-c clip`: CLIP as it is, through eval, predict and viz (random weights: only the computation is looked at)."""
+"""`-c clip`: zero-shot CLIP through eval, predict and viz (random weights: only the computation is looked at)."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_eval_equals_plain_clip(focus, weights, coloured_dataset, tmp_path, monk
     assert found["metrics"]["mA"] == pytest.approx(expected["mA"], abs=0.02)
     assert [row["threshold"] for row in found["attributes"]] == pytest.approx(thresholds.tolist(), abs=1e-3)
     assert found["threshold_source"].startswith("val: per attribute, val of coloured")
-    assert found["trained_on"] == "nothing (0 images, CLIP as it is)"
+    assert found["trained_on"] == "nothing (0 images, zero-shot CLIP)"
     assert not any("another domain" in note for note in found["notes"])
 
 
