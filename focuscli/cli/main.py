@@ -43,7 +43,9 @@ COMMANDS = {
     "viz": Entry("viz:viz_command", "Draw where the model looked for each text, with score and threshold."),
     "index": Entry("index:index_command", "Store the features of many crops, for focus search."),
     "search": Entry("search:search_command", "The crops of a gallery that fit texts best, trained or not."),
-    "report": Entry("report:report_command", "One self-contained HTML page on a run, or a comparison of several."),
+    "report": Entry(
+        "report:report_command", "Write one self-contained HTML page about a run, or a comparison of several."
+    ),
     "reproduce": Entry(
         "reproduce:reproduce_command",
         "Train and test what a table of the paper needs, and lay it beside the published values; resumable.",
