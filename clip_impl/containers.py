@@ -31,6 +31,7 @@ from clip_impl.errors import WeightsError
 
 LARGEST_FILE = 16 * 2**30
 LARGEST_PICKLE = 64 * 2**20
+MOST_TUPLES = 100_000
 LARGEST_TREE = 1_000_000
 DEEPEST_TREE = 64
 LARGEST_CLAIM = 4
@@ -228,13 +229,17 @@ class _Unpickler(pickle.Unpickler):
 
 def _unpickle(file: BinaryIO) -> tuple[Any, dict[str, _Storage]]:
     """The content of the next pickle in `file`, and the storages that it mentions by key."""
-    start = file.tell()
+    start, tuples = file.tell(), 0
     for opcode, argument, position in pickletools.genops(file):
         if position is not None and position - start > LARGEST_PICKLE:
             raise _Refused(f"its description is larger than {LARGEST_PICKLE >> 20} MiB, which no CLIP file's is")
         # Memo numbers count up from 0; Python would reserve gigabytes for a large one.
         if "PUT" in opcode.name and isinstance(argument, int) and argument > (position or 0):
             raise _Refused("its pickle has memo numbers larger than its length")
+        # A million tuples in one another overflow Python's stack where they are the key of a dict.
+        tuples += opcode.name.startswith("TUPLE")
+        if tuples > MOST_TUPLES:
+            raise _Refused(f"it holds more than {MOST_TUPLES:,} tuples, which no CLIP file does")
     end = file.tell()
     file.seek(start)
     unpickler = _Unpickler(file.read(end - start))

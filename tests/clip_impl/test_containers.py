@@ -338,6 +338,8 @@ def test_bombs_are_refused(container, write, monkeypatch):
             read_container(write(description, container))
     with pytest.raises(WeightsError, match="memo numbers"):  # Python would reserve gigabytes.
         read_container(write(WEIGHT + b"r" + struct.pack("<I", 0x7FFFFFFF), container))
+    with pytest.raises(WeightsError, match="more than 100,000 tuples"):  # Hashing them would crash Python.
+        read_container(write(b"}(N" + b"\x85" * 2_000_000 + b"Nu", container))
     monkeypatch.setattr(containers, "LARGEST_PICKLE", 30)
     with pytest.raises(WeightsError, match="description is larger"):
         read_container(write(mapping(weight=WEIGHT), container))
