@@ -45,7 +45,7 @@ class PetaFiles:
         images: N paths.
         mat: the PETA.mat file, or None where there is none.
         subsets: [N] 1 to 10, numbers: [N] the person's number inside its subset; both empty in layout "numbered".
-        ignored: files in the image folders that are no images.
+        ignored: files in the image folders that are not images.
     """
 
     layout: str
@@ -101,9 +101,9 @@ def find_peta(source: Path) -> PetaFiles:
             raise InputError(f"{root} lacks {len(missing)} of PETA's ten subsets: {', '.join(missing)}.", _HINT)
         return _subsets_layout(root, folders, _find_mat((source, root, root.parent)))
     for folder in (source / "images" / "images", source / "images", source):
-        numbered = _numbered(folder)
-        if numbered:
-            return _numbered_layout(folder, numbered, _find_mat((source, folder, folder.parent, source.parent)))
+        numbered = _numbered_layout(folder, (source, folder, folder.parent, source.parent))
+        if numbered is not None:
+            return numbered
     raise InputError(f"{source} is not PETA: no subset such as 3DPeS/archive and no images/00001.png in it.", _HINT)
 
 
@@ -123,7 +123,13 @@ def read_label_texts(files: PetaFiles, schema: AttributeSchema) -> LabelTexts:
     for subset in range(1, len(SUBSETS) + 1):
         rows = np.flatnonzero(files.subsets == subset)
         folder = files.root / Path(files.images[rows[0]]).parent
-        lines = _label_lines(folder / "Label.txt")
+        try:
+            text = (folder / "Label.txt").read_text(encoding="utf-8-sig", errors="replace")
+        except OSError as error:
+            raise InputError(
+                f"Cannot read {folder / 'Label.txt'}: {error.strerror or error}.", "Unpack PETA again, or add PETA.mat."
+            ) from error
+        lines = parse_label_text(text, folder / "Label.txt")
         for row in rows:
             words = lines.get(int(files.numbers[row]))
             if words is None:
@@ -145,13 +151,12 @@ def person_number(subset: str, file_name: str) -> int | None:
     return int(digits[0][: _PREFIX_DIGITS.get(subset)]) if digits else None
 
 
-def _label_lines(path: Path) -> dict[int, set[str]]:
-    try:
-        text = path.read_text(encoding="utf-8-sig", errors="replace")
-    except OSError as error:
-        raise InputError(
-            f"Cannot read {path}: {error.strerror or error}.", "Unpack PETA again, or add PETA.mat."
-        ) from error
+def parse_label_text(text: str, path: Path) -> dict[int, set[str]]:
+    """The attributes per key of a Label.txt: lines of a number (or a file name that begins with one) and names.
+
+    Raises:
+        InputError: a line begins with something else; the message names `path` and line.
+    """
     lines: dict[int, set[str]] = {}
     for number, line in enumerate(text.splitlines(), start=1):
         key, *words = line.split() or [""]
@@ -197,19 +202,17 @@ def _subsets_layout(root: Path, folders: dict[str, Path], mat: Path | None) -> P
     return PetaFiles("subsets", root, tuple(images), mat, np.array(subsets), np.array(numbers), ignored)
 
 
-def _numbered(folder: Path) -> dict[int, str]:
-    if not folder.is_dir():
-        return {}
+def _numbered_layout(folder: Path, mat_folders: Iterable[Path]) -> PetaFiles | None:
+    """The layout of one folder with images 00001.png and so on; None if it has no such image."""
     files: dict[int, str] = {}
-    for name in sorted(os.listdir(folder)):
+    for name in sorted(os.listdir(folder)) if folder.is_dir() else ():
         if _is_image(name) and re.fullmatch(r"[0-9]{5}", os.path.splitext(name)[0]):
             if int(name[:5]) in files:
                 raise InputError(f"{folder} holds image {name[:5]} twice: {files[int(name[:5])]} and {name}.")
             files[int(name[:5])] = name
-    return files
-
-
-def _numbered_layout(folder: Path, files: dict[int, str], mat: Path | None) -> PetaFiles:
+    if not files:
+        return None
+    mat = _find_mat(mat_folders)
     if mat is None:
         raise InputError(
             f"Found {len(files):,} numbered images in {folder}, but no PETA.mat beside them, which holds their labels.",

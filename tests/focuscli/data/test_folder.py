@@ -1,3 +1,5 @@
+"""Dataset folders: written whole or not at all, read back the same, and never in place of somebody's own files."""
+
 from __future__ import annotations
 
 import errno
@@ -9,7 +11,7 @@ import numpy as np
 import pytest
 
 from focuscli.data import folder as folder_module
-from focuscli.data.folder import DatasetFolder, read_folder, refuse_overlap, write_folder
+from focuscli.data.folder import DatasetFolder, is_labels_only, read_folder, refuse_overlap, write_folder
 from focuscli.data.schema import AttributeSchema
 from focuscli.errors import InputError, RequirementError
 
@@ -25,7 +27,7 @@ def write(target: Path, schema: AttributeSchema, **change: Any) -> DatasetFolder
 
 
 def test_a_written_folder_reads_back_the_same(tmp_path: Path, small_schema: AttributeSchema) -> None:
-    info = {"source": "somewhere", "warnings": ["mind the gap"]}
+    info = {"source": "somewhere", "counts": {"train": 2}, "warnings": ["mind the gap"]}
     files = {"images/a.png": b"pixels", "note.txt": "caf\xe9"}
     written = write(tmp_path / "set", small_schema, extra_files=files, info=info, schema_comment="By hand.")
     read = read_folder(tmp_path / "set")
@@ -39,6 +41,7 @@ def test_a_written_folder_reads_back_the_same(tmp_path: Path, small_schema: Attr
         assert folder.labels.tolist() == LABELS.tolist()
         assert folder.info == {**info, "fingerprint": read.fingerprint}
     assert written.fingerprint == read.fingerprint
+    assert json.loads((tmp_path / "set/prepare.json").read_text()) == read.info
     assert (tmp_path / "set/images/a.png").read_bytes() == b"pixels"
     assert (tmp_path / "set/note.txt").read_text(encoding="utf-8") == "caf\xe9"
     assert (tmp_path / "set/schema.toml").read_text().startswith("# By hand.\n")
@@ -47,11 +50,9 @@ def test_a_written_folder_reads_back_the_same(tmp_path: Path, small_schema: Attr
 
 def test_splits_are_selected_by_name(tmp_path: Path, small_schema: AttributeSchema) -> None:
     folder = write(tmp_path / "set", small_schema)
-    assert folder.select("train").tolist() == [1, 3]
+    rows = {"train": [1, 3], "trainval": [1, 3], "unused": [2], "all": [0, 1, 2, 3]}
+    assert {split: folder.select(split).tolist() for split in rows} == rows
     assert folder.select("train").dtype == np.int64
-    assert folder.select("trainval").tolist() == [1, 3]
-    assert folder.select("unused").tolist() == [2]
-    assert folder.select("all").tolist() == [0, 1, 2, 3]
     assert folder.counts == {"train": 2, "test": 1, "unused": 1}
     with pytest.raises(InputError, match='no split "val"') as caught:
         folder.select("val")
@@ -83,51 +84,55 @@ def test_the_fingerprint_is_over_the_content(
     tmp_path: Path, small_schema: AttributeSchema, change: dict[str, Any], changes: bool
 ) -> None:
     plain = write(tmp_path / "plain", small_schema)
-    other = write(tmp_path / "other", small_schema, **change)
-    assert (plain.fingerprint != other.fingerprint) is changes
+    # Old runs compare it, so that it may never change for the same folder.
+    assert plain.fingerprint == "fedea0ce113db8c79bb7204835941ea8f545454fc6a1d463d4737e69958b5cdb"
+    assert (plain.fingerprint != write(tmp_path / "other", small_schema, **change).fingerprint) is changes
     moved = write(tmp_path / "moved", small_schema.model_copy(update={"image_root": "/far"}))
     assert plain.fingerprint == moved.fingerprint
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("change", "words"),
     [
-        {"images": IMAGES[:3]},
-        {"splits": SPLITS[:3]},
-        {"persons": PERSONS[:3]},
-        {"labels": LABELS[:, :4]},
-        {"labels": np.where(LABELS == 2, 3, LABELS)},
-        {"labels": np.where(LABELS == 2, 257, LABELS)},
-        {"images": ["a.png", "b.png", "a.png", "c.png"]},
-        {"images": ["a.png", "b.png", "../c.png", "d.png"]},
-        {"splits": ["test", "train", "", "train"]},
+        ({"images": IMAGES[:3]}, "3 images, 4 splits"),
+        ({"splits": SPLITS[:3]}, "3 splits"),
+        ({"persons": PERSONS[:3]}, "3 persons"),
+        ({"labels": LABELS[:, :4]}, r"labels of shape \(4, 4\)"),
+        ({"labels": np.where(LABELS == 2, 3, LABELS)}, "labels other than 0, 1 and 2"),
+        ({"labels": np.where(LABELS == 2, 257, LABELS)}, "labels other than 0, 1 and 2"),
+        ({"images": ["a.png", "b.png", "a.png", "c.png"]}, 'image 3: image "a.png" is listed twice'),
+        ({"images": ["a.png", "b.png", "../c.png", "d.png"]}, "leads out"),
+        ({"splits": ["test", "train", "", "train"]}, 'split "" is none of'),
     ],
 )
 def test_invalid_content_is_refused_and_nothing_is_written(
-    tmp_path: Path, small_schema: AttributeSchema, change: dict[str, Any]
+    tmp_path: Path, small_schema: AttributeSchema, change: dict[str, Any], words: str
 ) -> None:
-    with pytest.raises(InputError):
+    with pytest.raises(InputError, match=words):
         write(tmp_path / "set", small_schema, **change)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_overwriting_wants_to_be_asked_for(tmp_path: Path, small_schema: AttributeSchema) -> None:
+def test_a_dry_run_checks_and_writes_nothing(tmp_path: Path, small_schema: AttributeSchema) -> None:
+    folder = write(tmp_path / "set", small_schema, dry_run=True)
+    assert folder.counts == {"train": 2, "test": 1, "unused": 1}
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_only_a_prepared_dataset_is_replaced_and_only_on_request(tmp_path: Path, small_schema: AttributeSchema) -> None:
     write(tmp_path / "set", small_schema, extra_files={"old.txt": "x"})
     with pytest.raises(InputError, match="exists already"):
         write(tmp_path / "set", small_schema)
     assert (tmp_path / "set/old.txt").is_file()
     write(tmp_path / "set", small_schema, overwrite=True)
     assert not (tmp_path / "set/old.txt").exists()
-
-
-def test_a_folder_that_is_no_prepared_dataset_is_never_replaced(tmp_path: Path, small_schema: AttributeSchema) -> None:
     (tmp_path / "photos").mkdir()
-    (tmp_path / "photos/mine.jpg").write_bytes(b"precious")
-    with pytest.raises(InputError, match="not a prepared dataset"):
-        write(tmp_path / "photos", small_schema, overwrite=True)
-    assert (tmp_path / "photos/mine.jpg").read_bytes() == b"precious"
-    with pytest.raises(InputError, match="not a prepared dataset"):
-        write(tmp_path / "photos/mine.jpg", small_schema, overwrite=True)
+    write(tmp_path / "photos", small_schema, overwrite=True)  # an empty folder is nobody's
+    (tmp_path / "photos/prepare.json").rename(tmp_path / "photos/mine.jpg")
+    for target in ("photos", "photos/mine.jpg"):
+        with pytest.raises(InputError, match="is not a prepared dataset"):
+            write(tmp_path / target, small_schema, overwrite=True)
+    assert (tmp_path / "photos/mine.jpg").is_file()
 
 
 def test_a_full_disk_leaves_the_previous_folder(
@@ -155,20 +160,17 @@ def test_a_target_that_holds_its_source_is_refused(tmp_path: Path) -> None:
             refuse_overlap(target, [tmp_path / "elsewhere", tmp_path / "data/images"])
 
 
-def test_a_folder_made_by_hand_has_no_info(tmp_path: Path, small_schema: AttributeSchema) -> None:
-    write(tmp_path / "set", small_schema)
-    (tmp_path / "set/prepare.json").unlink()
-    assert read_folder(tmp_path / "set").info == {}
-    (tmp_path / "set/prepare.json").write_text("{")
+def test_prepare_json_may_be_missing_but_not_damaged(tmp_path: Path, small_schema: AttributeSchema) -> None:
+    folder = tmp_path / "set"
+    write(folder, small_schema, info={"labels_only": True})
+    assert is_labels_only(folder)
+    with pytest.raises(InputError, match="prepared with --labels-only: it has no images"):
+        read_folder(folder).require_images()
+    (folder / "prepare.json").unlink()
+    assert read_folder(folder).info == {}
+    (folder / "prepare.json").write_text("{")
     with pytest.raises(InputError, match=r"prepare\.json is damaged"):
-        read_folder(tmp_path / "set")
-
-
-def test_a_folder_without_a_schema_is_an_input_error(tmp_path: Path) -> None:
+        read_folder(folder)
+    (folder / "schema.toml").unlink()
     with pytest.raises(InputError, match=r"schema\.toml"):
-        read_folder(tmp_path)
-
-
-def test_prepare_json_is_plain_json(tmp_path: Path, small_schema: AttributeSchema) -> None:
-    write(tmp_path / "set", small_schema, info={"counts": {"train": 2}})
-    assert json.loads((tmp_path / "set/prepare.json").read_text())["counts"] == {"train": 2}
+        read_folder(folder)

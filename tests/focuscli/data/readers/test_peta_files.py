@@ -1,3 +1,5 @@
+"""PETA on disk: both layouts at any level, in PETA.mat's order, and Label.txt."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -5,12 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from focuscli.data.readers.peta_files import SUBSETS, find_peta, person_number, read_label_texts
+from focuscli.data.readers.peta_files import SUBSETS, find_peta, parse_label_text, person_number, read_label_texts
 from focuscli.data.schema import builtin_schema
 from focuscli.errors import InputError
 
 SCHEMA = builtin_schema("peta")
+NAMES = [attribute.name for attribute in SCHEMA.attributes]
 FakePeta = Callable[..., Any]
 MakeImage = Callable[..., None]
 
@@ -18,35 +23,23 @@ MakeImage = Callable[..., None]
 def test_subsets_and_files_come_in_the_order_of_peta_mat(fake_peta: FakePeta) -> None:
     fake = fake_peta()
     files = find_peta(fake.root)
-    assert files.layout == "subsets"
     assert files.root == fake.root
     assert list(files.images) == fake.images
-    assert files.subsets.tolist() == fake.subsets
-    assert files.numbers.tolist() == fake.numbers
+    assert (files.subsets.tolist(), files.numbers.tolist()) == (fake.subsets, fake.numbers)
     assert files.mat == fake.root.parent / "PETA.mat"
     # byte order: neither natural order nor regardless of case
     stems = [Path(image).stem for image in files.images]
     assert stems.index("100_3_FRAME_26_RGB") < stems.index("12_1_FRAME_2_RGB") < stems.index("9_1_FRAME_1_RGB")
     assert stems.index("001_Right") < stems.index("001_back")
-    assert [SUBSETS[4], SUBSETS[5]] == ["i-LID", "MIT"]
+    assert SUBSETS[4:6] == ("i-LID", "MIT")
 
 
 @pytest.mark.parametrize("start", ["PETA dataset", ".", "PETA.mat", ".."])
 def test_the_folder_may_be_given_at_any_level(fake_peta: FakePeta, start: str) -> None:
     fake = fake_peta()
-    assert find_peta(fake.root.parent / start).images == tuple(fake.images)
-    assert find_peta(fake.root.parent / start).mat is not None
-
-
-def test_labels_come_from_label_txt(fake_peta: FakePeta) -> None:
-    fake = fake_peta(mat=False)
-    files = find_peta(fake.root)
-    assert files.mat is None
-    texts = read_label_texts(files, SCHEMA)
-    assert texts.labels.tolist() == fake.labels.tolist()
-    assert texts.without_image == 1
-    assert texts.has_excluded.sum() >= 1
-    assert not texts.unknown
+    files = find_peta(fake.root.parent / start)
+    assert files.images == tuple(fake.images)
+    assert files.mat is not None
 
 
 def test_suffixes_letter_case_and_other_files_do_not_matter(fake_peta: FakePeta) -> None:
@@ -55,11 +48,8 @@ def test_suffixes_letter_case_and_other_files_do_not_matter(fake_peta: FakePeta)
     (archive / "000_45_1.bmp").rename(archive / "000_45_1.JPEG")
     (archive / "Thumbs.db").write_bytes(b"x")
     (archive / "._000_45_2.bmp").write_bytes(b"x")
-    (archive / "Label.txt").rename(archive / "label.TXT")
-    (archive / "label.TXT").rename(archive / "Label.txt")
-    (fake.root / "GRID").rename(fake.root / "grid")
-    (fake.root / "grid/archive").rename(fake.root / "spare")
-    (fake.root / "grid").rmdir()
+    (fake.root / "GRID/archive").rename(fake.root / "spare")
+    (fake.root / "GRID").rmdir()
     (fake.root / "spare").rename(fake.root / "grid")  # files right in the subset's folder
     files = find_peta(fake.root)
     assert len(files.images) == len(fake.images)
@@ -75,82 +65,100 @@ def test_the_numbered_layout(fake_peta: FakePeta, tmp_path: Path, folder: str) -
         fake.root.rename(tmp_path / "inner")
         (tmp_path / "download/images").mkdir()
         (tmp_path / "inner").rename(tmp_path / "download/images/images")
-    start = tmp_path / "download/images" if folder == "." else tmp_path / "download"
-    files = find_peta(start)
+    files = find_peta(tmp_path / "download/images" if folder == "." else tmp_path / "download")
     assert files.layout == "numbered"
     assert files.images == tuple(fake.images)
     assert files.mat == tmp_path / "download/PETA.mat"
 
 
-def test_missing_subsets_are_named(fake_peta: FakePeta) -> None:
-    fake = fake_peta()
-    for name in ("MIT", "GRID"):
-        (fake.root / name).rename(fake.root / f"old {name}")
-    with pytest.raises(InputError, match="lacks 2 of PETA's ten subsets: GRID, MIT"):
-        find_peta(fake.root)
+def damage(fake: Any, make_image: MakeImage, kind: str) -> Path:
+    """Damage a tree; returns the folder to give."""
+    root = fake.root
+    match kind:
+        case "subsets lost":
+            for name in ("MIT", "GRID"):
+                (root / name).rename(root / f"old {name}")
+        case "number lost":
+            (root / "00003.png").unlink()
+        case "number twice":
+            make_image(root / "00003.jpg")
+        case "stray image":
+            make_image(root / "MIT/archive/copy.jpg")
+        case "empty subset":
+            for path in (root / "MIT/archive").iterdir():
+                path.unlink()
+        case "archive":
+            (root / "PETA.zip").write_bytes(b"x")
+            return root / "PETA.zip"
+        case "elsewhere":
+            (root.parent / "other").mkdir()
+            return root.parent / "other"
+        case "nowhere":
+            return root / "nowhere"
+    return root
 
 
-def test_missing_and_doubled_numbers_are_named(fake_peta: FakePeta, make_image: MakeImage) -> None:
-    fake = fake_peta("numbered")
-    (fake.root / "00003.png").unlink()
-    with pytest.raises(InputError, match=r"1 images are missing .* 00003"):
-        find_peta(fake.root.parent)
-    make_image(fake.root / "00003.png")
-    make_image(fake.root / "00003.jpg")
-    with pytest.raises(InputError, match="image 00003 twice"):
-        find_peta(fake.root.parent)
+@pytest.mark.parametrize(
+    ("kind", "layout", "mat", "words"),
+    [
+        ("subsets lost", "subsets", True, "lacks 2 of PETA's ten subsets: GRID, MIT"),
+        ("number lost", "numbered", True, "1 images are missing in .* 00003"),
+        ("number twice", "numbered", True, "image 00003 twice"),
+        ("none", "numbered", False, r"no PETA\.mat"),
+        ("stray image", "subsets", True, r"copy\.jpg: PETA's image files begin with a number"),
+        ("empty subset", "subsets", True, "MIT has no images"),
+        ("elsewhere", "subsets", True, "is not PETA"),
+        ("nowhere", "subsets", True, "No folder"),
+        ("archive", "subsets", True, "unpack"),
+    ],
+)
+def test_what_is_not_whole_is_refused(
+    fake_peta: FakePeta, make_image: MakeImage, kind: str, layout: str, mat: bool, words: str
+) -> None:
+    with pytest.raises(InputError, match=words):
+        find_peta(damage(fake_peta(layout, mat=mat), make_image, kind))
 
 
-def test_the_numbered_layout_needs_peta_mat(fake_peta: FakePeta) -> None:
-    fake = fake_peta("numbered", mat=False)
-    with pytest.raises(InputError, match=r"no PETA\.mat"):
-        find_peta(fake.root.parent)
-
-
-def test_an_empty_subset_and_a_stray_image_are_refused(fake_peta: FakePeta, make_image: MakeImage) -> None:
-    fake = fake_peta()
-    make_image(fake.root / "MIT/archive/copy.jpg")
-    with pytest.raises(InputError, match=r"copy\.jpg: PETA's image files begin with a number"):
-        find_peta(fake.root)
-    for path in (fake.root / "MIT/archive").iterdir():
-        path.unlink()
-    with pytest.raises(InputError, match="MIT has no images"):
-        find_peta(fake.root)
-
-
-def test_what_is_not_peta_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="is not PETA"):
-        find_peta(tmp_path)
-    with pytest.raises(InputError, match="No folder"):
-        find_peta(tmp_path / "nowhere")
-    (tmp_path / "PETA.zip").write_bytes(b"x")
-    with pytest.raises(InputError) as caught:
-        find_peta(tmp_path / "PETA.zip")
-    assert "unpack" in (caught.value.hint or "")
-
-
-def test_label_txt_must_be_there_and_cover_every_image(fake_peta: FakePeta) -> None:
+def test_label_txt_covers_every_image(fake_peta: FakePeta) -> None:
     fake = fake_peta(mat=False)
-    label_file = fake.root / "PRID/archive/Label.txt"
-    lines = label_file.read_text().splitlines()
-    label_file.write_text("\n".join([*lines[:1], "", "  "]) + "\n")
-    with pytest.raises(InputError, match=r"PRID.*has no line in"):
-        read_label_texts(find_peta(fake.root), SCHEMA)
-    label_file.write_text("x personalMale\n")
-    with pytest.raises(InputError, match='line 1: "x" does not begin with a number'):
-        read_label_texts(find_peta(fake.root), SCHEMA)
-    label_file.unlink()
-    with pytest.raises(InputError, match=r"Cannot read .*Label\.txt"):
-        read_label_texts(find_peta(fake.root), SCHEMA)
-
-
-def test_unknown_words_are_counted(fake_peta: FakePeta) -> None:
-    fake = fake_peta(mat=False)
+    files = find_peta(fake.root)
+    assert files.mat is None
     label_file = fake.root / "PRID/archive/Label.txt"
     label_file.write_text(label_file.read_text().replace("\n", " hatOfTin\n"))
-    texts = read_label_texts(find_peta(fake.root), SCHEMA)
-    assert texts.unknown == {"hatOfTin": 2}
+    texts = read_label_texts(files, SCHEMA)
     assert texts.labels.tolist() == fake.labels.tolist()
+    assert texts.has_excluded.sum() >= 1
+    assert (texts.without_image, texts.unknown) == (1, {"hatOfTin": 2})
+    lines = label_file.read_text().splitlines()
+    for content, words in (
+        (lines[0] + "\n\n  \n", "PRID.*has no line in"),
+        ("x personalMale\n", 'line 1: "x" does not begin with a number'),
+        (None, r"Cannot read .*Label\.txt"),
+    ):
+        label_file.unlink() if content is None else label_file.write_text(content)
+        with pytest.raises(InputError, match=words):
+            read_label_texts(files, SCHEMA)
+
+
+@given(
+    people=st.dictionaries(st.integers(0, 99_999), st.sets(st.sampled_from(NAMES)), max_size=8),
+    width=st.integers(1, 5),
+    suffix=st.sampled_from(["", ".png", "_1.jpg"]),
+    line_end=st.sampled_from(["\n", "\r\n", "\n\n", " \t\n"]),
+)
+def test_label_lines_come_back(people: dict[int, set[str]], width: int, suffix: str, line_end: str) -> None:
+    lines = [" ".join([f"{key:0{width}}{suffix}", *sorted(words)]) for key, words in people.items()]
+    assert parse_label_text(line_end.join([*lines, ""]), Path("Label.txt")) == people
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_read_or_refused(text: str) -> None:
+    begins = [line.split()[0][0] in "0123456789" for line in text.splitlines() if line.split()]
+    if all(begins):
+        assert len(parse_label_text(text, Path("Label.txt"))) <= len(begins)
+        return
+    with pytest.raises(InputError, match="does not begin with a number"):
+        parse_label_text(text, Path("Label.txt"))
 
 
 @pytest.mark.parametrize(
