@@ -1,18 +1,26 @@
+"""Preparing official downloads and tables: what is kept, refused, skipped and reported."""
+
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from focuscli.data.folder import read_folder
 from focuscli.data.images import load_image
 from focuscli.data.prepare import prepare_csv, prepare_official
+from focuscli.data.schema import builtin_schema
+from focuscli.data.synthetic.official import write_official
 from focuscli.errors import InputError, UsageError
 
 FakePeta = Callable[..., Any]
 MakeImage = Callable[..., None]
+IMAGES = {"pa100k": "release_data/release_data", "rapv1": "RAP_dataset"}
 
 
 @pytest.mark.parametrize("layout", ["subsets", "numbered"])
@@ -30,28 +38,23 @@ def test_peta_becomes_a_folder_that_points_at_its_images(fake_peta: FakePeta, tm
     assert sorted(path.name for path in out.iterdir()) == ["labels.csv", "prepare.json", "schema.toml"]
     for split, rows in fake.partitions[0].items():
         assert folder.select(split).tolist() == rows.tolist()
-    assert (report.path, report.name, report.images, report.attributes, report.evaluated) == (
-        out,
-        "peta",
-        count,
-        105,
-        35,
-    )
+    assert (report.path, report.name, report.images) == (out, "peta", count)
+    assert (report.attributes, report.evaluated) == (105, 35)
     assert report.counts == folder.counts == folder.info["counts"]
-    assert report.published == {"train": 9500, "val": 1900, "test": 7600}
+    assert report.published == folder.info["published"] == {"train": 9500, "val": 1900, "test": 7600}
     assert folder.info["warnings"] == report.warnings
-    assert folder.info["layout"] == layout
-    assert folder.info["labels_from"] == "PETA.mat"
+    assert (folder.info["layout"], folder.info["labels_from"]) == (layout, "PETA.mat")
     assert report.seconds > 0
     assert calls[-1] == (count, count)
 
 
 def test_the_same_source_gives_the_same_fingerprint_wherever_it_lies(fake_peta: FakePeta, tmp_path: Path) -> None:
-    for name in ("a", "b"):
-        prepare_official("peta", fake_peta(folder=f"from {name}").root, tmp_path / name)
-    assert read_folder(tmp_path / "a").fingerprint == read_folder(tmp_path / "b").fingerprint
-    prepare_official("peta", fake_peta(folder="from c").root, tmp_path / "c", split="identity")
-    assert read_folder(tmp_path / "c").fingerprint != read_folder(tmp_path / "a").fingerprint
+    for name, split in (("a", None), ("b", "official:0"), ("c", "identity")):
+        prepare_official("peta", fake_peta(folder=f"from {name}").root, tmp_path / name, split=split)
+    first, second, third = (read_folder(tmp_path / name).fingerprint for name in "abc")
+    assert first == second != third
+    prepare_official("peta", tmp_path / "from a/PETA dataset", tmp_path / "c", overwrite=True)
+    assert read_folder(tmp_path / "c").fingerprint == first
 
 
 def test_unusable_images_stop_it_or_are_skipped_and_listed(fake_peta: FakePeta, tmp_path: Path) -> None:
@@ -61,9 +64,8 @@ def test_unusable_images_stop_it_or_are_skipped_and_listed(fake_peta: FakePeta, 
     whole.write_bytes(whole.read_bytes()[:300])
     with pytest.raises(InputError) as caught:
         prepare_official("peta", fake.root, tmp_path / "out")
-    assert f"2 of {len(fake.images)} images" in caught.value.problem
-    assert "00001_male_back.jpg: the file is empty" in caught.value.problem
-    assert "truncated after 300 bytes" in caught.value.problem
+    for words in (f"2 of {len(fake.images)} images", "00001_male_back.jpg: the file is empty", "truncated after 300 b"):
+        assert words in caught.value.problem
     assert not (tmp_path / "out").exists()
 
     report = prepare_official("peta", fake.root, tmp_path / "out", on_bad_image="skip")
@@ -90,13 +92,14 @@ def test_it_fails_before_the_long_work(fake_peta: FakePeta, tmp_path: Path, monk
         raise AssertionError("images were checked")
 
     monkeypatch.setattr("focuscli.data.prepare.check_images", never)
-    with pytest.raises(UsageError):
-        prepare_official("peta", fake.root, tmp_path / "out", split="none")
+    for name, split in (("peta", "none"), ("pa100k", "official:1"), ("rapv1", "official:5"), ("rapv2", "identity")):
+        with pytest.raises(UsageError, match="Unknown split"):
+            prepare_official(name, fake.root, tmp_path / "out", split=split)
     (tmp_path / "there").mkdir()
     (tmp_path / "there/prepare.json").write_text("{}")
     with pytest.raises(InputError, match="exists already"):
         prepare_official("peta", fake.root, tmp_path / "there")
-    with pytest.raises(InputError, match="not a prepared dataset"):
+    with pytest.raises(InputError, match="is not a prepared dataset"):
         prepare_official("peta", fake.root, fake.root, overwrite=True)
     (fake.root.parent / "prepare.json").write_text("{}")
     with pytest.raises(InputError, match="holds the source"):
@@ -104,11 +107,48 @@ def test_it_fails_before_the_long_work(fake_peta: FakePeta, tmp_path: Path, monk
     assert (fake.root / "MIT").is_dir()
 
 
-def test_overwriting_replaces_a_prepared_folder(fake_peta: FakePeta, tmp_path: Path) -> None:
-    fake = fake_peta()
-    prepare_official("peta", fake.root, tmp_path / "out")
-    prepare_official("peta", fake.root, tmp_path / "out", split="identity", overwrite=True)
-    assert read_folder(tmp_path / "out").info["split"] == "identity"
+@pytest.fixture(scope="module", params=IMAGES)
+def official(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """A download of PA-100K or RAPv1 with 30 images."""
+    folder = tmp_path_factory.mktemp("download") / request.param
+    write_official(request.param, folder, images=30, seed=4)
+    return request.param, folder
+
+
+def test_missing_images_are_refused_excluded_or_not_needed(official: tuple[str, Path], tmp_path: Path) -> None:
+    kind, whole = official
+    source = tmp_path / "copy"
+    shutil.copytree(whole, source)
+    names = sorted(os.listdir(source / IMAGES[kind]))
+    report = prepare_official(kind, source, tmp_path / "whole")
+    complete = read_folder(tmp_path / "whole")
+    assert sorted(complete.images) == names
+    assert complete.schema.attributes == builtin_schema(kind).attributes
+    assert any("Published metrics do not compare" in warning for warning in report.warnings)
+
+    for name in names[:3]:
+        (source / IMAGES[kind] / name).unlink()
+    with pytest.raises(InputError, match=rf"3 of 30 images of {kind} are missing") as caught:
+        prepare_official(kind, source, tmp_path / "out")
+    assert "--allow-missing" in str(caught.value.hint)
+    assert not (tmp_path / "out").exists()
+    report = prepare_official(kind, source, tmp_path / "out", missing="allow")
+    assert any(warning.startswith("3 of 30 images are missing and excluded") for warning in report.warnings)
+    folder = read_folder(tmp_path / "out")
+    assert sorted(folder.images) == names[3:]
+    assert folder.info["missing"] == 3
+    rows = [complete.images.index(name) for name in folder.images]
+    assert np.array_equal(folder.labels, complete.labels[rows])
+    assert folder.splits.tolist() == complete.splits[rows].tolist()
+
+    shutil.rmtree(source / IMAGES[kind])
+    with pytest.raises(InputError, match=f"None of the 30 images of {kind}") as caught:
+        prepare_official(kind, source, tmp_path / "labels")
+    assert "--labels-only" in str(caught.value.hint)
+    prepare_official(kind, source, tmp_path / "labels", missing="labels-only")
+    folder = read_folder(tmp_path / "labels")
+    assert folder.labels_only
+    assert folder.fingerprint == complete.fingerprint
 
 
 TABLE = """image,person,Male,hand_bag,upperBodyVNeck
@@ -131,36 +171,35 @@ def test_a_table_becomes_a_folder_with_a_guessed_schema(table: Path, tmp_path: P
     report = prepare_csv(table, tmp_path / "shop")
     folder = read_folder(tmp_path / "shop")
     assert folder.schema.name == report.name == "shop"
-    assert [attribute.name for attribute in folder.schema.attributes] == ["Male", "hand_bag", "upperBodyVNeck"]
-    assert [attribute.region for attribute in folder.schema.attributes] == ["whole", "bag", "upper"]
-    assert [attribute.phrase for attribute in folder.schema.attributes] == ["male", "hand bag", "upper body V neck"]
+    attributes = [(attribute.name, attribute.region, attribute.phrase) for attribute in folder.schema.attributes]
+    assert attributes == [
+        ("Male", "whole", "male"),
+        ("hand_bag", "bag", "hand bag"),
+        ("upperBodyVNeck", "upper", "upper body V neck"),
+    ]
     assert folder.labels.tolist() == [[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 1]]
     assert folder.persons.tolist() == ["1", "1", "2", "3"]
     assert folder.splits[0] == folder.splits[1]
     assert set(folder.splits) == {"train", "val", "test"}
     assert folder.root == table.parent / "images"
-    assert load_image(folder.image_path(3)).size == (12, 24)
     assert (tmp_path / "shop/schema.toml").read_text().startswith("# Guessed from the names of the columns")
     assert any("guessed" in note for note in report.notes)
 
 
-def test_a_corrupt_image_in_a_table_is_named(table: Path, tmp_path: Path) -> None:
+def test_bad_images_of_a_table_are_named_or_skipped_but_never_all(table: Path, tmp_path: Path) -> None:
     (table.parent / "images/b.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     (table.parent / "images/d.png").unlink()
     with pytest.raises(InputError, match=r"2 of 4 images .*b\.png: .*d\.png: not there"):
         prepare_csv(table, tmp_path / "shop")
     assert prepare_csv(table, tmp_path / "shop", on_bad_image="skip").images == 2
-
-
-def test_skipping_never_leaves_an_empty_dataset(table: Path, tmp_path: Path) -> None:
-    for name in "abcd":
+    for name in "ac":
         (table.parent / f"images/{name}.png").write_bytes(b"")
     with pytest.raises(InputError, match="4 of 4 images"):
-        prepare_csv(table, tmp_path / "shop", on_bad_image="skip")
+        prepare_csv(table, tmp_path / "other", on_bad_image="skip")
 
 
-def test_a_tables_own_folder_is_not_replaced(table: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="not a prepared dataset"):
+def test_a_tables_own_folder_is_not_replaced(table: Path) -> None:
+    with pytest.raises(InputError, match="is not a prepared dataset"):
         prepare_csv(table, table.parent, overwrite=True)
     (table.parent / "prepare.json").write_text("{}")
     with pytest.raises(InputError, match="holds the source"):
