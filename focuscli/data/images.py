@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from PIL import Image
 
 Pixels = NDArray[np.uint8]
+Result = TypeVar("Result")
+READ_AHEAD = 3
+"""Batches that are read while one is used."""
 # Crops of pedestrians have some 0.01 to 1 million pixels; a file that claims far more is an accident or an attack.
 MAX_PIXELS = 64 * 1024 * 1024
 # Only formats that Pillow decodes in its own process (EPS, for one, would start Ghostscript).
@@ -76,6 +80,23 @@ def squash(image: Image.Image, size: tuple[int, int]) -> Pixels:
 def chunks(count: int, batch_size: int) -> list[range]:
     """Positions 0 to count - 1 in consecutive ranges of at most `batch_size`."""
     return [range(start, min(start + batch_size, count)) for start in range(0, count, batch_size)]
+
+
+def read_ahead(
+    read: Callable[[int], Result], batches: Iterable[Sequence[int]], *, workers: int
+) -> Iterator[list[Result]]:
+    """Yield what `read` returns for each position of each batch, read by threads a few batches ahead of the consumer."""
+    pool = ThreadPoolExecutor(max(1, workers))
+    pending: deque[list[Future[Result]]] = deque()
+    try:
+        for batch in batches:
+            pending.append([pool.submit(read, index) for index in batch])
+            if len(pending) > READ_AHEAD:
+                yield [future.result() for future in pending.popleft()]
+        while pending:
+            yield [future.result() for future in pending.popleft()]
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def image_problem(path: Path) -> str | None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
 
@@ -15,9 +13,8 @@ from PIL import Image
 from torch import Tensor
 
 from clip_impl.preprocess import MEAN, STD
-from focuscli.data.images import chunks, load_image, read_pixels, squash
+from focuscli.data.images import chunks, load_image, read_ahead, read_pixels, squash
 
-PREFETCH = 3
 Progress = Callable[[int, int], None]
 Resize = Literal["pillow", "torch"]
 """Who resizes: Pillow, as CLIP was trained; or torch, faster, which differs by a grey level at a few pixels in a hundred."""
@@ -51,31 +48,20 @@ def read_batches(
     resize: Resize = "pillow",
 ) -> Iterator[Tensor]:
     """Yield uint8 [B, H, W, 3] for each list of positions in `paths`, a few batches ahead of the consumer."""
-    with ThreadPoolExecutor(max(1, workers)) as pool:
-        pending: deque[list[Future[Tensor]]] = deque()
-        try:
-            for batch in batches:
-                pending.append([pool.submit(read_crop, paths[index], size, resize) for index in batch])
-                if len(pending) > PREFETCH:
-                    yield stack_crops([future.result() for future in pending.popleft()])
-            while pending:
-                yield stack_crops([future.result() for future in pending.popleft()])
-        finally:
-            for futures in pending:
-                for future in futures:
-                    future.cancel()
+    for crops in read_ahead(lambda index: read_crop(paths[index], size, resize), batches, workers=workers):
+        yield stack_crops(crops)
 
 
 def stack_crops(crops: Sequence[Tensor]) -> Tensor:
-    """[H, W, 3] each -> [B, H, W, 3], planes staying planes in memory where torch's resize left them so: taking them apart
-    is what the model wants in the end, and putting them together costs as much as resizing."""
+    """[H, W, 3] each -> [B, H, W, 3]. Planes stay planes in memory where torch's resize left them so: the model wants planes
+    in the end, and interleaving them costs as much as resizing."""
     if crops[0].stride(-1) == 1:
         return torch.stack([*crops])
     return torch.stack([crop.permute(2, 0, 1) for crop in crops]).permute(0, 2, 3, 1)
 
 
 class CropStore:
-    """The crops of a training set at one size, from memory where they fit, else from their files."""
+    """The crops of a training set at one size, from memory if they fit, else from their files."""
 
     def __init__(
         self,

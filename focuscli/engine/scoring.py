@@ -5,16 +5,14 @@ Importing this imports no torch: exported models are scored without it.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from focuscli.data.images import Pixels, chunks, read_pixels
+from focuscli.data.images import Pixels, chunks, read_ahead, read_pixels
 from focuscli.engine.distributed import SINGLE, ProcessGroup
 from focuscli.errors import InputError
 
@@ -23,8 +21,6 @@ if TYPE_CHECKING:
 
     from focuscli.models.base import Method
 
-READ_AHEAD = 3
-"""Batches that are read while one is scored."""
 ScorePixels = Callable[[Pixels], NDArray[np.float32]]
 """uint8 [B, H, W, 3] -> scores [B, Z]."""
 Progress = Callable[[int, int], None]
@@ -49,7 +45,14 @@ def score_images(
     """
     batches = chunks(len(paths), batch_size)
     own = batches[process_group.rank :: process_group.world_size]
-    crops = _read_ahead(paths, size, own, workers)
+
+    def read(index: int) -> Pixels | InputError:
+        try:
+            return read_pixels(paths[index], size)
+        except InputError as error:
+            return error
+
+    crops = read_ahead(read, own, workers=workers)
     for start in range(0, len(batches), process_group.world_size):
         scored: list[NDArray[np.float32] | InputError] = []
         if start + process_group.rank < len(batches):
@@ -101,30 +104,6 @@ def model_score_fn(model: Method, text_features: Tensor, precision: str) -> Scor
         return found
 
     return score
-
-
-def _read_ahead(
-    paths: Sequence[Path], size: tuple[int, int], batches: Sequence[Sequence[int]], workers: int
-) -> Iterator[list[Pixels | InputError]]:
-    """The pixels of each batch of positions, a few batches ahead of the consumer."""
-
-    def read(path: Path) -> Pixels | InputError:
-        try:
-            return read_pixels(path, size)
-        except InputError as error:
-            return error
-
-    pool = ThreadPoolExecutor(max(1, workers))
-    pending: deque[list[Future[Pixels | InputError]]] = deque()
-    try:
-        for batch in batches:
-            pending.append([pool.submit(read, paths[index]) for index in batch])
-            if len(pending) > READ_AHEAD:
-                yield [future.result() for future in pending.popleft()]
-        while pending:
-            yield [future.result() for future in pending.popleft()]
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def _score_batch(score_fn: ScorePixels, crops: Sequence[Pixels | InputError]) -> list[NDArray[np.float32] | InputError]:

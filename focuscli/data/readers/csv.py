@@ -128,7 +128,7 @@ def _splits(table: Table, persons: NDArray[np.str_]) -> tuple[NDArray[np.str_], 
     if "split" not in table.header:
         splits = identity_split(persons, SPLIT_FRACTIONS, SPLIT_SEED)
         how = "no person in two parts" if (persons != "").any() else "image by image: there is no column person"
-        return splits, f"drawn here: 70 % train, 10 % val, 20 % test, {how}"
+        return splits, f"random: 70 % train, 10 % val, 20 % test, {how}"
     names = [_SPLIT_ALIASES.get(name.casefold(), name.casefold()) for name in table.column("split")]
     check_splits(names, table.places)
     return np.array(names, np.str_), "as in the table"

@@ -48,17 +48,13 @@ class PetaMat:
 
     Attributes:
         labels: [N, A] int8, 0 or 1, in the order of the given schema.
-        persons: [N] a number per person of the whole data set.
         subsets: [N] 1 to 10. numbers: [N] the person's number within its subset.
-        evaluated: names of the attributes that the file itself lists as evaluated, in its order.
         partitions: the split of each image, per partition.
     """
 
     labels: NDArray[np.int8]
-    persons: NDArray[np.int64]
     subsets: NDArray[np.int64]
     numbers: NDArray[np.int64]
-    evaluated: tuple[str, ...]
     partitions: list[NDArray[np.str_]]
 
 
@@ -151,12 +147,12 @@ def load_peta(source: Path, schema: AttributeSchema) -> Peta:
 
 
 def read_peta_mat(path: Path, schema: AttributeSchema) -> PetaMat:
-    """Read PETA.mat, a MATLAB 5 file with the struct `peta`: data, attribute, selected_attribute, partion_attribute.
+    """Read PETA.mat, a MATLAB 5 file with the struct `peta`: data, attribute and partion_attribute.
 
     Raises:
         InputError: it cannot be read or contradicts the schema or the format.
     """
-    fields = ("data", "attribute", "selected_attribute", "partion_attribute")
+    fields = ("data", "attribute", "partion_attribute")
     with open_mat(path, "Fetch the file again; the real one has 343,449 bytes.") as variables:
         struct = struct_fields(variables, "peta", fields)
         data = np.asarray(struct["data"]).astype(np.int64)  # uint16 in the file
@@ -166,11 +162,8 @@ def read_peta_mat(path: Path, schema: AttributeSchema) -> PetaMat:
             raise ValueError(f"its first column does not count from 1 to {len(data)}")
         if not np.isin(data[:, 2], np.arange(1, len(SUBSETS) + 1)).all():
             raise ValueError("it has subset numbers other than 1 to 10")
-        # selected_attribute has column numbers of the table, from 1, and not numbers of attributes.
-        selected = np.asarray(struct["selected_attribute"]).astype(np.int64).ravel() - 1 - _LABEL_COLUMN
-        evaluated = tuple(names[number] for number in selected)
         partitions = partition_splits(struct["partion_attribute"], {part: part for part in PUBLISHED}, len(data))
-    return PetaMat(labels, data[:, 1], data[:, 2], data[:, 3], evaluated, partitions)
+    return PetaMat(labels, data[:, 2], data[:, 3], partitions)
 
 
 def peta_splits(peta: Peta, split: str) -> tuple[NDArray[np.str_], dict[str, int] | None]:

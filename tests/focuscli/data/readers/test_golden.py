@@ -15,7 +15,7 @@ import pytest
 from focuscli.data.folder import read_folder
 from focuscli.data.prepare import READERS, prepare_official
 from focuscli.data.readers.annotations import Annotations
-from focuscli.data.readers.peta import load_peta
+from focuscli.data.readers.mat import open_mat
 from focuscli.data.readers.pickles import read_par_pickle
 from focuscli.data.schema import builtin_schema, text_targets
 from focuscli.data.splits import shared_persons
@@ -181,13 +181,15 @@ def test_peta_from_label_txt_alone_is_the_same(read, shared_data: Path, tmp_path
         assert np.array_equal(getattr(alone, field), getattr(whole, field)), field
 
 
-def test_peta_mat_itself_confirms_persons_and_evaluated_attributes(shared_data: Path) -> None:
-    schema = builtin_schema("peta")
-    peta = load_peta(shared_data / "peta", schema)
-    assert peta.mat is not None
-    assert peta.mat.evaluated == tuple(attribute.name for attribute in schema.evaluated)
-    pairs = set(zip(peta.persons.tolist(), peta.mat.persons.tolist(), strict=True))
-    assert len(pairs) == len(set(peta.persons.tolist())) == len(set(peta.mat.persons.tolist())) == 8_699
+def test_peta_mat_itself_confirms_persons_and_evaluated_attributes(read, shared_data: Path) -> None:
+    found = read("peta", "official:0")
+    with open_mat(shared_data / "peta" / "PETA.mat", "") as variables:
+        struct = variables["peta"][0, 0]
+    # Column numbers of the table, from 1; four columns come before the attributes.
+    assert struct["selected_attribute"].ravel().tolist() == [*range(5, 40)]
+    assert [attribute.evaluated for attribute in found.schema.attributes] == [True] * 35 + [False] * 70
+    pairs = set(zip(found.persons.tolist(), struct["data"][:, 1].tolist(), strict=True))
+    assert len(pairs) == len(set(found.persons.tolist())) == len({person for _, person in pairs}) == 8_699
 
 
 def test_the_pickle_of_rethinking_of_par_holds_the_same(read, shared_data: Path) -> None:

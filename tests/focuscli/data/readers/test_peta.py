@@ -190,7 +190,6 @@ def shifted(partitions: Any) -> Any:
         (lambda c: {"attribute": with_value(c["attribute"], 0, "hat")}, "for one personalLess30"),
         (lambda c: {"partion_attribute": c["attribute"]}, ""),
         (lambda c: {"partion_attribute": shifted(c["partion_attribute"])}, "partition 2 does not hold each"),
-        (lambda c: {"selected_attribute": np.array([[400]])}, ""),
     ],
 )
 def test_a_peta_mat_that_contradicts_the_format_is_refused(fake_peta: FakePeta, change: Any, problem: str) -> None:
