@@ -7,13 +7,14 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from focuscli.data.labels_csv import SPLITS, Labels, check_image_names, format_labels, read_labels
+from focuscli.data.labels_csv import SPLITS, check_image_names, check_splits, format_labels, read_labels
 from focuscli.data.schema import AttributeSchema, dump_schema, load_schema
 from focuscli.errors import InputError
 from focuscli.storage.files import atomic_folder, check_free, write_json, write_text
@@ -30,7 +31,6 @@ class DatasetFolder:
         images: N paths relative to the image root.
         splits: [N] of "train", "val", "test" or "unused". persons: [N], "" = unknown.
         labels: [N, A] int8 of all attributes in schema order; 0, 1 or 2 (uncertain).
-        fingerprint: SHA-256 (hex) over the schema's meaning and every line of labels.csv; pixels do not count.
         info: what prepare.json says; empty for a folder made by hand.
     """
 
@@ -40,8 +40,16 @@ class DatasetFolder:
     splits: NDArray[np.str_]
     persons: NDArray[np.str_]
     labels: NDArray[np.int8]
-    fingerprint: str
     info: dict[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) over the schema's meaning and every line of labels.csv; pixels do not count."""
+        digest = hashlib.sha256(self.schema.fingerprint().encode())
+        for part in (self.images, self.splits.tolist(), self.persons.tolist()):
+            digest.update(json.dumps(part).encode())
+        digest.update(np.ascontiguousarray(self.labels).tobytes())
+        return digest.hexdigest()
 
     @property
     def root(self) -> Path:
@@ -115,8 +123,7 @@ def read_folder(path: Path) -> DatasetFolder:
     """
     path = Path(path)
     schema = load_schema(path / SCHEMA_FILE)
-    labels = read_labels(path / LABELS_FILE, schema)
-    return _assemble(path, schema, labels, _read_info(path / INFO_FILE))
+    return DatasetFolder(path, schema, *read_labels(path / LABELS_FILE, schema), _read_info(path / INFO_FILE))
 
 
 def write_folder(
@@ -149,11 +156,14 @@ def write_folder(
     """
     target = Path(target)
     check_target(target, overwrite=overwrite)
-    content = Labels(
-        tuple(images), np.asarray(splits, np.str_), np.asarray(persons, np.str_), np.asarray(labels).astype(np.int8)
+    _check(schema, images, splits, persons, np.asarray(labels))
+    content = (
+        tuple(images),
+        np.asarray(splits, np.str_),
+        np.asarray(persons, np.str_),
+        np.asarray(labels).astype(np.int8),
     )
-    _check(schema, content, np.asarray(labels))
-    folder = _assemble(target, schema, content, dict(info or {}))
+    folder = DatasetFolder(target, schema, *content, dict(info or {}))
     folder.info["fingerprint"] = folder.fingerprint
     if dry_run:
         return folder
@@ -199,30 +209,24 @@ def refuse_overlap(target: Path, sources: Sequence[Path]) -> None:
             )
 
 
-def _assemble(path: Path, schema: AttributeSchema, labels: Labels, info: dict[str, Any]) -> DatasetFolder:
-    digest = hashlib.sha256(schema.fingerprint().encode())
-    for part in (labels.images, labels.splits.tolist(), labels.persons.tolist()):
-        digest.update(json.dumps(part).encode())
-    digest.update(np.ascontiguousarray(labels.cells).tobytes())
-    return DatasetFolder(
-        path, schema, labels.images, labels.splits, labels.persons, labels.cells, digest.hexdigest(), info
-    )
-
-
-def _check(schema: AttributeSchema, labels: Labels, given: NDArray[np.integer[Any]]) -> None:
-    count = len(labels.images)
-    expected = (count, len(schema.attributes))
-    if not count or labels.cells.shape != expected or len(labels.splits) != count or len(labels.persons) != count:
+def _check(
+    schema: AttributeSchema,
+    images: Sequence[str],
+    splits: Sequence[str] | NDArray[np.str_],
+    persons: Sequence[str] | NDArray[np.str_],
+    labels: NDArray[np.integer[Any]],
+) -> None:
+    count, wanted = len(images), (len(images), len(schema.attributes))
+    if not count or not len(splits) == len(persons) == count or labels.shape != wanted:
         raise InputError(
-            f"Dataset {schema.name}: {count} images, {len(labels.splits)} splits, {len(labels.persons)} persons and "
-            f"labels of shape {labels.cells.shape}; expected {expected}."
+            f"Dataset {schema.name}: {count} images, {len(splits)} splits, {len(persons)} persons and labels of shape "
+            f"{labels.shape}; expected {wanted}."
         )
-    if not np.isin(given, (0, 1, 2)).all():
+    if not np.isin(labels, (0, 1, 2)).all():
         raise InputError(f"Dataset {schema.name}: labels other than 0, 1 and 2.")
-    unknown = sorted(set(labels.splits.tolist()) - set(SPLITS))
-    if unknown:
-        raise InputError(f'Dataset {schema.name}: split "{unknown[0]}" is none of {", ".join(SPLITS)}.')
-    check_image_names(labels.images, [f"image {number}" for number in range(1, count + 1)])
+    places = [f"dataset {schema.name}, image {number}" for number in range(1, count + 1)]
+    check_splits(list(splits), places)
+    check_image_names(images, places)
 
 
 def _read_info(path: Path) -> dict[str, Any]:

@@ -21,20 +21,9 @@ SPLITS = ("train", "val", "test", "unused")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
-@dataclass(frozen=True, eq=False)
-class Labels:
-    """The content of a labels.csv.
-
-    Attributes:
-        images: N paths relative to the image root, with forward slashes.
-        splits: [N], each one of `SPLITS`. persons: [N], "" = unknown.
-        cells: [N, A] int8 in schema order: 0, 1 or 2 (uncertain).
-    """
-
-    images: tuple[str, ...]
-    splits: NDArray[np.str_]
-    persons: NDArray[np.str_]
-    cells: NDArray[np.int8]
+Labels = tuple[tuple[str, ...], NDArray[np.str_], NDArray[np.str_], NDArray[np.int8]]
+"""Images (N paths relative to the image root, with forward slashes), splits [N] (each one of `SPLITS`), persons [N] ("" =
+unknown), and labels [N, A] in schema order: 0, 1 or 2 (uncertain)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,17 +165,16 @@ def read_labels(path: Path, schema: AttributeSchema) -> Labels:
     images, splits, persons = (table.column(name) for name in FIXED_COLUMNS)
     check_splits(splits, table.places)
     check_image_names(images, table.places)
-    return Labels(tuple(images), np.array(splits, np.str_), np.array(persons, np.str_), cells)
+    return tuple(images), np.array(splits, np.str_), np.array(persons, np.str_), cells
 
 
-def format_labels(schema: AttributeSchema, labels: Labels) -> str:
-    """`labels` as the text of a labels.csv; `read_labels` reads back the same."""
+def format_labels(schema: AttributeSchema, content: Labels) -> str:
+    """`content` as the text of a labels.csv; `read_labels` reads back the same."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*FIXED_COLUMNS, *map(column_of, schema.attributes)])
-    for image, split, person, row in zip(
-        labels.images, labels.splits.tolist(), labels.persons.tolist(), labels.cells.tolist(), strict=True
-    ):
+    images, splits, persons, labels = content
+    for image, split, person, row in zip(images, splits.tolist(), persons.tolist(), labels.tolist(), strict=True):
         writer.writerow([image, split, person, *row])
     return text.getvalue()
 

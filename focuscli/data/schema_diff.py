@@ -1,8 +1,9 @@
-"""Which texts of one dataset were trained on another: by phrase, as the learned prompts are found."""
+"""Which texts of one dataset were trained on another: compared by phrase, as learned prompts are."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from focuscli.data.schema import AttributeSchema, Text, normalise_phrase
@@ -10,7 +11,7 @@ from focuscli.data.schema import AttributeSchema, Text, normalise_phrase
 
 @dataclass(frozen=True)
 class SchemaDiff:
-    """The texts of a target in the light of a source.
+    """How the texts of a target relate to those of a source.
 
     Attributes:
         seen: pairs (text of the target, the training text of the source with the same phrase).
@@ -24,7 +25,7 @@ class SchemaDiff:
 
     @property
     def moved(self) -> tuple[tuple[Text, Text], ...]:
-        """Pairs of one phrase but different regions: the target's text is read with another region's sentence."""
+        """Pairs of one phrase in different regions: the target describes the same words with another sentence."""
         return tuple((ours, theirs) for ours, theirs in self.seen if ours.region != theirs.region)
 
 
@@ -34,28 +35,24 @@ def schema_diff(source: AttributeSchema, target: AttributeSchema, *, evaluated_o
     Args:
         evaluated_only: leave out the target's attributes outside the evaluation.
     """
-    trained = {normalise_phrase(text.phrase): text for text in source.texts(complements=True)}
-    texts = _unique(target.texts(complements=True, evaluated_only=evaluated_only))
-    seen = [
-        (text, trained[normalise_phrase(text.phrase)]) for text in texts if normalise_phrase(text.phrase) in trained
-    ]
-    found = {normalise_phrase(text.phrase) for text, _ in seen}
+    trained = _by_phrase(source.texts(complements=True))
+    texts = _by_phrase(target.texts(complements=True, evaluated_only=evaluated_only))
     return SchemaDiff(
-        tuple(seen),
-        tuple(text for text in texts if normalise_phrase(text.phrase) not in found),
-        tuple(text for phrase, text in trained.items() if phrase not in found),
+        seen=tuple((text, trained[phrase]) for phrase, text in texts.items() if phrase in trained),
+        new=tuple(text for phrase, text in texts.items() if phrase not in trained),
+        only=tuple(text for phrase, text in trained.items() if phrase not in texts),
     )
 
 
 def schema_remarks(schema: AttributeSchema) -> list[str]:
-    """What is allowed in a schema but worth a second look, one sentence each."""
+    """What is allowed in a schema but probably not meant, one sentence each."""
     remarks = []
     texts = schema.texts(complements=True)
     sizes = Counter(text.group for text in texts)
     alone = [name for name, size in sizes.items() if size == 1]
     if alone:
         remarks.append(
-            f"Groups with one text only have nothing to tell it from, neither in training nor in retrieval: {', '.join(alone)}. "
+            f"Groups with a single text have nothing to compare it with, in training and in retrieval: {', '.join(alone)}. "
             'Declare a complement ("none of these").'
         )
     unused = [region for region in schema.regions if region not in {text.region for text in texts}]
@@ -71,9 +68,9 @@ def schema_remarks(schema: AttributeSchema) -> list[str]:
     return remarks
 
 
-def _unique(texts: tuple[Text, ...]) -> list[Text]:
-    """One text per phrase; an attribute goes before a complement that says the same."""
+def _by_phrase(texts: Iterable[Text]) -> dict[str, Text]:
+    """The first text of each phrase; attributes come before complements that say the same."""
     found: dict[str, Text] = {}
     for text in texts:
         found.setdefault(normalise_phrase(text.phrase), text)
-    return [*found.values()]
+    return found

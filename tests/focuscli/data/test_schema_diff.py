@@ -63,8 +63,8 @@ def test_built_in_schemas_divide_into_seen_and_new(source: str, target: str) -> 
 
 def test_remarks() -> None:
     lonely = schema_remarks(make("a", "hat"))
-    assert any("one text only" in remark for remark in lonely)
-    assert not any("one text only" in remark for remark in schema_remarks(make("a", "hat", complements=("none",))))
+    assert any("a single text" in remark for remark in lonely)
+    assert not any("a single text" in remark for remark in schema_remarks(make("a", "hat", complements=("none",))))
     assert any("UpperStride" in remark for remark in schema_remarks(make("a", "UpperStride", "T-shirt")))
     for name in NAMES:
         assert schema_remarks(builtin_schema(name)) == [], name
