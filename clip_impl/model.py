@@ -55,14 +55,14 @@ class CLIP(nn.Module):
         features = self.visual(images)
         return F.normalize(features, dim=-1) if normalize else features
 
-    def encode_text(self, ids: Tensor, *, normalize: bool = False, trim: bool = True) -> Tensor:
+    def encode_text(self, ids: Tensor, *, normalize: bool = False) -> Tensor:
         """Token ids [N, L] -> features [N, E], of unit length with `normalize`.
 
-        `trim` runs the tower only on the longest real length: attention is causal, so what follows the last end-of-text
-        token changes nothing.
+        The tower runs only on the longest real length: attention is causal, so what follows the last end-of-text token
+        changes nothing.
         """
         eot_index = end_of_text_index(ids)
-        if trim and len(ids):
+        if len(ids):
             ids = ids[:, : int(eot_index.max()) + 1]
         features = self.encode_text_embeddings(self.token_embedding(ids), eot_index)
         return F.normalize(features, dim=-1) if normalize else features

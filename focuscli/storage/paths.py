@@ -52,7 +52,7 @@ def resolve_dataset(name: str) -> Path:
     if folder.is_dir():
         raise InputError(
             f"{folder} is not a dataset folder: it has no schema.toml.",
-            "Make one with: focus prepare csv LABELS.csv --out FOLDER   (README, 'Your own data')",
+            "Make one with: focus prepare csv LABELS.csv --out FOLDER",
         )
     if name in KNOWN_DATASETS:
         source = "" if name == "synthetic" else " FOLDER"
@@ -72,12 +72,12 @@ def prepared_datasets() -> list[Path]:
 
 
 def report_folder(checkpoint: Path) -> Path:
-    """Where reports on a checkpoint are written: eval/ in its run folder, or beside a checkpoint outside of one."""
+    """Where reports on a checkpoint are written: eval/ in its run folder, or in a checkpoint folder without one."""
     return run_folder(checkpoint) / "eval"
 
 
 def run_folder(checkpoint: Path) -> Path:
-    """The run folder of a checkpoint folder, or the folder itself if it is outside of one."""
+    """The run folder of a checkpoint folder, or that folder itself if it is not in a run."""
     return checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint
 
 

@@ -105,10 +105,15 @@ def test_an_image_does_not_depend_on_its_batch(model, images, ids):
     assert close(model.encode_text(ids[1:]), model.encode_text(ids)[1:])
 
 
+def untrimmed(model: CLIP, ids: Tensor) -> Tensor:
+    """Features from the text tower run on the whole context."""
+    return model.encode_text_embeddings(model.token_embedding(ids), end_of_text_index(ids))
+
+
 def test_trimming_is_exact_for_every_length(model):
     ids = tokenize([" ".join(["hat"] * count) for count in (0, 1, 74, 75)])
     for row in ids:
-        assert close(model.encode_text(row[None]), model.encode_text(row[None], trim=False))
+        assert close(model.encode_text(row[None]), untrimmed(model, row[None]))
     assert model.encode_text(ids[:0]).shape == (0, 96)
     assert model.encode_image(torch.zeros(0, 3, 64, 64)).shape == (0, 96)
 
@@ -117,7 +122,7 @@ def test_what_follows_the_end_of_text_is_invisible(model, ids):
     changed = ids.clone()
     for row, end in enumerate(end_of_text_index(ids).tolist()):
         changed[row, end + 1 :] = torch.randint(0, 49406, (76 - end,))
-    assert close(model.encode_text(changed, trim=False), model.encode_text(ids, trim=False))
+    assert close(untrimmed(model, changed), untrimmed(model, ids))
     padded = torch.where(ids == 0, 49407, ids)  # As Hugging Face pads.
     assert close(model.encode_text(padded), model.encode_text(ids))
 
@@ -128,9 +133,7 @@ def test_end_of_text_is_the_first_one():
     assert end_of_text_index(ids).tolist() == [2, 0, 3]
 
 
-def test_learned_prompts_enter_as_embeddings(model, ids):
-    embeddings = model.token_embedding(ids)
-    assert close(model.encode_text_embeddings(embeddings, end_of_text_index(ids)), model.encode_text(ids))
+def test_prompts_longer_than_the_context(model):
     with pytest.raises(ValueError, match="78 tokens are more than the context length 77"):
         model.encode_text_embeddings(torch.zeros(1, 78, 64), torch.tensor([3]))
 
