@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import signal
@@ -97,7 +98,7 @@ def coloured_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def micro_config():
     """A function that builds the smallest configuration that trains, with changes by dotted key."""
     from focuscli.config import PRESETS, build_config
@@ -114,6 +115,23 @@ def micro_config():
         return build_config([("preset", PRESETS["tiny"]), ("test", settings)])[0]
 
     return build
+
+
+@pytest.fixture(scope="session")
+def make_recognizer(tmp_path_factory, coloured_dataset, micro_config):
+    """A function that trains one epoch on the coloured dataset, with changes as in micro_config, and opens the run."""
+
+    @functools.cache
+    def make(**changes: object):
+        from focuscli.engine.run import Run
+        from focuscli.inference.recognizer import Recognizer
+
+        folder = tmp_path_factory.mktemp("runs") / "run"
+        for _ in Run(folder, micro_config(train__epochs=1, **changes), coloured_dataset, None).train():
+            pass
+        return Recognizer.from_checkpoint(folder, device="cpu")
+
+    return make
 
 
 @pytest.fixture(autouse=True)

@@ -11,12 +11,10 @@ import pytest
 
 from focuscli.data.folder import read_folder, write_folder
 from focuscli.data.schema import Attribute, AttributeSchema, Group
-from focuscli.engine.run import Run
 from focuscli.errors import InputError, UsageError
 from focuscli.evaluation.open_domain import GroupFacts, check_regions, evaluate_open_domain
 from focuscli.evaluation.protocols import CORRECTED, POAR
 from focuscli.evaluation.targets import open_target
-from focuscli.inference.recognizer import Recognizer
 from focuscli.metrics.attributes import average_precision
 from focuscli.metrics.retrieval import (
     grouped_chance,
@@ -27,28 +25,8 @@ from focuscli.metrics.retrieval import (
 
 
 @pytest.fixture(scope="module")
-def make_run(tmp_path_factory, coloured_dataset):
-    """A function that trains one epoch on the coloured dataset, with changes by section."""
-    from focuscli.config import PRESETS, build_config
-
-    def build(**model: object) -> Recognizer:
-        settings = {
-            "model": {"image_size": [32, 16], "global_tokens": 2, **model},
-            "augment": {"margin": 2},
-            "train": {"epochs": 1, "batch_size": 8, "threads": 1, "device": "cpu"},
-        }
-        config, _ = build_config([("preset", PRESETS["tiny"]), ("test", settings)])
-        run = Run(tmp_path_factory.mktemp("runs") / "run", config, coloured_dataset, None)
-        for _ in run.train():
-            pass
-        return Recognizer.from_checkpoint(run.folder, device="cpu")
-
-    return build
-
-
-@pytest.fixture(scope="module")
-def recognizer(make_run):
-    return make_run()
+def recognizer(make_recognizer):
+    return make_recognizer()
 
 
 def attribute(name: str, phrase: str, region: str, group: str, **more: object) -> Attribute:
@@ -179,7 +157,7 @@ def test_a_target_without_any_seen_region_is_refused(recognizer, other):
         evaluate_open_domain(recognizer, target)
 
 
-def test_poar_counts_as_poar_and_says_hit_rates(recognizer, make_run, coloured_dataset, tmp_path):
+def test_poar_counts_as_poar_and_says_hit_rates(recognizer, make_recognizer, coloured_dataset, tmp_path):
     folder = _synthetic_pa100k(coloured_dataset, tmp_path)
     target = open_target(folder, protocol=POAR)
     report = evaluate_open_domain(recognizer, target)
@@ -195,7 +173,7 @@ def test_poar_counts_as_poar_and_says_hit_rates(recognizer, make_run, coloured_d
     assert len(evaluate_open_domain(recognizer, open_target(folder)).texts) == 26 + 6
 
     # Without learned prompts the whole sentence is read, full stop and all.
-    plain = make_run(rlp=False)
+    plain = make_recognizer(model__rlp=False)
     sentences = [item.sentence for item in target.candidates.items]
     assert "This person is wearing long coat in lower body." in sentences
     expected = plain.scores([folder.image_path(i) for i in target.indices], sentences)
@@ -227,7 +205,7 @@ def _synthetic_pa100k(coloured_dataset: Path, tmp_path: Path):
     return write_folder(tmp_path / "pa100k", schema, crops.images, crops.splits, crops.persons, labels, overwrite=False)
 
 
-def test_poar_reads_as_trained_what_was_trained(recognizer, make_run, coloured_dataset, tmp_path):
+def test_poar_reads_as_trained_what_was_trained(recognizer, make_recognizer, coloured_dataset, tmp_path):
     """POAR tests with the words of its training; so a checkpoint reads what it was trained on in its own words."""
     folder = _synthetic_pa100k(coloured_dataset, tmp_path)
     attributes = tuple(
@@ -235,7 +213,7 @@ def test_poar_reads_as_trained_what_was_trained(recognizer, make_run, coloured_d
         for attribute in folder.schema.attributes
     )
     folder = replace(folder, schema=folder.schema.model_copy(update={"attributes": attributes}))
-    for model in (recognizer, make_run(rlp=False)):
+    for model in (recognizer, make_recognizer(model__rlp=False)):
         rows = {row.attribute: row for row in evaluate_open_domain(model, open_target(folder, protocol=POAR)).texts}
         assert (rows["Hat"].phrase, rows["Hat"].read_as, rows["Hat"].seen) == ("hat", "red hat", True)
         assert not rows["Glasses"].seen

@@ -8,25 +8,13 @@ import torch
 from PIL import Image
 
 import focuscli
-from focuscli.engine.run import Run
 from focuscli.errors import UsageError
 from focuscli.inference.recognizer import Recognizer
 
 
 @pytest.fixture(scope="module")
-def recognizer(tmp_path_factory, coloured_dataset):
-    from focuscli.config import PRESETS, build_config
-
-    settings = {
-        "model": {"image_size": [32, 16], "global_tokens": 2},
-        "augment": {"margin": 2},
-        "train": {"epochs": 1, "batch_size": 8, "threads": 1, "device": "cpu"},
-    }
-    config, _ = build_config([("preset", PRESETS["tiny"]), ("test", settings)])
-    run = Run(tmp_path_factory.mktemp("runs") / "run", config, coloured_dataset, None)
-    for _ in run.train():
-        pass
-    return Recognizer.from_checkpoint(run.folder, device="cpu")
+def recognizer(make_recognizer):
+    return make_recognizer()
 
 
 @pytest.fixture
@@ -117,6 +105,11 @@ def test_heat_is_the_weighted_sum_of_the_token_maps(recognizer, images):
     for token in range(4):
         outside = np.delete(attention.token_maps[:, 2 + token], token, axis=1)
         assert (outside == 0).all()
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_batching_does_not_change_scores(recognizer, images, batch):
+    assert np.abs(recognizer.scores(images, batch_size=batch) - recognizer.scores(images)).max() < 1e-4
 
 
 def test_averaging_layers(recognizer, images):

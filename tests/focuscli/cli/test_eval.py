@@ -1,0 +1,148 @@
+"""`focus eval` on a small trained run and on zero-shot CLIP; --open-domain has a file of its own."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+import torch
+
+import clip_impl
+from focuscli.data.folder import read_folder
+from focuscli.data.images import load_image
+from focuscli.metrics.attributes import pedestrian_metrics
+from focuscli.metrics.thresholds import best_thresholds
+
+
+def test_metrics_weights_and_persons_are_shown(focus, trained_run):
+    report = focus("eval", "-c", trained_run, "--json").json
+    assert report["metrics"]["mA"] > 0.85
+    assert report["images"] == 16
+    assert report["identity"] == {"shared": 0, "persons": 8, "images": 0}
+    outcome = focus("eval", "-c", trained_run, "--per-attribute")
+    assert outcome.code == 0, outcome.stderr
+    assert f"{100 * report['metrics']['mA']:.2f}" in outcome.stdout
+    assert "weights     from scratch, trained on coloured (40 images, train)" in outcome.stdout
+    assert "persons     0 of 8 in this split are also in train or val, with 0 of 16 images" in outcome.stdout
+    assert "RedHat" in outcome.stdout
+
+
+@pytest.mark.parametrize("threshold", ["val", "global", "oracle"])
+def test_the_source_of_the_threshold_is_in_every_output(focus, trained_run, threshold):
+    outcome = focus("eval", "-c", trained_run, "--threshold", threshold)
+    assert f"thresholds  {threshold}" in outcome.stdout
+    saved = json.loads((trained_run / "eval" / f"coloured-test-{threshold}-best.json").read_text())
+    assert saved["threshold_source"].startswith(threshold)
+
+
+def test_a_metric_below_its_bound_fails_with_the_metrics(focus, trained_run):
+    assert focus("eval", "-c", trained_run, "--require", "mA>=10").code == 0
+    plain = focus("eval", "-c", trained_run, "--require", "mA>=10", "--require", "mA>=100.1")
+    assert plain.code == 5
+    assert "not at least 100.1" in plain.stderr
+    assert "thresholds  val" in plain.stdout
+    outcome = focus("eval", "-c", trained_run, "--require", "mA>=100.1", "--json")
+    assert outcome.code == outcome.json["error"]["code"] == 5
+    assert outcome.json["metrics"]["mA"] > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["--split", "west"], 3, "west"),
+        (["--threshold", "best"], 2, "oracle"),
+        (["--require", "beauty>=3"], 2, "Metrics: mA"),
+        (["--require", "mA>3"], 2, "METRIC>=PERCENT"),
+        (["--group", "hats"], 2, "--group goes with --open-domain"),
+        (["-c", "nothing"], 3, "nothing"),
+        (["-c", "model.onnx"], 2, "only focus predict"),
+        (["-d", "nowhere"], 3, 'Unknown dataset "nowhere"'),
+    ],
+)
+def test_refusals(focus, trained_run, arguments, code, words):
+    run = [] if "-c" in arguments else ["-c", trained_run]
+    outcome = focus("eval", *run, *arguments)
+    assert outcome.code == code
+    assert words in outcome.stderr
+    assert outcome.stdout == ""
+
+
+def test_closed_set_metrics_are_of_one_checkpoint(focus, trained_run):
+    outcome = focus("eval", "-c", trained_run, "-c", trained_run)
+    assert outcome.code == 2
+    assert "--open-domain" in outcome.stderr
+
+
+def test_a_dataset_with_other_attributes_is_refused(focus, trained_run, coloured_dataset, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(coloured_dataset, other)
+    for file, old, new in (
+        ("schema.toml", 'phrase = "red hat"', 'phrase = "red cap"'),
+        ("schema.toml", "RedHat", "RedCap"),
+        ("labels.csv", "RedHat", "RedCap"),
+    ):
+        (other / file).write_text((other / file).read_text().replace(old, new))
+    outcome = focus("eval", "-c", trained_run, "-d", other)
+    assert outcome.code == 3
+    assert "RedCap" in outcome.stderr
+    assert "closed-set" in outcome.stderr
+
+
+@pytest.mark.parametrize("mode", [[], ["--open-domain"]])
+def test_another_state_of_the_trained_data_is_refused_with_the_way_out(
+    focus, trained_run, coloured_dataset, tmp_path, mode
+):
+    """Its test images may have been trained on: nothing in the metrics would show it."""
+    changed = tmp_path / "changed"
+    shutil.copytree(coloured_dataset, changed)
+    labels = changed / "labels.csv"
+    labels.write_text(
+        labels.read_text().replace(",test,", ",swap,").replace(",val,", ",test,").replace(",swap,", ",val,")
+    )
+    option = "--target" if mode else "-d"
+    outcome = focus("eval", "-c", trained_run, *mode, option, changed)
+    assert outcome.code == 3
+    assert "another state of coloured" in outcome.stderr
+    assert "--other-data" in outcome.stderr
+    assert str(coloured_dataset) in outcome.stderr
+    assert focus("eval", "-c", trained_run, *mode, option, changed, "--other-data").code == 0
+    assert focus("eval", "-c", trained_run, *mode, option, coloured_dataset).code == 0
+
+
+def clip_scores(weights, folder, split):
+    """Oracle: clip_impl alone, the class token against the plain phrases."""
+    model, preprocess = clip_impl.load(weights)
+    phrases = [attribute.phrase for attribute in folder.schema.evaluated]
+    images = torch.stack([preprocess(load_image(folder.image_path(int(i)))) for i in folder.select(split)])
+    with torch.no_grad():
+        features = [model.encode_image(images.float()), model.encode_text(clip_impl.tokenize(phrases))]
+        unit = [torch.nn.functional.normalize(feature.float(), dim=-1) for feature in features]
+        return (model.logit_scale.exp() * unit[0] @ unit[1].T).numpy()
+
+
+def test_zero_shot_clip_equals_plain_clip(focus, weights, coloured_dataset, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    outcome = focus("eval", "-c", "clip", "--dataset", coloured_dataset, "--json")
+    assert outcome.code == 0, outcome.stderr
+    folder = read_folder(coloured_dataset)
+    truth = {split: folder.labels[folder.select(split), :3] == 1 for split in ("val", "test")}
+    scores = {split: clip_scores(weights, folder, split) for split in ("val", "test")}
+    thresholds = best_thresholds(truth["val"], scores["val"])
+    expected = pedestrian_metrics(truth["test"], scores["test"] > thresholds)
+    found = outcome.json
+    assert found["metrics"]["mA"] == pytest.approx(expected["mA"], abs=0.02)
+    assert [row["threshold"] for row in found["attributes"]] == pytest.approx(thresholds.tolist(), abs=1e-3)
+    assert found["threshold_source"].startswith("val: per attribute, val of coloured")
+    assert found["trained_on"] == "nothing (0 images, zero-shot CLIP)"
+    assert not any("another domain" in note for note in found["notes"])
+
+
+def test_zero_shot_clip_needs_weights_and_a_dataset(focus, weights, coloured_dataset, tmp_path, monkeypatch):
+    unnamed = focus("eval", "-c", "clip")
+    assert unnamed.code == 2
+    assert "--dataset" in unnamed.stderr
+    monkeypatch.setenv("FOCUS_HOME", str(tmp_path / "empty"))
+    without = focus("eval", "-c", "clip", "--dataset", coloured_dataset)
+    assert without.code == 4
+    assert "focus prepare weights" in without.stderr
