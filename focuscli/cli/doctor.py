@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-import typer
-
 from focuscli.cli import render
 from focuscli.errors import CheckFailed
 
@@ -21,15 +19,12 @@ def doctor_command() -> None:
         if check.fix:
             lines.append(f"{'':<8} {'':<14} -> {check.fix}")
     failed = [check.name for check in found if check.status == "failed"]
-    error = CheckFailed(
-        f"{len(failed)} of {len(found)} checks failed: {', '.join(failed)}.", "The fixes are listed above."
-    )
-    data: dict[str, object] = {"checks": [asdict(check) for check in found]}
-    if failed and render.as_json():
-        # One object for both, so that a failure comes with its fix.
-        data["error"] = {"code": error.exit_code, "message": error.problem, "hint": "Each check has its fix."}
-        render.result(data, lines=[])
-        raise typer.Exit(error.exit_code)
-    render.result(data, lines=lines)
+    data = {"checks": [asdict(check) for check in found]}
+    if not (failed and render.as_json()):
+        render.result(data, lines=lines)
     if failed:
-        raise error
+        raise CheckFailed(
+            f"{len(failed)} of {len(found)} checks failed: {', '.join(failed)}.",
+            "Each failed check comes with its fix.",
+            data=data,
+        )

@@ -1,4 +1,4 @@
-"""Global options, error style, exit codes, start-up."""
+"""The command table, global options, error style and exit codes."""
 
 from __future__ import annotations
 
@@ -9,15 +9,25 @@ from pathlib import Path
 
 import pytest
 
+from focuscli.cli import render
 from focuscli.cli.errors import EXIT_CODES, describe
 from focuscli.cli.main import COMMANDS, load_command
 from focuscli.errors import CheckFailed, InputError, Interrupted, RequirementError, UsageError
 
 
-def test_version_and_module_entry():
-    done = subprocess.run([sys.executable, "-m", "focuscli", "--version"], capture_output=True, text=True, check=False)
-    assert done.returncode == 0
-    assert done.stdout.startswith("focus 0.")
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_table_says_what_the_command_says(name):
+    assert load_command(name).get_short_help_str(limit=400) == COMMANDS[name].help
+
+
+def test_help_shows_the_whole_line_of_each_command(focus):
+    for arguments, lines in (
+        ([], [entry.help for entry in COMMANDS.values()]),
+        (["prepare"], ["or a file in any usual format."]),
+    ):
+        listing = " ".join(focus(*arguments, "--help").stdout.partition("Commands:")[2].split())
+        assert "..." not in listing
+        assert all(line in listing for line in lines)
 
 
 @pytest.mark.parametrize(
@@ -31,7 +41,7 @@ def test_version_and_module_entry():
     ],
 )
 def test_global_options_work_before_and_after_the_command(focus, arguments):
-    assert focus(*arguments).json["5"] == EXIT_CODES[5]
+    assert focus(*arguments).json == {str(code): meaning for code, meaning in EXIT_CODES.items()}
 
 
 @pytest.mark.parametrize("arguments", [["--version"], ["train", "--version"], ["prepare", "peta", "--version"]])
@@ -39,50 +49,51 @@ def test_version_anywhere(focus, arguments):
     assert focus(*arguments).stdout.startswith("focus 0.")
 
 
-def test_what_follows_two_dashes_is_no_option(focus):
-    outcome = focus("help", "--", "--json")
-    assert outcome.code == 2
-    assert 'No help on "--json"' in outcome.stdout + outcome.stderr
+def test_the_module_is_the_command():
+    done = subprocess.run([sys.executable, "-m", "focuscli", "--version"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout[:8]) == (0, "focus 0.")
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_the_table_says_what_the_command_says(name):
-    assert load_command(name).get_short_help_str(limit=400) == COMMANDS[name].help
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["trian"], 2, "Did you mean train?"),
+        (["--home", "somewhere", "trian"], 2, "Did you mean train?"),
+        (["--bogus"], 2, "--bogus"),
+        (["train", "--bogus"], 2, "See: "),
+        (["prepare"], 2, "Missing command"),
+        (["prepare", "petra"], 2, "petra"),
+        (["help", "cooking"], 2, "exit-codes"),
+        (["help", "--", "--json"], 2, 'No help on "--json"'),
+        (["doctor", "--home="], 2, "--home"),
+        (["eval", "-c", "nothing"], 3, "nothing"),
+        (["train", "--dataset", "rapv4"], 3, "Did you mean rapv"),
+        (["predict", "[/data/peta] missing.jpg"], 3, "[/data/peta] missing.jpg"),
+    ],
+)
+def test_an_error_is_two_lines_on_stderr_or_one_json_object(focus, arguments, code, words):
+    plain = focus(*arguments)
+    assert plain.code == code
+    assert plain.stdout == ""
+    problem, hint = plain.stderr.splitlines()
+    assert problem.startswith("error: ")
+    assert hint.startswith("hint:  ")
+    assert words in plain.stderr
+    outcome = focus("--json", *arguments)
+    assert (outcome.code, outcome.json["error"]["code"], outcome.stderr) == (code, code, "")
+    assert words in f"{outcome.json['error']['message']} {outcome.json['error']['hint']}"
 
 
-@pytest.mark.parametrize("before", [True, False])
-def test_json_errors_are_one_object_on_stdout(focus, before):
-    arguments = ["eval", "--checkpoint", "nothing"]
-    outcome = focus("--json", *arguments) if before else focus(*arguments, "--json")
-    assert outcome.code == 3
-    assert outcome.stderr == ""
-    assert outcome.json["error"]["code"] == 3
-    assert "nothing" in outcome.json["error"]["message"]
+def test_a_failed_check_is_one_json_object_with_its_results(focus, monkeypatch):
+    from focuscli.cli import doctor
 
+    def failing() -> None:
+        raise CheckFailed("1 of 2 checks failed.", "See above.", data={"checks": [1, 2]})
 
-def test_json_usage_errors_too(focus):
-    outcome = focus("trian", "--json")
-    assert outcome.code == 2
-    assert "trian" in outcome.json["error"]["message"]
-
-
-def test_json_usage_errors_after_a_global_option_with_a_value(focus, tmp_path):
-    outcome = focus("--home", tmp_path, "trian", "--json")
-    assert outcome.code == 2
-    assert outcome.json["error"]["code"] == 2
-
-
-def test_home_must_name_a_folder(focus):
-    outcome = focus("--home=", "doctor")
-    assert outcome.code == 2
-    assert "--home" in outcome.stderr
-
-
-def test_help_shows_the_whole_line_of_each_command(focus):
-    for arguments, end in (([], "predict, explain."), (["prepare"], "any usual format.")):
-        listing = focus(*arguments, "--help").stdout.partition("Commands:")[2]
-        assert "..." not in listing
-        assert end in " ".join(listing.split())
+    monkeypatch.setattr(doctor, "doctor_command", failing)
+    outcome = focus("doctor", "--json")
+    assert outcome.code == outcome.json["error"]["code"] == 5
+    assert outcome.json["checks"] == [1, 2]
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
@@ -100,7 +111,7 @@ def test_stdout_that_cannot_be_written_gives_no_traceback(arguments, code):
 
 
 @pytest.mark.parametrize("flags", [[], ["--json"]])
-def test_a_reader_that_has_gone_is_no_error(flags):
+def test_a_closed_pipe_is_not_an_error(flags):
     reading, writing = os.pipe()
     os.close(reading)
     with os.fdopen(writing, "w") as closed:
@@ -109,49 +120,9 @@ def test_a_reader_that_has_gone_is_no_error(flags):
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_doctor_that_fails_is_one_json_object_with_its_checks(focus, monkeypatch):
-    from focuscli.tools import doctor
-
-    found = [doctor.Check("python", "ok", "3"), doctor.Check("torch", "failed", "not [there]", "pip install torch")]
-    monkeypatch.setattr(doctor, "run_checks", lambda: found)
-    outcome = focus("doctor", "--json")
-    assert outcome.code == outcome.json["error"]["code"] == 5
-    assert [check["fix"] for check in outcome.json["checks"]] == [None, "pip install torch"]
-    plain = focus("doctor")
-    assert plain.code == 5
-    assert "not [there]" in plain.stdout
-    assert "1 of 2 checks failed: torch." in plain.stderr
-
-
-def test_a_table_shows_brackets_and_backslashes_as_they_are(capsys):
-    from focuscli.cli import render
-
+def test_a_table_shows_brackets_and_backslashes_unchanged(capsys):
     render.table(("a", "b"), [("[red] x", "\\[/x]")])
     assert capsys.readouterr().out.splitlines()[1].split() == ["[red]", "x", "\\[/x]"]
-
-
-def test_an_error_is_two_lines_on_stderr_and_nothing_on_stdout(focus):
-    outcome = focus("train", "--dataset", "rapv4")
-    assert outcome.code == 3
-    assert outcome.stdout == ""
-    assert outcome.stderr.splitlines() == [
-        'error: Unknown dataset "rapv4". Known: pa100k, peta, rapv1, rapv2, synthetic, or a prepared folder.',
-        "hint:  Did you mean rapv2?",
-    ]
-
-
-def test_brackets_in_user_words_are_shown_as_they_are(focus):
-    outcome = focus("predict", "[/data/peta] missing.jpg")
-    assert outcome.code == 3
-    assert "[/data/peta] missing.jpg" in outcome.stderr
-
-
-def test_exit_codes_have_a_help_page(focus):
-    outcome = focus("help", "exit-codes")
-    assert outcome.code == 0
-    for code in EXIT_CODES:
-        assert f"{code}  " in outcome.stdout
-    assert focus("help", "cooking").code == 2
 
 
 @pytest.mark.parametrize(
@@ -178,7 +149,7 @@ def test_every_kind_of_failure_has_its_exit_code(failure, code):
         assert "-v" in hint
 
 
-def test_a_traceback_shows_only_with_verbose(focus, monkeypatch, tmp_path):
+def test_a_traceback_shows_only_with_verbose(focus, monkeypatch):
     from focuscli.storage import paths
 
     def broken(_name):
