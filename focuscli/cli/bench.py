@@ -2,169 +2,145 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from focuscli.cli import render
-from focuscli.cli.options import DatasetOpt, DeviceOpt, ForceOpt
-from focuscli.errors import CheckFailed, InputError, UsageError
-from focuscli.tools.bench.works import WORKS, expand, pin_threads
+from focuscli.cli.options import DeviceOpt, ForceOpt
+from focuscli.errors import UsageError, did_you_mean
 
-if TYPE_CHECKING:
-    from focuscli.tools.bench.results import Measurement, Results
-    from focuscli.tools.bench.settings import Settings
-
-TABLE = "table"
+SCRIPTS = {
+    "encode": "encode.py",
+    "score": "encode.py",
+    "train": "train_step.py",
+    "data": "data.py",
+    "startup": "startup.py",
+    "search": "search.py",
+    "table": "table.py",
+    "all": "",
+}
+"""What were arguments of this command, and the scripts in examples/benchmarks/ that do it now."""
+MODELS = ("vit-b16", "tiny")
 
 
 def bench_command(
-    work: Annotated[str, typer.Argument(metavar="WORK", help=f"{', '.join(WORKS)} or all; or {TABLE}.")],
-    files: Annotated[
-        list[Path] | None, typer.Argument(metavar="[FILE]...", help=f"For {TABLE}: results files.", show_default=False)
-    ] = None,
-    device: DeviceOpt = None,
-    precision: Annotated[str, typer.Option(help="auto (all that this device has), fp32, bf16 or fp16.")] = "auto",
-    batch: Annotated[int | None, typer.Option(min=1, help="Images per call. [default: 16; train and data 32]")] = None,
-    rounds: Annotated[
-        int | None, typer.Option(min=1, help="Rounds that count, after one of warm-up. [default: 5 to 9]")
-    ] = None,
-    threads: Annotated[int, typer.Option(min=1, help="CPU threads of each measured process.")] = 1,
-    model: Annotated[str, typer.Option(help="vit-b16 or tiny.")] = "vit-b16",
-    quick: Annotated[bool, typer.Option("--quick", help="Small and few: shows that it works, not how fast.")] = False,
+    moved: Annotated[list[str] | None, typer.Argument(metavar="[WORK]...", hidden=True)] = None,
     checkpoint: Annotated[
-        str | None, typer.Option("--checkpoint", "-c", metavar="RUN", help="For encode: also mA in each precision.")
+        str | None,
+        typer.Option(
+            "--checkpoint",
+            "-c",
+            metavar="RUN",
+            help="A run's name or folder, a checkpoint folder, or clip. Default: random weights, which are as fast.",
+        ),
     ] = None,
-    dataset: DatasetOpt = None,
+    model: Annotated[str, typer.Option(help="Without --checkpoint: vit-b16 or tiny.")] = "vit-b16",
+    device: DeviceOpt = None,
+    precision: Annotated[
+        str, typer.Option(help="fp32, bf16, or auto: both, bf16 only where the device has instructions for it.")
+    ] = "auto",
+    batch: Annotated[
+        list[int] | None, typer.Option(min=1, help="Batch size; repeatable. [default: 1, 16]", show_default=False)
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Timed calls of each, after one of warm-up.")] = 5,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="CPU threads. [default: PyTorch's]", show_default=False)
+    ] = None,
+    train: Annotated[bool, typer.Option("--train/--no-train", help="Also time a training step.")] = True,
     output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", metavar="FILE.json", help="Write the results there.", show_default=False),
-    ] = None,
-    readme: Annotated[
-        Path | None, typer.Option(metavar="PAGE", help=f"For {TABLE}: put it between the markers of this page.")
+        Path | None, typer.Option("--output", "-o", metavar="FILE.json", help="Write the results to a file as JSON.")
     ] = None,
     force: ForceOpt = False,
 ) -> None:
-    """How fast this machine is, as ratios to what users would pick instead; each figure beside its check."""
-    if work == TABLE:
-        _table(files or [], readme)
-        return
-    works = expand(work)
-    if files:
-        raise UsageError(f'focus bench {work} reads no files; got "{files[0]}".', "Results go to: --output FILE.json")
-    if readme is not None:
-        raise UsageError("--readme belongs to focus bench table.", "focus bench table FILE.json --readme README.md")
-    if (checkpoint or dataset) and "encode" not in works:
-        raise UsageError("--checkpoint and --dataset belong to focus bench encode.")
-    if dataset and not checkpoint:
-        raise UsageError("--dataset wants a --checkpoint whose accuracy is to be shown on it.")
-    if output is not None and output.exists() and not force:
-        raise InputError(f"{output} exists already; nothing was changed.", "Add --force to replace it.")
-    pin_threads(threads)  # before torch is there
-
-    from focuscli.engine.device import resolve_device
-    from focuscli.tools.bench.settings import Settings, check_settings
-
-    settings = Settings(
-        device=str(resolve_device(device or "auto")),
-        precision=precision,
-        batch=batch,
-        rounds=rounds,
-        threads=threads,
-        model=model,  # type: ignore[arg-type]
-        quick=quick,
-        checkpoint=checkpoint,
-        dataset=dataset,
-    )
-    check_settings(settings)
-    render.note(f"{settings.device}, {threads} thread{'s' * (threads > 1)} a process, {model}")
-    results = _run(works, settings)
+    """How fast a model runs on this machine: images per second by precision and batch size, and a training step."""
+    if moved:
+        _refuse(moved[0])
+    if model not in MODELS:
+        raise UsageError(f'Unknown model "{model}".', did_you_mean(model, MODELS))
     if output is not None:
-        from focuscli.tools.bench.results import write_results
+        from focuscli.storage.files import check_free
 
-        write_results(output, results)
-        render.note(f"wrote {output}")
-    _show(results)
+        check_free(output, force=force)
 
+    import torch
 
-def _run(works: Sequence[str], settings: Settings) -> Results:
-    from focuscli.tools.bench.run import run_works
+    from focuscli.cli.models import find_model
+    from focuscli.engine.device import check_precision, resolve_device
+    from focuscli.storage import machine
+    from focuscli.tools.bench import benchmark, random_model
 
-    command = " ".join(["focus", *sys.argv[1:]])
+    check_precision(precision)
+    chosen = resolve_device(device or "auto")
+    if threads is not None:
+        torch.set_num_threads(threads)
+    precisions = [precision]
+    if precision == "auto":
+        emulated = chosen.type == "cpu" and not machine.cpu_has_bf16()
+        precisions = ["fp32"] if emulated else ["fp32", "bf16"]
+        if emulated:
+            render.note("  no bf16: this CPU has no instructions for it, and emulation is many times slower")
+    if checkpoint is None:
+        name, (method, config) = f"{model}, random weights", random_model(model)
+    else:
+        recognizer = find_model(checkpoint).open(device=str(chosen), precision="fp32")
+        name, method, config = str(recognizer.folder), recognizer.model, recognizer.config
+    render.note(f"{name} on {chosen}")
     with render.progress("bench") as progress:
-        return run_works(works, settings, command=command, tell=lambda _work, done, total: progress(done, total))
-
-
-def _show(results: Results) -> None:
-    """Everything on stdout; exit code 5 where a figure is not right."""
-    failed = results.failed
-    error = None
-    if failed:
-        first = failed[0]
-        assert first.check is not None
-        error = CheckFailed(
-            f"{len(failed)} of {len(results.measurements)} figures failed their check: {first.name}: {first.check.what}: "
-            f"{first.check.difference:.2g}, at most {first.check.bound:g}.",
-            "A fast wrong result is worth nothing: see column check.",
+        rows = benchmark(
+            method,
+            config,
+            chosen,
+            precisions=precisions,
+            batch_sizes=batch or [1, 16],
+            rounds=rounds,
+            train=train,
+            progress=progress,
         )
+    report: dict[str, Any] = {
+        "model": name,
+        "image_size": config.model.image_size,
+        "texts": len(method.texts),
+        "device": torch.cuda.get_device_name(chosen) if chosen.type == "cuda" else machine.cpu_model(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "results": [row.to_json() for row in rows],
+    }
+    if output is not None:
+        from focuscli.storage.files import write_json
+
+        write_json(output, report)
     if render.as_json():
-        data: dict[str, Any] = results.model_dump(mode="json")
-        if error is not None:
-            data["error"] = {"code": error.exit_code, "message": error.problem, "hint": error.hint}
-        render.result(data, lines=[])
-        if error is not None:
-            raise typer.Exit(error.exit_code)
-        return
-    machine = results.machine
-    rows = [_row(item) for item in results.measurements]
-    render.table(("work", "what", "median", "quartiles", "unit", "ratio to", "check"), rows, numbers=(2,))
-    for item in results.missing:
-        render.note(f"not measured: {item.name}: {item.reason}")
-    render.note(
-        f"{machine.cpu}, {machine.cores:g} cores; load {machine.load_before} before, {machine.load_after} after; clock: "
-        f"{', '.join(sorted({item.clock for item in results.measurements if item.clock}))}"
+        render.result(report, lines=[])
+    else:
+        cells = [
+            (
+                row.task,
+                row.precision,
+                str(row.batch_size),
+                f"{1000 * row.seconds / row.batch_size:.2f}",
+                f"{row.images_per_second:,.1f}",
+                "" if row.peak_memory_mib is None else f"{row.peak_memory_mib:,.0f} MiB",
+            )
+            for row in rows
+        ]
+        columns = ("task", "precision", "batch", "ms/image", "images/s", "peak memory")
+        render.table(columns, cells, numbers=range(2, 6))
+        render.note(f"  {report['device']}, {report['threads']} threads, torch {report['torch']}")
+    if output is not None:
+        render.note(f"  wrote {output}")
+
+
+def _refuse(argument: str) -> None:
+    """Say where the benchmarks went that compare with other packages.
+
+    Raises:
+        UsageError: always.
+    """
+    if argument not in SCRIPTS:
+        raise UsageError(f'focus bench takes no arguments; got "{argument}".', "See: focus bench --help")
+    raise UsageError(
+        f"focus bench {argument} is now a script in examples/benchmarks/ of the source code.",
+        f"Run: python examples/benchmarks/{SCRIPTS[argument] or 'SCRIPT.py'}; for this model on this machine: focus bench",
     )
-    if results.settings["quick"]:
-        render.note("--quick: these figures show that it works, not how fast it is")
-    if error is not None:
-        raise error
-
-
-def _row(item: Measurement) -> list[str]:
-    spread, check = item.spread, item.check
-    many = len(spread.values) > 1
-    return [
-        item.work,
-        item.name,
-        _figure(spread.median),
-        f"{_figure(spread.lower)} - {_figure(spread.upper)}" if many else "",
-        item.unit,
-        ", ".join(f"{ratio.spread.median:.3f} x {ratio.to}" for ratio in item.ratios),
-        "" if check is None else f"{check.difference:.1e} {'ok' if check.passed else f'> {check.bound:g}'}",
-    ]
-
-
-def _figure(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
-
-
-def _table(files: Sequence[Path], readme: Path | None) -> None:
-    from focuscli.storage.files import write_text
-    from focuscli.tools.bench.results import read_results
-    from focuscli.tools.bench.table import insert, markdown
-
-    if not files:
-        raise UsageError("focus bench table wants results files.", "focus bench table examples/benchmarks/*.json")
-    text = markdown([read_results(path) for path in files])
-    if readme is None:
-        render.result({"table": text}, lines=text.splitlines())
-        return
-    try:
-        page = readme.read_text(encoding="utf-8")
-    except OSError as failure:
-        raise InputError(f"Cannot read {readme}: {failure.strerror}.") from failure
-    write_text(readme, insert(page, text, str(readme)))
-    render.result({"table": text, "readme": str(readme)}, lines=[f"wrote the table into {readme}"])

@@ -1,0 +1,83 @@
+"""The data pipeline on one core: decoding and resizing as the loader's workers do it, and augmentation as in training."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+from timing import Results, check, parser
+
+from clip_impl.preprocess import MEAN, STD, Preprocess
+from focuscli.config import AugmentConfig
+from focuscli.data.augment import augment
+from focuscli.data.images import load_image
+from focuscli.data.loader import read_crop, stack_crops
+from focuscli.storage.machine import one_line
+from focuscli.tools.bench import write_crops
+
+TORCHVISION = "torchvision, image by image"
+STILL = AugmentConfig(margin=0, flip=0.0, brightness=0.0, contrast=0.0, saturation=0.0, erase=0.0)
+# Of normalised pixels, where a grey level is 0.015. torch rounds its weights to 16 bits: a level at some pixels, several at few.
+BOUNDS = {"pillow": 1e-5, "torch": 0.25}
+
+
+def torchvision_transform(size: tuple[int, int], config: AugmentConfig):
+    """The usual pipeline: the same augmentation by torchvision, in the worker, on each image."""
+    from torchvision import transforms
+
+    return transforms.Compose(
+        [
+            transforms.Resize([side + config.margin for side in size], transforms.InterpolationMode.BICUBIC),
+            transforms.RandomCrop(size),
+            transforms.RandomHorizontalFlip(config.flip),
+            transforms.ColorJitter(config.brightness, config.contrast, config.saturation),
+            transforms.ToTensor(),
+            transforms.Normalize(MEAN, STD),
+            transforms.RandomErasing(config.erase, config.erase_area, config.erase_ratio),
+        ]
+    )
+
+
+def main() -> int:
+    options = parser(__doc__ or "", batch=32, rounds=9).parse_args()
+    results, config = Results("data", options), AugmentConfig()
+    torch.set_num_threads(options.threads)
+    generator = torch.Generator().manual_seed(0)
+    with tempfile.TemporaryDirectory() as folder:
+        paths = write_crops(Path(folder), options.batch)
+        for size in ((224, 224), (256, 128), (128, 64)):
+            end = f", {size[0]}x{size[1]}"
+            larger = (size[0] + config.margin, size[1] + config.margin)
+            ready = stack_crops([read_crop(path, larger) for path in paths])
+            reference = torch.stack([Preprocess(size)(load_image(path)) for path in paths])
+            calls = {
+                f"decode{end}": lambda: [load_image(path) for path in paths],
+                f"augment{end}": lambda: augment(ready, size, config, generator),
+            }
+            checks, compare = {}, {}
+            for resize, bound in BOUNDS.items():
+
+                def read(size=larger, resize=resize):
+                    return stack_crops([read_crop(path, size, resize) for path in paths])
+
+                worker, everything = f"decode and resize ({resize}){end}", f"decode, resize ({resize}) and augment{end}"
+                calls[worker] = read
+                calls[everything] = lambda read=read: augment(read(), size, config, generator)
+                difference = (augment(read(size), size, STILL, generator) - reference).abs().max()
+                checks[worker] = checks[everything] = check("pixels against clip_impl's", float(difference), bound)
+                compare |= {worker: [f"decode and resize (pillow){end}"], everything: [TORCHVISION + end]}
+            try:
+                transform = torchvision_transform(size, config)
+                calls[TORCHVISION + end] = lambda: torch.stack([transform(load_image(path)) for path in paths])
+            except Exception as error:  # a torchvision that does not fit torch
+                results.skip(TORCHVISION + end, one_line(error))
+            results.time(
+                calls, "images/s", -options.batch, checks=checks, compare=compare, note=f"{options.batch} crops"
+            )
+    return results.finish()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

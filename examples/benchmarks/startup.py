@@ -1,0 +1,59 @@
+"""What a command costs before it does anything: CPU time of whole processes. (tests/contracts check what they import.)"""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from timing import Results, parser
+
+from focuscli.tools.bench import write_crops
+
+FOCUS = [sys.executable, "-m", "focuscli"]
+TORCH, RUNTIME = "python, import torch", "python, import onnxruntime"
+PREDICT, PREDICT_ONNX = "focus predict, one image, tiny", "focus predict --backend onnx, one image, tiny"
+
+
+def children_seconds() -> float:
+    """User and system time of all processes that this one has started and waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def main() -> int:
+    options = parser(__doc__ or "", batch=1, rounds=9).parse_args()
+    results = Results("startup", options)
+    results.clock, results.now = "cpu", children_seconds
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        environment = {**os.environ, "FOCUS_HOME": name, "FOCUS_RUNS": name, "FOCUS_OFFLINE": "1"}
+        environment |= {"OMP_NUM_THREADS": str(options.threads), "ORT_DISABLE_TELEMETRY": "1"}
+
+        def call(line: list[str]) -> None:
+            subprocess.run(line, env=environment, capture_output=True, check=True)
+
+        (image,) = map(str, write_crops(folder, 1))
+        run, model = str(folder / "run"), str(folder / "model.onnx")
+        call([*FOCUS, "prepare", "synthetic", "--images", "24"])
+        small = ["--model", "tiny", "--weights", "none", "--epochs", "1", "--batch-size", "8", "--device", "cpu"]
+        call([*FOCUS, "train", "--dataset", "synthetic", "--run", run, *small])
+        call([*FOCUS, "export", "--checkpoint", run, "--output", model])
+        lines = {
+            "python, nothing imported": [sys.executable, "-c", "pass"],
+            TORCH: [sys.executable, "-c", "import torch"],
+            RUNTIME: [sys.executable, "-c", "import onnxruntime"],
+            "focus --help": [*FOCUS, "--help"],
+            PREDICT: [*FOCUS, "predict", image, "--checkpoint", run, "--device", "cpu"],
+            PREDICT_ONNX: [*FOCUS, "predict", image, "--backend", "onnx", "--checkpoint", model],
+        }
+        calls = {label: lambda line=line: call(line) for label, line in lines.items()}
+        results.time(calls, "s", 1.0, compare={PREDICT: [TORCH], PREDICT_ONNX: [RUNTIME]})
+    return results.finish()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

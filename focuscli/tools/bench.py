@@ -1,0 +1,186 @@
+"""`focus bench`: how fast a model runs on this machine."""
+
+from __future__ import annotations
+
+import resource
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from focuscli.config import PRESETS, RunConfig, build_config
+from focuscli.data.images import Pixels, read_pixels
+from focuscli.data.loader import normalise, to_unit
+from focuscli.data.regions import region_block_matrix
+from focuscli.data.schema import builtin_schema
+from focuscli.data.texts import Text
+from focuscli.engine.device import autocast
+from focuscli.engine.optim import build_optimizer
+from focuscli.engine.scoring import Progress, model_score_fn
+from focuscli.models.base import Method
+from focuscli.models.build import new_method
+
+MIB = 2**20
+Step = Callable[[], float]
+"""Take a training step and return its loss."""
+DECODED = 32
+"""Crops that are decoded, each once a round."""
+POSITIVE_RATE = 0.2
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measurement.
+
+    Attributes:
+        task: "predict": uint8 pixels to scores; "decode": image files to pixels, in one thread; "train": a step of the
+            optimiser, forward and backward pass included.
+        seconds: of a batch, median over the rounds.
+        peak_memory_mib: of a training step: on a GPU of its tensors, elsewhere of the process.
+    """
+
+    task: str
+    precision: str
+    batch_size: int
+    seconds: float
+    images_per_second: float
+    peak_memory_mib: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def random_model(preset: str) -> tuple[Method, RunConfig]:
+    """FOCUS with random weights for the 51 evaluated attributes of RAPv1: speed does not depend on the weights."""
+    config = build_config([(f"preset {preset}", PRESETS[preset])])[0]
+    model, _ = new_method(config, builtin_schema("rapv1").texts(complements=False), None)
+    return model, config
+
+
+def benchmark(
+    model: Method,
+    config: RunConfig,
+    device: torch.device,
+    *,
+    precisions: Sequence[str],
+    batch_sizes: Sequence[int],
+    rounds: int,
+    train: bool = True,
+    progress: Progress | None = None,
+) -> list[Row]:
+    """Time prediction in every precision and batch size, decoding, and a training step of the largest batch.
+
+    Args:
+        config: of the model's run. precisions: "fp32", "bf16".
+        rounds: timed calls of each, after one that is not timed.
+        train: whether to time the training step, which takes several times the memory of the others.
+
+    Returns:
+        One row per measurement.
+    """
+    size = config.model.image_size
+    calls: list[tuple[str, str, int, Callable[[], object]]] = []
+    model = model.to(device).eval()
+    for precision in precisions:
+        with torch.inference_mode(), autocast(device, precision):
+            text_features = model.encode_texts()
+        score_fn = model_score_fn(model, text_features, precision)
+        for batch_size in batch_sizes:
+            pixels = random_pixels(batch_size, size)
+            calls.append(("predict", precision, batch_size, lambda f=score_fn, p=pixels: f(p)))  # type: ignore[misc]
+    with tempfile.TemporaryDirectory(prefix="focus-bench-") as folder:
+        files = write_crops(Path(folder), DECODED)
+        calls.append(("decode", "", DECODED, lambda: [read_pixels(file, size) for file in files]))
+        if train:
+            largest = max(batch_sizes)
+            calls += [
+                ("train", precision, largest, step_fn(model, config, largest, precision)) for precision in precisions
+            ]
+        rows = []
+        for number, (task, precision, batch_size, call) in enumerate(calls, start=1):
+            model.train(task == "train")
+            if device.type == "cuda":
+                torch.cuda.reset_peak_memory_stats(device)
+            seconds = median_seconds(call, rounds)
+            memory = peak_memory_mib(device) if task == "train" else None
+            rows.append(Row(task, precision, batch_size, seconds, batch_size / seconds, memory))
+            if progress is not None:
+                progress(number, len(calls))
+    return rows
+
+
+def step_fn(model: Method, config: RunConfig, batch_size: int, precision: str) -> Step:
+    """A training step of `focus train` as a function that returns its loss: random images, all losses, AdamW."""
+    device = next(model.parameters()).device
+    model.requires_grad_(True)
+    model.freeze(text_tower=True)
+    optimizer = build_optimizer(model, config.train)
+    texts = model.texts
+    criterion = model.criterion(
+        config.effective_loss,
+        groups=group_matrix(texts),
+        blocks=torch.from_numpy(region_block_matrix(texts, config.data.regions)).float(),
+        positive_rate=torch.full((len(texts),), POSITIVE_RATE),
+    ).to(device)
+    images = normalise(to_unit(torch.from_numpy(random_pixels(batch_size, config.model.image_size)), device))
+    targets = (torch.rand(batch_size, len(texts), device=device) < POSITIVE_RATE).float()
+    known = torch.ones_like(targets, dtype=torch.bool)
+
+    def step() -> float:
+        with autocast(device, precision):
+            features, output = model(images)
+        loss = criterion(features, output, targets, known)["loss"]
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        return float(loss.detach())  # waits for the device
+
+    return step
+
+
+def group_matrix(texts: Sequence[Text]) -> torch.Tensor:
+    """Membership of text z in group q, boolean [Z, Q]."""
+    names = sorted({text.group for text in texts})
+    return torch.tensor([[text.group == name for name in names] for text in texts])
+
+
+def random_pixels(count: int, size: tuple[int, int]) -> Pixels:
+    """uint8 [count, H, W, 3]."""
+    return np.random.default_rng(0).integers(0, 256, (count, *size, 3), dtype=np.uint8)
+
+
+def write_crops(folder: Path, count: int) -> list[Path]:
+    """JPEG files of synthetic people."""
+    from focuscli.data.synthetic import STYLES, draw, sample_person
+
+    rng = np.random.default_rng(0)
+    files = [folder / f"{number}.jpg" for number in range(count)]
+    for file in files:
+        draw(sample_person(rng), STYLES["street"], rng=rng).image.save(file, quality=80)
+    return files
+
+
+def median_seconds(call: Callable[[], object], rounds: int) -> float:
+    """Wall time of a call that returns when the device is done, after one call that is not counted."""
+    call()
+    seconds = []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        call()
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds)
+
+
+def peak_memory_mib(device: torch.device) -> float:
+    """Peak memory of the tensors on a GPU since the last reset; elsewhere of this process since its start."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / MIB
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / MIB if sys.platform == "darwin" else peak / 1024

@@ -1,0 +1,78 @@
+"""The benchmark scripts: timing in turns, checks, and the table of their results."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = ROOT / "examples/benchmarks"
+
+
+def module(name):
+    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
+    loaded = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(loaded)
+    return loaded
+
+
+@pytest.fixture
+def timing():
+    return module("timing")
+
+
+def test_candidates_take_turns_and_nobody_is_always_first(timing):
+    order, ticks = [], iter(range(1000))
+    calls = {name: lambda name=name: order.append(name) for name in "abc"}
+    seconds = timing.interleave(calls, 6, lambda: next(ticks), warmup=1)
+    rounds = ["".join(order[start : start + 3]) for start in range(0, len(order), 3)]
+    assert rounds == ["abc", "cba", "bca", "acb", "cab", "bac", "abc"]
+    assert seconds == {name: [1] * 6 for name in "abc"}
+
+
+def test_results_hold_ratios_within_rounds_and_fail_on_a_wrong_result(timing, tmp_path, capsys):
+    path = tmp_path / "a.json"
+    options = timing.parser("", batch=4, rounds=3).parse_args(["-o", str(path)])
+    results = timing.Results("score", options)
+    values = {"a": [2.0, 4.0, 9.0], "b": [1.0, 4.0, 3.0]}
+    results.add(values, "ms", compare={"a": ["b", "c"]}, checks={"a": timing.check("sums", float("nan"), 0.1)})
+    results.skip("c", "not installed")
+    assert results.finish() == 1
+    assert "WRONG" in capsys.readouterr().out
+    first, second = json.loads(path.read_text())["measurements"]
+    assert first["ratios"] == [
+        {"to": "b", "spread": {"values": [2.0, 1.0, 3.0], "lower": 1.5, "median": 2.0, "upper": 2.5}}
+    ]
+    assert (first["spread"]["median"], second["ratios"], second["check"]) == (4.0, [], None)
+
+
+def test_the_page_of_results_is_fresh():
+    table = module("table")
+    files = sorted(FOLDER.glob("*.json"))
+    page = table.INTRODUCTION + table.markdown([table.read(path) for path in files])
+    assert page == (ROOT / "docs/results/speed.md").read_text(encoding="utf-8")
+
+
+def test_a_wrong_result_meets_no_target():
+    table = module("table")
+    run = table.read(FOLDER / "xeon-2core-encode.json")
+    target = table.TARGETS[0]
+    assert table.cell(target, [run]).endswith(", met")
+    item = next(item for item in run["measurements"] if item["name"] == "ours fp32")
+    item["check"]["difference"] = 1.0
+    assert table.cell(target, [run]).endswith("**not met**: wrong result")
+    assert table.cell(target, []) == "-"
+
+
+def test_a_script_runs_and_its_results_are_right(tmp_path):
+    path = tmp_path / "data.json"
+    line = [sys.executable, str(FOLDER / "data.py"), "--quick", "-o", str(path)]
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(path.read_text())["measurements"]
+    assert {"decode, 128x64", "decode, resize (torch) and augment, 224x224"} <= {item["name"] for item in found}
