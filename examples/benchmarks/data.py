@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from timing import Results, check, parser
+from torch import Tensor
 
 from clip_impl.preprocess import MEAN, STD, Preprocess
 from focuscli.config import AugmentConfig
 from focuscli.data.augment import augment
 from focuscli.data.images import load_image
-from focuscli.data.loader import read_crop, stack_crops
+from focuscli.data.loader import Resize, read_crop, stack_crops
 from focuscli.storage.machine import one_line
 from focuscli.tools.bench import write_crops
 
 TORCHVISION = "torchvision, image by image"
 STILL = AugmentConfig(margin=0, flip=0.0, brightness=0.0, contrast=0.0, saturation=0.0, erase=0.0)
 # Of normalised pixels, where a grey level is 0.015. torch rounds its weights to 16 bits: a level at some pixels, several at few.
-BOUNDS = {"pillow": 1e-5, "torch": 0.25}
+BOUNDS: dict[Resize, float] = {"pillow": 1e-5, "torch": 0.25}
 
 
-def torchvision_transform(size: tuple[int, int], config: AugmentConfig):
+def torchvision_transform(size: tuple[int, int], config: AugmentConfig) -> Any:
     """The usual pipeline: the same augmentation by torchvision, in the worker, on each image."""
     from torchvision import transforms
 
@@ -40,42 +44,44 @@ def torchvision_transform(size: tuple[int, int], config: AugmentConfig):
     )
 
 
+def measure(results: Results, paths: Sequence[Path], size: tuple[int, int]) -> None:
+    """Each stage and everything together, at one input size."""
+    config, generator = AugmentConfig(), torch.Generator().manual_seed(0)
+    end, larger = f", {size[0]}x{size[1]}", (size[0] + config.margin, size[1] + config.margin)
+
+    def read(size: tuple[int, int], resize: Resize) -> Tensor:
+        return stack_crops([read_crop(path, size, resize) for path in paths])
+
+    ready = read(larger, "pillow")
+    reference = torch.stack([Preprocess(size)(load_image(path)) for path in paths])
+    calls: dict[str, Callable[[], object]] = {
+        f"decode{end}": lambda: [load_image(path) for path in paths],
+        f"augment{end}": lambda: augment(ready, size, config, generator),
+    }
+    checks, compare = {}, {}
+    for resize, bound in BOUNDS.items():
+        worker, everything = f"decode and resize ({resize}){end}", f"decode, resize ({resize}) and augment{end}"
+        calls[worker] = partial(read, larger, resize)
+        calls[everything] = lambda resize=resize: augment(read(larger, resize), size, config, generator)  # type: ignore[misc]
+        difference = (augment(read(size, resize), size, STILL, generator) - reference).abs().max()
+        checks[worker] = checks[everything] = check("pixels against clip_impl's", float(difference), bound)
+        compare |= {worker: [f"decode and resize (pillow){end}"], everything: [TORCHVISION + end]}
+    try:
+        transform = torchvision_transform(size, config)
+        calls[TORCHVISION + end] = lambda: torch.stack([transform(load_image(path)) for path in paths])
+    except Exception as error:  # a torchvision that does not fit torch
+        results.skip(TORCHVISION + end, one_line(error))
+    results.time(calls, "images/s", -len(paths), checks=checks, compare=compare, note=f"{len(paths)} crops")
+
+
 def main() -> int:
     options = parser(__doc__ or "", batch=32, rounds=9).parse_args()
-    results, config = Results("data", options), AugmentConfig()
+    results = Results("data", options)
     torch.set_num_threads(options.threads)
-    generator = torch.Generator().manual_seed(0)
     with tempfile.TemporaryDirectory() as folder:
         paths = write_crops(Path(folder), options.batch)
         for size in ((224, 224), (256, 128), (128, 64)):
-            end = f", {size[0]}x{size[1]}"
-            larger = (size[0] + config.margin, size[1] + config.margin)
-            ready = stack_crops([read_crop(path, larger) for path in paths])
-            reference = torch.stack([Preprocess(size)(load_image(path)) for path in paths])
-            calls = {
-                f"decode{end}": lambda: [load_image(path) for path in paths],
-                f"augment{end}": lambda: augment(ready, size, config, generator),
-            }
-            checks, compare = {}, {}
-            for resize, bound in BOUNDS.items():
-
-                def read(size=larger, resize=resize):
-                    return stack_crops([read_crop(path, size, resize) for path in paths])
-
-                worker, everything = f"decode and resize ({resize}){end}", f"decode, resize ({resize}) and augment{end}"
-                calls[worker] = read
-                calls[everything] = lambda read=read: augment(read(), size, config, generator)
-                difference = (augment(read(size), size, STILL, generator) - reference).abs().max()
-                checks[worker] = checks[everything] = check("pixels against clip_impl's", float(difference), bound)
-                compare |= {worker: [f"decode and resize (pillow){end}"], everything: [TORCHVISION + end]}
-            try:
-                transform = torchvision_transform(size, config)
-                calls[TORCHVISION + end] = lambda: torch.stack([transform(load_image(path)) for path in paths])
-            except Exception as error:  # a torchvision that does not fit torch
-                results.skip(TORCHVISION + end, one_line(error))
-            results.time(
-                calls, "images/s", -options.batch, checks=checks, compare=compare, note=f"{options.batch} crops"
-            )
+            measure(results, paths, size)
     return results.finish()
 
 

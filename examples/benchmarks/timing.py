@@ -7,7 +7,6 @@ each round. Every result is checked: a fast wrong result is worth nothing.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import statistics
@@ -19,8 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from focuscli.storage import machine
+from focuscli.storage.files import write_json
 
-PACKAGES = ["torch", "timm", "torchvision", "open_clip_torch", "clip-anytorch", "transformers", "onnxruntime", "numpy", "pillow"]
+PACKAGES = ("torch", "timm", "torchvision", "open_clip_torch", "clip-anytorch", "transformers", "onnxruntime")
 Calls = Mapping[str, Callable[[], object]]
 
 
@@ -90,12 +90,11 @@ class Results:
             options.batch, options.rounds = 2, 1
         self.work, self.options = work, options
         self.clock, self.now = clock(options.device, options.threads)
-        self.load = machine.load()
         self.measurements: list[dict[str, Any]] = []
         self.missing: list[dict[str, str]] = []
 
     def time(self, calls: Calls, unit: str, scale: float, **more: Any) -> None:
-        """Time calls in turns and add them; see `add`. Values are seconds * scale, or for a rate -scale / seconds."""
+        """Time calls in turns and `add` them. A value is seconds * scale, or for a negative scale the rate -scale / seconds."""
         seconds = interleave(calls, self.options.rounds, self.now)
         values = {name: [scale * s if scale > 0 else -scale / s for s in row] for name, row in seconds.items()}
         self.add(values, unit, clock=self.clock, **more)
@@ -131,44 +130,43 @@ class Results:
         """Print a line per measurement, write the file if one was asked for; 1 if a check failed."""
         failed = 0
         for item in self.measurements:
-            found, verdict = item["spread"], item["check"]
+            verdict, words = item["check"], ""
+            if verdict is not None:
+                wrong = verdict["difference"] > verdict["bound"]
+                words, failed = f"{'WRONG' if wrong else 'ok'} ({verdict['difference']:.1e})", failed + wrong
             ratios = ", ".join(f"{ratio['spread']['median']:.3f} x {ratio['to']}" for ratio in item["ratios"])
-            wrong = verdict is not None and verdict["difference"] > verdict["bound"]
-            failed += wrong
-            words = "" if verdict is None else f"{'WRONG' if wrong else 'ok'} ({verdict['difference']:.1e})"
-            print(f"{item['name']:50} {found['median']:10.4g} {item['unit']:10} {ratios:45} {words}")
+            print(f"{item['name']:50} {item['spread']['median']:10.4g} {item['unit']:10} {ratios:45} {words}")
         for gone in self.missing:
             print(f"not measured: {gone['name']}: {gone['reason']}")
         if self.options.output is not None:
-            given = {name: value for name, value in vars(self.options).items() if name != "output"}
             content = {
                 "schema_version": 1,
                 "command": " ".join(["python", *sys.argv]),
-                "settings": given,
-                "machine": self.describe_machine(),
+                "settings": {name: value for name, value in vars(self.options).items() if name != "output"},
+                "machine": describe_machine(self.options),
                 "measurements": self.measurements,
                 "missing": self.missing,
             }
-            self.options.output.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+            write_json(self.options.output, content)
         return 1 if failed else 0
 
-    def describe_machine(self) -> dict[str, Any]:
-        device, name = self.options.device, platform.machine()
-        if device.startswith("cuda"):
-            import torch
 
-            name = torch.cuda.get_device_name(device)
-        versions = {package: machine.installed_version(package) for package in PACKAGES}
-        return {
-            "cpu": machine.cpu_model(),
-            "cores": min(machine.cpu_quota() or machine.usable_cores(), machine.usable_cores()),
-            "threads": self.options.threads,
-            "device": device,
-            "device_name": name,
-            "memory_gib": round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30, 1),
-            "python": platform.python_version(),
-            "packages": {package: version for package, version in versions.items() if version},
-            "load_before": round(self.load, 2),
-            "load_after": round(machine.load(), 2),
-            "date": datetime.now().astimezone().isoformat(timespec="seconds"),
-        }
+def describe_machine(options: argparse.Namespace) -> dict[str, Any]:
+    """What a reader of the results must know of the machine."""
+    name = platform.machine()
+    if options.device.startswith("cuda"):
+        import torch
+
+        name = torch.cuda.get_device_name(options.device)
+    versions = {package: machine.installed_version(package) for package in PACKAGES}
+    return {
+        "cpu": machine.cpu_model(),
+        "cores": min(machine.cpu_quota() or machine.usable_cores(), machine.usable_cores()),
+        "threads": options.threads,
+        "device": options.device,
+        "device_name": name,
+        "memory_gib": round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30, 1),
+        "packages": {package: version for package, version in versions.items() if version},
+        "load": round(machine.load(), 2),
+        "date": datetime.now().astimezone().isoformat(timespec="seconds"),
+    }

@@ -7,19 +7,18 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from timing import Results, check, parser
 from torch import Tensor
 
-from focuscli.engine.compilation import compile_layers
 from focuscli.engine.device import autocast
 from focuscli.engine.optim import build_optimizer
-from focuscli.errors import RequirementError
 from focuscli.models.losses import grouped_many_to_many_loss
 from focuscli.models.prompts import encode_texts
-from focuscli.tools.bench import MIB, Step, group_matrix, peak_memory_mib, random_model, step_fn
+from focuscli.tools.bench import MIB, Step, group_matrix, random_model, step_fn
 
 VISUAL, FULL, CHECKPOINTED = "visual-only step", "full step", "full step, gradient checkpointing"
 TRIMMED, PADDED = "text features trimmed", "text features at length 77"
@@ -32,7 +31,7 @@ def visual_step(options: argparse.Namespace) -> Step:
     model, config = random_model(options.model)
     with torch.no_grad():
         text_features = F.normalize(model.encode_texts(), dim=-1).to(options.device)
-    groups, scale = group_matrix(model.texts).to(options.device), float(model.clip.logit_scale.exp())
+    groups, scale = group_matrix(model.texts).to(options.device), float(model.clip.logit_scale.detach().exp())
     tower = model.clip.visual.to(options.device).train()
     optimizer = build_optimizer(tower, config.train)
     images = torch.randn(options.batch, 3, *config.model.image_size, device=options.device)
@@ -50,13 +49,12 @@ def visual_step(options: argparse.Namespace) -> Step:
     return step
 
 
-def full_step(options: argparse.Namespace, *, batch: int, kind: str = FULL, double: bool = False) -> Step:
+def full_step(options: argparse.Namespace, batch: int, kind: str = FULL, *, double: bool = False) -> Step:
+    """FOCUS with all losses, as `focus train` takes it."""
     model, config = random_model(options.model)
     torch.manual_seed(0)  # for the labels
     model.to(options.device, torch.float64 if double else None).train()
     model.checkpoint_gradients(kind == CHECKPOINTED)
-    if kind == "full step, compiled":
-        compile_layers(model, torch.device(options.device))
     return step_fn(model, config, batch, options.precision)
 
 
@@ -82,24 +80,28 @@ def time_texts(options: argparse.Namespace, results: Results) -> None:
     results.time(calls, "s", 1.0, compare={PADDED: [TRIMMED]}, checks=checks, note="51 texts, forward and backward")
 
 
-def resident_mib() -> float:
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / MIB
+def status_mib(name: str) -> float:
+    """A number of /proc/self/status: VmRSS, memory in use, or VmHWM, its peak."""
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name))
+    return int(line.split()[1]) / 1024
 
 
 def measure_memory(options: argparse.Namespace) -> dict[str, float]:
-    """MiB: the most that two steps use (on a CPU: of the process), and what a step adds to what was there before it."""
-    gpu = options.device.startswith("cuda")
-    step = (
-        visual_step(options)
-        if options.memory == VISUAL
-        else full_step(options, batch=options.batch, kind=options.memory)
-    )
-    before = torch.cuda.memory_allocated(options.device) / MIB if gpu else resident_mib()
-    for _ in range(2):
+    """MiB: the most that a step uses (on a CPU: of the process), and how much of it the step adds, activations for the most
+    part."""
+    step = visual_step(options) if options.memory == VISUAL else full_step(options, options.batch, options.memory)
+    step()  # makes the optimiser's state
+    if options.device == "cpu":
+        before = status_mib("VmRSS")
+        Path("/proc/self/clear_refs").write_text("5")  # forgets the peak
         step()
-    peak = peak_memory_mib(torch.device(options.device))
-    return {"peak": peak, "step": peak - before}
+        peak = status_mib("VmHWM")
+    else:
+        before = torch.cuda.memory_allocated(options.device) / MIB
+        torch.cuda.reset_peak_memory_stats(options.device)
+        step()
+        peak = torch.cuda.max_memory_allocated(options.device) / MIB
+    return {"peak memory": peak, "activation memory": peak - before}
 
 
 def main() -> int:
@@ -113,29 +115,20 @@ def main() -> int:
         return 0
     results = Results("train", options)
     note = f"batch {options.batch}, {options.precision}"
-    wanted, found = full_step(options, batch=2, double=True)(), full_step(options, batch=2)()
+    wanted, found = full_step(options, 2, double=True)(), full_step(options, 2)()
     bound = 1e-4 if options.precision == "fp32" else 5e-2
     checks = {FULL: check("loss of 2 images against float64, relative", abs(found - wanted) / abs(wanted), bound)}
-    calls = {VISUAL: visual_step(options), FULL: full_step(options, batch=options.batch)}
-    if not options.quick:
-        try:
-            calls["full step, compiled"] = full_step(options, batch=options.batch, kind="full step, compiled")
-        except RequirementError as error:
-            results.skip("full step, compiled", error.problem)
-    compare = {FULL: [VISUAL], "full step, compiled": [FULL]}
-    results.time(calls, "s/step", 1.0, compare=compare, checks=checks, note=note)
+    calls = {VISUAL: visual_step(options), FULL: full_step(options, options.batch)}
+    results.time(calls, "s/step", 1.0, compare={FULL: [VISUAL]}, checks=checks, note=note)
     time_texts(options, results)
-    usage = {}
+    usage: dict[str, list[float]] = {}
     for kind in (VISUAL, FULL, CHECKPOINTED):
-        line = [sys.executable, *sys.argv, "--memory", kind, "--batch", str(options.batch)]
-        done = subprocess.run(line, capture_output=True, text=True, env={**os.environ, **ALLOCATOR}, check=False)
-        if done.returncode:
-            results.skip(f"peak memory, {kind}", (done.stderr.splitlines() or ["killed: too little memory?"])[-1])
-        else:
-            usage[kind] = json.loads(done.stdout)
-    for label, key, to in (("peak memory", "peak", VISUAL), ("activation memory", "step", FULL)):
-        values = {f"{label}, {kind}": [used[key]] for kind, used in usage.items()}
-        results.add(values, "MiB", compare={name: [f"{label}, {to}"] for name in values}, note=note)
+        line = [sys.executable, *sys.argv, "--batch", str(options.batch), "--memory", kind]
+        done = subprocess.run(line, stdout=subprocess.PIPE, text=True, env={**os.environ, **ALLOCATOR}, check=True)
+        usage |= {f"{name}, {kind}": [value] for name, value in json.loads(done.stdout).items()}
+    to = {"peak memory": VISUAL, "activation memory": FULL}
+    compare = {name: [f"{label}, {to[label]}"] for name in usage for label in to if name.startswith(label)}
+    results.add(usage, "MiB", compare=compare, note=note)
     return results.finish()
 
 
