@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (WeightsError, OSError) as error:
         print(f"cannot be read: {error}", file=sys.stderr)
         return UNREADABLE
-    print(f"{failed} checks failed" if failed else "all checks passed")
+    print(f"{failed} check{'s' if failed > 1 else ''} failed" if failed else "all checks passed")
     return FAILED if failed else 0
 
 

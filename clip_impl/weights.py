@@ -72,7 +72,7 @@ def read_state_dict(
         raise WeightsError(f"{file}: its tensors do not fit together: {error}.") from error
     broken = [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
     if broken:
-        raise WeightsError(f"{file}: {len(broken)} tensors hold infinite values or NaN, the first is {broken[0]}.")
+        raise WeightsError(f"{file} has infinite values or NaN in {_shorten(broken)}.")
     with file.open("rb") as opened:
         digest = hashlib.file_digest(opened, "sha256").hexdigest()
     if container == "torchscript" and OPENAI_SHA256.get(file.name, digest) != digest:

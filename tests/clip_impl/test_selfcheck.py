@@ -62,7 +62,7 @@ def test_missing_tensors_fail(small, tmp_path, capsys):
     assert selfcheck.main([str(tmp_path / "openai.bin")]) == 5
     output = capsys.readouterr().out
     assert "missing: ln_final.bias" in output
-    assert output.endswith("1 checks failed\n")
+    assert output.endswith("\n1 check failed\n")
 
 
 def test_published_digests(file, small, write_torchscript, tmp_path, monkeypatch, caplog):
