@@ -1,16 +1,20 @@
-"""Published value, ours and the difference, cell by cell; a pure function of the plan and what was measured."""
+"""Results: published value, ours and the difference, cell by cell, as Markdown, CSV and JSON."""
 
 from __future__ import annotations
 
-import statistics
+import csv
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
-from focuscli.tools.reproduce.plan import OPEN_SCORINGS, Evaluation, Plan, PlannedRun
-from focuscli.tools.reproduce.published import Cell, Row, Table
+from focuscli.storage.files import write_json, write_text
+from focuscli.tools.reproduce.plan import RETRIEVAL_PROTOCOLS, Plan
+from focuscli.tools.reproduce.tables import Row, Table, title_of
+from focuscli.tools.seeds import mean_and_spread
 
-Figures = dict[str, float | None]
+Metrics = dict[str, float | None]
 SPLITS = {"train": "trained on train", "trainval": "trained on train + val", None: "not trained"}
 SCORINGS = {
     "val": "thresholds from val",
@@ -18,22 +22,27 @@ SCORINGS = {
     "corrected": "retrieval protocol corrected",
     "poar": "retrieval protocol poar",
 }
+F1_DEFINITIONS = {
+    "per image": "the mean of per-image F1, and ours is the same",
+    "of means": "the harmonic mean of Prec and Recall (ours: F1h)",
+    "neither": "neither definition",
+    "unknown": "an unknown definition, because Prec and Recall are not printed; ours is per image",
+}
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A test that was done, or could not be.
+    """A test that was done, or could not be; or a baseline on a target, without a folder.
 
     Attributes:
-        figures: fractions by name. beside: chance and image-blind figures, of an open-domain test.
-        folder: the run's. how: in words, whence thresholds or words come. failure: why there are no figures.
+        metrics: fractions by name. folder: the run's. how: the source of thresholds or words.
+        failure: why there are no metrics.
     """
 
     run: str
     target: str
     scoring: str
-    figures: Figures
-    beside: Figures
+    metrics: Metrics
     folder: str
     how: str
     weights: str = ""
@@ -41,28 +50,27 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Compared:
-    """One figure of one published row against what was measured under one protocol; percent, points for gains.
+class Cell:
+    """One metric of one row against what was measured under one protocol; percent, points for gains.
 
     Attributes:
-        figure: "mA", ...; "gain mA" for what a row adds to the one before (Table III).
-        printed: False where the published value was computed from printed gains. f1: see `published.Row`.
-        variant: what was done, in words; "" where no run answers the row.
-        measure: the figure of ours that stands beside; F1h, the harmonic mean, where the row's F1 is "of means".
-        values: ours by seed. mean, spread: over seeds; spread is the sample standard deviation, None of one seed.
-        difference: mean minus published.
+        metric: "mA", ...; "gain mA" for what a row adds to the one before (Table III).
+        f1: see `Row`. printed: False if the published value was computed from printed gains.
+        variant: what was done, in words; "" if no run answers the row.
+        ours_metric: our metric that is comparable; F1h, the harmonic mean, if the row's F1 is "of means".
+        values: ours by seed. mean, spread: see `mean_and_spread`. difference: mean minus published.
     """
 
     paper: str
     method: str | None
     trained_on: str | None
     target: str
-    figure: str
+    metric: str
     f1: str
     published: float | None
     printed: bool
     variant: str
-    measure: str
+    ours_metric: str
     values: Mapping[str, float]
     mean: float | None
     spread: float | None
@@ -71,155 +79,231 @@ class Compared:
 
 @dataclass(frozen=True)
 class Results:
-    """Everything that is written after every run.
+    """What is written after every run: cells in the table's order, and every test with all its metrics.
 
     Attributes:
-        cells: in the table's order. baselines: chance and blind figures in percent by target and retrieval protocol.
-        reduced: in what the runs are less than the paper's. failures: tests that could not be done, with the reason.
-        tests: what was measured, with every figure. done, planned: numbers of runs.
+        baselines: percent by target, retrieval protocol and baseline.
+        done: names of the runs whose tests are all done.
     """
 
-    table: Table
-    cells: tuple[Compared, ...]
-    baselines: Mapping[str, Mapping[str, Figures]]
-    reduced: tuple[str, ...]
-    failures: tuple[str, ...]
+    plan: Plan
+    cells: tuple[Cell, ...]
+    baselines: Mapping[str, Mapping[str, Mapping[str, Metrics]]]
     tests: tuple[Measured, ...]
-    done: int
-    planned: int
+    failures: tuple[str, ...]
+    done: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
+        table = self.plan.table
         return {
-            "table": self.table.name,
-            "title": self.table.title,
-            "source": self.table.source,
+            "table": table.name,
+            "title": table.title,
+            "source": table.source,
             "unit": "percent; gains and differences in points",
-            "complete": self.done == self.planned,
-            "runs_done": self.done,
-            "runs_planned": self.planned,
-            "reduced": [*self.reduced],
+            "complete": len(self.done) == len(self.plan.runs),
+            "runs_done": len(self.done),
+            "runs_planned": len(self.plan.runs),
+            "deviations": [*self.plan.deviations],
             "failures": [*self.failures],
-            "notes": [*self.table.notes],
+            "notes": [*table.notes],
             "cells": [asdict(cell) for cell in self.cells],
             "baselines": self.baselines,
-            "tests": [
-                {**asdict(item), "figures": _percent(item.figures), "beside": _percent(item.beside)}
-                for item in self.tests
-            ],
+            "tests": [{**asdict(test), "metrics": _percent(test.metrics)} for test in self.tests],
         }
 
 
-def compare(plan: Plan, measured: Sequence[Measured], reduced: Sequence[str]) -> Results:
+def compare(plan: Plan, measured: Sequence[Measured]) -> Results:
     """Lay what was measured beside what is published; runs that are still to come leave their cells empty."""
     by_test = {(item.run, item.target, item.scoring): item for item in measured}
-    done = [
-        run for run in plan.runs if all((run.name, test.target, test.scoring) in by_test for test in run.evaluations)
-    ]
-    cells: list[Compared] = []
+    cells: list[Cell] = []
     previous: dict[tuple[str, str], Mapping[str, float]] = {}
     for row in plan.table.rows:
-        tests = _tests(plan, row)
         current: dict[tuple[str, str], Mapping[str, float]] = {}
-        for variant in dict.fromkeys(name for name, _, _ in tests) or ("",):
-            for cell in row.cells:
-                values = {
-                    seed: 100 * value
-                    for name, run, test in tests
-                    if name == variant and test.target == cell.target
-                    for seed, value in _value(by_test.get((run.name, test.target, test.scoring)), run, row, cell)
-                }
-                cells.append(_compared(row, cell, variant, values))
-                current[variant, cell.figure] = values
-                if plan.table.name == "table3" and previous:
-                    cells += _gain(row, cell, variant, values, previous.get((variant, cell.figure), {}))
+        runs = [run for run in plan.runs if row.key in run.rows]
+        variants = dict.fromkeys((run.train_split, scoring) for run in runs for _, scoring in run.evaluations)
+        for split, scoring in variants or {(None, ""): None}:
+            variant = f"{SPLITS[split]}, {SCORINGS[scoring]}" if scoring else ""
+            tested = [run for run in runs if run.train_split == split]
+            for target in plan.table.targets_of(row):
+                found = {run.seed: by_test.get((run.name, target, scoring)) for run in tested}
+                for metric in plan.table.metrics:
+                    values = _values(found, ours_metric(row, metric))
+                    cells.append(_cell(plan.table, row, target, metric, variant, values))
+                    current[variant, metric] = values
+                    gains = {seed: value - before for seed, value in values.items()
+                             if (before := previous.get((variant, metric), {}).get(seed)) is not None}  # fmt: skip
+                    if plan.table.ladder and (gains or metric in row.gain):
+                        cells.append(_cell(plan.table, row, target, metric, variant, gains, gain=True))
         previous = current
+    baselines: dict[str, dict[str, dict[str, Metrics]]] = {}
+    for item in measured:
+        if not item.folder:
+            scorings = baselines.setdefault(item.target, {})
+            scorings.setdefault(item.scoring, {})[item.run] = _percent(item.metrics)
     return Results(
-        plan.table,
-        tuple(cells),
-        _baselines(measured),
-        tuple(reduced),
-        tuple(
+        plan=plan,
+        cells=tuple(cells),
+        baselines=baselines,
+        tests=tuple(item for item in measured if item.folder and not item.failure),
+        failures=tuple(
             f"{item.run} on {item.target}, {SCORINGS[item.scoring]}: {item.failure}"
             for item in measured
             if item.failure
         ),
-        tuple(item for item in measured if item.folder and not item.failure),
-        len(done),
-        len(plan.runs),
+        done=tuple(run.name for run in plan.runs if all((run.name, *test) in by_test for test in run.evaluations)),
     )
 
 
-def _tests(plan: Plan, row: Row) -> list[tuple[str, PlannedRun, Evaluation]]:
-    """(variant, run, test) of everything in the plan that answers a row."""
-    return [
-        (f"{SPLITS[run.train_split]}, {SCORINGS[test.scoring]}", run, test)
-        for run in plan.runs
-        if run.method == row.method and run.without == row.without
-        for test in run.evaluations
-        if row.key in test.rows
+def ours_metric(row: Row, metric: str) -> str:
+    """Our metric that is comparable to a published one."""
+    return "F1h" if metric == "F1" and row.f1 == "of means" else metric
+
+
+def write_results(results: Results, out: Path) -> list[Path]:
+    """results.md, results.csv and results.json, each replaced as a whole."""
+    files = [out / f"results.{suffix}" for suffix in ("md", "csv", "json")]
+    write_text(files[0], as_markdown(results))
+    write_text(files[1], as_csv(results))
+    write_json(files[2], results.to_json())
+    return files
+
+
+def as_csv(results: Results) -> str:
+    """One line per cell, in the order of the table; percent."""
+    stream = io.StringIO()
+    columns = ("table", "paper_method", "method", "trained_on", "target", "metric", "f1_definition", "published",
+               "published_is", "variant", "ours_metric", "ours", "spread", "seeds", "difference")  # fmt: skip
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(columns)
+    for cell in results.cells:
+        origin = "" if cell.published is None else "printed" if cell.printed else "reconstructed"
+        writer.writerow(
+            [
+                *(results.plan.table.name, cell.paper, cell.method or "", cell.trained_on or "", cell.target),
+                *(cell.metric, cell.f1, _number(cell.published, ""), origin, cell.variant, cell.ours_metric),
+                *(_number(cell.mean, ""), _number(cell.spread, ""), len(cell.values), _number(cell.difference, "")),
+            ]
+        )
+    return stream.getvalue()
+
+
+def as_markdown(results: Results) -> str:
+    """The table with published values, ours and differences, what deviates, and every note that a reader needs."""
+    table, plan = results.plan.table, results.plan
+    complete = len(results.done) == len(plan.runs)
+    columns = sorted(dict.fromkeys(_column(table, cell.target, cell.metric) for cell in results.cells), key=_is_gain)
+    lines = [
+        f"# {table.title}",
+        "",
+        f"Published: {table.source or 'nothing'}. Ours: `focus reproduce {table.name}`. "
+        "Percent; ± is the standard deviation over seeds.",
+        f"{len(results.done)} of {len(plan.runs)} planned runs are done."
+        + ("" if complete else " **Not complete: run the same command again.**"),
+        "",
+        "## Deviations",
+        "",
+        *([f"- {line}" for line in plan.deviations] or ["- none known"]),
+        *[f"- not measured: {line}" for line in results.failures],
+        "",
+        "## Results",
+        "",
+        "| " + " | ".join(["method", "values", *columns]) + " |",
+        "| --- | --- |" + " ---: |" * len(columns),
     ]
+    for label, what, values in [*_table_rows(results), *_baseline_rows(results)]:
+        lines.append("| " + " | ".join([label, what, *(values.get(name, "") for name in columns)]) + " |")
+    notes = [*table.notes, *_f1_notes(results)]
+    if results.baselines:
+        notes.append("Chance is a random order. The majority-class baseline answers every image with the most frequent words "
+                     "of the target's training images, without looking at it.")  # fmt: skip
+    return "\n".join([*lines, "", "## Notes", "", *(f"- {note}" for note in notes)]) + "\n"
 
 
-def measure_of(row: Row, figure: str) -> str:
-    """Our figure that is comparable to a published one."""
-    return "F1h" if figure == "F1" and row.f1 == "of means" else figure
+def _table_rows(results: Results) -> list[tuple[str, str, dict[str, str]]]:
+    """Label, what the values are, and values by column: per row the published ones, then per variant ours and the
+    difference."""
+    rows: dict[tuple[str, str], dict[str, str]] = {}
+    for cell in results.cells:
+        column, label = _column(results.plan.table, cell.target, cell.metric), _label(results.plan.table, cell)
+        if cell.published is not None or not cell.variant:
+            published = ("" if cell.printed or cell.published is None else "~") + _number(cell.published)
+            rows.setdefault((label, "published"), {})[column] = published
+        if cell.variant:
+            spread = "" if cell.spread is None else f" ± {cell.spread:.2f}"
+            rows.setdefault((label, f"ours, {cell.variant}"), {})[column] = _number(cell.mean) + spread
+            if cell.difference is not None:
+                rows.setdefault((label, f"difference, {cell.variant}"), {})[column] = f"{cell.difference:+.2f}"
+    return [(label, what, values) for (label, what), values in rows.items()]
 
 
-def _value(item: Measured | None, run: PlannedRun, row: Row, cell: Cell) -> list[tuple[str, float]]:
-    value = item.figures.get(measure_of(row, cell.figure)) if item is not None else None
-    seed = "-" if run.seed is None else str(run.seed)
-    return [] if value is None else [(seed, value)]
+def _baseline_rows(results: Results) -> list[tuple[str, str, dict[str, str]]]:
+    rows: dict[tuple[str, str], dict[str, str]] = {}
+    for scoring in RETRIEVAL_PROTOCOLS:
+        for target, scorings in results.baselines.items():
+            for baseline, metrics in scorings.get(scoring, {}).items():
+                values = rows.setdefault((baseline, SCORINGS[scoring]), {})
+                values |= {_column(results.plan.table, target, name): _number(value) for name, value in metrics.items()}
+    return [(label, what, values) for (label, what), values in rows.items()]
 
 
-def _compared(row: Row, cell: Cell, variant: str, values: Mapping[str, float]) -> Compared:
-    return _cell(row, cell, cell.figure, cell.value, cell.printed, variant, values)
-
-
-def _gain(
-    row: Row, cell: Cell, variant: str, values: Mapping[str, float], before: Mapping[str, float]
-) -> list[Compared]:
-    """What a row adds to the one before, seed by seed; nothing where neither the paper nor we have it."""
-    gains = {seed: value - before[seed] for seed, value in values.items() if seed in before}
-    if cell.gain is None and not gains:
-        return []
-    return [_cell(row, cell, f"gain {cell.figure}", cell.gain, cell.gain is not None, variant, gains)]
+def _values(found: Mapping[int | None, Measured | None], metric: str) -> dict[str, float]:
+    """Percent by seed, "-" for what has none."""
+    values = {seed: None if item is None else item.metrics.get(metric) for seed, item in found.items()}
+    return {"-" if seed is None else str(seed): 100 * value for seed, value in values.items() if value is not None}
 
 
 def _cell(
-    row: Row,
-    cell: Cell,
-    figure: str,
-    published: float | None,
-    printed: bool,
-    variant: str,
-    values: Mapping[str, float],
-) -> Compared:
-    mean = statistics.fmean(values.values()) if values else None
-    return Compared(
-        paper=row.paper,
+    table: Table, row: Row, target: str, metric: str, variant: str, values: Mapping[str, float], *, gain: bool = False
+) -> Cell:
+    published = row.gain.get(metric) if gain else table.published(row, target, metric)
+    mean, spread = mean_and_spread([*values.values()])
+    return Cell(
+        paper=row.label,
         method=row.method,
         trained_on=row.dataset,
-        target=cell.target,
-        figure=figure,
-        f1=row.f1 if cell.figure == "F1" else "-",
+        target=target,
+        metric=f"gain {metric}" if gain else metric,
+        f1=row.f1 if metric == "F1" else "-",
         published=published,
-        printed=printed,
+        printed=published is not None and (gain or not row.reconstructed),
         variant=variant,
-        measure=measure_of(row, cell.figure),
+        ours_metric=ours_metric(row, metric),
         values={seed: round(value, 4) for seed, value in values.items()},
         mean=None if mean is None else round(mean, 4),
-        spread=round(statistics.stdev(values.values()), 4) if len(values) > 1 else None,
+        spread=None if spread is None else round(spread, 4),
         difference=None if mean is None or published is None else round(mean - published, 4),
     )
 
 
-def _baselines(measured: Sequence[Measured]) -> dict[str, dict[str, Figures]]:
-    found: dict[str, dict[str, Figures]] = {}
-    for item in measured:
-        if item.scoring in OPEN_SCORINGS and item.beside:
-            found.setdefault(item.target, {})[item.scoring] = _percent(item.beside)
-    return found
+def _column(table: Table, target: str, metric: str) -> str:
+    return f"{title_of(target)} {metric}" if table.kind == "open" else metric
 
 
-def _percent(figures: Figures) -> Figures:
-    return {name: None if value is None else round(100 * value, 4) for name, value in figures.items()}
+def _is_gain(column: str) -> bool:
+    return column.startswith("gain ")
+
+
+def _label(table: Table, cell: Cell) -> str:
+    if table.kind == "open":
+        return f"{cell.paper} from {title_of(cell.trained_on)}" if cell.trained_on else f"{cell.paper}, zero-shot"
+    if len({row.dataset for row in table.rows}) == 1:
+        return cell.paper
+    method = "" if cell.method is None or cell.method == cell.paper.lower() else f" ({cell.method})"
+    return f"{cell.paper}{method} on {title_of(cell.target)}"
+
+
+def _f1_notes(results: Results) -> list[str]:
+    """Which definition of F1 each published row fits."""
+    rows: dict[str, dict[str, None]] = {}
+    for cell in results.cells:
+        if cell.metric == "F1" and cell.published is not None:
+            rows.setdefault(cell.f1, {})[_label(results.plan.table, cell)] = None
+    return [f"Printed F1 fits {F1_DEFINITIONS[name]}: {', '.join(labels)}." for name, labels in rows.items()]
+
+
+def _percent(metrics: Metrics) -> Metrics:
+    return {name: None if value is None else round(100 * value, 4) for name, value in metrics.items()}
+
+
+def _number(value: float | None, missing: str = "-") -> str:
+    return missing if value is None else f"{value:.2f}"
