@@ -207,9 +207,7 @@ def _measure(
         return Measured(*place, report.metrics, str(folder), report.threshold_source, report.weights)
     try:
         target = open_target(data, split, protocol_named(test.scoring))
-        opened = evaluate_open_domain(
-            recognizer, target, batch_size=batch_size, workers=workers, progress=progress
-        )
+        opened = evaluate_open_domain(recognizer, target, batch_size=batch_size, workers=workers, progress=progress)
     except InputError as error:
         return Measured(*place, {}, str(folder), "", failure=error.problem)
     return Measured(*place, _retrieval_metrics(opened), str(folder), "; ".join(opened.notes), recognizer.weights)

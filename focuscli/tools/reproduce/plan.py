@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 from focuscli.config import METHODS, RunConfig, build_config, parse_override, stacked, without
 from focuscli.errors import InputError, UsageError
 from focuscli.storage import paths
+from focuscli.storage.paths import ZERO_SHOT
 from focuscli.tools.reproduce.tables import Row, Table, official
 from focuscli.tools.seeds import NEUTRAL_SETTINGS
 

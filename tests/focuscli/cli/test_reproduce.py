@@ -51,7 +51,8 @@ def test_dry_run_shows_the_plan_and_writes_nothing(focus, pa100k, tmp_path):
     outcome = focus("reproduce", "table3", "--dry-run", "--out", tmp_path / "out", "--seeds", "0,1", *SMALL, "--json")
     assert outcome.code == 0, outcome.stderr
     assert len(outcome.json["runs"]) == 10
-    assert outcome.json["runs"][0]["tests"] == [{"target": "pa100k", "scoring": "val", "answers": ["baseline"]}]
+    first = outcome.json["runs"][0]
+    assert (first["tests"], first["rows"]) == ([{"target": "pa100k", "scoring": "val"}], ["baseline"])
     assert not (tmp_path / "out").exists()
     shown = focus("reproduce", "table1", "--dry-run", *SMALL)
     assert "pa100k-focus-train-seed0" in shown.stdout
@@ -72,7 +73,7 @@ def test_table_3_end_to_end_then_nothing_is_trained_twice(focus, pa100k, tmp_pat
     assert all(cell["mean"] is not None for cell in saved["cells"])
     assert len(trained(out)) == 5
     report = focus("eval", "-c", next((out / "runs").glob("pa100k-focus-train-seed0-*")), "--json")
-    full = next(cell for cell in saved["cells"] if (cell["paper"], cell["figure"]) == ("+ RACL", "mA"))
+    full = next(cell for cell in saved["cells"] if (cell["paper"], cell["metric"]) == ("+ RACL", "mA"))
     assert full["mean"] == pytest.approx(100 * report.json["metrics"]["mA"], abs=1e-3)
 
     before = trained(out)
@@ -82,20 +83,20 @@ def test_table_3_end_to_end_then_nothing_is_trained_twice(focus, pa100k, tmp_pat
     assert again.json == saved
     assert "training images" in outcome.stderr
     assert "training images" not in again.stderr
-    # figures of this checkpoint on this data are read back; those of other data are measured again
-    file = out / "figures" / "pa100k-focus-train-seed0-on-pa100k-val.json"
+    # Metrics of this checkpoint on this data are read from their file; those of other data are measured again.
+    file = out / "metrics" / "pa100k-focus-train-seed0-on-pa100k-val.json"
     kept = json.loads(file.read_text())
-    kept["measured"]["figures"]["mA"] = 0.125
+    kept["measured"]["metrics"]["mA"] = 0.125
     file.write_text(json.dumps(kept))
     assert json.loads(focus("reproduce", "table3", "--out", out, *SMALL, "--json").stdout)["cells"] != saved["cells"]
     file.write_text(json.dumps({**kept, "target": "other data"}))
     assert focus("reproduce", "table3", "--out", out, *SMALL, "--json").json == saved
-    # a run of another table that is the same training is found, wherever it lies under FOCUS_RUNS
+    # The same training of another table is found anywhere under FOCUS_RUNS.
     shutil.copytree(out, Path(os.environ["FOCUS_RUNS"]) / "reproduce-table3")
     other = focus("reproduce", "table1", "--methods", "focus", "--out", tmp_path / "other", *SMALL)
     assert other.code == 0, other.stderr
     assert trained(tmp_path / "other") == {}
-    assert "ready:" in other.stderr
+    assert "found finished in" in other.stderr
 
 
 def test_both_protocols_and_the_second_seed_train_anew(focus, pa100k, tmp_path):
@@ -111,7 +112,7 @@ def test_both_protocols_and_the_second_seed_train_anew(focus, pa100k, tmp_path):
     variants = {
         cell["variant"]: cell
         for cell in outcome.json["cells"]
-        if (cell["paper"], cell["target"], cell["figure"]) == ("FOCUS", "pa100k", "mA")
+        if (cell["paper"], cell["target"], cell["metric"]) == ("FOCUS", "pa100k", "mA")
     }
     assert set(variants) == {
         "trained on train, thresholds from val",
@@ -146,32 +147,52 @@ def test_table_2_on_one_dataset(focus, pa100k, tmp_path):
         if cell["trained_on"] == "pa100k"
         and cell["target"] == "pa100k"
         and cell["paper"] == "FOCUS"
-        and cell["figure"] == "R@1"
+        and cell["metric"] == "R@1"
     }
     corrected = found["trained on train, retrieval protocol corrected"]
     assert corrected["published"] == 83.7
     assert corrected["difference"] == pytest.approx(corrected["mean"] - 83.7, abs=1e-3)
-    assert outcome.json["baselines"]["pa100k"]["corrected"]["blind R@1"] > 0
-    # POAR's words do not fit these drawn crops: said, not hidden
+    assert outcome.json["baselines"]["pa100k"]["corrected"]["majority-class baseline"]["R@1"] > 0
+    # POAR's words do not fit these crops: said, not hidden.
     assert found["trained on train, retrieval protocol poar"]["mean"] is None
     assert any("protocol poar" in failure for failure in outcome.json["failures"])
 
 
-def test_clip_as_it_is_answers_its_row_without_training(focus, pa100k, weights, tmp_path):
+def test_a_table_of_ones_own(focus, pa100k, tmp_path):
+    table = tmp_path / "texts.toml"
+    table.write_text(
+        'title = "Texts"\nkind = "open"\ntargets = ["pa100k"]\nsplits = { pa100k = "val" }\n'
+        'metrics = ["R@1", "AP seen", "prevalence seen"]\n'
+        '[[rows]]\nlabel = "two epochs"\nmethod = "focus"\ndataset = "pa100k"\nset = ["train.epochs=2"]\n'
+    )
+    out = tmp_path / "out"
+    outcome = focus("reproduce", table, "--out", out, *SMALL)
+    assert outcome.code == 0, outcome.stderr
+    assert "| two epochs from PA-100K | ours, trained on train, retrieval protocol corrected |" in outcome.stdout
+    (run,) = (out / "runs").iterdir()
+    (test,) = json.loads((out / "results.json").read_text())["tests"]
+    arguments = ("--open-domain", "--target", pa100k, "--split", "val", "--device", "cpu", "--json")
+    alone = focus("eval", "-c", run, *arguments).json["reports"][0]
+    assert test["metrics"]["R@1"] == pytest.approx(100 * alone["recall"]["mean"]["R@1"], abs=1e-3)
+    assert test["metrics"]["AP seen"] == pytest.approx(100 * alone["ranking"]["seen"]["AP"], abs=1e-3)
+    assert len((run / "metrics.jsonl").read_text().splitlines()) == 2
+
+
+def test_zero_shot_clip_answers_its_row_without_training(focus, pa100k, weights, tmp_path):
     out = tmp_path / "out"
     outcome = focus("reproduce", "table2", "--methods", "clip", "--out", out, "--device", "cpu", "--json")
     assert outcome.code == 0, outcome.stderr
     cell = next(
         cell
         for cell in outcome.json["cells"]
-        if (cell["paper"], cell["target"], cell["figure"]) == ("CLIP", "pa100k", "R@1") and cell["mean"] is not None
+        if (cell["paper"], cell["target"], cell["metric"]) == ("CLIP", "pa100k", "R@1") and cell["mean"] is not None
     )
     assert (cell["published"], cell["variant"]) == (43.4, "not trained, retrieval protocol corrected")
     alone = focus("eval", "-c", "clip", "--open-domain", "--target", pa100k, "--device", "cpu", "--json")
     expected = alone.json["reports"][0]
     assert cell["mean"] == pytest.approx(100 * expected["recall"]["mean"]["R@1"], abs=1e-3)
     (test,) = outcome.json["tests"]
-    assert test["figures"]["macro R@1"] == pytest.approx(100 * expected["macro"]["mean"]["R@1"], abs=1e-3)
+    assert test["metrics"]["macro R@1"] == pytest.approx(100 * expected["macro"]["mean"]["R@1"], abs=1e-3)
     assert weights.name in test["weights"]
 
 
@@ -208,7 +229,7 @@ def test_ctrl_c_is_130_and_the_next_call_does_the_rest(pa100k, tmp_path, focus):
     assert {name: before[name] for name in finished} == {name: after[name] for name in finished}
 
 
-def test_an_unfinished_training_goes_on_and_ends_with_the_same_figures(focus, pa100k, tmp_path, monkeypatch):
+def test_an_unfinished_training_goes_on_and_ends_with_the_same_metrics(focus, pa100k, tmp_path, monkeypatch):
     from focuscli.cli import reproduce
     from focuscli.errors import Interrupted
 
@@ -226,7 +247,7 @@ def test_an_unfinished_training_goes_on_and_ends_with_the_same_figures(focus, pa
     assert "Stopped at step 5. 0 of 1 runs are done" in stopped.stderr
     resumed = focus(*only, "--out", tmp_path / "out", "--json")
     assert resumed.code == 0, resumed.stderr
-    assert "going on with its training" in resumed.stderr
+    assert "resuming its training" in resumed.stderr
     assert "resumed at step 5" in resumed.stderr
     assert resumed.json["cells"] == whole.json["cells"]
 
@@ -234,6 +255,7 @@ def test_an_unfinished_training_goes_on_and_ends_with_the_same_figures(focus, pa
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
+        (["nowhere.toml"], 3, ["nowhere.toml"]),
         (["table4"], 2, ["table4", "table1, table2, table3"]),
         (["table1", "--budget", "hours=3"], 2, ["--budget", "epochs=5"]),
         (["table1", "--budget", "epochs=0"], 2, ["--budget"]),
@@ -265,11 +287,11 @@ def test_missing_weights_stop_a_run_but_not_a_dry_run(focus, pa100k, tmp_path):
     assert "focus prepare weights" in plan.stderr
 
 
-def test_labels_alone_are_left_out_and_another_folder_can_stand_in(focus, pa100k, coloured_dataset, tmp_path):
+def test_labels_alone_are_excluded_and_another_folder_can_stand_in(focus, pa100k, coloured_dataset, tmp_path):
     info = json.loads((pa100k / "prepare.json").read_text())
     (pa100k / "prepare.json").write_text(json.dumps({**info, "labels_only": True}))
     outcome = focus("reproduce", "table3", "--dry-run", *SMALL, "--json")
     assert outcome.json["runs"] == []
-    assert "labels alone" in outcome.json["left_out"][0]["why"]
+    assert "labels only" in outcome.json["excluded"][0]["why"]
     other = focus("reproduce", "table3", "--dry-run", *SMALL, "--datasets", f"pa100k={coloured_dataset}", "--json")
     assert len(other.json["runs"]) == 5

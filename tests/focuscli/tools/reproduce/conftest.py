@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from focuscli.tools.reproduce.datasets import Prepared
+from focuscli.tools.reproduce.plan import Prepared
 
 COUNTS = {
     "peta": {"train": 9500, "val": 1900, "test": 7600},

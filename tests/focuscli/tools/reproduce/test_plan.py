@@ -1,13 +1,14 @@
-"""Plans: which runs a table needs, what each answers, and what is left out or reduced."""
+"""Plans: which runs a table needs, what each answers, what is excluded, and in what it deviates."""
 
 from __future__ import annotations
+
+import dataclasses
 
 import pytest
 
 from focuscli.errors import UsageError
 from focuscli.tools.reproduce.plan import Settings, make_plan
-from focuscli.tools.reproduce.published import read_table
-from focuscli.tools.reproduce.reductions import reductions
+from focuscli.tools.reproduce.tables import read_table
 
 SCRATCH = (("--weights", {"train": {"weights": "none"}}),)
 
@@ -24,8 +25,8 @@ def test_table_1_plans_three_methods_per_dataset(prepared):
         for dataset in prepared("peta", "pa100k", "rapv1")
     ]
     poar = next(run for run in plan.runs if run.name == "peta-poar-train-seed0")
-    assert [(test.target, test.scoring) for test in poar.evaluations] == [("peta", "val")]
-    assert poar.evaluations[0].rows == (("POAR", "peta"), ("POAR*", "peta"))
+    assert poar.evaluations == (("peta", "val"),)
+    assert poar.rows == (("POAR", "peta"), ("POAR*", "peta"))
     assert poar.config.model.method == "poar"
     assert poar.config.data.dataset == "/data/peta"
     assert not poar.config.model.mgmt
@@ -33,8 +34,7 @@ def test_table_1_plans_three_methods_per_dataset(prepared):
 
 def test_the_papers_protocol_trains_on_val_too_and_takes_thresholds_from_test(prepared):
     plan = make_plan(read_table("table1"), prepared("peta", "rapv1"), Settings(protocol="both", methods=("focus",)))
-    told = {run.name: [(test.scoring) for test in run.evaluations] for run in plan.runs}
-    assert told == {
+    assert {run.name: [test.scoring for test in run.evaluations] for run in plan.runs} == {
         "peta-focus-train-seed0": ["val"],
         "peta-focus-trainval-seed0": ["oracle"],
         "rapv1-focus-train-seed0": ["val", "oracle"],
@@ -58,27 +58,40 @@ def test_table_2_tests_every_source_on_every_target_under_both_protocols(prepare
         "peta-poar-train-seed0",
         "peta-focus-train-seed0",
     ]
-    pairs = [(target, scoring) for target in ("peta", "pa100k") for scoring in ("corrected", "poar")]
-    for run in plan.runs:
-        assert [(test.target, test.scoring) for test in run.evaluations] == pairs
+    pairs = tuple((target, scoring) for target in ("peta", "pa100k") for scoring in ("corrected", "poar"))
+    assert all(run.evaluations == pairs for run in plan.runs)
     assert plan.runs[0].config is None
-    assert "cannot score texts that it was not trained on" in str(plan.left_out[0])
+    assert "cannot score other texts" in str(plan.excluded[0])
 
 
-def test_clip_without_its_weights_is_left_out(prepared):
+def test_clip_without_its_weights_is_excluded(prepared):
     plan = make_plan(read_table("table2"), prepared("peta"), Settings(layers=SCRATCH))
     assert "clip" not in names(plan)
-    assert any(item.what == "CLIP (clip)" for item in plan.left_out)
+    assert any(item.what == "CLIP (clip)" for item in plan.excluded)
 
 
-def test_table_3_is_the_ladder(prepared):
+def test_table_3_is_the_ladder_and_an_ablation_is_no_deviation(prepared):
     plan = make_plan(read_table("table3"), prepared("pa100k"), Settings())
-    switches = [
-        (config.model.rlp, config.model.mgmt, config.model.avfe, config.effective_loss.racl > 0)
-        for config in (run.config for run in plan.runs)
-    ]
-    assert switches == [tuple(rung > part for part in range(4)) for rung in range(5)]
-    assert [run.config.effective_loss.lsim > 0 for run in plan.runs] == [False, False, True, True, True]
+    configs = [run.config for run in plan.runs]
+    assert [
+        (config.model.rlp, config.model.mgmt, config.model.avfe, config.effective_loss.racl > 0) for config in configs
+    ] == [tuple(rung > part for part in range(4)) for rung in range(5)]
+    assert [config.effective_loss.lsim > 0 for config in configs] == [False, False, True, True, True]
+    assert not any(line.startswith(("model.", "loss.")) for line in plan.deviations)
+
+
+def test_rows_of_ones_own_change_settings(prepared, tmp_path):
+    file = tmp_path / "own.toml"
+    file.write_text(
+        'title = "t"\nkind = "closed"\nmetrics = ["mA"]\n'
+        '[[rows]]\nlabel = "a"\nmethod = "focus"\ndataset = "peta"\nset = ["loss.racl=0.1", "train.epochs=3"]\n'
+        '[[rows]]\nlabel = "b"\nmethod = "focus"\ndataset = "peta"\n'
+    )
+    plan = make_plan(read_table(str(file)), prepared("peta"), Settings(layers=(("x", {"train": {"epochs": 5}}),)))
+    assert names(plan) == ["peta-focus-racl=0.1-epochs=3-train-seed0", "peta-focus-train-seed0"]
+    assert [(run.config.loss.racl, run.config.train.epochs) for run in plan.runs] == [(0.1, 3), (1.0, 5)]
+    # What a row sets is what it is about; what holds for the whole table deviates.
+    assert [line for line in plan.deviations if line.startswith(("loss", "train."))] == ["train.epochs is 5, not 100"]
 
 
 def test_datasets_without_images_or_unprepared_are_not_trained(prepared):
@@ -102,44 +115,33 @@ def test_what_a_table_does_not_have_is_refused(prepared, table, settings, words)
         make_plan(read_table(table), prepared("peta", "pa100k"), settings)
 
 
-def test_full_runs_in_the_papers_protocol_have_little_reduced(prepared):
-    settings = Settings(protocol="paper")
-    plan = make_plan(read_table("table1"), prepared("peta", "pa100k", "rapv1"), settings)
-    lines = reductions(plan, settings)
-    assert lines[0] == "1 seed; the paper states none"
-    assert any("oracle" in line and "optimistic" in line for line in lines)
-    assert len(lines) == 3
+def test_full_runs_in_the_papers_protocol_deviate_little(prepared):
+    plan = make_plan(read_table("table1"), prepared("peta", "pa100k", "rapv1"), Settings(protocol="paper"))
+    assert plan.deviations[0] == "1 seed; the paper states none"
+    assert any("oracle" in line and "optimistic" in line for line in plan.deviations)
+    assert len(plan.deviations) == 3
 
 
-def test_everything_that_was_reduced_is_said(prepared):
-    import dataclasses
-
+def test_every_deviation_is_stated(prepared):
     layers = (
         ("--model", {"model": {"preset": "tiny"}}),
         ("--weights", {"train": {"weights": "none"}}),
         ("--budget", {"train": {"epochs": 2, "device": "cpu"}}),
     )
-    settings = Settings(layers=layers, methods=("focus",))
     data = prepared("peta")
     data["peta"] = dataclasses.replace(data["peta"], counts={"train": 40, "test": 16}, split="identity")
-    lines = reductions(make_plan(read_table("table1"), data, settings), settings)
-    told = "\n".join(lines)
+    plan = make_plan(read_table("table1"), data, Settings(layers=layers, methods=("focus",)))
+    stated = "\n".join(plan.deviations)
     for words in (
         "train.epochs is 2, not 100",
         "model.preset is tiny, not vit-b16",
         "model.image_size is 128,64, not 224,224",
         "weights: from scratch",
         "peta: train 40 / test 16 images, officially train 9,500 / val 1,900 / test 7,600",
-        "peta: split identity, where published rows use official:0",
-        "trains on train alone",
-        "only the methods focus of vtb, poar, focus were asked for",
+        "peta: split identity; published rows use official:0",
+        "trains on train only",
+        "only the methods focus of vtb, poar, focus",
     ):
-        assert words in told
-    assert "device" not in told
-    assert "data.dataset" not in told
-
-
-def test_an_ablation_is_no_reduction(prepared):
-    settings = Settings()
-    plan = make_plan(read_table("table3"), prepared("pa100k"), settings)
-    assert not any(line.startswith(("model.", "loss.")) for line in reductions(plan, settings))
+        assert words in stated
+    assert "device" not in stated
+    assert "data.dataset" not in stated

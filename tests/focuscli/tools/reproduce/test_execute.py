@@ -5,9 +5,14 @@ from __future__ import annotations
 import pytest
 
 from focuscli.engine.checkpoint import save_checkpoint
-from focuscli.tools.reproduce.reuse import find_run, identity, run_folders
+from focuscli.tools.reproduce.execute import find_run, run_folders
+from focuscli.tools.seeds import mean_and_spread, run_identity
 
 ORIGIN = "from scratch"
+
+
+def identity(config, data="data", weights=ORIGIN, **options):
+    return run_identity(config.model_dump(mode="json"), data, weights, **options)
 
 
 def save(folder, config, *, epoch, best_epoch=1, history=(), best=True):
@@ -39,7 +44,7 @@ def save(folder, config, *, epoch, best_epoch=1, history=(), best=True):
     ],
 )
 def test_only_what_changes_the_outcome_makes_another_run(micro_config, change, same):
-    one, other = (identity(micro_config(**changes), "data", ORIGIN) for changes in ({}, change))
+    one, other = (identity(micro_config(**changes)) for changes in ({}, change))
     assert (one == other) is same
 
 
@@ -50,35 +55,44 @@ def test_other_data_and_other_weights_make_another_run(micro_config):
 
 def test_finished_unfinished_and_new(micro_config, tmp_path):
     config = micro_config()  # 2 epochs
-    wanted = identity(config, "data", ORIGIN)
-    assert find_run(tmp_path / "none", [], wanted).state == "new"
+    wanted = identity(config)
+    assert find_run(tmp_path / "none", [], wanted)[1] == "new"
     half = save(tmp_path / "half", config, epoch=1.5)
-    assert find_run(half, [], wanted).state == "unfinished"
+    assert find_run(half, [], wanted)[1] == "unfinished"
     whole = save(tmp_path / "whole", config, epoch=2.0)
-    assert find_run(whole, [], wanted).state == "finished"
-    assert find_run(whole, [], identity(config, "other", ORIGIN)).state == "new"
-    assert find_run(save(tmp_path / "no-best", config, epoch=2.0, best=False), [], wanted).state == "unfinished"
+    assert find_run(whole, [], wanted)[1] == "finished"
+    assert find_run(whole, [], identity(config, "other"))[1] == "new"
+    assert find_run(save(tmp_path / "no-best", config, epoch=2.0, best=False), [], wanted)[1] == "unfinished"
     # a finished run elsewhere is better than an unfinished one here; an unfinished one elsewhere is not touched
-    assert find_run(half, [whole], wanted).folder == whole
-    assert find_run(tmp_path / "none", [half], wanted).folder == tmp_path / "none"
+    assert find_run(half, [whole], wanted)[0] == whole
+    assert find_run(tmp_path / "none", [half], wanted)[0] == tmp_path / "none"
 
 
 def test_a_run_that_lost_its_patience_is_finished(micro_config, tmp_path):
     config = micro_config(train__epochs=9, train__patience=2)
     history = [{"epoch": epoch, "val": {}} for epoch in (1, 2, 3)]
     folder = save(tmp_path / "run", config, epoch=3.0, history=history)
-    assert find_run(folder, [], identity(config, "data", ORIGIN)).state == "finished"
+    assert find_run(folder, [], identity(config))[1] == "finished"
     folder = save(tmp_path / "two", config, epoch=2.0, history=history[:2])
-    assert find_run(folder, [], identity(config, "data", ORIGIN)).state == "unfinished"
+    assert find_run(folder, [], identity(config))[1] == "unfinished"
 
 
 def test_a_damaged_checkpoint_is_no_run(micro_config, tmp_path):
     folder = save(tmp_path / "run", micro_config(), epoch=2.0)
     (folder / "checkpoints" / "last" / "state.json").write_text("{")
-    assert find_run(folder, [], identity(micro_config(), "data", ORIGIN)).state == "new"
+    assert find_run(folder, [], identity(micro_config()))[1] == "new"
 
 
 def test_runs_are_found_at_both_depths(micro_config, tmp_path):
     one = save(tmp_path / "2026_peta", micro_config(), epoch=2.0)
     two = save(tmp_path / "reproduce-table1" / "runs" / "x", micro_config(), epoch=2.0)
     assert run_folders(tmp_path) == [one, two]
+
+
+def test_runs_that_differ_only_in_their_seed_have_their_mean_and_spread(micro_config):
+    one, other = micro_config(train__seed=1), micro_config(train__seed=2)
+    assert identity(one) != identity(other)
+    assert identity(one, ignore={"train.seed"}) == identity(other, ignore={"train.seed"})
+    assert mean_and_spread([1.0, 3.0]) == (2.0, pytest.approx(2**0.5))
+    assert mean_and_spread([1.0]) == (1.0, None)
+    assert mean_and_spread([]) == (None, None)
