@@ -48,7 +48,7 @@ COMMANDS = {
     ),
     "reproduce": Entry(
         "reproduce:reproduce_command",
-        "Train and test what a table of the paper needs, and lay it beside the published values; resumable.",
+        "Train and test what a table of the paper needs and compare it with the published values; resumable.",
     ),
     "export": Entry(
         "export:export_command",
