@@ -60,6 +60,7 @@ def main() -> None:
         run("eval --open-domain --target synthetic --json -q")
         run("predict -q -a backpack", crop)
         run("viz -q -o", f"{folder}/viz.png", "-a", "backpack", crop)
+        run("report -q -o", f"{folder}/report.html")
 
 
 if __name__ == "__main__":
