@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import tomllib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,6 +17,7 @@ from focuscli.data.regions import REGIONS, SUBREGIONS, guess_place, name_words
 from focuscli.data.texts import Text as Text
 from focuscli.data.texts import normalise_phrase as normalise_phrase
 from focuscli.errors import InputError, closest, did_you_mean
+from focuscli.storage.fingerprint import fingerprint
 
 UNCERTAIN = 2
 """The label value that means neither 0 nor 1 (RAPv1's Female has 125 of them)."""
@@ -161,7 +160,7 @@ class AttributeSchema(_Declaration):
             mode="json",
             exclude={"title": True, "source": True, "image_root": True, "attributes": {"__all__": {"column"}}},
         )
-        return hashlib.sha256(json.dumps(meaning, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
+        return fingerprint(meaning)
 
 
 def column_of(attribute: Attribute) -> str:
