@@ -1,8 +1,8 @@
-"""The whole configuration of a run: one tree of frozen values, checked when built, saved with every run."""
+"""The configuration of a run: one tree of frozen values, checked when built and saved with every run; methods, presets."""
 
 from __future__ import annotations
 
-import difflib
+import contextlib
 import json
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from focuscli.errors import InputError, UsageError
+from focuscli.errors import InputError, UsageError, closest, did_you_mean
 from focuscli.storage.paths import ZERO_SHOT
 
 SCRATCH = "from scratch"
@@ -22,17 +22,17 @@ PLAIN_CLIP = {"rlp": False, "mgmt": False, "avfe": False}
 
 @dataclass(frozen=True)
 class MethodEntry:
-    """A row of the table.
+    """A row of the table of methods.
 
     Attributes:
-        title: what it is, in a line.
-        place: module:class of its model.
-        changes: configuration that makes the method what it is, over the preset and under file and flags.
-        trainable: False for a method that is used with CLIP's weights as they are.
+        title: a description of one line.
+        model: module:class of its model.
+        changes: configuration that defines the method, over the preset and under file and flags.
+        trainable: False for a method that uses CLIP's weights without training.
     """
 
     title: str
-    place: str
+    model: str
     changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     trainable: bool = True
 
@@ -64,27 +64,34 @@ METHODS: dict[str, MethodEntry] = {
 
 
 def method_entry(name: str) -> MethodEntry:
-    """The row of that name.
+    """The row of a method.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is no such method.
     """
     if name not in METHODS:
-        close = difflib.get_close_matches(name, METHODS, n=1)
-        hint = f"Did you mean {close[0]}? " if close else ""
-        raise UsageError(f'Unknown method "{name}".', f"{hint}Known: {', '.join(METHODS)}.")
+        raise UsageError(f'Unknown method "{name}".', did_you_mean(name, METHODS))
     return METHODS[name]
 
 
 ABLATIONS = ("rlp", "mgmt", "avfe", "racl", "lsim")
 
 
+RENAMED = {"accumulate": "gradient_accumulation_steps", "clip_gradient": "max_grad_norm"}
+"""Old name of a setting -> its name now; files and runs that have the old one still load."""
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, use_attribute_docstrings=True)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _rename(cls, values: Any) -> Any:
+        return {RENAMED.get(key, key): value for key, value in values.items()} if isinstance(values, dict) else values
+
 
 class DataConfig(_Section):
-    """What is trained on."""
+    """The training data."""
 
     dataset: str = ""
     train_split: Literal["train", "trainval"] = "train"
@@ -95,17 +102,17 @@ class DataConfig(_Section):
     complements: bool = True
     """Whether the complement phrases of groups ("none of these") are training texts."""
     uncertain: Literal["mask", "negative"] = "mask"
-    """Labels of value 2: left out of losses and per-attribute metrics, or counted as 0."""
+    """Labels of value 2: excluded from losses and per-attribute metrics, or counted as 0."""
     cache: Literal["auto", "memory", "none"] = "auto"
-    """Whether resized images stay in memory; auto: where they need less than `cache_limit_mb`."""
+    """Whether resized images are kept in memory; auto: where they need less than `cache_limit_mb`."""
     cache_limit_mb: Annotated[int, Field(ge=0)] = 4096
     workers: Annotated[int, Field(ge=0)] = 2
     resize: Literal["pillow", "torch"] = "pillow"
-    """Who resizes training crops: Pillow as for CLIP and for every evaluation, or torch, faster, equal to a grey level."""
+    """What resizes training crops: Pillow, as for CLIP and for every evaluation, or torch: faster, equal to a grey level."""
 
 
 class AugmentConfig(_Section):
-    """Training-time augmentation; POAR's values (spec section 8), in pixels and factors."""
+    """Training-time augmentation, in pixels and factors; the defaults follow POAR."""
 
     margin: Annotated[int, Field(ge=0)] = 8
     """Images are resized this much larger than the input on both sides, then cropped at random."""
@@ -119,17 +126,17 @@ class AugmentConfig(_Section):
 
 
 class ModelConfig(_Section):
-    """The shape of the model and the ablation switches of Table III."""
+    """The shape of the model and the ablation switches of the paper's Table III."""
 
     method: str = "focus"
-    """What is trained: a row of `METHODS`."""
+    """The method: a row of `METHODS`."""
     preset: Literal["vit-b16", "tiny"] = "vit-b16"
     image_size: tuple[int, int] = (224, 224)
     """Input height and width; any multiples of the patch size."""
     patch: Annotated[int, Field(ge=0)] = 0
     """Patch size of the visual tower in pixels, for training from scratch; 0: the preset's (16, tiny 8)."""
     layers: Annotated[int, Field(ge=0)] = 0
-    """Layers of the visual tower; 0: the preset's (12, tiny 4). Of pretrained weights the first so many are kept."""
+    """Layers of the visual tower; 0: the preset's (12, tiny 4). Of pretrained weights the first ones are kept."""
     global_tokens: Annotated[int, Field(ge=0)] = 8
     local_tokens: Annotated[int, Field(ge=0)] = 4
     partitions: Annotated[int, Field(ge=1)] = 4
@@ -146,18 +153,17 @@ class ModelConfig(_Section):
     @model_validator(mode="after")
     def _check(self) -> ModelConfig:
         if self.method not in METHODS:
-            raise ValueError(f'model.method="{self.method}" is unknown. Known: {", ".join(METHODS)}')
+            raise ValueError(f'model.method="{self.method}" is unknown. {did_you_mean(self.method, METHODS)}')
         if self.global_tokens + self.local_tokens < 1:
             raise ValueError("model needs at least one Mix Token: global_tokens + local_tokens is 0")
         if self.local_tokens % self.partitions:
-            multiples = ", ".join(str(self.partitions * factor) for factor in range(4))
             raise ValueError(
                 f"model.local_tokens={self.local_tokens} does not divide over {self.partitions} patch subsets. "
-                f"Valid: {multiples}, ..."
+                f"Valid: 0, {self.partitions}, {2 * self.partitions}, {3 * self.partitions}, ..."
             )
         patch, (height, width) = self.patch_size, self.image_size
         if min(height, width) < patch or height % patch or width % patch:
-            raise ValueError(f"model.image_size={height},{width} is no multiple of the patch size {patch}")
+            raise ValueError(f"model.image_size={height},{width} is not a multiple of the patch size {patch}")
         patches = (height // patch) * (width // patch)
         if self.local_tokens and patches % self.partitions:
             valid = [r for r in range(1, 17) if patches % r == 0 and self.local_tokens % r == 0]
@@ -187,27 +193,8 @@ class LossConfig(_Section):
     """Cosines are clamped to [eps, 1 - eps] before the logarithms of Eq. 4 and 7."""
 
 
-RENAMED = {
-    "train.accumulate": "train.gradient_accumulation_steps",
-    "train.clip_gradient": "train.max_grad_norm",
-}
-"""Old name of a setting -> its name now; files and runs that have the old one still load."""
-
-
-def _renamed(section: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of a section by today's names."""
-    return {
-        RENAMED.get(f"{section}.{key}", f"{section}.{key}").partition(".")[2]: value for key, value in values.items()
-    }
-
-
 class TrainConfig(_Section):
-    """Optimisation; defaults follow POAR (spec section 8)."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _rename(cls, values: Any) -> Any:
-        return _renamed("train", values) if isinstance(values, Mapping) else values
+    """Optimisation; the defaults follow POAR."""
 
     weights: str = ""
     """CLIP weights to start from: a file, empty for the installed ones, or `none` for training from scratch."""
@@ -221,30 +208,30 @@ class TrainConfig(_Section):
     max_grad_norm: Annotated[float, Field(ge=0)] = 0.0
     """Largest norm of the gradient; 0 does not clip."""
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Decay of the moving average of the weights that is evaluated and saved as best; 0 keeps none."""
+    """Decay of the moving average of the weights, which is evaluated and saved as best; 0 for none."""
     patience: Annotated[int, Field(ge=0)] = 0
-    """Stop after this many evaluations without a better one; 0 never stops early."""
+    """Stop after this many evaluations without improvement; 0 never stops early."""
     eval_every: Annotated[int, Field(ge=1)] = 1
     save_every_steps: Annotated[int, Field(ge=0)] = 0
-    """Also save `last` after so many steps within an epoch; 0 saves at the end of epochs only."""
+    """Also save `last` every so many steps within an epoch; 0 saves at the end of epochs only."""
     gradient_checkpointing: bool = False
     compile: bool = False
-    """Compile the layers of the visual tower (torch.compile) at the start of a run: half a minute, for faster steps of large
-    models and batches."""
+    """Compile the layers of the visual tower (torch.compile), which takes half a minute and makes the steps of large models
+    and batches faster."""
     device: str = "auto"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     threads: Annotated[int, Field(ge=0)] = 0
-    """CPU threads; 0 leaves torch's own choice. A resumed run is bit-identical for the same number."""
+    """CPU threads; 0 leaves the choice to torch. A resumed run is bit-identical for the same number."""
     seed: Annotated[int, Field(ge=0)] = 0
 
 
 class EvalConfig(_Section):
-    """Decision thresholds and the choice of the best epoch, both on val."""
+    """How val chooses decision thresholds and the best epoch."""
 
     criterion: Literal["mA", "F1", "Acc"] = "mA"
     """What a threshold maximises, per attribute: balanced accuracy, F1, or intersection over union of the positives."""
     select: Literal["mA", "Acc", "F1", "AUC"] = "mA"
-    """By which val figure the best epoch is chosen."""
+    """The val metric that chooses the best epoch."""
     batch_size: Annotated[int, Field(ge=1)] = 128
 
 
@@ -279,10 +266,10 @@ PRESETS: dict[str, dict[str, Any]] = {
         "train": {"learning_rate": 5e-4, "weight_decay": 0.05, "epochs": 30, "ema": 0.99, "max_grad_norm": 1.0},
     },
 }
-"""What `--model NAME` changes against the defaults; flags, files and --set come after it."""
+"""What `--model NAME` changes against the defaults; files, flags and --set override it."""
 
 
-def build_config(layers: Iterable[tuple[str, Mapping[str, Any]]]) -> tuple[RunConfig, Origins]:
+def build_config(layers: Iterable[Layer]) -> tuple[RunConfig, Origins]:
     """Merge nested mappings, later ones winning, into a checked configuration.
 
     Args:
@@ -294,6 +281,7 @@ def build_config(layers: Iterable[tuple[str, Mapping[str, Any]]]) -> tuple[RunCo
     Raises:
         UsageError: an unknown key (with the nearest known one) or a wrong value, by name.
     """
+    defaults = RunConfig()
     merged: dict[str, dict[str, Any]] = {}
     origins: Origins = {}
     for origin, values in layers:
@@ -302,8 +290,9 @@ def build_config(layers: Iterable[tuple[str, Mapping[str, Any]]]) -> tuple[RunCo
                 raise _unknown_key(section, list(RunConfig.model_fields), origin)
             if not isinstance(fields, Mapping):
                 raise UsageError(f"{section} is a section, not a value ({origin}).", f"Write {section}.KEY=VALUE.")
-            known = _section_type(section).model_fields
-            for key, value in _renamed(section, fields).items():
+            known = type(getattr(defaults, section)).model_fields
+            for given, value in fields.items():
+                key = RENAMED.get(str(given), str(given))
                 if key not in known:
                     raise _unknown_key(f"{section}.{key}", [f"{section}.{name}" for name in known], origin)
                 merged.setdefault(section, {})[key] = value
@@ -315,22 +304,28 @@ def build_config(layers: Iterable[tuple[str, Mapping[str, Any]]]) -> tuple[RunCo
 
 
 def stacked(layers: Sequence[Layer]) -> list[Layer]:
-    """The layers over what the preset and the method that they choose bring along.
+    """The layers on top of those of the preset and the method that they choose.
 
     Raises:
         UsageError: an unknown preset or method, or a method that is not trained.
     """
-    preset, method = _chosen(layers, "preset", "vit-b16"), _chosen(layers, "method", "focus")
+    model: dict[str, Any] = {"preset": "vit-b16", "method": "focus"}
+    for _, values in layers:
+        section = values.get("model")
+        model |= section if isinstance(section, Mapping) else {}
+    preset, method = model["preset"], model["method"]
     if preset not in PRESETS:
-        raise UsageError(f'Unknown model "{preset}".', f"Known: {', '.join(PRESETS)}.")
+        raise UsageError(f'Unknown model "{preset}".', did_you_mean(str(preset), PRESETS))
     entry = method_entry(method)
     if not entry.trainable:
-        raise UsageError(f"Method {method} is not trained.", f"Use it as it is: focus eval --checkpoint {method}")
+        raise UsageError(
+            f"Method {method} is not trained.", f"Use it without training: focus eval --checkpoint {method}"
+        )
     return [(f"preset {preset}", PRESETS[preset]), (f"method {method}", entry.changes), *layers]
 
 
 def parse_override(text: str) -> dict[str, dict[str, Any]]:
-    """`section.key=value` as a nested mapping; the value is read as TOML, else taken as a string.
+    """`section.key=value` as a nested mapping; the value is read as TOML (a list also without brackets), else as a string.
 
     Raises:
         UsageError: there is no `=` or no section.
@@ -338,40 +333,32 @@ def parse_override(text: str) -> dict[str, dict[str, Any]]:
     path, equals, raw = text.partition("=")
     section, dot, key = path.strip().partition(".")
     if not equals or not dot or not key:
-        raise UsageError(f'--set wants section.key=value; got "{text}".', "Example: --set train.learning_rate=3e-4")
-    raw = raw.strip()
-    try:
-        value = tomllib.loads(f"value = {raw}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = [_number(part) for part in raw.split(",")] if "," in raw else raw
-    return {section: {key: value}}
+        raise UsageError(f'--set takes section.key=value; got "{text}".', "Example: --set train.learning_rate=3e-4")
+    for toml in (raw, f"[{raw}]") if "," in raw else (raw,):
+        with contextlib.suppress(tomllib.TOMLDecodeError):
+            return {section: {key: tomllib.loads(f"value = {toml}")["value"]}}
+    return {section: {key: raw.strip()}}
 
 
 def read_config_file(path: Path) -> dict[str, Any]:
     """A TOML file with the sections of `RunConfig`.
 
     Raises:
-        InputError: not there, or no TOML.
+        InputError: it does not exist or is not TOML.
     """
     try:
         return tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise InputError(f"No such configuration file: {path}.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise InputError(f"{path} is no readable TOML file: {error}.") from error
+        raise InputError(f"{path} is not a readable TOML file: {error}.") from error
 
 
 def dump_config(config: RunConfig) -> str:
     """The configuration as TOML that `read_config_file` reads back to an equal one."""
     import tomlkit
 
-    document = tomlkit.document()
-    for section, values in json.loads(config.model_dump_json()).items():
-        table = tomlkit.table()
-        for key, value in values.items():
-            table.add(key, value)
-        document.add(section, table)
-    return tomlkit.dumps(document)
+    return tomlkit.dumps(json.loads(config.model_dump_json()))
 
 
 def without(parts: Iterable[str]) -> dict[str, dict[str, Any]]:
@@ -383,7 +370,7 @@ def without(parts: Iterable[str]) -> dict[str, dict[str, Any]]:
     values: dict[str, dict[str, Any]] = {}
     for part in parts:
         if part not in ABLATIONS:
-            raise UsageError(f'--without knows no part "{part}".', f"Known: {', '.join(ABLATIONS)}.")
+            raise UsageError(f'Unknown part "{part}" in --without.', did_you_mean(part, ABLATIONS))
         if part in ModelConfig.model_fields:
             values.setdefault("model", {})[part] = False
         else:
@@ -391,30 +378,13 @@ def without(parts: Iterable[str]) -> dict[str, dict[str, Any]]:
     return values
 
 
-def _chosen(layers: Iterable[Layer], key: str, default: str) -> str:
-    """The last value of model.KEY among the layers."""
-    for _, values in layers:
-        section = values.get("model")
-        if isinstance(section, Mapping):
-            default = section.get(key, default)
-    return default
-
-
-def _section_type(section: str) -> type[BaseModel]:
-    annotation = RunConfig.model_fields[section].annotation
-    assert isinstance(annotation, type)
-    assert issubclass(annotation, BaseModel)
-    return annotation
-
-
 def _unknown_key(key: str, known: list[str], origin: str) -> UsageError:
-    close = difflib.get_close_matches(key, known, n=1)
-    if not close:
-        return UsageError(f"Unknown key {key} ({origin}).", f"Known: {', '.join(known)}.")
-    section, _, name = close[0].partition(".")
-    default = getattr(getattr(RunConfig(), section), name, None) if name else None
-    now = "" if default is None else f" (default {default})"
-    return UsageError(f"Unknown key {key} ({origin}).", f"Did you mean {close[0]}{now}?")
+    near = closest(key, known)
+    if near is None:
+        return UsageError(f"Unknown key {key} ({origin}).", did_you_mean(key, known, limit=len(known)))
+    section, _, name = near.partition(".")
+    default = f" (default {getattr(getattr(RunConfig(), section), name)})" if name else ""
+    return UsageError(f"Unknown key {key} ({origin}).", f"Did you mean {near}{default}?")
 
 
 def _describe(error: ValidationError, origins: Origins) -> tuple[str, str | None]:
@@ -424,12 +394,3 @@ def _describe(error: ValidationError, origins: Origins) -> tuple[str, str | None
         return str(first["ctx"]["error"]), None
     where = f" ({origins[key]})" if key in origins else ""
     return f"{key}={first['input']!r}{where}: {first['msg']}.", None
-
-
-def _number(text: str) -> int | float | str:
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text.strip()

@@ -161,10 +161,13 @@ def worker_farm() -> Iterator[subprocess.Popen[str]]:
 
 @pytest.fixture
 def workers(worker_farm, tmp_path_factory):
-    """workers(count, name, *arguments) runs a job of tests/worker_farm.py in so many processes -> [(code, out, err), ...]."""
+    """workers(count, name, *arguments) runs a job of tests/worker_farm.py in so many processes -> [(code, out, err), ...].
+
+    Afterwards workers.folder holds RANK.error where a process has left its failure for torchrun's report.
+    """
 
     def run(count: int, name: str, *arguments: object, kill: object = None, **environment: str):
-        folder = tmp_path_factory.mktemp("workers")
+        run.folder = folder = tmp_path_factory.mktemp("workers")
         job = {
             "count": count,
             "name": name,

@@ -89,6 +89,7 @@ def start(job: dict, rank: int, port: int) -> int:
             size = str(job["count"])
             os.environ |= {"RANK": str(rank), "WORLD_SIZE": size, "LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": size}
             os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+            os.environ["TORCHELASTIC_ERROR_FILE"] = f"{job['folder']}/{rank}.error"
         os.environ |= job["environment"]
         JOBS[job["name"]](*job["arguments"])
         code = 0
@@ -113,15 +114,15 @@ def focus(*arguments: str) -> None:
 
 @contextlib.contextmanager
 def joined():
-    from focuscli.engine.rendezvous import join
-    from focuscli.engine.torchrun import read_worker
+    from focuscli.engine.distributed import join, leave, read_environment
 
-    process_group = join(read_worker())
+    process_group = read_environment()
+    join(process_group)
     try:
         yield process_group
         process_group.barrier()
     finally:
-        process_group.leave()
+        leave()
 
 
 def train(
@@ -161,10 +162,12 @@ def gather(folder: str) -> None:
     """Each process's gradient of a loss over all rows, of which process 0 has the first two, and so on."""
     import torch
 
+    from focuscli.engine.replicas import gather_rows
+
     with joined() as process_group:
         every = torch.arange(4.0 * process_group.world_size, dtype=torch.float64).reshape(-1, 2) / 7
         rows = every[2 * process_group.rank : 2 * process_group.rank + 2].clone().requires_grad_()
-        loss = all_pairs(process_group.gather_rows(rows))
+        loss = all_pairs(gather_rows(rows))
         loss.backward()
         torch.save((loss.detach(), rows.grad), f"{folder}/{process_group.rank}")
 
@@ -224,34 +227,6 @@ def other_size() -> None:
     focus("predict", "nothing.png")
 
 
-def slow(folder: str) -> None:
-    """The last process comes later to each meeting than the others would wait for in the middle of common work."""
-    from datetime import timedelta
-
-    import torch
-    import torch.distributed as dist
-
-    from focuscli.engine.rendezvous import join
-    from focuscli.engine.torchrun import read_worker
-
-    process_group = join(read_worker(), timeout=timedelta(seconds=1))
-    last = process_group.rank == process_group.world_size - 1
-    found = []
-    for meet in (
-        lambda: process_group.all_gather(process_group.rank),
-        lambda: process_group.broadcast(lambda: 7),
-        lambda: process_group.any(last),
-    ):
-        time.sleep(2 * last)
-        found.append(meet())
-    try:
-        time.sleep(2 * last)
-        dist.all_reduce(torch.zeros(1))
-    except RuntimeError:
-        found.append("not answered")
-    Path(folder, str(process_group.rank)).write_text(json.dumps(found))
-
-
 def restarted(dataset: str, run: str, *options: str) -> None:
     """Train in the way of torchrun --max-restarts, whose store outlives the workers: process 1 is killed, then all run again."""
     import torch.distributed as dist
@@ -266,7 +241,10 @@ def restarted(dataset: str, run: str, *options: str) -> None:
                 from focuscli.engine import trainer as module
 
                 module.augment = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
-            focus("train", "--dataset", dataset, *options, "--resume", "--run-folder", run)
+            try:
+                focus("train", "--dataset", dataset, *options, "--resume", "--run-folder", run)
+            except SystemExit as end:
+                os._exit(int(end.code or 0))  # the thread of the store is not in this process, and could not be joined
         _, status = os.wait()
     del keeper
     sys.exit(os.waitstatus_to_exitcode(status))
@@ -286,7 +264,7 @@ def other_data(dataset: str, folder: str, *options: str) -> None:
     focus("train", "--dataset", dataset, *options, "--run-folder", f"{folder}/run")
 
 
-def broken(dataset: str, run: str, *options: str) -> None:
+def broken(dataset: str, folder: str, *options: str) -> None:
     """Train; process 1 fails by itself where the others wait for it."""
     if os.environ["RANK"] == "1":
         from focuscli.engine import trainer as module
@@ -296,7 +274,7 @@ def broken(dataset: str, run: str, *options: str) -> None:
             raise InputError("only here")
 
         module.augment = fail
-    focus("train", "--dataset", dataset, *options, "--run-folder", run)
+    focus("train", "--dataset", dataset, *options, "--run-folder", f"{folder}/run")
 
 
 def shot(rank: int, shards: int, *arguments: str) -> None:
@@ -327,7 +305,6 @@ JOBS = {
         scores,
         same_rank,
         other_size,
-        slow,
         restarted,
         other_data,
         broken,

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from focuscli.cli import render, views
+from focuscli.cli.training import show_header, show_training
 
 
 def demo_command(
@@ -40,8 +41,8 @@ def demo_command(
         with render.progress(f"generating {style} images") as progress:
             views.prepared(demo.draw(style, progress), next_command=None)
     run = demo.open_run()
-    views.run_header(run)
-    views.training(run, demo.train(run))
+    show_header(run)
+    show_training(run, demo.train(run))
     reports = []
     for style in (HOME_STYLE, OTHER_STYLE):
         render.note(f"evaluating on held-out images, camera style {style}")

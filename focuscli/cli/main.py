@@ -128,7 +128,7 @@ class FocusGroup(CommandGroup):
 def _report(failure: BaseException) -> int:
     code = errors.report(failure)
     if code:
-        processes.let_first_speak()
+        processes.record_failure(failure)
     return code
 
 
@@ -171,11 +171,8 @@ def load_command(name: str, global_options: Sequence[Any] = ()) -> Any:
 def main() -> None:
     """Entry point of the console script."""
     try:
-        with processes.quiet_but_first():
+        with processes.only_main_prints():
             app()
-    except SystemExit as end:
-        processes.end_at_once(end.code)
-        raise
     finally:
         # Without this the interpreter goes through every object of every module once more before it ends.
         gc.freeze()

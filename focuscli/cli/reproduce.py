@@ -10,7 +10,8 @@ import typer
 
 from focuscli.cli import render
 from focuscli.cli.options import DeviceOpt, DryRunOpt, PrecisionOpt
-from focuscli.cli.train import open_run, train_to_end, weights_file
+from focuscli.cli.train import weights_file
+from focuscli.cli.training import open_run, train_to_end
 from focuscli.errors import InputError, Interrupted, RequirementError, UsageError, did_you_mean
 from focuscli.storage import paths
 

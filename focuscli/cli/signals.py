@@ -10,22 +10,24 @@ from focuscli.cli import render
 
 
 @contextlib.contextmanager
-def stop_on_signal(*, insist: bool) -> Iterator[Callable[[], bool]]:
-    """Turn the first SIGINT or SIGTERM into a question that the loop asks after each step; a second one interrupts.
+def stop_on_signal(*, twice: bool) -> Iterator[Callable[[], bool]]:
+    """Yield a function that returns whether SIGINT or SIGTERM has come, for a loop that stops by itself.
 
-    Without `insist` it does not: with Ctrl-C workers hear from the terminal and again from torchrun, which kills them later.
+    Args:
+        twice: a second signal interrupts at once. Not under torchrun: it passes a Ctrl-C on that the workers have already
+            had from the terminal, and kills them later anyway.
     """
     received: list[int] = []
 
-    def note(number: int, _frame: object) -> None:
-        if received and insist:
+    def receive(number: int, _frame: object) -> None:
+        if received and twice:
             raise KeyboardInterrupt
-        if not received and (insist or number == signal.SIGINT):  # SIGTERM is torchrun's way to end all when one fails
-            more = "; once more to stop at once" if insist else ""
+        if not received and (twice or number == signal.SIGINT):  # torchrun sends SIGTERM to all when one has failed
+            more = "; once more to stop at once" if twice else ""
             render.note(f"stopping after this step, then saving{more}")
         received.append(number)
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, receive) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield lambda: bool(received)
     finally:

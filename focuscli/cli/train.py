@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,36 +11,33 @@ import typer
 
 from focuscli.cli import processes, render, views
 from focuscli.cli.options import DatasetOpt, DeviceOpt, DryRunOpt, PrecisionOpt
-from focuscli.cli.signals import stop_on_signal
+from focuscli.cli.training import open_run, resume_command, show_result, train_to_end
 from focuscli.config import METHODS
-from focuscli.errors import InputError, Interrupted, UsageError
+from focuscli.errors import InputError, UsageError
 from focuscli.storage import paths
 
 if TYPE_CHECKING:
     from focuscli import config as configuration
-    from focuscli.engine.distributed import ProcessGroup
-    from focuscli.engine.run import Run
-
 
 FLAGS = {
-    "method": ("--method", "model", "method"),
-    "model": ("--model", "model", "preset"),
-    "weights": ("--weights", "train", "weights"),
-    "epochs": ("--epochs", "train", "epochs"),
-    "batch_size": ("--batch-size", "train", "batch_size"),
-    "lr": ("--lr", "train", "learning_rate"),
-    "accumulate": ("--accumulate", "train", "gradient_accumulation_steps"),
-    "ema": ("--ema", "train", "ema"),
-    "patience": ("--patience", "train", "patience"),
-    "gradient_checkpointing": ("--gradient-checkpointing", "train", "gradient_checkpointing"),
-    "compile": ("--compile", "train", "compile"),
-    "threads": ("--threads", "train", "threads"),
-    "seed": ("--seed", "train", "seed"),
-    "device": ("--device", "train", "device"),
-    "precision": ("--precision", "train", "precision"),
-    "train_split": ("--train-split", "data", "train_split"),
+    "method": "model.method",
+    "model": "model.preset",
+    "weights": "train.weights",
+    "epochs": "train.epochs",
+    "batch_size": "train.batch_size",
+    "lr": "train.learning_rate",
+    "accumulate": "train.gradient_accumulation_steps",
+    "ema": "train.ema",
+    "patience": "train.patience",
+    "gradient_checkpointing": "train.gradient_checkpointing",
+    "compile": "train.compile",
+    "threads": "train.threads",
+    "seed": "train.seed",
+    "device": "train.device",
+    "precision": "train.precision",
+    "train_split": "data.train_split",
 }
-"""Flag -> the configuration key that it sets."""
+"""Parameter of the command -> the configuration key that its flag sets."""
 
 TRAINABLE = [name for name, entry in METHODS.items() if entry.trainable]
 
@@ -82,12 +79,11 @@ def train_command(
     dry_run: DryRunOpt = False,
 ) -> None:
     """Train FOCUS, or a method to compare it with, on a prepared dataset; stop with Ctrl-C, go on with --resume."""
-    values = {name: value for name, value in locals().items() if name in FLAGS and value is not None}
-    layers = _flag_layers(values, without, set_ or [])
+    flags = _flag_layers({name: value for name, value in locals().items() if name in FLAGS}, without, set_ or [])
     plan = _resumed if resume else _fresh
     with processes.together() as process_group:
-        # By the first worker for all: a new folder's name has the minute in it, and the others would find it there.
-        folder, settings, origins = process_group.broadcast(lambda: plan(run, dataset, layers, config))
+        # Once for all processes: the name of a new folder has the minute in it, and must not exist yet.
+        folder, settings, origins = process_group.broadcast(lambda: plan(run, dataset, flags, config))
         if print_config:
             views.configuration(settings.model_dump(mode="json"), origins)
             return
@@ -97,117 +93,26 @@ def train_command(
             )
         dataset_folder = paths.resolve_dataset(settings.data.dataset)
         start = weights_file(settings, resuming=(folder / "checkpoints" / "last" / "state.json").is_file())
-        run_train(folder, settings, dataset_folder, start, dry_run=dry_run, process_group=process_group)
+        opened = open_run(folder, settings, dataset_folder, start, process_group=process_group)
+        if dry_run:
+            render.note(f"dry run: nothing was written; {opened.trainer.total_steps} steps would follow")
+            return
+        train_to_end(opened)
+        show_result(opened)
 
 
-def run_train(
-    folder: Path,
-    settings: configuration.RunConfig,
-    dataset: Path,
-    weights: Path | None,
-    *,
-    dry_run: bool = False,
-    process_group: ProcessGroup | None = None,
-) -> None:
-    """Open the run, train it, and show what happens.
-
-    Args:
-        process_group: the processes that share the run; None: this one alone.
-
-    Raises:
-        Interrupted: SIGINT or SIGTERM came; `last` is saved. WorkerLost: a process of the group has gone; `last` is saved.
-    """
-    run = open_run(folder, settings, dataset, weights, process_group=process_group)
-    if dry_run:
-        render.note(f"dry run: nothing was written; {run.trainer.total_steps} steps would follow")
-        return
-    train_to_end(run)
-    _finished(run)
-
-
-def open_run(
-    folder: Path,
-    settings: configuration.RunConfig,
-    dataset: Path,
-    weights: Path | None,
-    *,
-    process_group: ProcessGroup | None = None,
-) -> Run:
-    """Open a run, at its `last` checkpoint where there is one, and show what it is."""
-    from focuscli.engine.distributed import SINGLE
-    from focuscli.engine.run import Run
-
-    with render.progress("reading crops") as progress:
-        run = Run(folder, settings, dataset, weights, process_group=process_group or SINGLE, progress=progress)
-    views.run_header(run)
-    return run
-
-
-def train_to_end(run: Run) -> bool:
-    """Train a run and show what happens; True where SIGINT or SIGTERM came with the last step.
-
-    Raises:
-        Interrupted: SIGINT or SIGTERM came before, to any process of the run's group; `last` is saved.
-        WorkerLost: another process of the group has gone; `last` is saved.
-    """
-    from focuscli.engine.distributed import WorkerLost
-
-    process_group, total = run.process_group, run.trainer.total_steps
-    with stop_on_signal(insist=process_group.world_size == 1) as asked:
-        try:
-            views.training(run, run.train(asked))
-            stopped = process_group.any(asked())
-        except WorkerLost as lost:
-            if not process_group.speaks():
-                raise
-            raise WorkerLost(
-                f"{lost.problem} Step {run.save_lost()} of {total} is saved in {run.folder}.",
-                f"Go on with as many processes as you like: {_way_on(run.folder)}",
-            ) from lost
-        if stopped and run.trainer.step < total:
-            raise Interrupted(
-                f"Stopped at step {run.trainer.step} of {total}; saved in {run.folder}.",
-                f"Go on with: {_way_on(run.folder)}",
-            )
-        return stopped
-
-
-def _way_on(run: Path) -> str:
-    """The command that goes on with a run, started as this process was."""
-    if processes.voice().size == 1:
-        return f"focus train --resume --run {run}"
-    return f"torchrun ... -m focuscli train --resume --run-folder {run}"  # see the option itself
-
-
-def _finished(run: Run) -> None:
-    best = run.trainer.history[run.trainer.best_epoch - 1]["val"] if run.trainer.best_epoch else {}
-    render.result(
-        {
-            "run": str(run.folder),
-            "weights": run.origin,
-            "best_epoch": run.trainer.best_epoch,
-            "val": best,
-            "val_source": run.data.val_note,
-        },
-        lines=[
-            f"best epoch {run.trainer.best_epoch} by {run.config.eval.select} on {run.data.val_note}"
-            f" · weights: {run.origin}",
-            f"wrote {run.folder}",
-            f"next: focus eval --checkpoint {run.folder}",
-        ],
-    )
-
-
-def _flag_layers(values: Mapping[str, Any], without: str | None, sets: list[str]) -> configuration.Layers:
+def _flag_layers(values: Mapping[str, Any], without: str | None, sets: Sequence[str]) -> configuration.Layers:
+    """What the flags set, each under its own name as the origin."""
     from focuscli import config as configuration
 
-    layers: configuration.Layers = [
-        (FLAGS[name][0], {FLAGS[name][1]: {FLAGS[name][2]: value}}) for name, value in values.items()
-    ]
+    layers: configuration.Layers = []
+    for name, value in values.items():
+        if value is not None:
+            section, _, key = FLAGS[name].partition(".")
+            layers.append((f"--{name.replace('_', '-')}", {section: {key: value}}))
     if without:
-        layers.append(
-            ("--without", configuration.without([part.strip() for part in without.split(",") if part.strip()]))
-        )
+        parts = [part.strip() for part in without.split(",") if part.strip()]
+        layers.append(("--without", configuration.without(parts)))
     return layers + [(f"--set {text}", configuration.parse_override(text)) for text in sets]
 
 
@@ -231,7 +136,7 @@ def _fresh(
     elif (run / "config.toml").exists():
         raise InputError(
             f"{run} holds a run already; nothing was changed.",
-            f"Go on with it ({_way_on(run)}), or choose another folder.",
+            f"Go on with it ({resume_command(run)}), or choose another folder.",
         )
     elif run.exists() and not leftovers and (not run.is_dir() or any(run.iterdir())):
         raise InputError(f"{run} exists and is no empty folder; nothing was changed.", "Choose another folder.")

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +12,6 @@ from focuscli.cli.render import percent
 
 if TYPE_CHECKING:
     from focuscli.data.prepare import PrepareReport
-    from focuscli.engine.run import Run
-    from focuscli.engine.trainer import Event, StepEvent
     from focuscli.evaluation.closed_set import EvaluationReport
     from focuscli.inference.predict import Scorer, TextDecision
 
@@ -57,78 +54,6 @@ def prepared(report: PrepareReport, *, next_command: str | None, dry_run: bool =
     render.note(f"  wrote {report.path}       {report.seconds:.1f} s")
     if next_command:
         render.note(f"  next: {next_command}")
-
-
-def run_header(run: Run) -> None:
-    """What is about to train, in a few lines."""
-    from focuscli.engine.optim import advised_rate
-
-    trainer = run.trainer
-    every = sum(parameter.numel() for parameter in trainer.model.parameters())
-    trained = sum(parameter.numel() for parameter in trainer.names)
-    start = f" · resumed at step {run.resumed_from}" if run.resumed_from else ""
-    where = (
-        f"{run.process_group.world_size} processes on {run.device.type}"
-        if run.process_group.world_size > 1
-        else str(run.device)
-    )
-    render.note(
-        f"run {run.folder} · {where} · {every / 1e6:.1f} M parameters, {trained / 1e6:.1f} M trained · "
-        f"weights: {run.origin}{start}"
-    )
-    render.note(
-        f"{len(run.data.train):,} training images, {trainer.steps_per_epoch} steps an epoch, {run.config.train.epochs} epochs · "
-        f"{len(run.data.texts)} texts · best by {run.config.eval.select} on {run.data.val_note}"
-    )
-    if (rate := advised_rate(run.config)) is not None:
-        images = run.config.train.batch_size * run.config.train.gradient_accumulation_steps
-        render.note(
-            f"  the learning rate {run.config.train.learning_rate:g} is the recipe's for smaller steps than {images:,} images; "
-            f"by the square-root rule it would be --lr {rate:.2g}"
-        )
-
-
-def training(run: Run, events: Iterable[Event]) -> None:
-    """Consume a run: a moving line on a terminal, else one every ten seconds, and a val line per epoch."""
-    from focuscli.engine.trainer import EpochEvent, StepEvent
-
-    # Without a terminal the step line, which says more, takes the place of the bar.
-    live = render.is_live()
-    with render.progress("training") as progress:
-        last = time.monotonic()
-        for event in events:
-            if isinstance(event, StepEvent):
-                done = (event.epoch - 1) * event.steps + event.step
-                if live:
-                    progress(done, run.trainer.total_steps)
-                if time.monotonic() - last >= render.LINE_EVERY_SECONDS:
-                    last = time.monotonic()
-                    render.note(_step_line(event, run))
-            elif isinstance(event, EpochEvent):
-                render.note(_epoch_line(event.record, best=event.best, weights=run.origin))
-
-
-def _step_line(event: StepEvent, run: Run) -> str:
-    parts = " + ".join(f"{name} {event.losses[name]:.3f}" for name in event.losses if name != "loss")
-    left = (
-        (run.trainer.total_steps - run.trainer.step)
-        * run.config.train.batch_size
-        * run.config.train.gradient_accumulation_steps
-    )
-    seconds = left / max(event.images_per_second, 1e-9)
-    return (
-        f"  epoch {event.epoch} {event.step}/{event.steps}  loss {event.losses['loss']:.3f} = {parts}  "
-        f"lr {event.learning_rate:.1e}  grad {event.gradient_norm:.2f}  {event.images_per_second:,.0f} img/s  "
-        f"about {seconds / 60:.0f} min left"
-    )
-
-
-def _epoch_line(record: Mapping[str, Any], *, best: bool, weights: str) -> str:
-    line = f"epoch {record['epoch']:>3}  loss {record['loss']:.3f}  {record['seconds']:.0f} s"
-    val = record.get("val")
-    if val:
-        line += "  val " + "  ".join(f"{name} {percent(val[name])}" for name in (*FIGURES, "AUC"))
-    return line + f"  ({weights})" + ("  * best" if best else "")
 
 
 def figures_line(report: EvaluationReport) -> str:

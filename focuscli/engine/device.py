@@ -1,12 +1,16 @@
-"""Device, precision and threads from the words of the configuration."""
+"""Device, precision and compilation, from their names in the configuration."""
 
 from __future__ import annotations
 
 import contextlib
+import importlib.util
+import os
+import shutil
 
 import torch
 
 from focuscli.errors import RequirementError, UsageError
+from focuscli.models.base import Method
 
 PRECISIONS = ("auto", "fp32", "bf16")
 
@@ -16,7 +20,7 @@ def resolve_device(name: str) -> torch.device:
 
     Raises:
         RequirementError: this machine or this build of torch has no such device.
-        UsageError: no known word.
+        UsageError: an unknown name.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -51,12 +55,41 @@ def check_precision(name: str) -> None:
         raise UsageError(f"A checkpoint does not run in precision {name}.", hint)
 
 
-def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[object]:
-    """Mixed precision: bf16 where asked for, and by `auto` on GPUs; parameters stay fp32."""
-    enabled = precision == "bf16" or (precision == "auto" and device.type == "cuda")
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
-
-
 def effective_precision(device: torch.device, precision: str) -> str:
-    """`fp32` or `bf16`, for the record."""
+    """`fp32` or `bf16`: what `auto` means on this device."""
     return "bf16" if precision == "bf16" or (precision == "auto" and device.type == "cuda") else "fp32"
+
+
+def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[object]:
+    """Mixed precision where the effective precision is bf16; parameters stay fp32."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=effective_precision(device, precision) == "bf16")
+
+
+def compile_layers(model: Method, device: torch.device, *, backend: str = "inductor") -> None:
+    """Compile each layer of the visual tower, nine tenths of a training step, when it is first called.
+
+    Layers of one shape share the compiled code. Names of parameters, checkpoints and copies of the model stay the same;
+    copies are not compiled.
+
+    Raises:
+        RequirementError: the compiler that generates code for the device is missing.
+    """
+    missing = _missing_compiler(device) if backend == "inductor" else ""
+    if missing:
+        raise RequirementError(f"train.compile needs {missing}, and there is none.", "Train without --compile.")
+    for layer in model.clip.visual.transformer.resblocks:
+        layer.compile(backend=backend)
+
+
+def _missing_compiler(device: torch.device) -> str:
+    """What code generation for the device lacks, in words."""
+
+    def found(variable: str, *programs: str) -> bool:
+        chosen = os.environ.get(variable)
+        return any(shutil.which(name) for name in ([chosen] if chosen else programs))
+
+    if device.type == "cuda":
+        if importlib.util.find_spec("triton") is None:
+            return "the package triton"
+        return "" if found("CC", "cc", "gcc", "clang") else "a C compiler (gcc or clang)"
+    return "" if found("CXX", "g++", "clang++") else "a C++ compiler (g++ or clang++)"

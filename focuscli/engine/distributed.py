@@ -1,8 +1,8 @@
-"""Several processes as one: who does what, agreement between them, and rows gathered with gradients.
+"""Several processes that share one job: what torchrun says, how they meet, and what they exchange.
 
-torchrun starts the processes, torch.distributed connects them. Every method of `ProcessGroup` does nothing special in a group of
-one, so that callers need no second path. All processes of a group have to call the same methods in the same order.
-Importing this does not import torch: commands ask for their group before they know whether they need it.
+Every method of `ProcessGroup` is trivial in a group of one, so that callers need no second path. All processes of a group
+must call the same methods in the same order. Importing this imports no torch: commands join their group before they know
+whether they need it.
 """
 
 from __future__ import annotations
@@ -10,59 +10,47 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from focuscli.engine.torchrun import ALONE, Worker
 from focuscli.errors import FocusError, RequirementError, UsageError
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor
 
-SETTLE_SECONDS = 5.0
-"""How long the first process keeps the store for others that may be gone."""
+REQUIRED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+TIMEOUT = timedelta(days=1)
+"""How long a process waits for another one, which may be slower with work of its own. One that has died is noticed at once."""
 T = TypeVar("T")
 
 
 class WorkerLost(RequirementError):
-    """Another process of the group has gone or does not answer."""
+    """Another process of the group has gone or cannot be reached."""
 
 
 @dataclass(frozen=True)
 class ProcessGroup:
-    """The processes that share a job, seen from one of them.
+    """The processes that share a job, seen from one of them; ranks as torchrun counts them."""
 
-    Attributes:
-        worker: which of them this is.
-        store: where they leave short messages, also for one whose connections are broken; None in a group of one.
-        patient: torch's group for what may take long, see `rendezvous.PATIENCE`; None for its default group.
-    """
-
-    worker: Worker = ALONE
-    store: Any = None
-    patient: Any = None
-
-    @property
-    def rank(self) -> int:
-        return self.worker.rank
-
-    @property
-    def world_size(self) -> int:
-        return self.worker.size
+    rank: int = 0
+    world_size: int = 1
+    local_rank: int = 0
+    local_world_size: int = 1
 
     @property
     def is_main(self) -> bool:
         """Whether this process prints and writes."""
-        return self.worker.is_main
+        return self.rank == 0
 
     def device(self, name: str) -> torch.device:
-        """`auto`, `cpu` or `cuda` as this process's own device; in a group of one as `resolve_device` has it.
+        """`auto`, `cpu` or `cuda` as this process's own device; in a group of one see `resolve_device`.
 
         Raises:
-            UsageError: a word that names one device for all. RequirementError: fewer GPUs than processes here.
+            UsageError: the name of a single device, in a group. RequirementError: fewer GPUs than processes here.
         """
         import torch
 
@@ -78,20 +66,20 @@ class ProcessGroup:
         if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
             return torch.device("cpu")
         present = torch.cuda.device_count()
-        if present and self.worker.local_rank >= present:
+        if present and self.local_rank >= present:
             raise RequirementError(
-                f"{self.worker.local_size} processes on this machine (LOCAL_RANK={self.worker.local_rank}), but torch "
-                f"sees {present} GPUs.",
+                f"{self.local_world_size} processes on this machine (LOCAL_RANK={self.local_rank}), but torch sees "
+                f"{present} GPUs.",
                 f"Start torchrun --nproc-per-node {present}, or use --device cpu.",
             )
-        return resolve_device(f"cuda:{self.worker.local_rank}")
+        return resolve_device(f"cuda:{self.local_rank}")
 
     def shard(self, items: Sequence[T]) -> Sequence[T]:
         """This process's block of the items: contiguous, in order of rank, sizes differing by at most one."""
         return items[block(len(items), self.rank, self.world_size)]
 
     def broadcast(self, choose: Callable[[], T]) -> T:
-        """What `choose` returns in the first process, for all; a `FocusError` that it raises there is raised in all."""
+        """What `choose` returns in the main process, for all; a `FocusError` that it raises there is raised in all."""
         if self.world_size == 1:
             return choose()
         outcome: list[Any] = [None, None]
@@ -100,138 +88,175 @@ class ProcessGroup:
                 outcome[0] = choose()
             except FocusError as error:
                 outcome[1] = error
-        with self.talking() as dist:
-            dist.broadcast_object_list(outcome, src=0, group=self.patient)
+        with lost_workers() as dist:
+            dist.broadcast_object_list(outcome, src=0)
         if outcome[1] is not None:
             raise outcome[1]
         chosen: T = outcome[0]
         return chosen
 
     def all_gather(self, value: T) -> list[T]:
-        """Each process's value, in order of rank, in every process. Any object that pickles."""
+        """Each process's value, in order of rank, in every process. Any object that can be pickled."""
         if self.world_size == 1:
             return [value]
         gathered: list[Any] = [None] * self.world_size
-        with self.talking() as dist:
-            dist.all_gather_object(gathered, value, group=self.patient)
+        with lost_workers() as dist:
+            dist.all_gather_object(gathered, value)
         return gathered
 
     def any(self, flag: bool) -> bool:
-        """Whether any process says so; also a meeting point: nobody passes before all are there."""
+        """Whether the flag is true in any process; also a barrier."""
         if self.world_size == 1:
             return flag
         from torch import tensor
 
         total = tensor([int(flag)])
-        with self.talking() as dist:
-            dist.all_reduce(total, group=self.patient)
+        with lost_workers() as dist:
+            dist.all_reduce(total)
         return bool(total.item())
 
     def barrier(self) -> None:
-        """Go on when all processes are here."""
+        """Wait until all processes are here."""
         self.any(False)
-
-    def gather_rows(self, rows: Tensor) -> Tensor:
-        """[N, ...] of each process, alike in all -> [size * N, ...] in order of rank, in fp32 where it was a lower precision.
-
-        The gradient is that of the sum of all processes' results: each process's rows get what every process wants of
-        them. Where all compute the same loss from the rows that is `size` times the loss's own gradient, which the mean
-        over processes that DistributedDataParallel takes of parameter gradients undoes exactly.
-        """
-        if self.world_size == 1:
-            return rows
-        from focuscli.engine.gathering import gather_rows
-
-        with self.talking():
-            return gather_rows(rows, self.rank, self.world_size)
-
-    @contextlib.contextmanager
-    def talking(self) -> Iterator[Any]:
-        """Yield torch.distributed, and turn what it raises inside, when another process is gone, into `WorkerLost`."""
-        import torch.distributed
-
-        try:
-            yield torch.distributed
-        except FocusError:
-            raise
-        except RuntimeError as error:
-            if self.world_size == 1 or not _is_connection(error):
-                raise
-            other = "The other worker" if self.world_size == 2 else f"One of the other {self.world_size - 1} workers"
-            slow = "timed out" in str(error).lower()
-            what = "has not answered in time" if slow else "has gone: killed, out of memory, or failed"
-            raise WorkerLost(
-                f"{other} {what}; the job cannot go on without it ({brief(error)}).",
-                "torchrun's own report names it.",
-            ) from error
-
-    def speaks(self) -> bool:
-        """Whether this process is the one that reports the end of a job that failed: the first to ask."""
-        if self.store is None:
-            return True
-        try:
-            return bool(self.store.compare_set("speaker", "", str(self.rank)) == str(self.rank).encode())
-        except RuntimeError:  # the store went with its machine: nobody can be asked
-            return True
-
-    def said(self, code: int) -> None:
-        """Tell the others that the end of the job is reported, and its exit code."""
-        with contextlib.suppress(RuntimeError):
-            self.store.set("said", str(code))
-
-    def heard(self, seconds: float, key: str = "said") -> int | None:
-        """The number that another process has left under `key` within so many seconds, or None."""
-        deadline = time.monotonic() + seconds
-        with contextlib.suppress(RuntimeError):
-            while time.monotonic() < deadline:
-                if self.store.check([key]):
-                    return int(self.store.get(key))
-                time.sleep(0.02)
-        return None
-
-    def settle(self) -> None:
-        """The last word of every process of a job that failed. torchrun keeps the store; without it the first process does,
-        which therefore goes last, so that nobody finds nothing there and reports the failure once more."""
-        with contextlib.suppress(RuntimeError):
-            gone = self.store.add("settled", 1)
-            deadline = time.monotonic() + SETTLE_SECONDS
-            mine = self.rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
-            while mine and gone < self.world_size and time.monotonic() < deadline:
-                time.sleep(0.02)
-                gone = self.store.add("settled", 0)
-
-    def leave(self) -> None:
-        """Close the connections; the group is of no use then."""
-        import torch.distributed as dist
-
-        if self.world_size > 1 and dist.is_initialized():
-            with contextlib.suppress(RuntimeError):
-                dist.destroy_process_group()
-
-    def __deepcopy__(self, memo: object) -> ProcessGroup:
-        """Itself: connections have no copies (a model that holds a group is copied for its moving average)."""
-        return self
 
 
 SINGLE = ProcessGroup()
 
 
 def block(count: int, rank: int, size: int) -> slice:
-    """The positions of `count` items that are process `rank`'s."""
+    """The positions of `count` items that belong to process `rank` of `size`."""
     return slice(count * rank // size, count * (rank + 1) // size)
 
 
-def _is_connection(error: RuntimeError) -> bool:
-    """Whether an error tells of other processes; those of gloo's are plain RuntimeErrors with its source file in them."""
+def read_environment(environment: Mapping[str, str] = os.environ) -> ProcessGroup:
+    """The group that torchrun's environment variables describe; `SINGLE` without them.
+
+    Raises:
+        UsageError: variables are missing, not numbers, or contradict each other.
+    """
+    # Not MASTER_ADDR: clusters set it in every container.
+    if not any(environment.get(name) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")):
+        return SINGLE
+    hint = (
+        "torchrun sets all of them: torchrun --nproc-per-node 2 -m focuscli train ... "
+        "For one process alone: unset RANK WORLD_SIZE LOCAL_RANK"
+    )
+    missing = [name for name in REQUIRED if not environment.get(name)]
+    if missing:
+        present = [f"{name}={environment[name]}" for name in REQUIRED if environment.get(name)]
+        raise UsageError(
+            f"Some of torchrun's variables are missing: {', '.join(missing)} (set: {', '.join(present)}).", hint
+        )
+    given = {name: environment[name].strip() for name in REQUIRED if name != "MASTER_ADDR"}
+    given["LOCAL_WORLD_SIZE"] = environment.get("LOCAL_WORLD_SIZE", "").strip() or given["WORLD_SIZE"]
+    for name, value in given.items():
+        if not (value.isascii() and value.isdecimal()):
+            raise UsageError(f"torchrun's variable {name} is not a whole number: {value!r}.", hint)
+    numbers = {name: int(value) for name, value in given.items()}
+    contradictions = [
+        f"{low}={numbers[low]} is not {relation} {high}={numbers[high]}"
+        for low, relation, high, holds in (
+            ("RANK", "below", "WORLD_SIZE", numbers["RANK"] < numbers["WORLD_SIZE"]),
+            ("LOCAL_RANK", "at most", "RANK", numbers["LOCAL_RANK"] <= numbers["RANK"]),
+            ("LOCAL_RANK", "below", "LOCAL_WORLD_SIZE", numbers["LOCAL_RANK"] < numbers["LOCAL_WORLD_SIZE"]),
+            ("LOCAL_WORLD_SIZE", "at most", "WORLD_SIZE", numbers["LOCAL_WORLD_SIZE"] <= numbers["WORLD_SIZE"]),
+        )
+        if not holds
+    ]
+    if not 1 <= numbers["MASTER_PORT"] <= 65535:
+        contradictions.append(f"MASTER_PORT={numbers['MASTER_PORT']} is not a port (1 to 65535)")
+    if contradictions:
+        raise UsageError(f"torchrun's variables contradict each other: {'; '.join(contradictions)}.", hint)
+    return ProcessGroup(*(numbers[name] for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")))
+
+
+def join(process_group: ProcessGroup, *, timeout: timedelta = TIMEOUT) -> None:
+    """Connect to the other processes that torchrun has started; `leave` the group at the end.
+
+    Raises:
+        UsageError: two processes have the same rank, or another number of processes. WorkerLost: the others cannot be
+            reached.
+    """
+    if process_group.world_size == 1:
+        return
+    import torch
     import torch.distributed as dist
 
-    words = str(error).lower()
-    return isinstance(error, dist.DistError) or any(
-        sign in words for sign in ("gloo", "nccl", "connection closed", "connection reset", "broken pipe", "timed out")
-    )
+    rank, size = process_group.rank, process_group.world_size
+    host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    # torchrun's agent hosts the store; where processes are started by hand the main one does.
+    hosts = process_group.is_main and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
+    try:
+        shared = dist.TCPStore(host, port, size, is_master=hosts, timeout=timeout, wait_for_workers=False)
+        # The agent's store outlives workers that torchrun --max-restarts starts anew.
+        store = dist.PrefixStore(f"attempt-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", shared)
+        _check_ranks(store, rank, size, timeout, hosts)
+        # Tensors on the CPU (flags, pickled objects) go through gloo, those on GPUs through NCCL.
+        gpus = torch.cuda.is_available() and dist.is_nccl_available()
+        if gpus and process_group.local_rank < torch.cuda.device_count():
+            torch.cuda.set_device(process_group.local_rank)
+        backend = "cpu:gloo,cuda:nccl" if gpus else "gloo"
+        dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=timeout)
+    except RuntimeError as error:
+        raise WorkerLost(
+            f"Worker {rank} of {size} on {socket.gethostname()} cannot reach the others at {host}:{port}: {_brief(error)}.",
+            "All must be started together, and MASTER_ADDR:MASTER_PORT must be reachable and free.",
+        ) from error
 
 
-def brief(error: BaseException) -> str:
-    """The first sentence of what torch says, without the place in its source."""
+def leave() -> None:
+    """Close the connections of this process, if there are any."""
+    import torch.distributed as dist
+
+    if dist.is_initialized():
+        with contextlib.suppress(RuntimeError):
+            dist.destroy_process_group()
+
+
+@contextlib.contextmanager
+def lost_workers() -> Iterator[Any]:
+    """Yield torch.distributed, and turn what it raises inside, when another process is gone, into `WorkerLost`."""
+    import torch.distributed as dist
+
+    try:
+        yield dist
+    except RuntimeError as error:
+        # gloo raises plain RuntimeErrors, which name its source file.
+        signs = ("gloo", "nccl", "connection closed", "connection reset", "broken pipe", "timed out")
+        words = str(error).lower()
+        if not (dist.is_initialized() and (isinstance(error, dist.DistError) or any(sign in words for sign in signs))):
+            raise
+        others = dist.get_world_size() - 1
+        other = "The other worker" if others == 1 else f"One of the other {others} workers"
+        what = "has not answered in time" if "timed out" in words else "has gone: killed, out of memory, or failed"
+        raise WorkerLost(
+            f"{other} {what}; the job cannot go on without it ({_brief(error)}).", "torchrun's own report names it."
+        ) from error
+
+
+def _check_ranks(store: Any, rank: int, size: int, timeout: timedelta, hosts: bool) -> None:
+    """Wait until all are there, each with its own rank: connecting them would wait for a missing rank for ever.
+
+    Raises:
+        UsageError: two processes have the same rank, or another number of processes.
+    """
+    store.set(f"process-{store.add('processes', 1)}", f"{rank} {size}")
+    ranks: set[int] = set()
+    for number in range(1, size + 1):
+        store.wait([f"process-{number}"], timeout)
+        other_rank, other_size = map(int, store.get(f"process-{number}").split())
+        problem = ""
+        if other_size != size:
+            problem = f"One process has WORLD_SIZE={other_size}, another one (RANK={rank}) WORLD_SIZE={size}."
+        elif other_rank in ranks:
+            problem = f"Two processes have RANK={other_rank}; each needs its own."
+        if problem:
+            time.sleep(0.5 * hosts)  # the store is in this process, and the others have to read it too
+            raise UsageError(problem, "Start them with torchrun.")
+        ranks.add(other_rank)
+
+
+def _brief(error: BaseException) -> str:
+    """The first sentence of torch's message, without the place in its source."""
     line = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return re.sub(r"^\[[^\]]*\.\w+:\d+\] ", "", line).split(". ")[0][:200].rstrip(". ")

@@ -13,17 +13,20 @@ from focuscli.config import PRESETS, RunConfig, TrainConfig, build_config
 
 
 def trained_parameters(model: nn.Module) -> dict[Tensor, str]:
-    """The parameters that train, with their names."""
+    """The parameters that are trained, with their names."""
     return {parameter: name for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
-def drop_noise(names: Mapping[Tensor, str]) -> None:
-    """Set gradients to 0 that are 0 but for rounding: of biases that the next operation takes away again.
+def zero_invariant_gradients(names: Mapping[Tensor, str]) -> None:
+    """Set the gradients of biases to which the loss is invariant to 0, which they are but for rounding.
 
-    A key's bias adds the same to a query's products with all keys, which softmax does not see; VTB's classifier stands
-    before a batch norm. AdamW divides a gradient by its size, so that it would make steps as large as the learning rate out
-    of the noise: no harm to the scores, but no two ways of computing the same gradient (batch sizes, numbers of processes)
-    would lead to the same weights.
+    A key's bias adds the same to a query's products with all keys, to which softmax is invariant; VTB's classifier is
+    followed by a batch norm. AdamW divides a gradient by its size and would turn the rounding into steps as large as the
+    learning rate. That does not change the scores, but two ways of computing the same gradient (batch sizes, numbers of
+    processes) would lead to different weights.
+
+    Args:
+        names: trained parameters with their names.
     """
     for parameter, name in names.items():
         if parameter.grad is None:
@@ -45,10 +48,11 @@ def build_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
 
 
 def advised_rate(config: RunConfig) -> float | None:
-    """The learning rate by the square-root rule, where the preset's own stands beside twice its images per step or more.
+    """The learning rate by the square-root rule, where a run combines the preset's rate with at least twice its images per
+    step; else None.
 
-    AdamW's steps do not grow with the gradient, so that its rate goes with the square root of the images per step, unlike
-    SGD's (Malladi et al., NeurIPS 2022). A rule of thumb: nothing is changed by it.
+    AdamW's steps do not grow with the gradient, so that its rate scales with the square root of the images per step, unlike
+    SGD's (Malladi et al., NeurIPS 2022). Only a suggestion: nothing is changed by it.
     """
     preset = build_config([("preset", PRESETS[config.model.preset])])[0].train
     growth = (

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock
 
 from focuscli import __version__
 from focuscli.config import SCRATCH, RunConfig, build_config, dump_config, read_config_file
 from focuscli.data.folder import DatasetFolder, read_folder
 from focuscli.engine.checkpoint import Checkpoint, read_checkpoint, save_checkpoint
-from focuscli.engine.compilation import compile_layers
-from focuscli.engine.device import effective_precision
+from focuscli.engine.device import compile_layers, effective_precision
 from focuscli.engine.distributed import SINGLE, ProcessGroup
 from focuscli.engine.replicas import check_divides
 from focuscli.engine.trainer import EpochEvent, Event, Trainer
@@ -133,18 +133,20 @@ class Run:
     def save_lost(self) -> int:
         """Save the state after the last whole step where the checkpoint is older, and return the step that is saved.
 
-        For one process of a group whose others have gone; every process has the whole state.
+        For a group of which a process has gone. Every process has the whole state: the first that comes here saves it.
         """
         trainer = self.trainer
-        saved = last_checkpoint(self.folder)
-        if saved is not None and saved.state["step"] >= trainer.step:
-            return int(saved.state["step"])
-        if trainer.best_epoch and trainer.step == trainer.best_epoch * trainer.steps_per_epoch:
-            self._write_checkpoint("best")  # the main process may have gone before it did
-        write_text(self.folder / "config.toml", dump_config(self.config))
-        self._write_checkpoint("last")
-        self._write_history()
-        return trainer.step
+        (self.folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+        with FileLock(self.folder / "checkpoints" / ".lock"):
+            saved = last_checkpoint(self.folder)
+            if saved is not None and saved.state["step"] >= trainer.step:
+                return int(saved.state["step"])
+            if trainer.best_epoch and trainer.step == trainer.best_epoch * trainer.steps_per_epoch:
+                self._write_checkpoint("best")  # the main process may have gone before it did
+            write_text(self.folder / "config.toml", dump_config(self.config))
+            self._write_checkpoint("last")
+            self._write_history()
+            return trainer.step
 
     def _check_alike(self, step: int) -> None:
         """Refuse a group whose processes see different data or checkpoints, as machines without shared folders do."""

@@ -23,9 +23,15 @@ from focuscli.data.augment import augment
 from focuscli.data.loader import CropStore
 from focuscli.engine.checkpoint import Checkpoint, load_strictly, optimizer_tensors, restore_optimizer
 from focuscli.engine.device import autocast
-from focuscli.engine.distributed import SINGLE, ProcessGroup, block
-from focuscli.engine.optim import build_ema, build_optimizer, build_scheduler, drop_noise, trained_parameters
-from focuscli.engine.replicas import check_divides, gather, replicate, share_batch_norms
+from focuscli.engine.distributed import SINGLE, ProcessGroup, block, lost_workers
+from focuscli.engine.optim import (
+    build_ema,
+    build_optimizer,
+    build_scheduler,
+    trained_parameters,
+    zero_invariant_gradients,
+)
+from focuscli.engine.replicas import gather_outputs, replicate, share_batch_norms
 from focuscli.engine.scoring import model_score_fn, score_files
 from focuscli.engine.training_data import TrainingData
 from focuscli.errors import CheckFailed
@@ -72,19 +78,14 @@ class Trainer:
         process_group: ProcessGroup = SINGLE,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
-        """Read the crops into memory where they fit.
-
-        Raises:
-            UsageError: the batch size does not divide over the processes of the group.
-        """
+        """Read the crops into memory where they fit."""
         self.config = config
         self.data = data
         self.device = device
         self.process_group = process_group
         train = config.train
-        check_divides(train.batch_size, process_group.world_size)
-        share_batch_norms(model, process_group)
         self.model = model.to(device).train()
+        share_batch_norms(self.model, process_group, device)
         self.criterion = model.criterion(
             config.effective_loss, groups=data.groups, blocks=data.blocks, positive_rate=data.positive_rate
         ).to(device)
@@ -200,7 +201,7 @@ class Trainer:
         margin = self.config.augment.margin
         size = (size[0] + margin, size[1] + margin)
         # Every process of a machine keeps its own, as any image can be in its part of some batch.
-        needed = len(self.data.train) * size[0] * size[1] * 3 / 2**20 * self.process_group.worker.local_size
+        needed = len(self.data.train) * size[0] * size[1] * 3 / 2**20 * self.process_group.local_world_size
         in_memory = data.cache == "memory" or (data.cache == "auto" and needed <= data.cache_limit_mb)
         paths = self.data.paths(self.data.train)
         return CropStore(paths, size, workers=data.workers, in_memory=in_memory, progress=progress, resize=data.resize)
@@ -227,13 +228,13 @@ class Trainer:
         means = dict.fromkeys(self.sums, 0.0)
         for number, positions in enumerate(batches, start=1):
             indices = torch.from_numpy(self.data.train[positions])
-            with self._exchanging(number == len(batches)), self.process_group.talking():
+            with self._exchanging(number == len(batches)), lost_workers():
                 losses = self._losses(next(crops), indices, generator)
                 (losses["loss"] / len(batches)).backward()
             values = torch.stack([*losses.values()]).tolist()  # waits for the device once
             for name, value in zip(losses, values, strict=True):
                 means[name] += value / len(batches)
-        drop_noise(self.names)
+        zero_invariant_gradients(self.names)
         norm = float(nn.utils.clip_grad_norm_([*self.names], self.config.train.max_grad_norm or math.inf))
         if not math.isfinite(norm) or not all(map(math.isfinite, means.values())):
             raise self._not_finite(means)
@@ -260,7 +261,7 @@ class Trainer:
         )
         with autocast(self.device, config.train.precision):
             features, output = self._replica(images)
-        features, output = gather(features, output, self.criterion.inputs, self.process_group)
+        features, output = gather_outputs(features, output, self.criterion.inputs, self.process_group)
         targets, known = self.data.targets[indices].to(self.device), self.data.known[indices].to(self.device)
         losses: dict[str, Tensor] = self.criterion(features, output, targets, known, self.step / self.total_steps)
         return losses

@@ -25,7 +25,7 @@ def build_method(config: ModelConfig, clip: CLIP, texts: Sequence[Text]) -> Meth
     Raises:
         UsageError: there is no such method, or a text is empty or too long.
     """
-    module, _, name = method_entry(config.method).place.partition(":")
+    module, _, name = method_entry(config.method).model.partition(":")
     method: type[Method] = getattr(importlib.import_module(module), name)
     return method(clip, config, texts)
 

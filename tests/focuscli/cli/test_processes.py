@@ -1,4 +1,4 @@
-"""Commands in several processes: one speaks and writes, files are those of one process, and a lost worker loses nothing."""
+"""Commands in several processes: one prints and writes, files are those of one process, and a lost worker loses nothing."""
 
 from __future__ import annotations
 
@@ -14,9 +14,7 @@ import numpy as np
 import pytest
 
 from focuscli.engine.checkpoint import read_checkpoint
-from focuscli.engine.distributed import WorkerLost
-from focuscli.engine.rendezvous import join
-from focuscli.engine.torchrun import Worker
+from focuscli.engine.distributed import ProcessGroup, WorkerLost, join
 
 VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", "LOCAL_WORLD_SIZE")
 
@@ -131,7 +129,7 @@ def test_a_worker_killed_while_indexing_loses_only_its_shard(workers, trained_ru
     assert gallery_files(gallery) == gallery_files(expected)
 
 
-def test_the_first_worker_alone_speaks_and_writes(workers, coloured_dataset, micro, tmp_path):
+def test_the_main_process_alone_prints_and_writes(workers, coloured_dataset, micro, tmp_path):
     run = tmp_path / "run"
     line = ["train", "--dataset", coloured_dataset, *micro, "--epochs", "1", "--run-folder", run]
     outcomes = workers(2, "focus", *line)
@@ -164,21 +162,18 @@ def test_what_is_wrong_is_said_once(workers, coloured_dataset, micro, tmp_path, 
     assert not (tmp_path / "run").exists()
 
 
-def test_what_only_another_worker_knows_is_said_by_it(workers, coloured_dataset, micro, tmp_path):
-    """The dataset of the second worker has other labels, as on a machine with an older copy."""
-    outcomes = workers(2, "other_data", coloured_dataset, tmp_path, *micro)
-    assert [outcome[0] for outcome in outcomes] == [3, 3], outcomes
-    said = outcomes[0][2] + outcomes[1][2]
-    assert said.count("error:") == 1
-    assert "Worker 1 sees other data" in said
-
-
-def test_an_error_of_one_worker_ends_all_with_its_message(workers, coloured_dataset, micro, tmp_path):
-    outcomes = workers(2, "broken", coloured_dataset, tmp_path / "run", *micro)
-    assert [outcome[0] for outcome in outcomes] == [3, 3], outcomes
-    assert "worker 1 of 2 on " in outcomes[1][2]
-    assert "error: only here" in outcomes[1][2]
-    assert "error:" not in outcomes[0][2]
+@pytest.mark.parametrize(("job", "words"), [("other_data", "Worker 1 sees other data"), ("broken", "only here")])
+def test_a_failure_of_one_worker_ends_all_and_is_left_for_torchruns_report(
+    workers, coloured_dataset, micro, tmp_path, job, words
+):
+    """The dataset of the second worker has other labels, as on a machine with an older copy; or it alone fails."""
+    outcomes = workers(2, job, coloured_dataset, tmp_path, *micro)
+    assert outcomes[1] == (3, "", "")
+    recorded = json.loads((workers.folder / "1.error").read_text())
+    assert words in recorded["message"]["message"]
+    assert outcomes[0][0] in (3, 4), outcomes  # the same failure, or the loss of the other worker
+    assert outcomes[0][2].count("error:") == 1
+    assert "Traceback" not in outcomes[0][2]
 
 
 @pytest.mark.parametrize(
@@ -229,28 +224,16 @@ def test_contradicting_variables_are_named(focus, trained_run, pictures, monkeyp
     assert outcome.stderr.count("error:") == 1
 
 
-def test_two_workers_of_one_rank_are_refused_by_all(workers):
-    outcomes = workers(3, "same_rank")
-    assert [code for code, _, _ in outcomes] == [2, 2, 2], outcomes
-    assert all("Two processes have RANK=1" in errors for _, _, errors in outcomes)
-
-
-def test_workers_that_count_differently_are_refused_by_all(workers):
-    outcomes = workers(2, "other_size")
-    assert [code for code, _, _ in outcomes] == [2, 2], outcomes
-    for _, _, errors in outcomes:
-        assert "WORLD_SIZE=2" in errors
-        assert "WORLD_SIZE=3" in errors
-        assert errors.count("error:") == 1
-
-
-def test_a_worker_that_is_slow_with_work_of_its_own_is_waited_for(workers, tmp_path):
-    """Unlike one that does not answer in the middle of common work: as long as that no connection would stay open."""
-    outcomes = workers(3, "slow", tmp_path)
-    assert [code for code, _, _ in outcomes] == [0, 0, 0], outcomes
-    found = [json.loads((tmp_path / str(rank)).read_text()) for rank in range(3)]
-    assert [part[:3] for part in found] == 3 * [[[0, 1, 2], 7, True]]
-    assert [part[3:] for part in found[:2]] == 2 * [["not answered"]]
+@pytest.mark.parametrize(
+    ("job", "count", "words"),
+    [("same_rank", 3, ["Two processes have RANK=1"]), ("other_size", 2, ["SIZE=2", "SIZE=3"])],
+)
+def test_workers_that_contradict_each_other_are_refused_by_all(workers, job, count, words):
+    outcomes = workers(count, job)
+    assert [code for code, _, _ in outcomes] == count * [2], outcomes
+    for word in words:
+        assert word in outcomes[0][2]
+    assert outcomes[0][2].count("error:") == 1
 
 
 def test_workers_that_torchrun_starts_again_go_on_from_the_last_checkpoint(workers, coloured_dataset, micro, tmp_path):
@@ -260,15 +243,15 @@ def test_workers_that_torchrun_starts_again_go_on_from_the_last_checkpoint(worke
     assert [code for code, _, _ in outcomes] == [0, 0], outcomes
     errors = outcomes[0][2]
     assert "The other worker has gone" in errors
-    assert "cannot meet" not in errors
+    assert "cannot reach" not in errors
     assert read_checkpoint(run / "checkpoints" / "last").state["step"] == 5
 
 
 def test_workers_that_do_not_come_are_missed(monkeypatch):
     for name, value in {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(WorkerLost, match=r"Worker 0 of 2 on .* cannot meet the others at 127.0.0.1:0"):
-        join(Worker(0, 2, 0, 2), timeout=timedelta(seconds=1))
+    with pytest.raises(WorkerLost, match=r"Worker 0 of 2 on .* cannot reach the others at 127.0.0.1:0"):
+        join(ProcessGroup(0, 2, 0, 2), timeout=timedelta(seconds=1))
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ BOTH = (signal.SIGINT, signal.SIGTERM)
 @pytest.mark.parametrize("number", BOTH)
 def test_the_first_signal_asks_and_the_second_interrupts(number, capsys):
     before = [signal.getsignal(each) for each in BOTH]
-    with pytest.raises(KeyboardInterrupt), stop_on_signal(insist=True) as asked:
+    with pytest.raises(KeyboardInterrupt), stop_on_signal(twice=True) as asked:
         assert not asked()
         os.kill(os.getpid(), number)
         assert asked()
@@ -25,7 +25,7 @@ def test_the_first_signal_asks_and_the_second_interrupts(number, capsys):
 
 
 def test_a_worker_is_never_interrupted_and_silent_where_torchrun_ends_it(capsys):
-    with stop_on_signal(insist=False) as asked:
+    with stop_on_signal(twice=False) as asked:
         os.kill(os.getpid(), signal.SIGTERM)
         os.kill(os.getpid(), signal.SIGINT)
         assert asked()
@@ -33,5 +33,5 @@ def test_a_worker_is_never_interrupted_and_silent_where_torchrun_ends_it(capsys)
 
 
 def test_without_a_signal_nobody_asks():
-    with stop_on_signal(insist=True) as asked:
+    with stop_on_signal(twice=True) as asked:
         assert not asked()

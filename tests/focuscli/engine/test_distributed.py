@@ -12,10 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from focuscli.engine.checkpoint import read_checkpoint
-from focuscli.engine.distributed import SINGLE, ProcessGroup, WorkerLost, block
+from focuscli.engine.distributed import SINGLE, ProcessGroup, WorkerLost, block, read_environment
 from focuscli.engine.replicas import check_divides
 from focuscli.engine.run import Run
-from focuscli.engine.torchrun import Worker
 from focuscli.errors import UsageError
 
 TOLERANCE = 1e-5
@@ -27,7 +26,7 @@ def test_blocks_cover_everything_once_in_order(count, size):
     parts = [items[block(count, rank, size)] for rank in range(size)]
     assert [item for part in parts for item in part] == items
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
-    assert parts == [ProcessGroup(Worker(rank, size)).shard(items) for rank in range(size)]
+    assert parts == [ProcessGroup(rank, size).shard(items) for rank in range(size)]
 
 
 @given(st.integers(2, 300), st.integers(1, 16))
@@ -42,8 +41,6 @@ def test_a_batch_divides_or_is_refused_with_sizes_that_do(batch, processes):
 
 
 def test_a_group_of_one_asks_nobody():
-    rows = torch.ones(2, 3)
-    assert SINGLE.gather_rows(rows) is rows
     assert (SINGLE.broadcast(lambda: 5), SINGLE.all_gather("x"), SINGLE.any(True), SINGLE.any(False)) == (
         5,
         ["x"],
@@ -54,10 +51,51 @@ def test_a_group_of_one_asks_nobody():
 
 
 def test_a_device_for_each_process():
-    process_group = ProcessGroup(Worker(rank=1, size=2, local_rank=1, local_size=2))
+    process_group = ProcessGroup(rank=1, world_size=2, local_rank=1, local_world_size=2)
     assert process_group.device("cpu") == torch.device("cpu")
     with pytest.raises(UsageError, match="one device for 2 processes"):
         process_group.device("cuda:0")
+
+
+GIVEN = {"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "MASTER_ADDR": "host", "MASTER_PORT": "29500"}
+
+
+def test_without_torchrun_a_process_is_alone():
+    assert read_environment({}) == SINGLE
+    assert read_environment({"MASTER_ADDR": "set by a cluster", "MASTER_PORT": "x", "RANK": ""}) == SINGLE
+    assert SINGLE.is_main
+
+
+def test_torchruns_variables():
+    assert read_environment(GIVEN) == ProcessGroup(3, 4, 1, 4)
+    assert read_environment(GIVEN | {"LOCAL_WORLD_SIZE": "2"}) == ProcessGroup(3, 4, 1, 2)
+    assert not read_environment(GIVEN).is_main
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"RANK": "4"}, ["RANK=4", "WORLD_SIZE=4"]),
+        ({"RANK": "0"}, ["LOCAL_RANK=1", "RANK=0"]),
+        ({"LOCAL_WORLD_SIZE": "1"}, ["LOCAL_RANK=1", "LOCAL_WORLD_SIZE=1"]),
+        ({"LOCAL_WORLD_SIZE": "5"}, ["LOCAL_WORLD_SIZE=5", "WORLD_SIZE=4"]),
+        ({"LOCAL_WORLD_SIZE": "0"}, ["LOCAL_WORLD_SIZE=0"]),
+        ({"WORLD_SIZE": "0"}, ["WORLD_SIZE=0"]),
+        ({"MASTER_PORT": "65536"}, ["MASTER_PORT=65536"]),
+        ({"MASTER_PORT": "0"}, ["MASTER_PORT=0"]),
+        ({"RANK": "first"}, ["RANK", "'first'", "not a whole number"]),
+        ({"WORLD_SIZE": "-2"}, ["WORLD_SIZE", "'-2'"]),
+        ({"LOCAL_RANK": "1.5"}, ["LOCAL_RANK", "'1.5'"]),
+        ({"LOCAL_RANK": ""}, ["missing: LOCAL_RANK", "RANK=3"]),
+        ({"MASTER_ADDR": "", "MASTER_PORT": ""}, ["missing: MASTER_ADDR, MASTER_PORT"]),
+    ],
+)
+def test_variables_that_make_no_sense_are_named(changes, words):
+    with pytest.raises(UsageError) as caught:
+        read_environment(GIVEN | changes)
+    for word in words:
+        assert word in caught.value.problem
+    assert "torchrun" in caught.value.hint
 
 
 def test_processes_agree(workers, tmp_path):
@@ -93,7 +131,7 @@ RATE = {"train__learning_rate": 1e-4}
 """The recipe's. AdamW divides gradients by their size: where one is as small as its rounding, so is a part of the step."""
 STEADY = 1e-3
 """An eps of AdamW well above the rounding of gradients, with which every single weight has to agree."""
-FULL = {"train__clip_gradient": 0.5, "augment__erase": 0.5, "augment__brightness": 0.4}
+FULL = {"train__max_grad_norm": 0.5, "augment__erase": 0.5, "augment__brightness": 0.4}
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from focuscli.engine.optim import advised_rate, drop_noise
+from focuscli.engine.optim import advised_rate, zero_invariant_gradients
 
 
 def test_the_square_root_rule_speaks_only_of_the_presets_rate_at_larger_steps(micro_config):
@@ -24,7 +24,7 @@ def test_gradients_that_are_rounding_noise_are_set_to_zero_and_no_others():
     parameters = {name: torch.nn.Parameter(torch.zeros(6)) for name in names}
     for name, parameter in parameters.items():
         parameter.grad = None if name.startswith("idle") else torch.arange(1.0, 7.0)
-    drop_noise({parameter: name for name, parameter in parameters.items()})
+    zero_invariant_gradients({parameter: name for name, parameter in parameters.items()})
     assert parameters["a.in_proj_bias"].grad.tolist() == [1, 2, 0, 0, 5, 6]
     assert not parameters["avfe.key.bias"].grad.any()
     assert not parameters["classifier_bias"].grad.any()
@@ -47,7 +47,7 @@ def test_what_is_called_noise_has_no_gradient_in_exact_arithmetic(method, micro_
     output.scores.sin().sum().backward()
     names = trained_parameters(model)
     before = {name: parameter.grad.clone() for parameter, name in names.items() if parameter.grad is not None}
-    drop_noise(names)
+    zero_invariant_gradients(names)
     after = {name: parameter.grad for parameter, name in names.items() if parameter.grad is not None}
     dropped = [name for name in before if not torch.equal(before[name], after[name])]
     assert any(name.startswith("clip.visual") for name in dropped)

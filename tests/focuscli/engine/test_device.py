@@ -8,8 +8,8 @@ import warnings
 import pytest
 import torch
 
-from focuscli.engine import compilation
-from focuscli.engine.compilation import compile_layers
+from focuscli.engine import device as compilation
+from focuscli.engine.device import compile_layers
 from focuscli.engine.run import Run
 from focuscli.errors import RequirementError
 
