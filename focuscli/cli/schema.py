@@ -22,7 +22,7 @@ EvaluatedOpt = Annotated[bool, typer.Option("--evaluated", help="Only the attrib
 
 def show_command(name: SchemaArg, evaluated: EvaluatedOpt = False) -> None:
     """Attributes with their phrases, regions and groups, and the complements of groups."""
-    found = find_schema(name)
+    found, _ = _find(name)
     texts = found.texts(complements=True, evaluated_only=evaluated)
     names = {attribute.name for attribute in found.evaluated}
     if render.as_json():
@@ -42,8 +42,7 @@ def check_command(name: SchemaArg) -> None:
     """Whether a schema is sound; a dataset's labels.csv is checked against it too."""
     from focuscli.data.schema_diff import schema_remarks
 
-    found = find_schema(name)
-    folder = _folder(name)
+    found, folder = _find(name)
     images = 0
     if folder is not None:
         from focuscli.data.folder import read_folder
@@ -63,7 +62,7 @@ def diff_command(source: SchemaArg, target: SchemaArg, evaluated: EvaluatedOpt =
     """Which texts of the second were trained on the first, by phrase, and which are new to it."""
     from focuscli.data.schema_diff import schema_diff
 
-    first, second = find_schema(source), find_schema(target)
+    (first, _), (second, _) = _find(source), _find(target)
     found = schema_diff(first, second, evaluated_only=evaluated)
     if render.as_json():
         data = {
@@ -91,8 +90,8 @@ def diff_command(source: SchemaArg, target: SchemaArg, evaluated: EvaluatedOpt =
         render.warn(f'"{ours.phrase}" is {ours.region} in {second.name} and {theirs.region} in {first.name}')
 
 
-def find_schema(name: str) -> AttributeSchema:
-    """The schema of a file, a dataset folder, a prepared dataset or a built-in one, in this order.
+def _find(name: str) -> tuple[AttributeSchema, Path | None]:
+    """The schema of a file, a dataset folder, a prepared dataset or a built-in one, in this order; and the folder, if any.
 
     Raises:
         InputError: none of them, or it is not sound.
@@ -100,21 +99,14 @@ def find_schema(name: str) -> AttributeSchema:
     from focuscli.data.schema import builtin_schema, load_schema
 
     if Path(name).is_file():
-        return load_schema(Path(name))
-    folder = _folder(name)
-    if folder is not None:
-        return load_schema(folder / "schema.toml")
+        return load_schema(Path(name)), None
     try:
-        return builtin_schema(name)
+        folder = paths.resolve_dataset(name)
     except InputError:
-        pass
-    return load_schema(paths.resolve_dataset(name) / "schema.toml")
-
-
-def _folder(name: str) -> Path | None:
-    """The dataset folder of that name or path, where there is one."""
-    places = (Path(name).expanduser(), paths.datasets_dir() / name)
-    return next((place for place in places if (place / "schema.toml").is_file()), None)
+        if name not in paths.KNOWN_DATASETS:
+            raise
+        return builtin_schema(name), None
+    return load_schema(folder / "schema.toml"), folder
 
 
 def _place(text: Text) -> tuple[str, str, str, str]:

@@ -6,7 +6,6 @@ import contextlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -29,15 +28,6 @@ READ_AHEAD = 3
 MAX_PIXELS = 64 * 1024 * 1024
 # Only formats that Pillow decodes in its own process (EPS, for one, would start Ghostscript).
 FORMATS = ("BMP", "JPEG", "PNG", "WEBP", "TIFF", "GIF", "PPM")
-
-
-@dataclass(frozen=True)
-class BadImage:
-    """An image that cannot be used: its position in the given list, its path and why."""
-
-    index: int
-    path: Path
-    reason: str
 
 
 def load_image(path: Path) -> Image.Image:
@@ -99,28 +89,27 @@ def read_ahead(
         pool.shutdown(cancel_futures=True)
 
 
-def image_problem(path: Path) -> str | None:
-    """Why a file is not a usable image, in a few words; None if it decodes to its last row."""
-    try:
-        _decode(path)
-    except Exception as error:
-        return _reason(path, error)
-    return None
-
-
 def check_images(
     paths: Sequence[Path], *, workers: int = 2, progress: Callable[[int, int], None] | None = None
-) -> list[BadImage]:
-    """Decode every file in full and list those that cannot be used, in the order given.
+) -> dict[int, str]:
+    """Decode every file in full; returns, by position in `paths`, why an image cannot be used, in a few words.
 
     Args:
         progress: called with (done, total) now and then, from the calling thread.
     """
-    bad: list[BadImage] = []
+
+    def problem(path: Path) -> str | None:
+        try:
+            _decode(path)
+        except Exception as error:
+            return _reason(path, error)
+        return None
+
+    bad: dict[int, str] = {}
     with ThreadPoolExecutor(max(1, workers)) as pool:
-        for index, reason in enumerate(pool.map(image_problem, paths)):
+        for index, reason in enumerate(pool.map(problem, paths)):
             if reason is not None:
-                bad.append(BadImage(index, paths[index], reason))
+                bad[index] = reason
             if progress is not None and (index % 100 == 99 or index + 1 == len(paths)):
                 progress(index + 1, len(paths))
     return bad

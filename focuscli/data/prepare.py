@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from focuscli.data.folder import check_target, refuse_overlap, split_counts, write_folder
-from focuscli.data.images import BadImage, check_images
+from focuscli.data.images import check_images
 from focuscli.data.readers.annotations import Annotations
 from focuscli.data.readers.csv import SCHEMA_COMMENT, read_csv
 from focuscli.data.readers.pa100k import read_pa100k
@@ -188,14 +188,16 @@ def _write(
     progress: Progress | None,
 ) -> PrepareReport:
     """Check the images (unless `check` is None), write the folder and report."""
-    extra_files, skipped, bad = {}, [], []
-    if check is not None:
-        bad = _check(data, check, progress)
+    bad = {} if check is None else _check(data, check, progress)
+    extra_files, skipped = {}, []
     if bad:
-        first = f"{bad[0].path.name}: {bad[0].reason}"
-        skipped = [f"Skipped {len(bad):,} unreadable images (first: {first}). Listed in {SKIPPED_FILE}."]
-        extra_files = {SKIPPED_FILE: _skipped_csv(data.images, bad)}
-        data = _select(data, np.setdiff1d(np.arange(len(data.images)), [entry.index for entry in bad]))
+        first, reason = next(iter(bad.items()))
+        skipped.append(
+            f"Skipped {len(bad):,} unreadable images (first: {Path(data.images[first]).name}: {reason}). "
+            f"Listed in {SKIPPED_FILE}."
+        )
+        extra_files[SKIPPED_FILE] = _skipped_csv(data.images, bad)
+        data = _select(data, np.setdiff1d(np.arange(len(data.images)), [*bad]))
     folder = write_folder(
         out,
         data.schema.model_copy(update={"image_root": str(data.root)}),
@@ -241,11 +243,12 @@ def _select(data: Annotations, rows: NDArray[np.int64]) -> Annotations:
     )
 
 
-def _check(data: Annotations, on_bad_image: OnBadImage, progress: Progress | None) -> list[BadImage]:
+def _check(data: Annotations, on_bad_image: OnBadImage, progress: Progress | None) -> dict[int, str]:
+    """The images that cannot be used; refuses them unless they are to be skipped and others remain."""
     count = len(data.images)
     bad = check_images([data.root / image for image in data.images], progress=progress)
     if len(bad) == count or (bad and on_bad_image == "error"):
-        first = "; ".join(f"{data.images[entry.index]}: {entry.reason}" for entry in bad[:3])
+        first = "; ".join(f"{data.images[row]}: {reason}" for row, reason in [*bad.items()][:3])
         more = f"; and {len(bad) - 3:,} more" if len(bad) > 3 else ""
         raise InputError(
             f"{len(bad):,} of {count:,} images in {data.root} cannot be used ({first}{more}).",
@@ -254,9 +257,9 @@ def _check(data: Annotations, on_bad_image: OnBadImage, progress: Progress | Non
     return bad
 
 
-def _skipped_csv(images: Sequence[str], bad: Sequence[BadImage]) -> str:
+def _skipped_csv(images: Sequence[str], bad: Mapping[int, str]) -> str:
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["image", "reason"])
-    writer.writerows([images[entry.index], entry.reason] for entry in bad)
+    writer.writerows([images[row], reason] for row, reason in bad.items())
     return text.getvalue()

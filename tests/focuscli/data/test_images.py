@@ -138,10 +138,10 @@ def test_bad_files_are_listed_with_their_reasons(tmp_path: Path, make_image: Mak
     names = ["good.png", *expected, "good.png"]
     calls: list[tuple[int, int]] = []
     bad = check_images([tmp_path / name for name in names], progress=lambda done, total: calls.append((done, total)))
-    assert [entry.index for entry in bad] == list(range(1, len(expected) + 1))
-    for entry in bad:
-        assert expected[entry.path.name] in entry.reason, entry.path.name
-        assert str(tmp_path) not in entry.reason
+    assert [*bad] == [*range(1, len(expected) + 1)]
+    for index, reason in bad.items():
+        assert expected[names[index]] in reason, names[index]
+        assert str(tmp_path) not in reason
     assert calls == [(len(names), len(names))]
 
 
