@@ -32,7 +32,9 @@ class OnBadImage(StrEnum):
 OnBadImageOpt = Annotated[
     OnBadImage, typer.Option("--on-bad-image", help="Unreadable images: stop (error), or exclude and list them (skip).")
 ]
-ImagesOpt = Annotated[Path | None, typer.Option("--images", help="Folder of the images; default: found beside.")]
+ImagesOpt = Annotated[
+    Path | None, typer.Option("--images", help="Folder of the images; default: found beside the labels.")
+]
 AllowMissingOpt = Annotated[
     bool, typer.Option("--allow-missing", help="Prepare the images that exist, without the missing ones.")
 ]

@@ -21,7 +21,7 @@ EvaluatedOpt = Annotated[bool, typer.Option("--evaluated", help="Only the attrib
 
 
 def show_command(name: SchemaArg, evaluated: EvaluatedOpt = False) -> None:
-    """Attributes with their phrases, regions and groups, and the complements of groups."""
+    """Show attributes with their phrases, regions and groups, and the complements of groups."""
     found, _ = _find(name)
     texts = found.texts(complements=True, evaluated_only=evaluated)
     names = {attribute.name for attribute in found.evaluated}
@@ -39,7 +39,7 @@ def show_command(name: SchemaArg, evaluated: EvaluatedOpt = False) -> None:
 
 
 def check_command(name: SchemaArg) -> None:
-    """Whether a schema is sound; a dataset's labels.csv is checked against it too."""
+    """Check a schema, and a dataset's labels.csv against it."""
     from focuscli.data.schema_diff import schema_remarks
 
     found, folder = _find(name)
@@ -59,7 +59,7 @@ def check_command(name: SchemaArg) -> None:
 
 
 def diff_command(source: SchemaArg, target: SchemaArg, evaluated: EvaluatedOpt = False) -> None:
-    """Which texts of the second were trained on the first, by phrase, and which are new to it."""
+    """Compare two schemas by phrase: which texts of the second are trained on the first, and which are new."""
     from focuscli.data.schema_diff import schema_diff
 
     (first, _), (second, _) = _find(source), _find(target)

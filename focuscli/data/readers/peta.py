@@ -132,6 +132,9 @@ def load_peta(source: Path, schema: AttributeSchema) -> Peta:
                 "Copy the images again.",
             )
         return Peta(files, mat.subsets, _persons(mat.subsets, mat.numbers), mat.labels, mat, notes)
+    if mat is not None:
+        _check_alignment(files, mat)
+        notes.append("the person number in each file name matches PETA.mat, for every image")
     texts = read_label_texts(files, schema)
     if texts.without_image:
         notes.append(f"{texts.without_image} lines of Label.txt are about files or persons without an image")
@@ -139,8 +142,6 @@ def load_peta(source: Path, schema: AttributeSchema) -> Peta:
         words = ", ".join(f"{word} ({count})" for word, count in texts.unknown.most_common(5))
         notes.append(f"ignored words in Label.txt that are not attributes of PETA: {words}")
     if mat is not None:
-        _check_alignment(files, mat)
-        notes.append("the person number in each file name matches PETA.mat, for every image")
         notes.append(_compare(files, texts, mat))
     labels = texts.labels if mat is None else mat.labels
     return Peta(files, files.subsets, _persons(files.subsets, files.numbers), labels, mat, notes)

@@ -43,8 +43,8 @@ class PetaFiles:
         layout: "subsets" or "numbered".
         root: folder that `images` are relative to.
         images: N paths.
-        mat: the PETA.mat file, or None where there is none.
-        subsets: [N] 1 to 10, numbers: [N] the person's number inside its subset; both empty in layout "numbered".
+        mat: the PETA.mat file, or None without one.
+        subsets: [N] 1 to 10, numbers: [N] the person's number within its subset; both empty in layout "numbered".
         ignored: files in the image folders that are not images.
     """
 
@@ -65,7 +65,7 @@ class LabelTexts:
         labels: [N, A] int8 in schema order.
         has_excluded: [N], whether a label of `EXCLUDED` is on the image.
         unknown: words that are neither in the schema nor in `EXCLUDED`, with how many lines have them.
-        without_image: lines whose key fits no image.
+        without_image: lines whose key belongs to no image.
     """
 
     labels: NDArray[np.int8]
@@ -78,7 +78,7 @@ def find_peta(source: Path) -> PetaFiles:
     """Find the images below `source`: the folder itself or one at most two levels down.
 
     Raises:
-        InputError: not there, neither layout, or subsets or images are missing, which are named.
+        InputError: missing, neither layout, or subsets or images are missing, which are named.
     """
     source = Path(source).expanduser()
     if source.is_file() and source.suffix.lower() == ".mat":
@@ -110,7 +110,7 @@ def find_peta(source: Path) -> PetaFiles:
 def read_label_texts(files: PetaFiles, schema: AttributeSchema) -> LabelTexts:
     """Read the ten Label.txt files of layout "subsets".
 
-    A line is a key and the names of the attributes that hold: per file in CUHK, per person in the other subsets.
+    A line is a key and the names of the attributes that are true: per file in CUHK, per person in the other subsets.
 
     Raises:
         InputError: a Label.txt is missing, or an image has no line.
@@ -146,7 +146,7 @@ def read_label_texts(files: PetaFiles, schema: AttributeSchema) -> LabelTexts:
 
 
 def person_number(subset: str, file_name: str) -> int | None:
-    """The person's number (inside the subset) at the head of an image's file name; None where there is none."""
+    """The person's number (within the subset) at the head of an image's file name; None without one."""
     digits = re.match(r"[0-9]+", file_name)
     return int(digits[0][: _PREFIX_DIGITS.get(subset)]) if digits else None
 

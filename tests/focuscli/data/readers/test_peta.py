@@ -102,8 +102,6 @@ def test_a_lost_or_added_image_is_noticed(fake_peta: FakePeta, make_image: MakeI
     (fake.root / "TownCentre/archive/0_8.jpg").unlink()
     with pytest.raises(InputError, match="TownCentre has 3 images, not 4"):
         load_peta(fake.root, SCHEMA)
-    label_file = fake.root / "TownCentre/archive/Label.txt"
-    label_file.write_text(label_file.read_text() + "7 personalMale\n")
     make_image(fake.root / "TownCentre/archive/7_8.jpg")
     with pytest.raises(InputError, match=r"images .* are not the ones of .*; the first is TownCentre"):
         load_peta(fake.root, SCHEMA)
