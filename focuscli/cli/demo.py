@@ -19,6 +19,7 @@ def demo_command(
     """The whole workflow on synthetic people: generate, train, evaluate, predict, explain."""
     import os
     import shutil
+    import time
 
     # Must be set before torch is imported. OpenMP's threads spin while they wait for each other, which stalls them when
     # something else needs the cores: 31 to 147 images/s with the default of 300,000 rounds, 78 to 99 with 1,000.
@@ -27,6 +28,7 @@ def demo_command(
     from focuscli.errors import InputError
     from focuscli.tools.demo import HOME_STYLE, OTHER_STYLE, Demo
 
+    started = time.monotonic()
     marker = out / ".focus-demo"
     if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not marker.exists())):
         raise InputError(
@@ -39,32 +41,34 @@ def demo_command(
     demo = Demo(out, images=images, seed=seed)
     for style in (HOME_STYLE, OTHER_STYLE):
         with render.progress(f"generating {style} images") as progress:
-            views.prepared(demo.draw(style, progress), next_command=None)
+            views.prepared(demo.generate(style, progress), next_command=None)
     run = demo.open_run()
     show_header(run)
-    show_training(run, demo.train(run))
+    show_training(run, run.train())
     reports = []
     for style in (HOME_STYLE, OTHER_STYLE):
         render.note(f"evaluating on held-out images, camera style {style}")
         reports.append(demo.evaluate(style))
         render.note(views.figures_line(reports[-1]))
-    result = demo.show(*reports)
+    home, other = reports
+    predictions, attention, tokens = demo.explain()
+    seconds = time.monotonic() - started
     render.result(
         {
-            "mA": result.home.metrics["mA"],
-            "mA_other_style": result.other.metrics["mA"],
-            "threshold_source": result.home.threshold_source,
-            "weights": result.home.weights,
-            "attention": str(result.attention),
-            "tokens": str(result.tokens),
-            "run": str(out / "run"),
-            "seconds": round(result.seconds, 1),
-            "predictions": result.predictions,
+            "mA": home.metrics["mA"],
+            "mA_other_style": other.metrics["mA"],
+            "threshold_source": home.threshold_source,
+            "weights": home.weights,
+            "attention": str(attention),
+            "tokens": str(tokens),
+            "run": str(demo.run_folder),
+            "seconds": round(seconds, 1),
+            "predictions": predictions,
         },
         lines=[
-            *(f"{Path(item['image']).name}: {', '.join(item['present']) or '-'}" for item in result.predictions),
-            f"attention of the model: {result.attention}   its Mix Tokens: {result.tokens}",
-            f"took {result.seconds:.0f} s; shows the workflow, not the accuracy",
-            f'next: focus viz {result.predictions[0]["image"]} "red scarf" --checkpoint {out / "run"}',
+            *(f"{Path(item['image']).name}: {', '.join(item['present']) or '-'}" for item in predictions),
+            f"attention of the model: {attention}   its Mix Tokens: {tokens}",
+            f"took {seconds:.0f} s; shows the workflow, not the accuracy",
+            f'next: focus viz {predictions[0]["image"]} "red scarf" --checkpoint {demo.run_folder}',
         ],
     )

@@ -1,25 +1,23 @@
-"""The embedded default: the whole workflow on drawn pedestrians, without data, weights, network or GPU."""
+"""The whole workflow on synthetic people: no data, weights, network or GPU needed."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from focuscli.config import PRESETS, RunConfig, build_config
+from focuscli.config import PRESETS, build_config
 from focuscli.data.folder import DatasetFolder, read_folder
 from focuscli.data.prepare import PrepareReport
 from focuscli.data.synthetic import prepare_synthetic
 from focuscli.engine.run import Run
-from focuscli.engine.trainer import Event
 from focuscli.evaluation.closed_set import EvaluationReport, evaluate
 from focuscli.inference.predict import Prediction, decide, predict, record
 from focuscli.inference.recognizer import Recognizer
 from focuscli.viz.explain import explain, explain_tokens
 
 SHOWN_TEXTS = ("hat", "backpack", "long sleeve", "trousers", "boots", "long hair")
+SHOWN_IMAGES = 4
 HOME_STYLE, OTHER_STYLE = "studio", "street"
 
 CONFIG: dict[str, dict[str, Any]] = {
@@ -42,86 +40,68 @@ CONFIG: dict[str, dict[str, Any]] = {
         "eval_every": 7,
     },
 }
-"""What the demo changes against the preset `tiny`, so that its maps lie where the model finds what it decides on. Each layer
-spreads what a patch shows over all patches, after which any token can serve any text: so two layers, patches of 4 pixels, and
-tokens that read one of eight stripes only. RACL rises over the run: at full weight from the start it fixes which tokens a
-region attends to before the texts have found out which tokens are of use to them."""
-
-
-@dataclass(frozen=True)
-class DemoResult:
-    """What the demo measured and wrote."""
-
-    home: EvaluationReport
-    other: EvaluationReport
-    predictions: list[dict[str, Any]]
-    attention: Path
-    tokens: Path
-    seconds: float
+"""What the demo changes in the preset `tiny`, so that its attention lies where the model finds what it decides on. Each layer
+spreads what a patch shows over all patches, after which any token can serve any text: hence two layers, patches of 4 pixels,
+and tokens that each read one of eight stripes. The weight of RACL rises during the run: at full weight from the start, it
+fixes which tokens a region attends to before the texts have found out which tokens are of use to them."""
 
 
 class Demo:
-    """The steps of the demo in order; each method is one step, so that a caller can show what happens."""
+    """The steps of the demo, one method each, so that a caller can show what happens in between."""
 
     def __init__(self, folder: Path, *, images: int = 2800, seed: int = 0) -> None:
-        self.folder = folder
-        self.images = images
-        self.seed = seed
-        self.started = time.perf_counter()
-        self.config: RunConfig = build_config([("preset tiny", PRESETS["tiny"]), ("demo", CONFIG)])[0]
+        self.folder, self.run_folder = folder, folder / "run"
+        self._images, self._seed = images, seed
 
-    def draw(self, style: str, progress: Callable[[int, int], None] | None = None) -> PrepareReport:
-        """Draw one camera style's dataset; the second one is for testing only and smaller."""
-        count = self.images if style == HOME_STYLE else self.images // 6
+    def generate(self, style: str, progress: Callable[[int, int], None] | None = None) -> PrepareReport:
+        """Write the dataset of a camera style; the second style is for testing only, and smaller."""
+        images = self._images if style == HOME_STYLE else self._images // 6
         return prepare_synthetic(
-            self.folder / f"data-{style}", images=count, seed=self.seed, style=style, overwrite=True, progress=progress
+            self._data(style), images=images, seed=self._seed, style=style, overwrite=True, progress=progress
         )
 
-    def open_run(self, progress: Callable[[int, int], None] | None = None) -> Run:
-        """A run in the demo's folder, from the start."""
-        return Run(self.folder / "run", self.config, self.folder / f"data-{HOME_STYLE}", None, progress=progress)
-
-    def train(self, run: Run) -> Iterator[Event]:
-        return run.train()
+    def open_run(self) -> Run:
+        """A new run in the demo's folder, to be trained."""
+        config = build_config([("preset tiny", PRESETS["tiny"]), ("demo", CONFIG)])[0]
+        return Run(self.run_folder, config, self._data(HOME_STYLE), None)
 
     def evaluate(self, style: str) -> EvaluationReport:
-        """Closed-set figures on the test split of a style, with the thresholds from the first style's val."""
-        return evaluate(self._recognizer(), self._dataset(style), "test")
+        """Closed-set metrics on the test split of a style, with the thresholds from the first style's val."""
+        return evaluate(self._recognizer(), read_folder(self._data(style)), "test")
 
-    def show(self, home: EvaluationReport, other: EvaluationReport) -> DemoResult:
-        """Predict some test drawings and draw where the model looked."""
-        recognizer, dataset = self._recognizer(), self._dataset(HOME_STYLE)
+    def explain(self) -> tuple[list[dict[str, Any]], Path, Path]:
+        """Predictions for some test images, and the pictures of their attention and of the Mix Tokens' own attention."""
+        recognizer = self._recognizer()
         texts = [recognizer.text(words) for words in SHOWN_TEXTS]
-        paths = self._examples(dataset)
+        paths = _varied_images(read_folder(self._data(HOME_STYLE)))
         decisions = decide(recognizer, texts)
         predictions = [
             record(item, decisions, recognizer)
             for item in predict(recognizer, paths, texts)
             if isinstance(item, Prediction)
         ]
-        grid, _, _ = explain(recognizer, paths, texts)
         attention, tokens = self.folder / "attention.png", self.folder / "tokens.png"
-        grid.save(attention)
+        explain(recognizer, paths, texts)[0].save(attention)
         explain_tokens(recognizer, paths[0], texts).save(tokens)
-        return DemoResult(home, other, predictions, attention, tokens, time.perf_counter() - self.started)
+        return predictions, attention, tokens
+
+    def _data(self, style: str) -> Path:
+        return self.folder / f"data-{style}"
 
     def _recognizer(self) -> Recognizer:
-        return Recognizer.from_checkpoint(self.folder / "run", device="cpu")
+        return Recognizer.from_checkpoint(self.run_folder, device="cpu")
 
-    def _dataset(self, style: str) -> DatasetFolder:
-        return read_folder(self.folder / f"data-{style}")
 
-    def _examples(self, dataset: DatasetFolder, count: int = 4) -> list[Path]:
-        """Test drawings that together show as many of the shown attributes as possible."""
-        names = {attribute.phrase: index for index, attribute in enumerate(dataset.schema.attributes)}
-        columns = [names[text] for text in SHOWN_TEXTS if text in names]
-        test = dataset.select("test")
-        labels = dataset.labels[test][:, columns]
-        missing = labels[:0].sum(axis=0) + 1
-        chosen: list[int] = []
-        for _ in range(min(count, len(test))):
-            gain = labels @ missing
-            gain[chosen] = -1
-            chosen.append(int(gain.argmax()))
-            missing = missing * (1 - labels[chosen[-1]]) + 0.1
-        return [dataset.image_path(int(test[index])) for index in chosen]
+def _varied_images(dataset: DatasetFolder) -> list[Path]:
+    """Test images that together show as many of the shown attributes as possible, chosen one by one."""
+    names = {attribute.phrase: index for index, attribute in enumerate(dataset.schema.attributes)}
+    test = dataset.select("test")
+    labels = dataset.labels[test][:, [names[text] for text in SHOWN_TEXTS]].astype(float)
+    wanted = labels[:0].sum(axis=0) + 1
+    chosen: list[int] = []
+    for _ in range(min(SHOWN_IMAGES, len(test))):
+        gain = labels @ wanted
+        gain[chosen] = -1
+        chosen.append(int(gain.argmax()))
+        wanted = wanted * (1 - labels[chosen[-1]]) + 0.1  # what has been shown counts little from now on
+    return [dataset.image_path(int(test[index])) for index in chosen]

@@ -25,8 +25,8 @@ def demo(tmp_path_factory):
         return Demo(Path(made))
     demo = Demo(tmp_path_factory.mktemp("demo"))
     for style in (HOME_STYLE, OTHER_STYLE):
-        demo.draw(style)
-    for _ in demo.train(demo.open_run()):
+        demo.generate(style)
+    for _ in demo.open_run().train():
         pass
     return demo
 
@@ -85,11 +85,11 @@ def test_the_map_lies_on_the_body_region(demo, phrase, name, regions):
 
 
 def test_what_it_leaves_behind(demo):
-    result = demo.show(demo.evaluate(HOME_STYLE), demo.evaluate(OTHER_STYLE))
-    for picture in (result.attention, result.tokens):
+    predictions, *pictures = demo.explain()
+    for picture in pictures:
         with Image.open(picture) as image:
             assert image.format == "PNG"
             assert min(image.size) > 300
-    assert len(result.predictions) == 4
-    assert all(set(line["scores"]) >= {"hat", "trousers"} for line in result.predictions)
-    assert any(line["unseen"] for line in result.predictions)
+    assert len(predictions) == 4
+    assert all(set(line["scores"]) >= {"hat", "trousers"} for line in predictions)
+    assert any(line["unseen"] for line in predictions)
