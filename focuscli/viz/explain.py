@@ -20,7 +20,7 @@ from focuscli.viz.heat import unit_range
 def explain(
     recognizer: Recognizer, paths: Sequence[Path], texts: Sequence[Text], *, layers: int = 1, alpha: float = 0.5
 ) -> tuple[Image.Image, Attention, list[TextDecision]]:
-    """One grid: a row per image, a column per text, the heat of spec section 9 over the crop.
+    """One grid: a row per image, a column per text, and over each crop the heat of `Attention`, scaled to 0..1.
 
     Raises:
         InputError: an image cannot be read. UsageError: a text is empty or too long.
