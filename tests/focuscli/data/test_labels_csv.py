@@ -109,8 +109,11 @@ def test_an_attribute_without_a_column_names_the_closest(
         read_labels(path, small_schema)
     assert f'column = "{header.strip()}"' in (caught.value.hint or "")
     path = write(tmp_path, HEADER.replace("spectacles", "lenses") + ROWS)
-    with pytest.raises(InputError, match=r'attribute "Glasses" \(column = "spectacles"\) has no column'):
+    with pytest.raises(InputError, match=r'attribute "Glasses" \(column = "spectacles"\) has no column') as caught:
         read_labels(path, small_schema)
+    assert caught.value.hint == (
+        "Known: Male, Backpack, Female, Hat, lenses. Add the column, or remove the attribute from schema.toml."
+    )
 
 
 def test_what_is_not_utf8_is_named_with_its_line(tmp_path: Path, small_schema: AttributeSchema) -> None:

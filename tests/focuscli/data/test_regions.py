@@ -85,6 +85,8 @@ KNOWN = (
     Text("coat", "upper", "clothes", "upper"),
     Text("backpack", "bag", "luggage", "carrying"),
     Text("grey upper clothes", "upper", "clothes", "colour"),
+    Text("Coat", "foot", "clothes", "other"),  # the same words again: the first of the schema counts
+    Text("---", "bag", "luggage", "other"),  # no word at all
 )
 
 
@@ -96,6 +98,8 @@ KNOWN = (
         ("long grey coat", "upper", 'as "coat" of the schema'),  # side by side only
         ("coat with hat", "head", 'as "hat" of the schema'),  # of equal length the last
         ("hat with coat", "upper", 'as "coat" of the schema'),
+        ("hat", "head", 'as "hat" of the schema'),
+        ("red hat again", "head", 'as "hat" of the schema'),
         ("hatless", "whole", "no known word"),  # whole words only
         ("brown boots", "foot", "guessed from its words"),
         ("in a hurry", "whole", "no known word"),
