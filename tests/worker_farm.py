@@ -32,8 +32,11 @@ BEFOREHAND = (
     "focuscli.cli.train",
     "focuscli.evaluation.closed_set",
     "focuscli.engine.replicas",
-    "focuscli.tools.gallery.found",
     "focuscli.tools.gallery.index",
+    "focuscli.tools.gallery.results",
+    "focuscli.tools.gallery.scan",
+    "pyarrow.parquet",
+    "duckdb",
     "focuscli.engine.run",
     "focuscli.models.vtb",
     "focuscli.models.poar",
@@ -277,21 +280,20 @@ def broken(dataset: str, folder: str, *options: str) -> None:
     focus("train", "--dataset", dataset, *options, "--run-folder", f"{folder}/run")
 
 
-def shot(rank: int, shards: int, *arguments: str) -> None:
-    """A command line of which process `rank` is killed when it has written so many shards of a gallery."""
-    from focuscli.tools.gallery import index as module
+def shot(rank: int, parts: int, *arguments: str) -> None:
+    """A command line of which process `rank` is killed when it has written so many parts of a gallery."""
+    from focuscli.tools.gallery.store import Part
 
     if os.environ["RANK"] == str(rank):
-        write, written = module.write_shard, []
+        write, written = Part.write, []
 
-        def write_and_die(*given: object) -> object:
-            result = write(*given)
+        def write_and_die(*given: object) -> None:
+            write(*given)
             written.append(given)
-            if len(written) == shards:
+            if len(written) == parts:
                 os.kill(os.getpid(), signal.SIGKILL)
-            return result
 
-        module.write_shard = write_and_die
+        Part.write = write_and_die
     focus(*arguments)
 
 

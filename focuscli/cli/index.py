@@ -18,86 +18,96 @@ from focuscli.errors import Interrupted
 from focuscli.storage.paths import ZERO_SHOT
 
 if TYPE_CHECKING:
-    from focuscli.tools.gallery.index import Job
-    from focuscli.tools.gallery.manifest import Manifest
-    from focuscli.tools.gallery.source import Source
+    from focuscli.tools.gallery.index import Plan
 
-SHARD, BATCH, WORKERS = 4096, 32, 2
+PART_SIZE, BATCH, WORKERS = 8192, 32, 2
 
 
 def index_command(
     source: Annotated[
         str, typer.Argument(metavar="FOLDER|DATASET", help="Folder of crops, dataset, glob, or - for paths on stdin.")
     ],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="GALLERY", help="The gallery: a folder to be made.")
-    ],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="GALLERY", help="The gallery: a folder to make.")],
     split: Annotated[
         str | None, typer.Option(help="Of a dataset: train, val, test, trainval or all (default).")
     ] = None,
+    group: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN|REGEX",
+            help="Which crops belong together, for search --per-group: a column of the dataset's labels.csv (person), or a "
+            "regular expression that finds the group in the path.",
+        ),
+    ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Finish a gallery that was cut off, or bring one up to date.")
+        bool, typer.Option("--resume", help="Finish a gallery that was interrupted, or bring one up to date.")
     ] = False,
     dry_run: DryRunOpt = False,
     checkpoint: CheckpointOpt = None,
-    shard: Annotated[int, typer.Option(min=1, help="Crops per shard: what a killed run can lose.")] = SHARD,
+    part_size: Annotated[int, typer.Option(min=1, help="Crops per part: what a killed run can lose.")] = PART_SIZE,
+    shard: Annotated[int | None, typer.Option(min=1, hidden=True, help="The old name of --part-size.")] = None,
     batch: Annotated[int, typer.Option(min=1, help="Images per batch.")] = BATCH,
     workers: Annotated[int, typer.Option(min=1, help="Threads that decode images.")] = WORKERS,
     device: DeviceOpt = None,
     precision: PrecisionOpt = None,
 ) -> None:
     """Store the features of many crops, for focus search."""
+    part_size = shard or part_size
     with processes.together() as process_group:
-        # Standard input is one for all processes, and what is there is looked at before any of them writes.
-        found = process_group.broadcast(lambda: _source(source, split))
-        recognizer = find_model(checkpoint).open(device=device, precision=precision, process_group=process_group)
+        from focuscli.tools.gallery.index import plan_index, run_index
+        from focuscli.tools.gallery.model import ModelFiles
+        from focuscli.tools.gallery.source import find_source
+        from focuscli.tools.gallery.store import recorded_group
 
-        from focuscli.tools.gallery.index import prepare_index, run_index, unreadable
-
-        job = process_group.broadcast(lambda: prepare_index(recognizer, found, output, resume=resume, shard_size=shard))
-        _announce(job, process_group)
+        # All processes share one standard input, and all is looked at before any of them writes.
+        if resume and group is None:
+            group = process_group.broadcast(lambda: recorded_group(output))
+        found = process_group.broadcast(lambda: find_source(source, split=split, group=group, stdin=sys.stdin))
+        place = find_model(checkpoint)
+        recognizer = place.open(device=device, precision=precision, process_group=process_group)
+        files = ModelFiles(place.folder, place.weights)
+        size = process_group.world_size
+        plan = process_group.broadcast(
+            lambda: plan_index(recognizer, files, found, output, resume=resume, part_size=part_size, world_size=size)
+        )
+        _announce(plan, process_group)
         if dry_run:
             render.note(f"  dry run: nothing was written to {output}")
-            render.result(_data(job, None), lines=[])
+            render.result({**_data(plan), "crops": None, "skipped": None, "dry_run": True}, lines=[])
             return
         try:
-            whose = "" if process_group.world_size == 1 else "this process's "
-            with render.progress(f"encoding {whose}crops") as progress:
-                manifest = run_index(
-                    recognizer, job, batch=batch, workers=workers, team=process_group, progress=progress
+            with render.progress("encoding crops" if size == 1 else "encoding this process's crops") as progress:
+                skipped = run_index(
+                    recognizer, plan, batch=batch, workers=workers, process_group=process_group, progress=progress
                 )
         except (KeyboardInterrupt, WorkerLost) as stop:
-            kept = f"shards that were finished are in {output}."
-            # The latest run may be another one by then.
-            model = ZERO_SHOT if checkpoint == ZERO_SHOT else str(recognizer.folder)
-            options = {"-o": output, "-c": model, "--split": split, "--device": device, "--precision": precision}
-            numbers = {"--shard": (shard, SHARD), "--batch": (batch, BATCH), "--workers": (workers, WORKERS)}
-            options |= {name: value for name, (value, default) in numbers.items() if value != default}
+            kept = f"parts that were finished are in {output}."
+            options = {
+                "-o": output,
+                # The latest run may be another one by then.
+                "-c": ZERO_SHOT if checkpoint == ZERO_SHOT else recognizer.folder,
+                "--split": split,
+                "--group": group,
+                "--device": device,
+                "--precision": precision,
+                "--part-size": part_size if part_size != PART_SIZE else None,
+                "--batch": batch if batch != BATCH else None,
+                "--workers": workers if workers != WORKERS else None,
+            }
             way_on = _way_on(source, options, process_group)
             if isinstance(stop, WorkerLost):
                 raise WorkerLost(f"{stop.problem} The {kept}", way_on) from stop
             raise Interrupted(f"Interrupted; the {kept}", way_on) from stop
-        skipped = unreadable(output, manifest)
-        views.skipped([(item.crop.path, item.reason) for item in skipped], total=manifest.crops + len(skipped))
-        size = sum((output / name).stat().st_size for name in manifest.files)
+        crops = plan.stored + plan.to_encode - len(skipped)
+        views.skipped([(item.crop.path, item.reason) for item in skipped], total=crops + len(skipped))
+        parts = plan.gallery.parts
+        written = sum(file.stat().st_size for file in output.iterdir())
         render.result(
-            {**_data(job, manifest), "bytes": size},
-            lines=[f"{output}: {manifest.crops:,} crops in {len(manifest.shards)} shards, {size / 2**20:,.1f} MiB"],
+            {**_data(plan), "crops": crops, "skipped": len(skipped), "dry_run": False, "bytes": written},
+            lines=[
+                f"{output}: {crops:,} crops in {len(parts):,} part{'s'[: len(parts) > 1]}, {written / 2**20:,.1f} MiB"
+            ],
         )
-
-
-def _source(source: str, split: str | None) -> Source:
-    """What there is to index.
-
-    Raises:
-        InputError: nothing.
-    """
-    from focuscli.tools.gallery.source import find_source, none_there
-
-    found = find_source(source, split=split, stdin=sys.stdin)
-    if missing := none_there(found):
-        raise missing
-    return found
 
 
 def _way_on(source: str, options: Mapping[str, object], process_group: ProcessGroup) -> str:
@@ -108,38 +118,38 @@ def _way_on(source: str, options: Mapping[str, object], process_group: ProcessGr
     return f"Go on{again} with: {start} {shlex.join([*words, '--resume'])}"
 
 
-def _announce(job: Job, process_group: ProcessGroup) -> None:
+def _announce(plan: Plan, process_group: ProcessGroup) -> None:
     """What there is to do."""
-    plan = job.plan
-    for problem in job.damaged:
+    for problem in plan.damaged.values():
         render.warn(f"encoded again: {problem}")
-    line = f"  {len(job.source.crops):,} images of {job.source.name} · {plan.to_encode:,} to encode"
+    record = plan.source.record
+    line = f"  {len(plan.source.crops):,} images of {record.name} · {plan.to_encode:,} to encode"
+    if record.group is not None:
+        groups = {crop.group for crop in plan.source.crops}
+        line += f" · groups: {len(groups - {None}):,}" + (", some crops without one" if None in groups else "")
     if plan.stored:
         line += f" · {plan.stored:,} stored"
     if plan.changed:
         line += f" · {plan.changed:,} changed since"
     if process_group.world_size > 1:
         line += f" in {process_group.world_size} processes"
-    render.note(f"{line} · {job.bytes_needed / 2**20:,.1f} MiB of features")
+    render.note(f"{line} · {plan.bytes_needed / 2**20:,.1f} MiB of features")
     if plan.gone:
         before = plan.stored + plan.changed + plan.gone
-        where = f"{job.source.name} {job.source.split}".rstrip()
+        where = f"{record.name} {record.split}".rstrip()
         render.warn(
-            f"{plan.gone:,} of the {before:,} images in {job.folder} are not in {where}; they leave the gallery"
+            f"{plan.gone:,} of the {before:,} images in {plan.gallery.folder} are not in {where}; they leave the gallery"
         )
 
 
-def _data(job: Job, manifest: Manifest | None) -> dict[str, object]:
-    plan = job.plan
+def _data(plan: Plan) -> dict[str, object]:
     return {
-        "gallery": str(job.folder),
-        "images": len(job.source.crops),
+        "gallery": str(plan.gallery.folder),
+        "images": len(plan.source.crops),
         "encoded": plan.to_encode,
         "stored": plan.stored,
         "changed": plan.changed,
         "gone": plan.gone,
-        "crops": None if manifest is None else manifest.crops,
-        "skipped": None if manifest is None else manifest.skipped,
-        "shards": len(plan.names),
-        "dry_run": manifest is None,
+        "parts": len(set(plan.found) - {*plan.damaged} - {number for number, kept in plan.kept.items() if not kept})
+        + len(plan.pending),
     }

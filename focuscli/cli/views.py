@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from focuscli.data.prepare import PrepareReport
     from focuscli.evaluation.closed_set import EvaluationReport
     from focuscli.inference.predict import Scorer, TextDecision
+    from focuscli.tools.gallery.results import Found
 
 FIGURES = ("mA", "Acc", "Prec", "Recall", "F1", "F1h")
 
@@ -62,7 +63,7 @@ def figures_line(report: EvaluationReport) -> str:
     return f"  {report.dataset} {report.split}: {figures}  (thresholds {report.threshold_source}; weights: {report.weights})"
 
 
-def assumptions(scorer: Scorer, decisions: Sequence[TextDecision]) -> None:
+def assumptions(scorer: Scorer | Found, decisions: Sequence[TextDecision]) -> None:
     """How unseen texts were read, and that they mean little to a model that started without CLIP's weights."""
     unseen = [decision for decision in decisions if not decision.seen]
     for decision in unseen:

@@ -100,7 +100,7 @@ class Skipped:
     reason: str
 
 
-def decide(scorer: Scorer, texts: Sequence[Text]) -> list[TextDecision]:
+def decide(scorer: Scorer | Vocabulary, texts: Sequence[Text]) -> list[TextDecision]:
     """Thresholds for texts: a seen attribute's own, else the mean of its region."""
     decisions = []
     for text in texts:

@@ -1,206 +1,176 @@
-"""Making a gallery: encode, sketch, commit. Each step can be cut off anywhere and done again; see `plan` for the rules."""
+"""Making a gallery and bringing it up to date.
+
+What is to be done follows from the Parquet files alone: a crop that one of them names with its present size and time of change
+is stored; lines whose image is gone or has changed are removed; what is listed and not stored is encoded into new parts. Each of
+these steps is one rename, so a run can be killed anywhere, and `--resume` loses no crop and stores none twice.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import re
+import itertools
+import random
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from focuscli.errors import InputError, RequirementError
+from focuscli.data.images import Pixels
+from focuscli.data.loader import normalise, to_unit
+from focuscli.engine.device import autocast, effective_precision
+from focuscli.engine.distributed import SINGLE, ProcessGroup
+from focuscli.engine.scoring import score_images
+from focuscli.errors import InputError, RequirementError, UsageError
 from focuscli.inference.recognizer import Recognizer
-from focuscli.tools.gallery import sketch
-from focuscli.tools.gallery.binding import bind, check_binding, require_searchable
-from focuscli.tools.gallery.build import make_basis, sketch_shards
-from focuscli.tools.gallery.encode import encode_crops
-from focuscli.tools.gallery.lock import LOCK, only_writer
-from focuscli.tools.gallery.manifest import MANIFEST, Manifest, open_tokens, read_manifest, write_manifest
-from focuscli.tools.gallery.plan import Plan, Stored, check_same_images, find_stored, make_plan
-from focuscli.tools.gallery.scorer import fold_model
-from focuscli.tools.gallery.shards import Shard, Skipped, read_shard, write_shard
+from focuscli.storage.extras import require_extra
+from focuscli.tools.gallery.folded import ScoreTokens, token_scorer
+from focuscli.tools.gallery.model import ModelFiles, ModelRecord, check_model, require_searchable
+from focuscli.tools.gallery.projection import SAMPLE, Projection, fit_projection
 from focuscli.tools.gallery.source import Source
-from focuscli.tools.gallery.team import Alone, Team
-
-SHARD = 4_096
-OWN_FILE = re.compile(
-    r"\d{6,}-[0-9a-f]{12}(\.[0-9a-f]{12})?\.(json|crops\.jsonl|(tokens|sketch|norms|floors)\.npy)"
-    r"|basis-[0-9a-f]{12}\.safetensors"
+from focuscli.tools.gallery.store import (
+    ANEW,
+    INFO,
+    LOCK,
+    PART_FILE,
+    PROJECTION,
+    TEMPORARY,
+    Crop,
+    Gallery,
+    Part,
+    column_names,
+    only_writer,
+    read_gallery,
 )
-"""Names that a gallery's files have; other files in the folder are none of our business."""
-HALF_WRITTEN = re.compile(r"\.(\d{6,}-[0-9a-f]{12}|basis-[0-9a-f]{12}|gallery)\..*\.tmp")
+
+PART_SIZE = 8_192
+SCORED = 256  # Crops at a time against the trained texts.
 Progress = Callable[[int, int], None]
 
 
+class Skipped(NamedTuple):
+    """An image that could not be read, and why."""
+
+    crop: Crop
+    reason: str
+
+
 @dataclass(frozen=True)
-class Job:
-    """An index run that was checked and not begun.
+class Plan:
+    """What an index run is going to do; nothing is written yet.
 
     Attributes:
-        manifest: as it is before the run. plan: what is to be done. damaged: shards that have to be encoded again, and why.
-        planned_from: the manifest on disk; None where there was none.
+        gallery: as it will be. found: the parts that there are, with the time of change of their Parquet files.
+        kept: by number of a part, the lines that stay where some do not. damaged: parts to be encoded again, and why.
+        pending: parts to be encoded, by number. changed, gone: crops whose image has changed, or is not listed any more.
     """
 
-    folder: Path
+    gallery: Gallery
     source: Source
-    manifest: Manifest
-    plan: Plan
-    damaged: tuple[str, ...]
-    planned_from: Manifest | None = None
+    found: dict[int, int]
+    kept: dict[int, list[int]]
+    damaged: dict[int, str]
+    pending: tuple[tuple[int, tuple[Crop, ...]], ...]
+    stored: int
+    changed: int
+    gone: int
+
+    @property
+    def to_encode(self) -> int:
+        return sum(len(crops) for _, crops in self.pending)
 
     @property
     def bytes_needed(self) -> int:
-        """Of the tokens that will be written; what is stored besides is about a sixth of that."""
-        each = 2 * self.manifest.tokens * self.manifest.width
-        return each * (self.plan.to_encode + sum(len(item.rows) for item in self.plan.reduced))
+        """Of the tokens; all else is less than a tenth of that."""
+        return 2 * self.gallery.tokens * self.gallery.width * self.to_encode
 
 
-def prepare_index(
-    recognizer: Recognizer, source: Source, folder: Path, *, resume: bool = False, shard_size: int = SHARD
-) -> Job:
+def plan_index(
+    recognizer: Recognizer,
+    files: ModelFiles,
+    source: Source,
+    folder: Path,
+    *,
+    resume: bool = False,
+    part_size: int = PART_SIZE,
+    world_size: int = 1,
+) -> Plan:
     """Look at everything, write nothing.
 
+    Args:
+        files: where the model lies. part_size: at most so many crops in a new part. world_size: processes to share the work.
+
     Raises:
-        UsageError: the method cannot search. InputError: the folder exists and `resume` is not asked for; it is no gallery,
-        a damaged one, or one of another model, precision or source. RequirementError: too little space on the disk.
+        UsageError: the method cannot search, or other groups than before are asked for. InputError: the folder exists and
+        `resume` is not asked for; it is not a gallery, a damaged one, or one of another model, precision or source.
+        RequirementError: the extra is not installed, or there is too little space on the disk.
     """
+    require_extra("gallery", "pyarrow", "duckdb", purpose="A gallery")
     require_searchable(recognizer.config.model.method)
-    found: list[Stored] = []
-    damaged: list[str] = []
-    before = None
-    if resume and (folder / MANIFEST).exists():
-        manifest = before = read_manifest(folder)
-        check_binding(manifest, bind(recognizer), folder, precision=True)
-        found, damaged = find_stored(folder, manifest)
-        check_same_images(found, source.crops, manifest, source.name)
-        manifest = replace(manifest, source=source.record())
+    if resume and (folder / INFO).exists():
+        gallery = _check_gallery(read_gallery(folder), recognizer, files, source)
     else:
         _check_free(folder, resume=resume)
-        model = recognizer.model
-        width = model.clip.config.embed_dim
-        manifest = Manifest(bind(recognizer), len(model.token_names), width, source.record())
-    job = Job(folder, source, manifest, make_plan(found, source.crops, shard_size), tuple(damaged), before)
-    _check_space(job)
-    return job
-
-
-def run_index(
-    recognizer: Recognizer,
-    job: Job,
-    *,
-    batch: int = 32,
-    workers: int = 2,
-    team: Team | None = None,
-    progress: Progress | None = None,
-) -> Manifest:
-    """Do what `prepare_index` planned, and commit it; returns the new manifest.
-
-    In a team all processes have the same job, and each encodes and sketches its part of the shards; a batch never spans
-    two shards, so that a shard is the same whoever makes it.
-
-    Raises:
-        InputError: not one image can be read, or another run writes to the folder. RequirementError: no space.
-    """
-    team = team or Alone()
-    with contextlib.ExitStack() as held:
-        team.broadcast(lambda: _begin(job, held))
-        _encode(recognizer, job, team, batch, workers, progress)
-        team.barrier()
-        manifest = _finish(recognizer, job, team)
-    if not manifest.crops:
-        raise InputError(f"None of {manifest.skipped:,} images can be read.")
-    return manifest
-
-
-def _begin(job: Job, held: contextlib.ExitStack) -> None:
-    """Make the folder a gallery that nobody else writes to while `held` is open, and write reduced shards: their rows are
-    there already."""
-    held.enter_context(only_writer(job.folder))
-    there = (job.folder / MANIFEST).exists()
-    if (read_manifest(job.folder) if there else None) != job.planned_from:
+        gallery = new_gallery(recognizer, files, source, folder)
+    plan = _compare(gallery, source, part_size, world_size)
+    if plan.gone and not plan.stored and not plan.changed:
+        was = read_gallery(folder).source
         raise InputError(
-            f"{job.folder} was changed by another focus index since this one began; nothing was changed by this one.",
-            f"Run it again: focus index SOURCE -o {job.folder} --resume",
+            f"The gallery holds {plan.gone:,} crops of {was.root or was.name}, and none of them is in {source.record.name}; "
+            "nothing was changed.",
+            "Name the folder that was indexed, or another gallery with -o.",
         )
-    if not there:
-        write_manifest(job.folder, job.manifest)
-    for item in job.plan.reduced:
-        old = open_tokens(job.folder, job.manifest, item.stored.shard)
-        crops = [item.stored.crops[row] for row in item.rows]
-        write_shard(job.folder, item.name, old[[*item.rows]], crops, item.shard.skipped)
-
-
-def _encode(recognizer: Recognizer, job: Job, team: Team, batch: int, workers: int, progress: Progress | None) -> None:
-    """This process's part of the new shards."""
-    mine = team.shard(job.plan.fresh)
-    total, done = sum(len(crops) for _, crops in mine), 0
-    for name, crops in mine:
-        tokens, read, skipped = encode_crops(
-            recognizer,
-            crops,
-            job.source,
-            batch=batch,
-            workers=workers,
-            progress=None if progress is None else _shifted(progress, done, total),
+    there = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    free, needed = shutil.disk_usage(there).free, plan.bytes_needed * 11 // 10
+    if needed > free:
+        raise RequirementError(
+            f"The gallery needs {needed / 2**30:.1f} GiB more, and {there} has {free / 2**30:.1f} GiB free.",
+            "Choose another place with -o, or index fewer images.",
         )
-        write_shard(job.folder, name, tokens, read, skipped)
-        done += len(crops)
+    return plan
 
 
-def _finish(recognizer: Recognizer, job: Job, team: Team) -> Manifest:
-    """Sketch, and commit."""
-    folder = job.folder
-    shards = [read_shard(folder, name) for name in job.plan.names]
-    manifest = replace(
-        job.manifest,
-        shards=tuple((shard.name, shard.crops) for shard in shards),
-        skipped=sum(len(shard.skipped) for shard in shards),
-        complete=True,
+def new_gallery(recognizer: Recognizer, files: ModelFiles, source: Source, folder: Path) -> Gallery:
+    file, size, mtime = files.stamp()
+    record = ModelRecord(
+        method=recognizer.config.model.method,
+        step=recognizer.step,
+        run=str(recognizer.folder.absolute()),
+        weights=recognizer.weights,
+        trained_on=recognizer.trained_on,
+        precision=effective_precision(recognizer.device, recognizer.precision),
+        fingerprint=files.fingerprint(),
+        file=file,
+        size=size,
+        mtime=mtime,
     )
-    if manifest.crops:
-        manifest = replace(manifest, basis=_sketch(recognizer, folder, manifest, team))
-    team.broadcast(lambda: _commit(folder, manifest))
-    return manifest
+    model, vocabulary = recognizer.model, recognizer.vocabulary
+    width = model.clip.config.embed_dim
+    names = column_names(vocabulary)
+    return Gallery(folder, record, source.record, len(model.token_names), width, vocabulary, names)
 
 
-def _sketch(recognizer: Recognizer, folder: Path, manifest: Manifest, team: Team) -> str | None:
-    """The basis and every shard's sketch, where the model can use them; returns the basis' file."""
-    folded = fold_model(recognizer.model)
-    if folded is None:
-        return None
-    texts = folded.fold(recognizer.encode_texts(recognizer.model.texts).float())
-    name = team.broadcast(lambda: _usable_basis(folder, manifest) or make_basis(folder, manifest, folded, texts))
-    basis = sketch.Basis.load(folder / name)
-    mine, threads = team.shard(manifest.shards), torch.get_num_threads()
-    sketch_shards(folder, replace(manifest, basis=name), mine, basis, folded, threads=threads)
-    team.barrier()
-    return name
-
-
-def _usable_basis(folder: Path, manifest: Manifest) -> str | None:
-    if manifest.basis is None:
-        return None
-    try:
-        sketch.Basis.load(folder / manifest.basis)
-    except InputError:
-        return None
-    return manifest.basis
-
-
-def _commit(folder: Path, manifest: Manifest) -> None:
-    """From here on the gallery is the new one; what only an old one or a killed run needed is removed."""
-    write_manifest(folder, manifest)
-    files = manifest.files
-    for file in folder.iterdir():
-        if HALF_WRITTEN.fullmatch(file.name) or (OWN_FILE.fullmatch(file.name) and file.name not in files):
-            file.unlink(missing_ok=True)
+def _check_gallery(gallery: Gallery, recognizer: Recognizer, files: ModelFiles, source: Source) -> Gallery:
+    """The gallery with what is indexed now, or a refusal where new crops would not be comparable with those in it."""
+    check_model(gallery.folder, gallery.model, files)
+    own, precision = gallery.model.precision, effective_precision(recognizer.device, recognizer.precision)
+    if own != precision:
+        raise InputError(
+            f"{gallery.folder} was begun in {own}; crops in {precision} would not be comparable.",
+            f"Go on with: --precision {own}",
+        )
+    if gallery.source.group != source.record.group:
+        before = "without --group" if gallery.source.group is None else f"with --group {gallery.source.group}"
+        raise UsageError(f"{gallery.folder} was begun {before}.", f"Go on {before}, or use another folder.")
+    return replace(gallery, source=source.record)
 
 
 def _check_free(folder: Path, *, resume: bool) -> None:
-    """Refuse to begin a gallery where something is; what a run leaves that was killed before its first manifest is nothing.
+    """Refuse to begin a gallery where something is; a run that was killed before it wrote gallery.json left nothing.
 
     Raises:
         InputError: see above.
@@ -210,39 +180,216 @@ def _check_free(folder: Path, *, resume: bool) -> None:
             f"{folder} is a file, and a gallery is a folder; nothing was changed.", "Give another with -o."
         )
     names = {file.name for file in folder.iterdir()} if folder.exists() else set()
-    names = {name for name in names if name != LOCK and not HALF_WRITTEN.fullmatch(name)}
-    if MANIFEST in names:
+    names = {name for name in names if name != LOCK and not TEMPORARY.fullmatch(name)}
+    if INFO in names:
         hint = "Go on with it, or bring it up to date: add --resume. Or give another place with -o."
         raise InputError(f"{folder} exists already; nothing was changed.", hint)
-    if any(OWN_FILE.fullmatch(name) for name in names):
+    if any(PART_FILE.fullmatch(name) for name in names):
         raise InputError(
-            f"{folder} holds shards of a gallery, and {MANIFEST}, which says whose they are, is missing; nothing was changed.",
-            f"Put {MANIFEST} back, or index again into another folder: focus index SOURCE -o OTHER",
-        )
-    if names and resume:
-        raise InputError(
-            f"{folder} is no gallery (no {MANIFEST} in it); nothing was changed.",
-            "Name the gallery, or a folder that is to be made: focus index SOURCE -o GALLERY --resume",
+            f"{folder} holds parts of a gallery, and {INFO}, which says whose they are, is missing; nothing was changed.",
+            f"Put {INFO} back. {ANEW}",
         )
     if names:
-        raise InputError(f"{folder} exists already; nothing was changed.", "Give another place with -o.")
+        what = f"is not a gallery (no {INFO} in it)" if resume else "exists already"
+        raise InputError(f"{folder} {what}; nothing was changed.", "Give another place with -o.")
 
 
-def _check_space(job: Job) -> None:
-    there = next(parent for parent in (job.folder, *job.folder.absolute().parents) if parent.exists())
-    free, needed = shutil.disk_usage(there).free, job.bytes_needed * 6 // 5
-    if needed > free:
-        raise RequirementError(
-            f"The gallery needs {needed / 2**30:.1f} GiB more, and {there} has {free / 2**30:.1f} GiB free.",
-            "Choose another place with -o, or index fewer images.",
+def _compare(gallery: Gallery, source: Source, part_size: int, world_size: int) -> Plan:
+    """What is stored against what is listed."""
+    wanted = {crop.path: crop for crop in source.crops}
+    stored: set[str] = set()
+    changed: set[str] = set()
+    gone = 0
+    kept: dict[int, list[int]] = {}
+    damaged: dict[int, str] = {}
+    parts = gallery.parts
+    for part in parts:
+        try:
+            crops = part.crops()
+        except InputError as error:
+            damaged[part.number] = error.problem
+            continue
+        good = [line for line, crop in enumerate(crops) if wanted.get(crop.path) == crop and crop.path not in stored]
+        if len(good) < len(crops):
+            kept[part.number] = good
+        stored |= {crops[line].path for line in good}
+        changed |= {crop.path for crop in crops if crop.path in wanted}
+        gone += sum(crop.path not in wanted for crop in crops)
+    pending = [crop for crop in source.crops if crop.path not in stored]
+    random.Random(0).shuffle(pending)  # so that every part, also the first, is a sample of all crops
+    size = max(1, min(part_size, -(-len(pending) // world_size)))
+    first = 1 + max((part.number for part in parts), default=-1)
+    chunks = [tuple(pending[start : start + size]) for start in range(0, len(pending), size)]
+    return Plan(
+        gallery,
+        source,
+        _times(gallery),
+        kept,
+        damaged,
+        tuple(enumerate(chunks, first)),
+        len(stored),
+        len(changed - stored),
+        gone,
+    )
+
+
+def _times(gallery: Gallery) -> dict[int, int]:
+    return {part.number: part.file("crops").stat().st_mtime_ns for part in gallery.parts}
+
+
+def run_index(
+    recognizer: Recognizer,
+    plan: Plan,
+    *,
+    batch: int = 32,
+    workers: int = 2,
+    process_group: ProcessGroup = SINGLE,
+    progress: Progress | None = None,
+) -> list[Skipped]:
+    """Do what was planned; returns the images that could not be read. All processes of a group have the same plan.
+
+    Raises:
+        InputError: not one image can be read, or another run writes to the folder. RequirementError: no space.
+    """
+    gallery, model = plan.gallery, recognizer.model
+    score = token_scorer(model, recognizer.encode_texts(gallery.vocabulary.trained))
+    mine = process_group.shard(plan.pending)
+    total, done = sum(len(crops) for _, crops in mine), 0
+    skipped: list[Skipped] = []
+
+    def encoded(crops: Sequence[Crop]) -> tuple[NDArray[np.float16], list[Crop]]:
+        nonlocal done
+        before, done = done, done + len(crops)
+        step = lambda count: progress and progress(before + count, total)  # noqa: E731
+        tokens, read, bad = encode_crops(recognizer, plan.source, crops, batch, workers, step)
+        skipped.extend(bad)
+        return tokens, read
+
+    with contextlib.ExitStack() as held:
+        process_group.broadcast(lambda: _begin(plan, held))
+        encoded_parts = ((number, *encoded(crops)) for number, crops in mine)
+        ready = (part for part in encoded_parts if part[2])
+        # A projection needs crops to be fitted to: the first that are encoded, whichever process does it.
+        first = next(ready, None)
+        samples = process_group.all_gather(None if first is None else first[1][:SAMPLE])
+        fresh = [sample for sample in samples if sample is not None][:1]
+        process_group.broadcast(lambda: _provide_projections(gallery, fresh, score, recognizer.device))
+        if first is not None:
+            projection = Projection.load(gallery.folder / PROJECTION)
+            for number, tokens, read in itertools.chain([first], ready):
+                scores = trained_scores(recognizer, tokens)
+                Part(gallery, number).write(tokens, projection.project(tokens), read, scores)
+        every = [item for some in process_group.all_gather(skipped) for item in some]
+        process_group.broadcast(replace(gallery, complete=True).save)
+    if not gallery.parts:
+        raise InputError(f"None of {len(every):,} images can be read.")
+    return every
+
+
+def _begin(plan: Plan, held: contextlib.ExitStack) -> None:
+    """Lock the gallery as long as `held` is open, and remove what does not belong to it any more."""
+    gallery = plan.gallery
+    held.enter_context(only_writer(gallery.folder))
+    if _times(gallery) != plan.found:
+        raise InputError(
+            f"{gallery.folder} was changed by another focus index since this one began; this one changed nothing.",
+            f"Run it again: focus index SOURCE -o {gallery.folder} --resume",
         )
+    gallery.save()
+    for number in plan.damaged:
+        Part(gallery, number).remove()
+    for number, lines in plan.kept.items():
+        Part(gallery, number).keep(lines)
+    numbers = {part.number for part in gallery.parts}
+    for file in gallery.folder.iterdir():
+        match = PART_FILE.fullmatch(file.name)
+        if TEMPORARY.fullmatch(file.name) or (match and int(match[1] or match[2]) not in numbers):
+            file.unlink(missing_ok=True)
 
 
-def _shifted(progress: Progress, before: int, total: int) -> Progress:
-    return lambda done, _: progress(before + done, total)
+def _provide_projections(
+    gallery: Gallery, fresh: Sequence[NDArray[np.float16]], score: ScoreTokens, device: torch.device
+) -> None:
+    """Fit a projection where there is none, or one that was fitted to few crops and more have come; and project the parts
+    that have none."""
+    file, parts = gallery.folder / PROJECTION, gallery.parts
+    projection = None
+    with contextlib.suppress(InputError):
+        projection = Projection.load(file)
+    if projection is None or (fresh and projection.crops < SAMPLE):
+        sample = [*fresh, *(part.tokens()[:SAMPLE] for part in parts[:1])]
+        if not sum(map(len, sample)):
+            return
+        # Projections go before the file that says how they were made: two that do not fit never stand together.
+        for part in parts:
+            part.file("projection").unlink(missing_ok=True)
+        projection = fit_projection(np.concatenate(sample), score, device)
+        projection.save(file)
+    for part in parts:
+        tokens = part.tokens()
+        try:
+            whole = len(part.projection(len(projection.encode))) == len(tokens)
+        except InputError:
+            whole = False
+        if not whole:
+            part.write_projection(projection.project(tokens))
 
 
-def unreadable(folder: Path, manifest: Manifest) -> list[Skipped]:
-    """The images of a gallery that could not be read."""
-    shards: list[Shard] = [read_shard(folder, name) for name, _ in manifest.shards] if manifest.skipped else []
-    return [item for shard in shards for item in shard.skipped]
+@torch.inference_mode()
+def trained_scores(recognizer: Recognizer, tokens: NDArray[np.float16]) -> NDArray[np.float32]:
+    """The model's own scores [n, Z] of stored features against its trained texts."""
+    model = recognizer.model
+    texts = recognizer.encode_texts(recognizer.vocabulary.trained).float()
+    blocks = torch.from_numpy(tokens).split(SCORED)
+    scores = [model.score(block.to(recognizer.device).float(), texts).scores.float().cpu() for block in blocks]
+    return torch.cat(scores).numpy()
+
+
+def encode_crops(
+    recognizer: Recognizer,
+    source: Source,
+    crops: Sequence[Crop],
+    batch: int,
+    workers: int,
+    progress: Callable[[int], None],
+) -> tuple[NDArray[np.float16], list[Crop], list[Skipped]]:
+    """Features [n, K, D] of the crops that can be read, these, and the others.
+
+    Raises:
+        InputError: a feature does not fit half precision.
+    """
+    model = recognizer.model
+    rows = [np.empty((0, len(model.token_names), model.clip.config.embed_dim), np.float16)]
+    read: list[Crop] = []
+    skipped: list[Skipped] = []
+    features = score_images(
+        lambda pixels: _encode(recognizer, pixels),
+        [source.path(crop) for crop in crops],
+        recognizer.image_size,
+        batch_size=batch,
+        workers=workers,
+    )
+    for count, (crop, row) in enumerate(zip(crops, features, strict=True), start=1):
+        if isinstance(row, InputError):
+            skipped.append(Skipped(crop, row.problem))
+        else:
+            read.append(crop)
+            rows.append(row[None].astype(np.float16))
+        if count % batch == 0 or count == len(crops):
+            progress(count)
+    return np.concatenate(rows), read, skipped
+
+
+@torch.inference_mode()
+def _encode(recognizer: Recognizer, pixels: Pixels) -> NDArray[np.float32]:
+    """Features [B, K, D] of crops, rounded to half precision."""
+    images = normalise(to_unit(torch.from_numpy(pixels), recognizer.device))
+    with autocast(recognizer.device, recognizer.precision):
+        tokens = recognizer.model.encode_image(images).tokens
+    half = tokens.half()
+    if not half.isfinite().all():
+        raise InputError(
+            f"Features of up to {float(tokens.abs().max()):.3g} do not fit half precision (65,504).",
+            "Is this checkpoint sound? See: focus eval -c RUN",
+        )
+    return half.float().cpu().numpy()

@@ -1,113 +1,139 @@
-"""A finished gallery, to be searched."""
+"""A finished gallery under SQL: DuckDB over its Parquet files."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, field
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from focuscli.errors import InputError
-from focuscli.tools.gallery.manifest import Manifest, read_manifest
-from focuscli.tools.gallery.shards import RESUME, Crop, open_array
+from focuscli.errors import InputError, UsageError
+from focuscli.storage.extras import require_extra
+from focuscli.tools.gallery.store import RESUME, Gallery, Part, path_of, read_gallery
+
+Columns = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
-class Gallery:
-    """A finished gallery, its files memory-mapped when they are asked for.
+class Reader:
+    """A finished gallery, opened.
 
-    Positions of crops count through the shards in the manifest's order.
+    Attributes:
+        parts: by number. database: a DuckDB connection that reads the gallery's folder and nothing else.
+        where: an SQL condition on the columns of the Parquet files; crops for which it does not hold are not there.
     """
 
-    folder: Path
-    manifest: Manifest
-    starts: NDArray[np.int64] = field(repr=False)
+    gallery: Gallery
+    parts: dict[int, Part]
+    database: Any
+    where: str | None = None
 
-    @property
-    def crops(self) -> int:
-        return self.manifest.crops
+    def count(self) -> int:
+        """Crops for which the condition holds."""
+        return int(self._query("SELECT count(*) AS count FROM crops", [*self.parts])["count"][0])
 
-    @property
-    def shards(self) -> int:
-        return len(self.manifest.shards)
+    def rows(self, number: int, columns: Sequence[str]) -> Columns:
+        """`row` and some more columns of a part."""
+        return self._query(f"SELECT {_listed('row', *columns)} FROM crops", [number])
 
-    def tokens(self, shard: int) -> NDArray[np.float16]:
-        """Features [n, K, D] of a shard."""
-        return self._array(
-            f"{self._name(shard)}.tokens.npy", shard, (self.manifest.tokens, self.manifest.width), np.float16
+    def sample(self, step: int, columns: Sequence[str]) -> dict[int, Columns]:
+        """As `rows`, of one crop in `step`, by part."""
+        found = self._query(
+            f"SELECT {_listed('part', 'row', *columns)} FROM crops WHERE row % {step} = 0", [*self.parts]
         )
+        return {
+            number: {name: values[found["part"] == number] for name, values in found.items()}
+            for number in np.unique(found["part"]).tolist()
+        }
 
-    def sketch(self, shard: int, size: int) -> NDArray[np.int8]:
-        """Codes [n, K, R] of a shard."""
-        return self._sketch(shard, "sketch", (self.manifest.tokens, size), np.int8)
+    def best(self, value: str, columns: Sequence[str], k: int, *, per_group: bool) -> Columns:
+        """`part`, `row`, some columns and `value`, an SQL expression, of the `k` crops where it is largest."""
+        order = "value DESC, part, row"
+        # A crop without a group is a group of its own.
+        alone = 'CASE WHEN "group" IS NULL THEN (part, row) END'
+        first = f'QUALIFY row_number() OVER (PARTITION BY "group", {alone} ORDER BY {order}) = 1' if per_group else ""
+        listed = _listed("part", "row", *columns)
+        sql = f"SELECT {listed}, {value} AS value FROM crops {first} ORDER BY {order} LIMIT {k}"
+        return self._query(sql, [*self.parts])
 
-    def norms(self, shard: int, heads: int) -> NDArray[np.float16]:
-        """[n, K, H]; see `focuscli.tools.gallery.sketch`."""
-        return self._sketch(shard, "norms", (self.manifest.tokens, heads), np.float16)
+    def images(self, parts: Sequence[int], rows: Sequence[int]) -> list[tuple[Path, str | None]]:
+        """Image files and groups of crops."""
+        import pyarrow as pa
 
-    def floors(self, shard: int, heads: int) -> NDArray[np.float16]:
-        """[n, 3, K, H]; see `focuscli.tools.gallery.sketch`."""
-        return self._sketch(shard, "floors", (3, self.manifest.tokens, heads), np.float16)
+        wanted = pa.table({"part": pa.array(parts, pa.int32()), "row": pa.array(rows, pa.int32())})
+        listed = _listed("part", "row", "path", "path_bytes", "group")
+        sql = f"SELECT {listed} FROM crops JOIN wanted USING (part, row)"
+        found = self._query(sql, sorted(set(parts)), wanted)
+        root = Path(self.gallery.source.root)
+        images = {
+            (part, row): (root / path_of(path, raw), group)
+            for part, row, path, raw, group in zip(*(found[name].tolist() for name in found), strict=True)
+        }
+        return [images[key] for key in zip(parts, rows, strict=True)]
 
-    def locate(self, positions: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Shards and rows of positions."""
-        shards = np.searchsorted(self.starts, positions, side="right") - 1
-        return shards, positions - self.starts[shards]
-
-    def paths(self, positions: NDArray[np.int64]) -> list[Path]:
-        """Image files of positions.
+    def _query(self, sql: str, parts: Sequence[int], wanted: Any = None) -> Columns:
+        """Run a query over `crops`, the lines of some parts for which the condition holds, and over a table `wanted`.
 
         Raises:
-            InputError: a shard's list of them is missing or damaged.
+            UsageError: the condition cannot be evaluated. InputError: a Parquet file is damaged.
         """
-        found: dict[int, Path] = {}
-        shards, rows = self.locate(positions)
-        for shard in np.unique(shards).tolist():
-            chosen = np.flatnonzero(shards == shard)
-            found |= dict(zip(chosen.tolist(), self._listed(shard, rows[chosen]), strict=True))
-        return [found[index] for index in range(len(positions))]
+        import duckdb
 
-    def _listed(self, shard: int, rows: NDArray[np.int64]) -> list[Path]:
-        """Image files of some rows."""
-        root = Path(self.manifest.source["root"])
-        name, count = self.manifest.shards[shard]
-        file = self.folder / f"{name}.crops.jsonl"
+        cursor = self.database.cursor()
+        if wanted is not None:
+            cursor.register("wanted", wanted)
+        condition = "" if self.where is None else f"WHERE ({self.where}\n)"
+        files = [str(self.parts[part].file("crops")) for part in parts]
         try:
-            lines = file.read_bytes().splitlines()
-            if len(lines) != count:
-                raise InputError(f"{file} names {len(lines):,} crops, not {count:,}.", RESUME)
-            return [
-                root / Crop(*json.loads(lines[row])).path for row in rows
-            ]  # the others are not parsed: shards are long
-        except (OSError, ValueError, TypeError) as error:
-            raise InputError(f"{file} is missing or damaged: {error!r}.", RESUME) from error
-
-    def _name(self, shard: int) -> str:
-        return self.manifest.shards[shard][0]
-
-    def _sketch(self, shard: int, kind: str, rest: tuple[int, ...], type_: type[np.generic]) -> NDArray[Any]:
-        return self._array(self.manifest.sketch_file(self._name(shard), kind), shard, rest, type_)
-
-    def _array(self, file: str, shard: int, rest: tuple[int, ...], type_: type[np.generic]) -> NDArray[Any]:
-        return open_array(self.folder / file, (self.manifest.shards[shard][1], *rest), type_)
+            crops = f"WITH crops AS (SELECT * FROM read_parquet(?) {condition})"
+            return dict(cursor.execute(f"{crops} {sql}", [files]).fetchnumpy())
+        except duckdb.Error as error:
+            said = str(error).partition("\n\nLINE")[0]
+            if self.where is not None and not isinstance(error, (duckdb.IOException, duckdb.InvalidInputException)):
+                names = ", ".join(self.gallery.columns[:6])
+                raise UsageError(
+                    f"--where {self.where}: {said}", f"Columns: path, size, mtime, group, {names}, ..."
+                ) from error
+            raise InputError(f"A Parquet file of {self.gallery.folder} is damaged: {said}", RESUME) from error
 
 
-def open_gallery(folder: Path) -> Gallery:
-    """A finished gallery; every shard's file is there and has its size.
+def _listed(*names: str) -> str:
+    return ", ".join(map(quoted, names))
+
+
+def quoted(name: str) -> str:
+    """A column's name in SQL."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+@contextlib.contextmanager
+def open_gallery(folder: Path, *, where: str | None = None, threads: int | None = None) -> Iterator[Reader]:
+    """Open a finished gallery.
 
     Raises:
-        InputError: no gallery, unfinished, damaged, or empty.
+        InputError: not a gallery, unfinished, damaged, or empty. UsageError: `where` is not a condition on its columns.
+        RequirementError: the extra is not installed.
     """
-    manifest = read_manifest(folder)
-    if not manifest.complete:
+    require_extra("gallery", "pyarrow", "duckdb", purpose="A gallery")
+    import duckdb
+
+    gallery = read_gallery(folder)
+    if not gallery.complete:
         raise InputError(f"{folder} is not finished.", f"Finish it with: focus index SOURCE -o {folder} --resume")
-    if not manifest.crops:
+    parts = {part.number: part for part in gallery.parts}
+    if not parts:
         raise InputError(f"{folder} holds no crop.", "Index a folder with readable images.")
-    starts = np.cumsum([0, *(count for _, count in manifest.shards)])[:-1].astype(np.int64)
-    gallery = Gallery(folder, manifest, starts)
-    for shard in range(gallery.shards):
-        gallery.tokens(shard)
-    return gallery
+    with duckdb.connect(config={} if threads is None else {"threads": threads}) as database:
+        allowed = str(folder).replace("'", "''")
+        for setting in (
+            f"allowed_directories = ['{allowed}']",
+            "enable_external_access = false",
+            "python_enable_replacements = false",
+            "parquet_metadata_cache = true",
+        ):
+            database.execute(f"SET {setting}")
+        yield Reader(gallery, parts, database, where)

@@ -1,132 +1,151 @@
-"""Going through a gallery's blocks in threads."""
+"""Searches for texts that were not trained: the tokens are scanned in blocks and every crop is scored.
+
+`fast` scores only the crops whose estimate from the projection is in the best tenth, and misses what the estimate misses.
+Memory does not grow with the gallery: each thread holds one block of crops.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import TypeVar
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from focuscli.errors import InputError
-from focuscli.tools.gallery import sketch
-from focuscli.tools.gallery.query import Query
-from focuscli.tools.gallery.ranking import Best
-from focuscli.tools.gallery.reader import Gallery
-from focuscli.tools.gallery.scorer import FoldedScorer, Scorer
+from focuscli.engine.distributed import SINGLE, ProcessGroup
+from focuscli.tools.gallery.folded import ScoreTokens
+from focuscli.tools.gallery.projection import Projection
+from focuscli.tools.gallery.query import Hits, Query, check_numbers, groups_of, top_k
+from focuscli.tools.gallery.reader import Columns, Reader
+from focuscli.tools.gallery.store import PROJECTION
 
 Progress = Callable[[int, int], None]
-A = TypeVar("A")
-R = TypeVar("R")
-EXACT_ROWS = 256  # Crops at a time in double precision.
+FAST_SHARE = 0.1
+FAST_SAMPLE = 10_000
+"""Crops whose estimates say where the best tenth begins. A gallery of fewer is scored throughout."""
+CROPS_PER_HIT = 10
+"""The least number of crops that `fast` scores for each one that it returns."""
+
+
+@dataclass
+class _Best:
+    """The best crops so far; shared by threads."""
+
+    k: int
+    per_group: bool
+    hits: Hits | None = None
+    floor: float = -np.inf
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def add(self, hits: Hits) -> None:
+        some = hits[np.flatnonzero(hits.values >= self.floor)]
+        with self.lock:
+            found = [some] if self.hits is None else [self.hits, some]
+            self.hits = top_k(found, self.k, per_group=self.per_group)
+            if len(self.hits) == self.k:
+                self.floor = float(self.hits.values[-1])
 
 
 @dataclass(frozen=True)
-class Searcher:
-    """A gallery, texts and how to compute.
+class Scan:
+    """A search over the tokens.
 
     Attributes:
-        threads: on a CPU; each takes one core.
-        resident: tokens by shard that already lie on the device; others are read from the files.
+        queries: their texts are numbered: first those in `columns`, by the names of their columns, then those that `score`
+            scores.
+        threads: each takes one core and one part at a time; None: as many as torch has.
     """
 
-    gallery: Gallery
-    scorer: Scorer
-    threads: int = 1
-    resident: Mapping[int, Tensor] | None = None
+    reader: Reader
+    queries: Sequence[Query]
+    columns: Sequence[str]
+    score: ScoreTokens
+    device: torch.device
+    k: int
+    per_group: bool = False
+    threads: int | None = None
+
+    def run(
+        self, *, fast: bool = False, process_group: ProcessGroup = SINGLE, progress: Progress | None = None
+    ) -> list[Hits]:
+        """The best crops for each query. The processes of a group share the parts, and all get the result.
+
+        Raises:
+            InputError: a file of the gallery is damaged.
+        """
+        best = [_Best(self.k, self.per_group) for _ in self.queries]
+        mine = process_group.shard([*self.reader.parts])
+        fitting = self._fast_filter() if fast else None
+
+        def scan(number: int) -> None:
+            self._scan_part(number, best, fitting)
+
+        with one_core_each(self.threads or torch.get_num_threads()) as pool:
+            for done, _ in enumerate(pool.map(torch.inference_mode()(scan), mine), start=1):
+                if progress is not None:
+                    progress(done, len(mine))
+        found = process_group.all_gather([part.hits for part in best])
+        return [
+            top_k([hits for hits in parts if hits is not None], self.k, per_group=self.per_group)
+            for parts in zip(*found, strict=True)
+        ]
+
+    def _scan_part(
+        self, number: int, best: Sequence[_Best], fitting: Callable[[int, Columns], NDArray[np.bool_]] | None
+    ) -> None:
+        wanted = [*self.columns, *(["group"] if self.per_group else [])]
+        part, found = self.reader.parts[number], self.reader.rows(number, wanted)
+        if fitting is not None:
+            chosen = fitting(number, found)
+            found = {name: values[chosen] for name, values in found.items()}
+        tokens, groups = part.tokens(), groups_of(found)
+        step = self._block
+        for start in range(0, len(groups), step):
+            rows = found["row"][start : start + step]
+            whole = rows[-1] - rows[0] + 1 == len(rows)
+            block = torch.from_numpy(tokens[rows[0] : rows[-1] + 1] if whole else tokens[rows]).to(self.device)
+            some = {name: values[start : start + step] for name, values in found.items()}
+            scores = self._joined(some, self.score(block))
+            places = np.full(len(rows), number), rows.astype(np.int64), groups[start : start + step]
+            for query, crops in zip(self.queries, best, strict=True):
+                own = scores[:, [*query.texts]]
+                values = query.values(own)
+                check_numbers(self.reader, values, places[0])
+                crops.add(Hits(*places, values, own))
 
     @property
-    def device(self) -> torch.device:
-        """Where the scorer's weights are."""
-        return self.scorer.texts.device
+    def _block(self) -> int:
+        """Crops at a time: few enough for a core's cache, or many enough to keep a GPU busy."""
+        return 128 if self.device.type == "cpu" else 8_192
 
-    @property
-    def all_shards(self) -> range:
-        return range(self.gallery.shards)
-
-    @property
-    def basis(self) -> sketch.Basis | None:
-        """The sketch's basis; None where the gallery has none or the scorer cannot use it."""
-        name = self.gallery.manifest.basis
-        if name is None or not isinstance(self.scorer, FoldedScorer):
+    def _fast_filter(self) -> Callable[[int, Columns], NDArray[np.bool_]] | None:
+        """What says which crops of a part are to be scored, from their estimates; None if all are."""
+        count = self.reader.count()
+        share = max(FAST_SHARE, CROPS_PER_HIT * self.k / max(count, 1))
+        if count < FAST_SAMPLE or share >= 1:
             return None
-        return sketch.Basis.load(self.gallery.folder / name).to(self.device)
+        projection = Projection.load(self.reader.gallery.folder / PROJECTION)
+        estimate = projection.estimator(self.score, self.device)
 
-    def tokens(self, shard: int, rows: slice | NDArray[np.int64]) -> Tensor:
-        """Tokens [n, K, D] float16 of some rows of a shard, on the device."""
-        if self.resident is not None and shard in self.resident:
-            return self.resident[shard][rows if isinstance(rows, slice) else torch.from_numpy(rows).to(self.device)]
-        return torch.from_numpy(self.gallery.tokens(shard)[rows]).to(self.device)
+        def estimated(number: int, found: Columns) -> NDArray[np.float64]:
+            codes = torch.from_numpy(self.reader.parts[number].projection(projection.size)[found["row"]])
+            scores = self._joined(found, estimate(codes.to(self.device)))
+            return np.stack([query.values(scores[:, [*query.texts]]) for query in self.queries], axis=1)
 
-    def gather(self, positions: NDArray[np.int64]) -> Tensor:
-        """Tokens [n, K, D] float16 at ascending positions of any shards, on the device."""
-        shards, rows = self.gallery.locate(positions)
-        edges = np.flatnonzero(np.diff(shards, prepend=-1, append=-1))
-        return torch.cat([self.tokens(int(shards[a]), rows[a:b]) for a, b in itertools.pairwise(edges)])
+        sample = self.reader.sample(max(1, count // FAST_SAMPLE), self.columns)
+        values = np.concatenate([estimated(number, found) for number, found in sample.items()])
+        floors = np.nanquantile(values, 1 - share, axis=0)
+        # An estimate that is not a number passes, so that the score of a damaged crop is looked at.
+        return lambda number, found: ~(estimated(number, found) < floors).all(axis=1)
 
-
-def load_resident(gallery: Gallery, device: torch.device) -> dict[int, Tensor]:
-    """All tokens on a device, for many searches in one process: 12 KiB a crop of ViT-B/16."""
-    return {shard: torch.from_numpy(gallery.tokens(shard)[:]).to(device) for shard in range(gallery.shards)}
-
-
-@dataclass(frozen=True)
-class Block:
-    """Some rows of a shard; `first` is the position of the first."""
-
-    shard: int
-    start: int
-    stop: int
-    first: int
-
-    @property
-    def positions(self) -> NDArray[np.int64]:
-        return np.arange(self.first, self.first + self.stop - self.start, dtype=np.int64)
-
-
-def blocks_of(searcher: Searcher, shards: Sequence[int]) -> list[Block]:
-    """The shards in blocks; the more texts, the fewer crops in each."""
-    gallery, scorer = searcher.gallery, searcher.scorer
-    numbers = gallery.manifest.tokens * len(scorer.texts)
-    numbers *= 2 * scorer.attention.heads if isinstance(scorer, FoldedScorer) else gallery.manifest.width
-    on_cpu = searcher.device.type == "cpu"
-    rows = int(np.clip((1 << (20 if on_cpu else 26)) // numbers, 128, 2_048 if on_cpu else 65_536))
-    return [
-        Block(shard, start, min(start + rows, gallery.manifest.shards[shard][1]), int(gallery.starts[shard]) + start)
-        for shard in shards
-        for start in range(0, gallery.manifest.shards[shard][1], rows)
-    ]
-
-
-def whole_shards(searcher: Searcher, shards: Sequence[int]) -> list[Block]:
-    """The shards that have crops, each one block."""
-    gallery = searcher.gallery
-    counts = {shard: gallery.manifest.shards[shard][1] for shard in shards}
-    return [Block(shard, 0, count, int(gallery.starts[shard])) for shard, count in counts.items() if count]
-
-
-def for_each_block(
-    searcher: Searcher, blocks: Sequence[Block], scan: Callable[[Block], None], progress: Progress | None = None
-) -> None:
-    """Call `scan` with every block, in threads."""
-    total, done = sum(block.stop - block.start for block in blocks), 0
-    with one_core_each(searcher.threads) as pool:
-        for block, _ in zip(blocks, pool.map(without_gradients(scan), blocks), strict=True):
-            done += block.stop - block.start
-            if progress is not None:
-                progress(done, total)
-
-
-def without_gradients(function: Callable[[A], R]) -> Callable[[A], R]:
-    """Gradients are switched off per thread."""
-    quiet: Callable[[A], R] = torch.inference_mode()(function)
-    return quiet
+    def _joined(self, found: Columns, scores: torch.Tensor) -> NDArray[np.float64]:
+        """Scores of all texts [n, T]: those from columns, then others."""
+        stored = [found[name].astype(np.float64)[:, None] for name in self.columns]
+        return np.concatenate([*stored, scores.double().cpu().numpy()], axis=1)
 
 
 @contextlib.contextmanager
@@ -138,43 +157,3 @@ def one_core_each(threads: int) -> Iterator[ThreadPoolExecutor]:
             yield pool
     finally:
         torch.set_num_threads(before)
-
-
-def offer(searcher: Searcher, best: Best, positions: NDArray[np.int64], values: NDArray[np.float64]) -> None:
-    """Add crops to the best.
-
-    Raises:
-        InputError: a value is not a number, so a stored one is not; else that crop would be missing without a word.
-    """
-    bad = np.isnan(values)
-    if bad.any():
-        gallery = searcher.gallery
-        shards, rows = gallery.locate(positions[bad])
-        files = f"{gallery.folder / gallery.manifest.shards[shards[0]][0]}.*"
-        raise InputError(
-            f"{files}: damaged, the score of crop {rows[0]:,} is not a number.",
-            f"Make this shard again: remove these files, then focus index SOURCE -o {gallery.folder} --resume",
-        )
-    best.add(positions, values)
-
-
-def score_positions(
-    searcher: Searcher,
-    positions: NDArray[np.int64],
-    score: Callable[[Tensor, Sequence[int]], Tensor],
-    query: Query,
-    best: Best | None = None,
-) -> NDArray[np.float64]:
-    """Scores [n, T] of a query's texts at ascending positions; offered to `best`, too, where there is one."""
-    parts: list[NDArray[np.float64]] = [np.empty((0, len(query.columns)))]
-    pieces = [slice(start, min(start + EXACT_ROWS, len(positions))) for start in range(0, len(positions), EXACT_ROWS)]
-
-    def look(piece: slice) -> NDArray[np.float64]:
-        return score(searcher.gather(positions[piece]), query.columns).double().cpu().numpy()
-
-    with one_core_each(searcher.threads) as pool:
-        for piece, scores in zip(pieces, pool.map(without_gradients(look), pieces), strict=True):
-            if best is not None:
-                offer(searcher, best, positions[piece], query.values(torch.from_numpy(scores)).numpy())
-            parts.append(scores)
-    return np.concatenate(parts)

@@ -17,7 +17,7 @@ LARGE, MEDIUM, SMALL = 17, 13, 11
 
 
 @dataclass(frozen=True)
-class Mark:
+class Bar:
     """A text beside a crop.
 
     Attributes:
@@ -37,7 +37,7 @@ class Entry:
 
     image: Image.Image | None
     name: str
-    marks: Sequence[Mark]
+    bars: Sequence[Bar]
     match: str = ""
 
 
@@ -50,9 +50,9 @@ def contact_sheet(entries: Sequence[Entry], *, title: str, caption: str = "") ->
     width = 2 * MARGIN + max(per_line * (COLUMN + GAP) - GAP, 440)
     heading = wrap(title, LARGE, width - 2 * MARGIN, 4)
     footer = Footer(caption, width - 2 * MARGIN, legend=False)
-    most = max(len(entry.marks) for entry in entries)
-    mark_height = 2 * line_height(SMALL) + 11
-    cell = line_height(MEDIUM) + HEIGHT + line_height(SMALL) + most * mark_height + GAP
+    most = max(len(entry.bars) for entry in entries)
+    bar_height = 2 * line_height(SMALL) + 11
+    cell = line_height(MEDIUM) + HEIGHT + line_height(SMALL) + most * bar_height + GAP
     lines = math.ceil(len(entries) / per_line)
     head = len(heading) * line_height(LARGE) + GAP
     canvas = Canvas(width, 2 * MARGIN + head + lines * cell + footer.height)
@@ -72,9 +72,9 @@ def contact_sheet(entries: Sequence[Entry], *, title: str, caption: str = "") ->
         top += HEIGHT + 2
         canvas.text(left, top, _end_of(entry.name, SMALL, COLUMN), SMALL, FAINT)
         top += line_height(SMALL)
-        for mark in entry.marks:
-            _mark(canvas, mark, left, top)
-            top += mark_height
+        for bar in entry.bars:
+            _bar(canvas, bar, left, top)
+            top += bar_height
     footer.draw(canvas, MARGIN, MARGIN + head + lines * cell)
     return canvas.image
 
@@ -90,13 +90,13 @@ def _picture(canvas: Canvas, entry: Entry, left: int, top: int) -> None:
     canvas.image.paste(picture, (left, top + HEIGHT - picture.height))
 
 
-def _mark(canvas: Canvas, mark: Mark, left: int, top: int) -> None:
-    colour = MUTED if mark.good is None else YES if mark.good else NO
-    canvas.text_right(left + COLUMN, top, mark.score, SMALL, INK)
-    room = COLUMN - text_width(mark.score, SMALL) - 6
-    canvas.text(left, top, fit_text(mark.text, SMALL, room), SMALL, colour)
-    if mark.place is not None:
-        canvas.bar(left, top + line_height(SMALL) + 3, COLUMN, 5, mark.place, colour)
+def _bar(canvas: Canvas, bar: Bar, left: int, top: int) -> None:
+    colour = MUTED if bar.good is None else YES if bar.good else NO
+    canvas.text_right(left + COLUMN, top, bar.score, SMALL, INK)
+    room = COLUMN - text_width(bar.score, SMALL) - 6
+    canvas.text(left, top, fit_text(bar.text, SMALL, room), SMALL, colour)
+    if bar.place is not None:
+        canvas.bar(left, top + line_height(SMALL) + 3, COLUMN, 5, bar.place, colour)
 
 
 def _end_of(name: str, size: int, width: int) -> str:

@@ -15,6 +15,7 @@ import pytest
 
 from focuscli.engine.checkpoint import read_checkpoint
 from focuscli.engine.distributed import ProcessGroup, WorkerLost, join
+from focuscli.tools.gallery.store import read_gallery
 
 VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", "LOCAL_WORLD_SIZE")
 
@@ -82,21 +83,32 @@ def test_predict_stops_at_the_same_unreadable_image(workers, trained_run, pictur
 
 
 def gallery_files(folder) -> dict[str, bytes]:
-    return {file.name: file.read_bytes() for file in folder.iterdir()}
+    return {file.name: file.read_bytes() for file in folder.glob("[!.]*")}
+
+
+def stored_crops(folder):
+    """Path and features of each crop; one that is stored twice fails."""
+    found = [
+        (crop.path, tokens.ravel().astype(float).tolist())
+        for part in read_gallery(folder).parts
+        for crop, tokens in zip(part.crops(), part.tokens(), strict=True)
+    ]
+    assert len(dict(found)) == len(found)
+    return dict(found)
 
 
 def test_index_and_search_give_what_one_process_gives(workers, trained_run, pictures, tmp_path):
-    """Twenty crops in shards of six: some processes have two, and of five one has none."""
+    """Twenty crops in parts of six: some processes have two, and of five one has none."""
     galleries = [tmp_path / "one", tmp_path / "three"]
     for count, gallery in zip((1, 3), galleries, strict=True):
-        line = ["index", pictures, "-o", gallery, "-c", trained_run, "--shard", 6, "--batch", 4]
+        line = ["index", pictures, "-o", gallery, "-c", trained_run, "--part-size", 6, "--batch", 4]
         outcomes = workers(count, "focus", *map(str, line))
         assert [code for code, _, _ in outcomes] == count * [0], outcomes
-        assert f"{gallery}: 20 crops in 4 shards" in outcomes[0][1]
+        assert f"{gallery}: 20 crops in 4 parts" in outcomes[0][1]
         assert {outcome[1:] for outcome in outcomes[1:]} <= {("", "")}
     assert gallery_files(galleries[0]) == gallery_files(galleries[1])
-    for options in (["--check-recall"], ["--two-stage", "--each", "--not", "scarf"]):
-        line = ["search", galleries[0], "red hat", "bright trousers", "-k", 7, "--format", "jsonl", *options]
+    for options in (["--recall"], ["--fast", "--each", "--not", "scarf"]):
+        line = ["search", galleries[0], "red hat", "blue sock", "-k", 7, "--format", "jsonl", *options]
         alone, shared = (workers(count, "focus", *map(str, line)) for count in (1, 5))
         assert alone[0][0] == 0, alone
         assert len(alone[0][1].splitlines()) >= 7
@@ -114,9 +126,9 @@ def test_only_one_process_writes_what_search_finds(workers, trained_run, picture
     assert sheet.stat().st_size > 0
 
 
-def test_a_worker_killed_while_indexing_loses_only_its_shard(workers, trained_run, pictures, tmp_path):
+def test_a_worker_killed_while_indexing_loses_only_its_part(workers, trained_run, pictures, tmp_path):
     expected, gallery = tmp_path / "expected", tmp_path / "Gallery"
-    line = ["index", str(pictures), "-c", str(trained_run), "--shard", "3", "--batch", "3"]
+    line = ["index", str(pictures), "-c", str(trained_run), "--part-size", "3", "--batch", "3"]
     assert workers(1, "focus", *line, "-o", expected)[0][0] == 0
     outcomes = workers(2, "shot", 1, 2, *line, "-o", str(gallery))
     assert [outcome[0] for outcome in outcomes] == [4, -9], outcomes
@@ -126,7 +138,9 @@ def test_a_worker_killed_while_indexing_loses_only_its_shard(workers, trained_ru
     resumed = workers(3, "focus", *line, "-o", gallery, "--resume")
     assert [code for code, _, _ in resumed] == [0, 0, 0], resumed
     assert "stored" in resumed[0][2]
-    assert gallery_files(gallery) == gallery_files(expected)
+    found, whole = stored_crops(gallery), stored_crops(expected)
+    assert len(found) == len(whole) == 20
+    assert {name: pytest.approx(tokens, abs=2e-3) for name, tokens in whole.items()} == found
 
 
 def test_the_main_process_alone_prints_and_writes(workers, coloured_dataset, micro, tmp_path):

@@ -7,19 +7,18 @@ import io
 import json
 import math
 import os
+import random
 import shlex
 import shutil
 import signal
-import subprocess
 import sys
-import time
 
 import pytest
 from PIL import Image
 
 from focuscli.data.folder import read_folder
 from focuscli.engine.distributed import WorkerLost
-from focuscli.tools.gallery.manifest import read_manifest
+from focuscli.tools.gallery.store import read_gallery
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +30,7 @@ def gallery(tmp_path_factory, coloured_dataset, trained_run):
 
     folder = tmp_path_factory.mktemp("galleries") / "coloured"
     arguments = ["index", str(coloured_dataset), "-o", str(folder), "-c", str(trained_run), "--device", "cpu"]
-    result = CliRunner().invoke(app, [*arguments, "--split", "test", "--shard", "6"])
+    result = CliRunner().invoke(app, [*arguments, "--split", "test", "--part-size", "6", "--group", "person"])
     assert result.exit_code == 0, result.stderr
     return folder
 
@@ -39,12 +38,6 @@ def gallery(tmp_path_factory, coloured_dataset, trained_run):
 @pytest.fixture
 def copied(gallery, tmp_path):
     return shutil.copytree(gallery, tmp_path / "gallery")
-
-
-@pytest.fixture
-def places(gallery, coloured_dataset):
-    """What stands for folders in parameters."""
-    return {"GALLERY": gallery, "DATASET": coloured_dataset}
 
 
 @pytest.fixture
@@ -67,17 +60,17 @@ def lines(outcome):
     return [json.loads(line) for line in outcome.stdout.splitlines()]
 
 
-def test_the_ranking_is_that_of_predict(focus, gallery, scores):
-    expected = scores("red hat")
-    for mode in ("--exact", "--two-stage"):
-        found = lines(focus("search", gallery, "red hat", "-k", 16, mode, "--format", "jsonl"))
+@pytest.mark.parametrize("text", ["red hat", "green scarf"])
+def test_the_ranking_is_that_of_predict(focus, gallery, scores, text):
+    expected = scores(text)
+    for mode in ("--exact", "--fast"):
+        found = lines(focus("search", gallery, text, "-k", 16, mode, "--format", "jsonl"))
         assert [row["rank"] for row in found] == [*range(1, 17)]
-        got = {row["image"].rsplit("/", 1)[1]: row["scores"]["red hat"] for row in found}
+        got = {row["image"].rsplit("/", 1)[1]: row["scores"][text] for row in found}
         assert got == pytest.approx(expected, abs=0.02)  # features in half precision
-        values = [row["scores"]["red hat"] for row in found]
+        values = [row["scores"][text] for row in found]
         assert values == sorted(values, reverse=True)
-    assert found[0]["match"] > 0.5 > found[-1]["match"]
-    assert found[0]["unseen"] == []
+    assert found[0]["unseen"] == ([] if text == "red hat" else [text])
 
 
 def test_wanted_and_unwanted_texts_are_combined(focus, gallery, scores):
@@ -98,11 +91,22 @@ def test_wanted_and_unwanted_texts_are_combined(focus, gallery, scores):
 
 
 def test_each_text_by_itself_in_one_pass(focus, gallery):
-    together = lines(focus("search", gallery, "red hat", "dark trousers", "--each", "-k", 3, "--json"))
+    together = lines(focus("search", gallery, "red hat", "green scarf", "--each", "-k", 3, "--json"))
     apart = [
-        row for text in ("red hat", "dark trousers") for row in lines(focus("search", gallery, text, "-k", 3, "--json"))
+        row for text in ("red hat", "green scarf") for row in lines(focus("search", gallery, text, "-k", 3, "--json"))
     ]
     assert together == apart
+
+
+def test_conditions_and_groups(focus, gallery):
+    found = lines(focus("search", gallery, "red hat", "--where", '"Bright" > 0', "--per-group", "--json"))
+    assert found
+    groups = [row["group"] for row in found]
+    assert len(set(groups)) == len(groups)
+    every = lines(focus("search", gallery, "bright trousers", "--json"))
+    assert {row["group"] for row in every if row["scores"]["bright trousers"] > 0} == set(groups)
+    outcome = focus("search", gallery, "red hat", "--where", "nosuch > 0")
+    assert (outcome.code, 'column "nosuch"' in outcome.stderr, "RedHat" in outcome.stderr) == (2, True, True)
 
 
 def test_formats_say_the_same(focus, gallery, tmp_path):
@@ -110,8 +114,7 @@ def test_formats_say_the_same(focus, gallery, tmp_path):
     found = lines(focus(*arguments, "--format", "jsonl"))
     table = focus(*arguments).stdout
     outcome = focus(*arguments, "--format", "csv", "-o", tmp_path / "hits.csv")
-    assert outcome.code == 0
-    assert outcome.stdout == ""
+    assert (outcome.code, outcome.stdout) == (0, "")
     rows = [*csv.DictReader(io.StringIO((tmp_path / "hits.csv").read_text()))]
     assert [row["image"] for row in rows] == [row["image"] for row in found]
     assert [float(row["red hat"]) for row in rows] == [row["scores"]["red hat"] for row in found]
@@ -120,36 +123,33 @@ def test_formats_say_the_same(focus, gallery, tmp_path):
 
 
 def test_a_sheet_is_drawn(focus, gallery, tmp_path):
-    outcome = focus("search", gallery, "red hat", "green scarf", "--each", "-k", 5, "--sheet", tmp_path / "hits.png")
+    sheet = tmp_path / "hits.png"
+    outcome = focus("search", gallery, "red hat", "green scarf", "--each", "-k", 5, "--sheet", sheet)
     assert outcome.code == 0, outcome.stderr
-    with Image.open(tmp_path / "hits.png") as sheet:
-        assert sheet.format == "PNG"
-        assert sheet.height > 600
-    again = focus("search", gallery, "red hat", "--sheet", tmp_path / "hits.png")
+    with Image.open(sheet) as picture:
+        assert picture.format == "PNG"
+        assert picture.height > 600
+    again = focus("search", gallery, "red hat", "--sheet", sheet)
     assert (again.code, "--force" in again.stderr) == (3, True)
-
-
-def test_a_sheet_is_bound_by_the_crops_that_there_are(focus, gallery, tmp_path):
-    outcome = focus("search", gallery, "red hat", "-k", 500, "--sheet", tmp_path / "hits.png")
-    assert outcome.code == 0, outcome.stderr
-    assert (tmp_path / "hits.png").exists()
+    # 500 crops would be too many for a sheet, but there are 16.
+    assert focus("search", gallery, "red hat", "-k", 500, "--sheet", sheet, "--force").code == 0
 
 
 def test_several_searches_as_csv_share_one_header(focus, gallery):
     outcome = focus("search", gallery, "red hat", "dark trousers", "--each", "-k", 3, "--format", "csv")
     rows = [*csv.DictReader(io.StringIO(outcome.stdout))]
     assert [row["query"] for row in rows] == ["red hat"] * 3 + ["dark trousers"] * 3
-    (alone,) = csv.DictReader(
-        io.StringIO(focus("search", gallery, "red hat", "--each", "-k", 1, "--format", "csv").stdout)
-    )
-    assert alone == rows[0]  # the columns do not depend on how many texts there are
+    one = focus("search", gallery, "red hat", "--each", "-k", 1, "--format", "csv").stdout
+    assert [*csv.DictReader(io.StringIO(one))] == rows[:1]  # the columns do not depend on how many texts there are
 
 
 @pytest.mark.parametrize("quiet", [[], ["-q"]])
 def test_recall_is_where_the_results_are_read(focus, gallery, tmp_path, quiet):
-    arguments = ("search", gallery, "red hat", "--check-recall", "-k", 5, *quiet)
-    said = "two stages find 100.0% of the exact 5"
-    assert focus(*arguments, "--two-stage").stdout.splitlines()[-1] == said
+    arguments = ("search", gallery, "green scarf", "--recall", "-k", 5, *quiet)
+    said = "--fast finds 100.0% of the exact 5"
+    assert focus(*arguments, "--fast").stdout.splitlines()[-1] == said
+    old_names = focus("search", gallery, "green scarf", "--check-recall", "--two-stage", "-k", 5)
+    assert old_names.stdout.splitlines()[-1] == said
     assert [row["recall"] for row in lines(focus(*arguments, "--format", "jsonl"))] == [1.0] * 5
     for format_ in ("csv", "table"):
         outcome = focus(*arguments, "--format", format_, "-o", tmp_path / format_)
@@ -157,21 +157,25 @@ def test_recall_is_where_the_results_are_read(focus, gallery, tmp_path, quiet):
         assert (outcome.stdout, said in (tmp_path / format_).read_text()) == ("", False)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="file names that are no UTF-8")
-def test_a_file_name_that_is_no_utf8_comes_out_as_it_is(focus, trained_run, coloured_dataset, tmp_path):
+@pytest.mark.skipif(sys.platform != "linux", reason="file names that are not UTF-8")
+def test_a_file_name_that_is_not_utf8_comes_out_as_it_is(focus, trained_run, coloured_dataset, tmp_path):
     name = os.fsencode(tmp_path) + b"/crops/caf\xe9.png"
     (tmp_path / "crops").mkdir()
     shutil.copy(coloured_dataset.parent / "images" / "000.png", name)
     (tmp_path / "crops" / os.fsdecode(b"b\xe9.png")).write_bytes(b"no image")
     place = tmp_path / "g"
-    indexed = focus("index", tmp_path / "crops", "-o", place, "-c", trained_run, "--device", "cpu", "--json")
+    arguments = ("index", tmp_path / "crops", "-o", place, "-c", trained_run, "--device", "cpu", "--json")
+    indexed = focus(*arguments, "--group", "(.)[.]png")
     assert (indexed.code, indexed.json["skipped"]) == (0, 1), indexed.stderr
+    again = focus(*arguments, "--resume")
+    assert (again.code, again.json["stored"], again.json["changed"]) == (0, 1, 0), again.stderr
     for format_ in ("table", "jsonl", "csv"):
         arguments = ("search", place, "red hat", "-k", 1, "--format", format_)
         outcome, written = focus(*arguments), focus(*arguments, "-o", tmp_path / format_)
         assert (outcome.code, written.code) == (0, 0), outcome.stderr + written.stderr
         for content in (outcome.raw, (tmp_path / format_).read_bytes()):
             assert name in (os.fsencode(json.loads(content)["image"]) if format_ == "jsonl" else content)
+    assert focus("search", place, "red hat", "--where", "path LIKE 'caf_.png'", "-k", 1, "--json").json["rank"] == 1
     assert focus("search", place, "red hat", "-k", 1, "--sheet", tmp_path / "hits.png").code == 0
 
 
@@ -181,39 +185,32 @@ def test_fewer_crops_than_asked_for_are_all_shown(focus, gallery):
     assert "holds 16 crops, fewer than the 100 asked for" in outcome.stderr
 
 
-def test_a_gallery_of_another_checkpoint_is_refused(focus, gallery, trained_run):
-    outcome = focus("search", gallery, "red hat", "-c", trained_run / "checkpoints" / "last")
-    if (trained_run / "checkpoints" / "best" / "state.json").read_text() == (
-        trained_run / "checkpoints" / "last" / "state.json"
-    ).read_text():
-        pytest.skip("best is last")
-    assert outcome.code == 3
-    assert "another checkpoint" in outcome.stderr
-    assert "step" in outcome.stderr
-
-
-def test_a_model_that_is_gone_is_named(focus, copied):
+def test_the_model_has_to_be_the_gallerys_own(focus, gallery, copied, trained_run, tmp_path):
+    moved = shutil.copytree(trained_run / "checkpoints" / "best", tmp_path / "moved")
+    assert lines(focus("search", gallery, "green scarf", "-k", 1, "--json", "-c", moved))
+    state = moved / "state.json"
+    state.write_text(state.read_text().replace('"complements": true', '"complements": false'))
+    assert state.read_text() != (trained_run / "checkpoints" / "best" / "state.json").read_text()
+    outcome = focus("search", gallery, "red hat", "-c", moved)
+    assert (outcome.code, "another checkpoint" in outcome.stderr, "step" in outcome.stderr) == (3, True, True)
     file = copied / "gallery.json"
     file.write_text(file.read_text().replace("checkpoints/best", "checkpoints/gone"))
     outcome = focus("search", copied, "red hat")
-    assert outcome.code == 3
-    assert "checkpoints/gone" in outcome.stderr
-    assert "-c RUN" in outcome.stderr
+    assert (outcome.code, "checkpoints/gone" in outcome.stderr, "-c RUN" in outcome.stderr) == (3, True, True)
 
 
-def test_a_truncated_shard_is_named_and_repaired(focus, copied, coloured_dataset, trained_run):
-    before = lines(focus("search", copied, "red hat", "--json", "-c", trained_run))
-    file = sorted(copied.glob("*.tokens.npy"))[1]
+def test_a_truncated_part_is_named_and_repaired(focus, copied, coloured_dataset, trained_run):
+    before = lines(focus("search", copied, "green scarf", "--json"))
+    file = copied / "tokens-00001.npy"
     file.write_bytes(file.read_bytes()[:-9])
-    outcome = focus("search", copied, "red hat")
-    assert outcome.code == 3
-    assert file.name in outcome.stderr
-    assert "--resume" in outcome.stderr
+    outcome = focus("search", copied, "green scarf")
+    assert (outcome.code, file.name in outcome.stderr, "--resume" in outcome.stderr) == (3, True, True)
     arguments = ("index", coloured_dataset, "--split", "test", "-o", copied, "-c", trained_run, "--device", "cpu")
-    repaired = focus(*arguments, "--resume", "--shard", 6)
-    assert repaired.code == 0
+    repaired = focus(*arguments, "--resume")  # the groups are those it was begun with
+    assert repaired.code == 0, repaired.stderr
     assert "encoded again" in repaired.stderr
-    assert lines(focus("search", copied, "red hat", "--json", "-c", trained_run)) == before
+    after = lines(focus("search", copied, "green scarf", "--json"))
+    assert [row["image"] for row in after] == [row["image"] for row in before]
 
 
 @pytest.mark.parametrize(
@@ -231,11 +228,12 @@ def test_a_truncated_shard_is_named_and_repaired(focus, copied, coloured_dataset
             "-o and --sheet both name hits.png",
         ),
         (["search", "GALLERY", "hat", "--region", "tail"], 2, "tail"),
-        (["search", "nowhere", "hat"], 3, "no gallery"),
+        (["search", "nowhere", "hat"], 3, "Not a gallery"),
         (["index", "GALLERY", "-o", "GALLERY"], 3, "No image"),
         (["index", "nowhere/crops", "-o", "g"], 3, "No such image"),
         (["index", "DATASET", "-o", "GALLERY"], 3, "exists already"),
         (["index", "DATASET", "--split", "nosuch", "-o", "g"], 3, "nosuch"),
+        (["index", "DATASET", "--group", "persn", "-o", "g"], 2, "Did you mean person?"),
     ],
 )
 def test_bad_input_gives_one_message(
@@ -250,34 +248,29 @@ def test_bad_input_gives_one_message(
     assert not [*tmp_path.iterdir()]
 
 
-def test_a_dry_run_writes_nothing(focus, coloured_dataset, trained_run, tmp_path):
-    outcome = focus("index", coloured_dataset, "-o", tmp_path / "g", "-c", trained_run, "--dry-run", "--json")
-    assert outcome.code == 0, outcome.stderr
-    assert (outcome.json["encoded"], outcome.json["shards"], outcome.json["dry_run"]) == (72, 1, True)
+def test_without_the_extra_there_is_one_message(focus, gallery, coloured_dataset, trained_run, tmp_path, monkeypatch):
+    monkeypatch.setattr("focuscli.storage.extras.find_spec", lambda name: None)
+    for arguments in (["search", gallery, "hat"], ["index", coloured_dataset, "-o", tmp_path / "g", "-c", trained_run]):
+        outcome = focus(*arguments)
+        assert outcome.code == 4
+        assert "pip install 'focus-par[gallery]'" in outcome.stderr
     assert not (tmp_path / "g").exists()
 
 
-def test_clip_as_it_is_can_be_searched(focus, weights, coloured_dataset, tmp_path):
+def test_a_dry_run_writes_nothing(focus, coloured_dataset, trained_run, tmp_path):
+    outcome = focus("index", coloured_dataset, "-o", tmp_path / "g", "-c", trained_run, "--dry-run", "--json")
+    assert outcome.code == 0, outcome.stderr
+    assert (outcome.json["encoded"], outcome.json["parts"], outcome.json["dry_run"]) == (72, 1, True)
+    assert not (tmp_path / "g").exists()
+
+
+def test_zero_shot_clip_can_be_searched(focus, weights, coloured_dataset, tmp_path):
     images = coloured_dataset.parent / "images"
     assert focus("index", images, "-o", tmp_path / "g", "-c", "clip", "--device", "cpu").code == 0
-    found = lines(focus("search", tmp_path / "g", "hat", "--not", "boots", "-k", 3, "--json"))
+    found = lines(focus("search", tmp_path / "g", "hat", "--not", "torn boots", "-k", 3, "--json"))
     assert [row["match"] for row in found] == [None] * 3
-    assert [row["scores"]["hat"] - row["scores"]["boots"] for row in found] == sorted(
-        (row["scores"]["hat"] - row["scores"]["boots"] for row in found), reverse=True
-    )
-    for option in ("--two-stage", "--check-recall"):
-        assert f"Leave {option} out" in focus("search", tmp_path / "g", "hat", option).stderr
-
-
-def test_unreadable_images_are_named_and_left_out(focus, trained_run, coloured_dataset, tmp_path):
-    folder = tmp_path / "crops"
-    folder.mkdir()
-    shutil.copy(coloured_dataset.parent / "images" / "000.png", folder / "good.png")
-    (folder / "bad.png").write_bytes(b"no")
-    outcome = focus("index", folder, "-o", tmp_path / "g", "-c", trained_run, "--device", "cpu", "--json")
-    assert outcome.code == 0
-    assert (outcome.json["crops"], outcome.json["skipped"]) == (1, 1)
-    assert "bad.png" in outcome.stderr
+    differences = [row["scores"]["hat"] - row["scores"]["torn boots"] for row in found]
+    assert differences == sorted(differences, reverse=True)
 
 
 @pytest.mark.parametrize(("stop", "code"), [(KeyboardInterrupt(), 130), (WorkerLost("Worker 1 is lost."), 4)])
@@ -289,10 +282,10 @@ def test_the_command_that_goes_on_can_be_followed_to_the_letter(
 
     monkeypatch.setenv("FOCUS_RUNS", str(trained_run.parent))
     target = tmp_path / "a b"
-    arguments = ("index", coloured_dataset, "--split", "test", "-o", target, "--shard", 6, "--device", "cpu")
+    arguments = ("index", coloured_dataset, "--split", "test", "-o", target, "--part-size", 6, "--device", "cpu")
     with monkeypatch.context() as patch:
         patch.setattr("focuscli.tools.gallery.index.run_index", run)
-        outcome = focus(*arguments, "--batch", 8)
+        outcome = focus(*arguments, "--batch", 8, "--group", "person")
         listed = focus("index", "-", "-o", target, "-c", trained_run, stdin=f"{coloured_dataset.parent}/images/000.png")
     assert (outcome.code, listed.code) == (code, code)
     assert "Go on with the same paths on stdin with: focus index - -o" in listed.stderr
@@ -300,7 +293,7 @@ def test_the_command_that_goes_on_can_be_followed_to_the_letter(
     monkeypatch.setenv("FOCUS_RUNS", str(tmp_path / "others"))  # the latest run is another one by now
     command, *again = shlex.split(hint)
     assert (command, again[-1]) == ("focus", "--resume")
-    assert {"--batch", "--device"} < set(again)
+    assert {"--batch", "--device", "--group"} < set(again)
     assert "--workers" not in again
     assert focus(*again).code == 0
     assert {file.name for file in target.iterdir()} == {file.name for file in gallery.iterdir()}
@@ -318,22 +311,35 @@ def test_images_that_leave_a_gallery_are_counted_in_a_warning(focus, coloured_da
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
-def test_a_run_that_is_really_killed_is_resumed(focus, coloured_dataset, trained_run, gallery, tmp_path):
-    """SIGKILL as soon as the first shard is there: nothing of Python's own clean-up runs."""
-    target = tmp_path / "g"
-    arguments = ["index", str(coloured_dataset), "--split", "test", "-o", str(target), "-c", str(trained_run)]
-    arguments += ["--device", "cpu", "--shard", "6", "--batch", "1"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "focuscli", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
+def test_killed_25_times_no_crop_is_lost_or_doubled(workers, coloured_dataset, trained_run, tmp_path):
+    """SIGKILL whenever another file is there; nothing of Python's own clean-up runs."""
+    target, images = tmp_path / "g", coloured_dataset.parent / "images"
+    arguments = ["index", str(images), "-o", str(target), "-c", str(trained_run), "--device", "cpu", "--resume"]
+    arguments += ["--part-size", "1", "--batch", "1"]
+    generator, killed, stored = random.Random(0), 0, set()
+    while killed < 25:
+        number = len(stored) + generator.randrange(4)
+        name = generator.choice([f"tokens-{number:05}.npy", f"crops-{number:05}.parquet", "gallery.json", ".lock"])
+        if name.startswith(("gallery", ".")) and (target / name).exists():
+            continue  # it would be killed before it does anything
+        kill = {"when": str(target / name), "rank": 0, "signal": int(signal.SIGKILL)}
+        ((code, _, error),) = workers(1, "focus", *arguments, kill=kill)
+        assert code in (0, -signal.SIGKILL), error
+        killed += code == -signal.SIGKILL
+        if not (target / "gallery.json").exists():
+            continue  # killed before it had begun
+        found = [crop.path for part in read_gallery(target).parts for crop in part.crops()]
+        assert len(found) == len(set(found))
+        assert stored <= set(found)
+        stored = set(found)
+        if code == 0:
+            assert len(found) == 72
+            shutil.rmtree(target)
+            stored = set()
+    assert workers(1, "focus", *arguments)[0][0] == 0
+    gallery = read_gallery(target)
+    assert sorted(crop.path for part in gallery.parts for crop in part.crops()) == sorted(
+        file.name for file in images.iterdir()
     )
-    while process.poll() is None and not [*target.glob("0*.json")]:
-        time.sleep(0.001)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    outcome = focus(*arguments, "--resume")
-    assert outcome.code == 0, outcome.stderr
-    assert {file.name for file in target.iterdir()} == read_manifest(target).files
-    assert read_manifest(target).shards == read_manifest(gallery).shards
-    found, whole = (lines(focus("search", place, "red hat", "-k", 16, "--json")) for place in (target, gallery))
-    assert [row["image"] for row in found] == [row["image"] for row in whole]
+    expected = {part.file(kind).name for part in gallery.parts for kind in ("tokens", "projection", "crops")}
+    assert {file.name for file in target.iterdir()} == expected | {"gallery.json", "projection.npz", ".lock"}

@@ -1,4 +1,4 @@
-"""Small models as if they were trained, and a gallery of their features."""
+"""Small models as if they were trained, and galleries of features that they might have made."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from focuscli.data.schema import Attribute, AttributeSchema, Group
 from focuscli.engine.checkpoint import Checkpoint
 from focuscli.inference.recognizer import Recognizer
 from focuscli.models.build import build_method
-from focuscli.tools.gallery.binding import bind
-from focuscli.tools.gallery.build import sketch_gallery
-from focuscli.tools.gallery.manifest import Manifest, write_manifest
-from focuscli.tools.gallery.reader import Gallery, open_gallery
-from focuscli.tools.gallery.scorer import fold_model
-from focuscli.tools.gallery.shards import Crop, shard_name, write_shard
+from focuscli.tools.gallery.folded import token_scorer
+from focuscli.tools.gallery.index import new_gallery, trained_scores
+from focuscli.tools.gallery.model import ModelFiles
+from focuscli.tools.gallery.projection import fit_projection
+from focuscli.tools.gallery.source import Source
+from focuscli.tools.gallery.store import Crop, Part, SourceRecord
 
 SHAPE = CLIPConfig(
     VisionConfig(image_size=(32, 16), patch_size=8, width=32, layers=1, heads=4),
@@ -31,7 +31,7 @@ SHAPE = CLIPConfig(
 )
 SCHEMA = AttributeSchema(
     name="small",
-    groups=(Group(name="accessory"), Group(name="lower")),
+    groups=(Group(name="accessory", complements=("bare head",)), Group(name="lower")),
     attributes=(
         Attribute(name="Hat", phrase="hat", region="head", category="accessory", group="accessory"),
         Attribute(name="Scarf", phrase="red scarf", region="upper", category="accessory", group="accessory"),
@@ -41,13 +41,12 @@ SCHEMA = AttributeSchema(
 
 
 def build_recognizer(folder: Path, method: str = "focus", *, seed: int = 0, precision: str = "fp32", **model: object):
-    """A model with random weights; its AVFE, if any, is the identity plus a perturbation, with biases."""
+    """A model with random weights; its cross-attention, if any, is the identity plus a perturbation, with biases."""
     shape = {"preset": "tiny", "image_size": [32, 16], "patch": 8, "attention_heads": 4, "global_tokens": 2}
     settings = {"model": {"method": method, **shape, **model}}
     config: RunConfig = build_config([("entry", method_entry(method).changes), ("test", settings)])[0]
     torch.manual_seed(seed)
-    texts = SCHEMA.texts(complements=False)
-    built = build_method(config.model, CLIP(SHAPE), texts)
+    built = build_method(config.model, CLIP(SHAPE), SCHEMA.texts(complements=True))
     attention = getattr(built, "avfe", None)
     if attention is not None:
         with torch.no_grad():
@@ -61,7 +60,13 @@ def build_recognizer(folder: Path, method: str = "focus", *, seed: int = 0, prec
         "data": {"fingerprint": "", "name": "small", "train_images": 3, "train_split": "train"},
         "step": 7,
     }
+    folder.mkdir(exist_ok=True)
+    (folder / f"weights-{seed}.bin").write_text(f"seed {seed}")
     return Recognizer(built, config, SCHEMA, Checkpoint(folder, state), torch.device("cpu"), precision)
+
+
+def files_of(recognizer, seed: int = 0) -> ModelFiles:
+    return ModelFiles(recognizer.folder, recognizer.folder / f"weights-{seed}.bin")
 
 
 @pytest.fixture(scope="session")
@@ -75,6 +80,11 @@ def build(tmp_path):
     return lambda method="focus", **changes: build_recognizer(tmp_path / "run", method, **changes)
 
 
+@pytest.fixture
+def model_files():
+    return files_of
+
+
 def draw_features(count: int, tokens: int, width: int = SHAPE.embed_dim, seed: int = 0) -> np.ndarray:
     """Features as a trained model has them: tokens of a crop are nearly orthogonal, their lengths vary."""
     generator = np.random.default_rng(seed)
@@ -83,30 +93,25 @@ def draw_features(count: int, tokens: int, width: int = SHAPE.embed_dim, seed: i
     return ((means + noise) * generator.uniform(1, 5, (count, 1, 1))).astype(np.float16)
 
 
-def store_features(folder: Path, recognizer: Recognizer, tokens: np.ndarray, size: int, *, sketch: int = 8) -> Gallery:
-    """A finished gallery of given features, `size` crops a shard, `sketch` directions (0: no sketch)."""
-    shards = []
+def store_features(folder: Path, recognizer: Recognizer, tokens: np.ndarray, size: int, groups=None) -> Path:
+    """A finished gallery of given features, `size` crops a part."""
+    record = SourceRecord("folder", "/images", "made", "", None if groups is None else "(.*)")
+    gallery = replace(
+        new_gallery(recognizer, files_of(recognizer), Source(record, ()), folder), tokens=tokens.shape[1], complete=True
+    )
+    folder.mkdir()
+    gallery.save()
+    score = token_scorer(recognizer.model, recognizer.encode_texts(recognizer.model.texts))
+    projection = fit_projection(tokens, score, torch.device("cpu"))
+    projection.save(folder / "projection.npz")
     for number, start in enumerate(range(0, len(tokens), size)):
         part = tokens[start : start + size]
-        crops = [Crop(f"{start + row:04}.png", 1, 1) for row in range(len(part))]
-        shards.append(write_shard(folder, shard_name(number, crops), part, crops, []))
-    source = {"kind": "folder", "root": str(folder), "name": "made", "split": ""}
-    manifest = Manifest(
-        bind(recognizer), *tokens.shape[1:], source, shards=tuple((shard.name, shard.crops) for shard in shards)
-    )
-    folded = fold_model(recognizer.model)
-    if folded is not None and sketch:
-        texts = folded.fold(recognizer.encode_texts(recognizer.model.texts))
-        manifest = replace(manifest, basis=sketch_gallery(folder, manifest, folded, texts, size=sketch))
-    write_manifest(folder, replace(manifest, complete=True))
-    return open_gallery(folder)
-
-
-@pytest.fixture
-def gallery(tmp_path, recognizer) -> Gallery:
-    """300 crops in shards of 128."""
-    tokens = draw_features(300, len(recognizer.model.token_names), SHAPE.embed_dim)
-    return store_features(tmp_path / "gallery", recognizer, tokens, 128)
+        crops = [
+            Crop(f"{row:04}.png", row, row, None if groups is None else groups[row])
+            for row in range(start, start + len(part))
+        ]
+        Part(gallery, number).write(part, projection.project(part), crops, trained_scores(recognizer, part))
+    return folder
 
 
 @pytest.fixture
@@ -117,17 +122,27 @@ def features():
 
 @pytest.fixture
 def store():
-    """A function (folder, recognizer, features, crops per shard, sketch=8) that makes a gallery of given features."""
+    """A function (folder, recognizer, features, crops per part, groups=None) that makes a gallery of given features."""
     return store_features
 
 
 @pytest.fixture
 def crops(tmp_path) -> Path:
-    """A folder of 10 images and one that is none: 00.png to 09.png, 04b.png."""
+    """A folder of 10 images and one that is not: 00.png to 09.png, 04b.png."""
     folder = tmp_path / "crops"
     folder.mkdir()
-    generator = np.random.default_rng(1)
     for number in range(10):
-        Image.fromarray(generator.integers(0, 256, (20, 10, 3)).astype(np.uint8)).save(folder / f"{number:02}.png")
+        draw_image(folder / f"{number:02}.png", number)
     (folder / "04b.png").write_bytes(b"no image")
     return folder
+
+
+def draw_image(path: Path, seed: int) -> None:
+    pixels = np.random.default_rng(seed).integers(0, 256, (20, 10, 3))
+    Image.fromarray(pixels.astype(np.uint8)).save(path)
+
+
+@pytest.fixture
+def draw():
+    """A function (path, seed) that writes an image."""
+    return draw_image

@@ -1,37 +1,72 @@
-"""Making galleries: crashes at every step, images that change, teams, and what is refused."""
+"""Making galleries: killed at every step, images that change, processes that share the work, and what is refused."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
-import shutil
 from collections import namedtuple
+from dataclasses import asdict
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from focuscli.data.loader import normalise, read_crop, to_unit
 from focuscli.errors import InputError, RequirementError, UsageError
 from focuscli.storage import files
-from focuscli.tools.gallery import index as index_module
-from focuscli.tools.gallery import sketch
-from focuscli.tools.gallery.index import prepare_index, run_index, unreadable
-from focuscli.tools.gallery.manifest import read_manifest
-from focuscli.tools.gallery.query import Query
+from focuscli.tools.gallery import index as module
+from focuscli.tools.gallery.index import plan_index, run_index
+from focuscli.tools.gallery.model import ModelFiles, check_model
+from focuscli.tools.gallery.projection import Projection
 from focuscli.tools.gallery.reader import open_gallery
-from focuscli.tools.gallery.scan import Searcher
-from focuscli.tools.gallery.scorer import fold_model, make_scorer
-from focuscli.tools.gallery.search import search
 from focuscli.tools.gallery.source import find_source
-from focuscli.tools.gallery.team import Alone
+from focuscli.tools.gallery.store import column_names, read_gallery
 
 
-def make(recognizer, crops, folder, *, resume=False, size=4, **options):
-    job = prepare_index(recognizer, find_source(str(crops)), folder, resume=resume, shard_size=size)
-    return run_index(recognizer, job, batch=3, workers=1, **options)
+@pytest.fixture
+def make(recognizer, model_files, crops, tmp_path):
+    """make() indexes the folder `crops` into the folder g, four crops a part; returns what could not be read."""
+
+    def run(source=crops, folder=tmp_path / "g", *, own=recognizer, seed=0, group=None, resume=False, **options):
+        found = find_source(str(source), group=group)
+        plan = plan_index(own, model_files(own, seed), found, folder, resume=resume, part_size=4)
+        return run_index(own, plan, batch=3, workers=1, **options)
+
+    return run
+
+
+@pytest.fixture
+def check(recognizer, crops, tmp_path):
+    """check() asserts that the gallery holds each readable image once, with its own features, scores and projection, and
+    that nothing else is in the folder."""
+
+    def run(folder=tmp_path / "g", source=crops):
+        gallery = read_gallery(folder)
+        assert gallery.complete
+        found, names = [], {"gallery.json", "projection.npz", ".lock"}
+        projection, size = Projection.load(folder / "projection.npz"), recognizer.config.model.image_size
+        for part in gallery.parts:
+            names |= {part.file(kind).name for kind in ("tokens", "projection", "crops")}
+            table = part._read(None)
+            tokens = part.tokens()[table["row"].to_numpy()]
+            with torch.inference_mode():
+                for crop, features in zip(part.crops(), tokens, strict=True):
+                    pixels = read_crop(source / crop.path, size)[None]
+                    expected = recognizer.model.encode_image(normalise(to_unit(pixels, torch.device("cpu")))).tokens[0]
+                    assert np.allclose(features, expected, atol=2e-3)
+                scores = recognizer.model.score(
+                    torch.from_numpy(tokens).float(), recognizer.encode_texts(recognizer.vocabulary.trained)
+                ).scores
+            stored = np.stack([table[name].to_numpy() for name in gallery.columns], axis=1)
+            assert stored == pytest.approx(scores.numpy(), abs=1e-4)
+            assert np.array_equal(part.projection(projection.size), projection.project(part.tokens()))
+            found += [crop.path for crop in part.crops()]
+        readable = [file.name for file in source.iterdir() if file.read_bytes() != b"no image"]
+        assert sorted(found) == sorted(readable)
+        assert {file.name for file in folder.iterdir()} == names
+
+    return run
 
 
 def content(folder):
@@ -39,49 +74,17 @@ def content(folder):
     return {file.name: file.read_bytes() for file in sorted(folder.iterdir())}
 
 
-def stored_paths(folder):
-    gallery = open_gallery(folder)
-    return [path.name for path in gallery.paths(np.arange(gallery.crops))]
-
-
-def expected(recognizer, paths):
-    """Each crop by itself through the model."""
-    size = recognizer.config.model.image_size
-    with torch.inference_mode():
-        rows = [
-            recognizer.model.encode_image(normalise(to_unit(read_crop(path, size)[None], recognizer.device))).tokens
-            for path in paths
-        ]
-    return torch.cat(rows).numpy()
-
-
-def check_features(recognizer, folder):
-    gallery = open_gallery(folder)
-    tokens = np.concatenate([gallery.tokens(shard) for shard in range(gallery.shards)]).astype(np.float32)
-    assert np.allclose(tokens, expected(recognizer, gallery.paths(np.arange(gallery.crops))), atol=2e-3)
-
-
-def check_sketch(recognizer, folder):
-    """All of it was made with the basis that the manifest names."""
-    gallery, folded = open_gallery(folder), fold_model(recognizer.model)
-    basis = sketch.Basis.load(folder / gallery.manifest.basis)
-    for shard in range(gallery.shards):
-        expected = sketch.encode(torch.from_numpy(gallery.tokens(shard)), basis, folded)
-        stored = gallery.sketch(shard, basis.size), gallery.norms(shard, 4), gallery.floors(shard, 4)
-        assert all((one == other).all() for one, other in zip(stored, expected, strict=True))
-
-
-def test_a_gallery_holds_the_models_own_features(recognizer, crops, tmp_path):
+def test_a_gallery_holds_the_models_own_features_and_scores(make, check, recognizer, tmp_path):
     seen = []
-    manifest = make(recognizer, crops, tmp_path / "g", progress=lambda *step: seen.append(step))
-    assert stored_paths(tmp_path / "g") == [f"{number:02}.png" for number in range(10)]
-    check_features(recognizer, tmp_path / "g")
-    assert (manifest.crops, manifest.skipped, [count for _, count in manifest.shards]) == (10, 1, [4, 3, 3])
-    assert manifest == read_manifest(tmp_path / "g")
-    (bad,) = unreadable(tmp_path / "g", manifest)
+    (bad,) = make(progress=lambda *step: seen.append(step))
     assert (bad.crop.path, "04b.png" in bad.reason) == ("04b.png", True)
+    check()
     assert seen[-1] == (11, 11)
-    assert manifest.model.step == 7
+    gallery = read_gallery(tmp_path / "g")
+    assert gallery.columns == ("Hat", "Scarf", "Jeans", "bare head")
+    assert gallery.vocabulary == recognizer.vocabulary
+    assert (gallery.model.step, gallery.model.trained_on) == (7, recognizer.trained_on)
+    assert sum(len(part.crops()) for part in gallery.parts) == 10
 
 
 class Killed(BaseException):
@@ -90,7 +93,7 @@ class Killed(BaseException):
 
 @contextlib.contextmanager
 def killed_before_write(step, monkeypatch):
-    """Ends the process when so many files have been put in place; yields those."""
+    """Ends the process when so many files have been put in place."""
     replace, writes = os.replace, []
 
     def count(*arguments):
@@ -104,323 +107,235 @@ def killed_before_write(step, monkeypatch):
         yield writes
 
 
-@pytest.mark.parametrize("step", [*range(0, 30, 3)])
-def test_a_run_killed_before_any_write_is_resumed_to_the_same_bytes(recognizer, crops, tmp_path, monkeypatch, step):
-    make(recognizer, crops, tmp_path / "whole")
+@pytest.mark.parametrize("step", range(12))
+def test_a_run_killed_before_any_write_is_resumed(make, check, tmp_path, monkeypatch, step):
     with killed_before_write(step, monkeypatch) as writes:
         try:
-            make(recognizer, crops, tmp_path / "g")
+            make()
         except Killed:
             if (tmp_path / "g" / "gallery.json").exists():
-                with pytest.raises(InputError, match="not finished"):
-                    open_gallery(tmp_path / "g")
+                with pytest.raises(InputError, match="not finished"), open_gallery(tmp_path / "g"):
+                    pass
         else:
             assert step >= len(writes)
     if step:  # what a real kill leaves, where no `finally` is run
-        (tmp_path / "g" / ".000001-aaaaaaaaaaaa.tokens.npy.x.tmp").write_bytes(b"half")
-    make(recognizer, crops, tmp_path / "g", resume=True)
-    assert content(tmp_path / "g") == content(tmp_path / "whole")
+        (tmp_path / "g" / ".tokens-00001.npy.x.tmp").write_bytes(b"half")
+    make(resume=True)
+    check()
 
 
-def draw(path, seed):
-    generator = np.random.default_rng(seed)
-    Image.fromarray(generator.integers(0, 256, (20, 10, 3)).astype(np.uint8)).save(path)
-
-
-@pytest.mark.parametrize("step", [None, 0, 1, 4, 5, 8, 12])
-def test_a_gallery_is_brought_up_to_date(recognizer, crops, tmp_path, monkeypatch, step):
-    """Images added at the front, removed and changed; also where that run is killed and the old gallery has to stand."""
-    folder = tmp_path / "g"
-    make(recognizer, crops, folder)
-    before = stored_paths(folder)
-    draw(crops / "00a.png", 8)
-    draw(crops / "04b.png", 9)  # readable now
+@pytest.mark.parametrize("step", [None, *range(0, 9, 2)])
+def test_a_gallery_is_brought_up_to_date(make, check, draw, crops, tmp_path, monkeypatch, step):
+    """Images added, removed and changed; killed on the way, it can still be searched, and holds no crop twice."""
+    make()
+    draw(crops / "00a.png", 18)
+    draw(crops / "04b.png", 19)  # readable now
     (crops / "02.png").unlink()
-    draw(crops / "07.png", 10)
+    draw(crops / "07.png", 20)
     os.utime(crops / "07.png", ns=(1, 1))
     if step is not None:
         with killed_before_write(step, monkeypatch), pytest.raises(Killed):
-            make(recognizer, crops, folder, resume=True)
-        assert stored_paths(folder) == before
-    make(recognizer, crops, folder, resume=True)
-    after = stored_paths(folder)
-    assert sorted(after) == sorted(file.name for file in crops.iterdir())
-    check_features(recognizer, folder)
-    check_sketch(recognizer, folder)
-    assert content(folder).keys() == read_manifest(folder).files
+            make(resume=True)
+        with open_gallery(tmp_path / "g") as reader:
+            stored = [crop.path for part in reader.parts.values() for crop in part.crops()]
+        assert len(stored) == len(set(stored)) >= 8
+    make(resume=True)
+    check()
 
 
-@pytest.mark.parametrize("step", [12, 13, 16])
-def test_images_added_after_a_first_run_was_killed_while_sketching(recognizer, crops, tmp_path, monkeypatch, step):
-    """The basis is then another one, and what was sketched with the one before is of no use."""
-    folder = tmp_path / "g"
-    with killed_before_write(step, monkeypatch), pytest.raises(Killed):
-        make(recognizer, crops, folder)
-    old = {file.name for file in folder.glob("basis-*")}
-    draw(crops / "20.png", 8)
-    make(recognizer, crops, folder, resume=True)
-    assert old
-    assert old.isdisjoint(content(folder))
-    check_sketch(recognizer, folder)
-    assert content(folder).keys() == read_manifest(folder).files
-
-
-@pytest.mark.parametrize("damage", [lambda file: file.unlink(), lambda file: os.truncate(file, 900)])
-@pytest.mark.parametrize("added", [False, True])
-def test_a_basis_that_is_gone_or_damaged_is_made_again(recognizer, crops, tmp_path, monkeypatch, damage, added):
-    folder = tmp_path / "g"
-    make(recognizer, crops, folder)
-    before = content(folder)
-    damage(folder / read_manifest(folder).basis)
-    if added:
-        draw(crops / "20.png", 8)
-    else:
-        monkeypatch.setattr(index_module, "encode_crops", lambda *_args, **_options: pytest.fail("encoded"))
-    make(recognizer, crops, folder, resume=True)
-    assert (content(folder) == before) is not added
-    check_sketch(recognizer, folder)
-    assert content(folder).keys() == read_manifest(folder).files
-
-
-@pytest.mark.parametrize("two_stage", [False, True])
-def test_a_shard_without_a_readable_image(recognizer, crops, tmp_path, monkeypatch, two_stage):
-    monkeypatch.setattr("focuscli.tools.gallery.search.candidates_for", lambda k: 1)
-    monkeypatch.setattr("focuscli.tools.gallery.search.FIRST_SHARE", 3)
-    for number in range(3):
-        (crops / f"0{number}.png").write_bytes(b"no image")
-    manifest = make(recognizer, crops, tmp_path / "g", size=3)
-    assert [count for _, count in manifest.shards] == [0, 2, 3, 2]
-    check_sketch(recognizer, tmp_path / "g")
-    searcher = Searcher(
-        open_gallery(tmp_path / "g"), make_scorer(recognizer.model, recognizer.encode_texts(recognizer.model.texts))
-    )
-    (hits,) = search(searcher, [Query((0,))], 7, two_stage=two_stage)
-    assert len(hits) == (1 if two_stage else 7)
-
-
-def test_nothing_to_do_changes_nothing_and_encodes_nothing(recognizer, crops, tmp_path, monkeypatch):
-    make(recognizer, crops, tmp_path / "g")
+def test_nothing_to_do_changes_nothing_and_encodes_nothing(make, crops, tmp_path, monkeypatch):
+    make()
+    (crops / "04b.png").unlink()
     before = content(tmp_path / "g")
-    monkeypatch.setattr(index_module, "encode_crops", None)
-    make(recognizer, crops, tmp_path / "g", resume=True)
+    monkeypatch.setattr(module, "_encode", None)
+    make(resume=True)
     assert content(tmp_path / "g") == before
-
-
-def test_a_folder_that_moved_is_still_the_same(recognizer, crops, tmp_path, monkeypatch):
-    make(recognizer, crops, tmp_path / "g")
     moved = crops.rename(tmp_path / "elsewhere")
-    monkeypatch.setattr(index_module, "encode_crops", None)
-    make(recognizer, moved, tmp_path / "g", resume=True)
-    gallery = open_gallery(tmp_path / "g")
-    assert all(path.exists() for path in gallery.paths(np.arange(10)))
+    make(moved, resume=True)
+    with open_gallery(tmp_path / "g") as reader:
+        assert all(path.exists() for path, _ in reader.images([0, 0], [0, 1]))
 
 
-@pytest.mark.parametrize("kind", ["tokens.npy", "crops.jsonl", "json"])
-def test_a_damaged_shard_is_encoded_again(recognizer, crops, tmp_path, kind):
-    make(recognizer, crops, tmp_path / "g")
-    before = content(tmp_path / "g")
-    name = read_manifest(tmp_path / "g").shards[1][0]
-    (tmp_path / "g" / f"{name}.{kind}").write_bytes(before[f"{name}.{kind}"][:-5])
-    job = prepare_index(recognizer, find_source(str(crops)), tmp_path / "g", resume=True, shard_size=4)
-    assert len(job.damaged) == 1
-    assert name in job.damaged[0]
-    assert job.plan.to_encode == 4
-    run_index(recognizer, job, batch=3, workers=1)
-    assert content(tmp_path / "g") == before
+@pytest.mark.parametrize("name", ["tokens-00001.npy", "crops-00001.parquet"])
+def test_a_damaged_part_is_encoded_again(make, check, recognizer, model_files, crops, tmp_path, name):
+    make()
+    os.truncate(tmp_path / "g" / name, 200)
+    source = find_source(str(crops))
+    plan = plan_index(recognizer, model_files(recognizer), source, tmp_path / "g", resume=True, part_size=4)
+    assert name in plan.damaged[1]
+    assert plan.to_encode in (4, 5)  # and the one that cannot be read
+    make(resume=True)
+    check()
 
 
-@pytest.mark.parametrize("kind", ["sketch", "norms", "floors"])
-def test_a_damaged_sketch_is_made_again_without_encoding(recognizer, crops, tmp_path, monkeypatch, kind):
-    make(recognizer, crops, tmp_path / "g")
-    before = content(tmp_path / "g")
-    file = next((tmp_path / "g").glob(f"000001-*.{kind}.npy"))
-    os.truncate(file, file.stat().st_size - 8)
-    monkeypatch.setattr(index_module, "encode_crops", lambda *_args, **_options: pytest.fail("encoded"))
-    make(recognizer, crops, tmp_path / "g", resume=True)
-    assert content(tmp_path / "g") == before
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda folder: (folder / "projection-00001.npy").unlink(),
+        lambda folder: os.truncate(folder / "projection-00001.npy", 140),
+        lambda folder: (folder / "projection.npz").unlink(),
+        lambda folder: os.truncate(folder / "projection.npz", 900),
+    ],
+)
+def test_a_damaged_projection_is_made_again_without_encoding(make, check, crops, tmp_path, monkeypatch, damage):
+    make()
+    (crops / "04b.png").unlink()
+    damage(tmp_path / "g")
+    monkeypatch.setattr(module, "_encode", None)
+    make(resume=True)
+    check()
 
 
-def test_a_shard_that_is_encoded_again_is_sketched_again(recognizer, crops, tmp_path):
-    """Its features may differ in their last digits, as those of another device do."""
-    make(recognizer, crops, tmp_path / "g")
-    before = content(tmp_path / "g")
-    tokens, norms = (next((tmp_path / "g").glob(f"000001-*.{kind}.npy")) for kind in ("tokens", "norms"))
-    os.truncate(tokens, 200)
-    np.save(norms, np.load(norms) * 2)
-    make(recognizer, crops, tmp_path / "g", resume=True)
-    assert content(tmp_path / "g") == before
-
-
-def test_files_of_others_in_the_folder_stay(recognizer, crops, tmp_path):
-    make(recognizer, crops, tmp_path / "g")
-    (tmp_path / "g" / "hits.png").write_bytes(b"mine")
-    (tmp_path / "g" / "basis-notes.txt").write_bytes(b"mine")
-    (tmp_path / "g" / "000001-0123456789ab.txt").write_bytes(b"mine")
-    make(recognizer, crops, tmp_path / "g", resume=True)
-    for name in ("hits.png", "basis-notes.txt", "000001-0123456789ab.txt"):
+def test_files_of_others_in_the_folder_stay(make, tmp_path):
+    make()
+    for name in ("hits.png", "tokens-notes.txt", "crops-1.parquet"):
+        (tmp_path / "g" / name).write_bytes(b"mine")
+    make(resume=True)
+    for name in ("hits.png", "tokens-notes.txt", "crops-1.parquet"):
         assert (tmp_path / "g" / name).read_bytes() == b"mine"
 
 
-class Member(Alone):
-    """One of two processes that take turns here: the other one's part is done first by another call."""
-
-    def __init__(self, rank):
-        self.is_main = rank == 0
-        self.rank = rank
-
-    def shard(self, items):
-        return items[self.rank :: 2]
-
-    def broadcast(self, choose):
-        return choose() if self.is_main else None
-
-    def barrier(self):
-        if not self.is_main:
-            raise Killed  # it would meet the first one here, which this process cannot play
-
-
-def test_a_team_writes_the_same_files(recognizer, crops, tmp_path):
-    make(recognizer, crops, tmp_path / "whole")
-    job = prepare_index(recognizer, find_source(str(crops)), tmp_path / "g", shard_size=4)
-    write_first = Member(0)
-    shutil.rmtree(tmp_path / "g", ignore_errors=True)
-    (tmp_path / "g").mkdir()
-    with pytest.raises(Killed):
-        run_index(recognizer, job, batch=3, workers=1, team=Member(1))
-    run_index(recognizer, job, batch=3, workers=1, team=write_first)
-    half = {name for name in content(tmp_path / "whole") if name not in content(tmp_path / "g")}
-    assert half  # sketches of the other one's shards, after the second meeting
-    make(recognizer, crops, tmp_path / "g", resume=True)
-    assert content(tmp_path / "g") == content(tmp_path / "whole")
-
-
 @pytest.mark.parametrize("resume", [False, True])
-def test_a_plan_that_another_run_has_outdated_is_not_carried_out(recognizer, crops, tmp_path, resume):
+def test_a_plan_that_another_run_has_outdated_is_not_carried_out(
+    make, recognizer, model_files, crops, tmp_path, resume
+):
     if resume:
-        make(recognizer, crops, tmp_path / "g")
+        make()
         (crops / "06.png").unlink()
-    job = prepare_index(recognizer, find_source(str(crops)), tmp_path / "g", shard_size=4, resume=resume)
-    make(recognizer, crops, tmp_path / "g", resume=resume)
+    source = find_source(str(crops))
+    plan = plan_index(recognizer, model_files(recognizer), source, tmp_path / "g", part_size=4, resume=resume)
+    make(resume=resume)
     before = content(tmp_path / "g")
     with pytest.raises(InputError, match="changed by another focus index") as caught:
-        run_index(recognizer, job)
+        run_index(recognizer, plan)
     assert "--resume" in caught.value.hint
     assert content(tmp_path / "g") == before
 
 
-@pytest.mark.parametrize("method", ["poar", "clip-ft"])
-def test_other_methods_have_no_sketch(build, crops, tmp_path, method):
-    manifest = make(build(method), crops, tmp_path / "g")
-    assert manifest.basis is None
-    assert manifest.tokens == (2 if method == "poar" else 1)
-    check_features(build(method), tmp_path / "g")
-
-
-def test_vtb_is_refused(build, crops, tmp_path):
-    with pytest.raises(UsageError, match="vtb cannot search"):
-        make(build("vtb"), crops, tmp_path / "g")
-    assert not (tmp_path / "g").exists()
-
-
-def test_what_exists_is_not_touched_without_resume(recognizer, crops, tmp_path):
-    (tmp_path / "g").mkdir()
-    (tmp_path / "g" / "thesis.tex").write_text("all of it")
-    with pytest.raises(InputError, match="exists already"):
-        make(recognizer, crops, tmp_path / "g")
-    with pytest.raises(InputError, match="no gallery"):
-        make(recognizer, crops, tmp_path / "g", resume=True)
-    assert [file.name for file in (tmp_path / "g").iterdir()] == ["thesis.tex"]
-
-
-@pytest.mark.parametrize("resume", [False, True])
-def test_what_is_in_the_way_is_named(recognizer, crops, tmp_path, resume):
-    make(recognizer, crops, tmp_path / "g")
-    if not resume:
-        with pytest.raises(InputError, match="exists already") as caught:
-            make(recognizer, crops, tmp_path / "g")
-        assert "--resume" in caught.value.hint
-    (tmp_path / "g" / "gallery.json").unlink()
-    before = content(tmp_path / "g")
-    with pytest.raises(InputError, match=r"gallery\.json.* is missing") as caught:
-        make(recognizer, crops, tmp_path / "g", resume=resume)
-    assert "another folder" in caught.value.hint
-    assert content(tmp_path / "g") == before
-    with pytest.raises(InputError, match="is a file"):
-        make(recognizer, crops, crops / "00.png", resume=resume)
-
-
-@pytest.mark.parametrize("resume", [False, True])
-def test_a_run_killed_before_its_first_manifest_is_nothing(recognizer, crops, tmp_path, resume):
-    (tmp_path / "g").mkdir()
-    for name in (".gallery.json.x.tmp", ".gallery.lock"):
-        (tmp_path / "g" / name).write_bytes(b"half")
-    assert make(recognizer, crops, tmp_path / "g", resume=resume).crops == 10
-    assert content(tmp_path / "g").keys() == read_manifest(tmp_path / "g").files
-
-
-def test_only_one_run_writes_to_a_gallery(recognizer, crops, tmp_path):
-    make(recognizer, crops, tmp_path / "g")
+def test_only_one_run_writes_to_a_gallery(make, check, draw, crops):
+    make()
     draw(crops / "20.png", 8)
-    before = content(tmp_path / "g")
     seen = []
 
     def another(done, total):
         with pytest.raises(InputError, match=r"Another focus index is writing to .*g; nothing was changed") as caught:
-            make(recognizer, crops, tmp_path / "g", resume=True)
+            make(resume=True)
         seen.append(caught.value.hint)
 
-    make(recognizer, crops, tmp_path / "g", resume=True, progress=another)
+    make(resume=True, progress=another)
     assert "--resume" in seen[0]
-    assert before.keys() < content(tmp_path / "g").keys() == read_manifest(tmp_path / "g").files
+    check()
 
 
-def test_resume_of_nothing_begins(recognizer, crops, tmp_path):
-    assert make(recognizer, crops, tmp_path / "g", resume=True).crops == 10
+@pytest.mark.parametrize("method", ["poar", "clip-ft"])
+def test_other_methods(make, build, tmp_path, method):
+    make(own=build(method))
+    assert read_gallery(tmp_path / "g").tokens == (2 if method == "poar" else 1)
 
 
-def test_another_checkpoint_precision_or_folder_is_refused(recognizer, build, crops, tmp_path):
-    make(recognizer, crops, tmp_path / "g")
-    before = content(tmp_path / "g")
-    with pytest.raises(InputError, match="another checkpoint") as caught:
-        make(build(seed=1), crops, tmp_path / "g", resume=True)
+def test_groups_are_stored_and_have_to_stay_the_same(make, tmp_path):
+    make(group=r"^(\d)\d\.")
+    (part, *_) = read_gallery(tmp_path / "g").parts
+    assert {crop.group for crop in part.crops()} == {"0"}
+    with pytest.raises(UsageError, match="was begun with --group") as caught:
+        make(resume=True)
+    assert "Go on with --group" in caught.value.hint
+
+
+def test_a_run_killed_before_its_gallery_json_left_nothing(make, check, tmp_path):
+    (tmp_path / "g").mkdir()
+    for name in (".gallery.json.x.tmp", ".lock"):
+        (tmp_path / "g" / name).write_bytes(b"half")
+    make()
+    check()
+
+
+def emptied(folder):
+    (folder / "gallery.json").unlink()
+
+
+@pytest.mark.parametrize(
+    ("prepare", "options", "words", "hint"),
+    [
+        (None, {}, "g exists already; nothing was changed", "--resume"),
+        (emptied, {}, r"gallery\.json, which says whose they are, is missing", "another folder"),
+        (emptied, {"resume": True}, r"gallery\.json, which says whose they are, is missing", "another folder"),
+        ("thesis.tex", {}, "thesis exists already", "-o"),
+        ("thesis.tex", {"resume": True}, "is not a gallery", "-o"),
+        ("a file", {}, "is a file", "-o"),
+        ("others", {"resume": True}, r"10 crops of .*crops, and none of them is in others", "-o"),
+    ],
+)
+def test_what_is_there_already_is_not_touched(make, draw, tmp_path, prepare, options, words, hint):
+    make()
+    folder, source = tmp_path / "g", tmp_path / "crops"
+    if prepare == "thesis.tex":
+        folder = tmp_path / "thesis"
+        folder.mkdir()
+        (folder / prepare).write_text("all of it")
+    elif prepare == "a file":
+        folder = tmp_path / "crops" / "00.png"
+    elif prepare == "others":
+        source = tmp_path / "others"
+        source.mkdir()
+        draw(source / "x.png", 3)
+    elif prepare:
+        prepare(folder)
+    before = content(folder) if folder.is_dir() else {}
+    with pytest.raises(InputError, match=words) as caught:
+        make(source, folder, **options)
+    assert hint in caught.value.hint
+    assert not folder.is_dir() or content(folder) == before
+
+
+def test_another_checkpoint_or_precision_is_refused(make, build, recognizer, model_files, tmp_path):
+    make()
+    with pytest.raises(InputError, match=r"indexed with another checkpoint: .*focus, step 7") as caught:
+        make(own=build(seed=1), seed=1, resume=True)
     assert f"-c {recognizer.folder}" in caught.value.hint
+    bf16 = build(precision="bf16")
     with pytest.raises(InputError, match="begun in fp32") as caught:
-        make(build(precision="bf16"), crops, tmp_path / "g", resume=True)
+        make(own=bf16, resume=True)
     assert "--precision fp32" in caught.value.hint
-    (tmp_path / "others").mkdir()
-    draw(tmp_path / "others" / "x.png", 3)
-    with pytest.raises(InputError, match=r"10 crops of .*crops, and none of them is in others"):
-        make(recognizer, tmp_path / "others", tmp_path / "g", resume=True)
-    assert content(tmp_path / "g") == before
+    # the same weights elsewhere are the same model; others in their place are not
+    gallery = read_gallery(tmp_path / "g")
+    check_model(gallery.folder, gallery.model, model_files(bf16))
+    other = ModelFiles(recognizer.folder, tmp_path / "weights")
+    other.weights.write_text("other")
+    with pytest.raises(InputError, match="the checkpoint changed since then") as caught:
+        check_model(gallery.folder, gallery.model, other)
+    assert caught.value.hint.endswith(f"focus index SOURCE -c {recognizer.folder} -o {gallery.folder}-new")
 
 
-def test_a_full_disk_is_noticed_before_anything_is_encoded(recognizer, crops, tmp_path, monkeypatch):
-    usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(index_module.shutil, "disk_usage", lambda _: usage(10, 9, 1))
-    with pytest.raises(RequirementError, match="GiB free"):
-        make(recognizer, crops, tmp_path / "g")
+def test_what_cannot_be_indexed(make, build, draw, crops, tmp_path, monkeypatch):
+    with pytest.raises(UsageError, match="vtb cannot search"):
+        make(own=build("vtb"))
+    with monkeypatch.context() as patched:
+        usage = namedtuple("usage", "total used free")
+        patched.setattr(module.shutil, "disk_usage", lambda _: usage(10, 9, 1))
+        with pytest.raises(RequirementError, match="GiB free"):
+            make()
+    with monkeypatch.context() as patched:
+        patched.setattr("focuscli.storage.extras.find_spec", lambda name: None)
+        with pytest.raises(RequirementError, match="pyarrow, duckdb, which are not installed") as caught:
+            make()
+        assert "pip install 'focus-par[gallery]'" in caught.value.hint
     assert not (tmp_path / "g").exists()
-
-
-def test_no_readable_image_at_all_is_an_error(recognizer, tmp_path):
-    (tmp_path / "crops").mkdir()
-    (tmp_path / "crops" / "a.png").write_bytes(b"no")
-    with pytest.raises(InputError, match="None of 1 images"):
-        make(recognizer, tmp_path / "crops", tmp_path / "g")
-    with pytest.raises(InputError, match="holds no crop"):
-        open_gallery(tmp_path / "g")
-
-
-def test_features_beyond_half_precision_are_refused(build, crops, tmp_path):
-    recognizer = build()
+    large = build()
     with torch.no_grad():
-        recognizer.model.clip.visual.proj.mul_(1e6)
+        large.model.clip.visual.proj.mul_(1e6)
     with pytest.raises(InputError, match="half precision"):
-        make(recognizer, crops, tmp_path / "g")
+        make(folder=tmp_path / "large", own=large)
+    for file in crops.iterdir():
+        file.write_bytes(b"no image")
+    with pytest.raises(InputError, match="None of 11 images"):
+        make()
+    with pytest.raises(InputError, match="holds no crop"), open_gallery(tmp_path / "g"):
+        pass
 
 
 def changed(text, **values):
-    """A manifest with other values."""
+    """A gallery.json with other values."""
     return json.dumps(json.loads(text) | values)
 
 
@@ -428,35 +343,38 @@ def changed(text, **values):
     ("damage", "words"),
     [
         (lambda text: text[:-30], "damaged"),
-        (lambda text: text.replace('"format": 2', '"format": 1'), "format 2"),
-        (lambda text: json.dumps({"format": 2, "crops": 3}), "damaged"),
+        (lambda text: changed(text, format=2), r"made by another version of focus \(format 2, not 3\)"),
+        (lambda text: json.dumps({"crops": 3}), "damaged: KeyError"),
         (lambda text: "[]", "damaged"),
         (lambda text: changed(text, source=None), "source"),
-        (lambda text: changed(text, source=7), "source"),
-        (lambda text: changed(text, source={"kind": "folder", "name": "x", "split": ""}), "no root"),
-        (lambda text: changed(text, source={"kind": "folder", "root": None, "name": "x", "split": ""}), "root"),
-        (lambda text: json.dumps({key: value for key, value in json.loads(text).items() if key != "source"}), "source"),
+        (lambda text: changed(text, source={"kind": "folder", "name": "x", "split": ""}), "source.root"),
         (lambda text: changed(text, tokens="6"), "tokens"),
         (lambda text: changed(text, tokens=0), "tokens"),
         (lambda text: changed(text, complete="no"), "complete"),
-        (lambda text: changed(text, basis="../basis.safetensors"), "basis"),
-        (lambda text: changed(text, shards=2 * json.loads(text)["shards"]), "twice"),
-        (lambda text: changed(text, shards=[["../g/000000-0123456789ab", 4]]), "shards"),
-        (lambda text: changed(text, shards=[["000000-0123456789ab", -4]]), "shards"),
+        (lambda text: changed(text, columns=["Hat"]), "1 columns for 4 trained texts"),
+        (lambda text: changed(text, vocabulary={}), "vocabulary"),
         (lambda text: changed(text, model={"method": "focus"}), "model"),
     ],
 )
-def test_a_damaged_manifest_is_named(recognizer, crops, tmp_path, damage, words):
-    make(recognizer, crops, tmp_path / "g")
-    file = tmp_path / "g" / "gallery.json"
+def test_a_damaged_gallery_json_is_named(store, recognizer, features, tmp_path, damage, words):
+    file = store(tmp_path / "g", recognizer, features(3, 6), 3) / "gallery.json"
     file.write_text(damage(file.read_text()))
     with pytest.raises(InputError, match=words) as caught:
-        open_gallery(tmp_path / "g")
-    assert "gallery.json" in caught.value.problem
+        read_gallery(tmp_path / "g")
+    assert str(tmp_path / "g") in caught.value.problem
+    assert "focus index" in caught.value.hint
     assert "\n" not in caught.value.problem
 
 
-def test_a_folder_that_is_no_gallery(tmp_path):
-    with pytest.raises(InputError, match="no gallery") as caught:
-        open_gallery(tmp_path)
+def test_a_folder_that_is_not_a_gallery(tmp_path):
+    with pytest.raises(InputError, match="Not a gallery") as caught:
+        read_gallery(tmp_path)
     assert "focus index" in caught.value.hint
+
+
+def test_columns_have_names_that_sql_tells_apart(recognizer):
+    texts = recognizer.vocabulary.trained
+    names = ("Path", "hat", "HAT", "bare head")
+    renamed = [type(text)(**asdict(text) | {"attribute": name}) for text, name in zip(texts, names, strict=True)]
+    vocabulary = type(recognizer.vocabulary)(**vars(recognizer.vocabulary) | {"trained": tuple(renamed)})
+    assert column_names(vocabulary) == ("Path_", "hat", "HAT_", "bare head")

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from focuscli.tools.gallery.sheet import COLUMN, Entry, Mark, contact_sheet
+from focuscli.tools.gallery.sheet import COLUMN, Bar, Entry, contact_sheet
 from focuscli.viz.canvas import INK, MUTED, NO, TRACK, YES
 
 
-def entries(count, marks=1, size=(60, 160)):
+def entries(count, bars=1, size=(60, 160)):
     picture = Image.new("RGB", size, (0, 0, 200))
-    return [Entry(picture, f"{number:05}.png", [Mark("hat", "1.00", 0.9, True)] * marks) for number in range(count)]
+    return [Entry(picture, f"{number:05}.png", [Bar("hat", "1.00", 0.9, True)] * bars) for number in range(count)]
 
 
 def has(sheet, colour, tolerance=40):
@@ -21,7 +21,7 @@ def test_a_sheet_grows_with_crops_texts_and_title():
     one, many = contact_sheet(entries(1), title="hat"), contact_sheet(entries(30), title="hat")
     assert one.width < many.width <= 1600 + COLUMN
     assert many.height > 3 * one.height / 2
-    assert contact_sheet(entries(1, marks=4), title="hat").height > one.height
+    assert contact_sheet(entries(1, bars=4), title="hat").height > one.height
     assert contact_sheet(entries(1), title="hat " * 60).height > one.height
 
 
@@ -39,7 +39,7 @@ def test_any_shape_stays_within_its_column(size):
 
 
 def test_a_lost_image_and_texts_without_thresholds_are_drawn():
-    sheet = contact_sheet([Entry(None, "gone.png", [Mark("a very long text " * 9, "-12.34", None, None)])], title="x")
+    sheet = contact_sheet([Entry(None, "gone.png", [Bar("a very long text " * 9, "-12.34", None, None)])], title="x")
     pixels = np.asarray(sheet)
     box = (pixels == TRACK).all(axis=2)
     assert box.sum() == pytest.approx(COLUMN * 224, rel=0.05)
@@ -51,9 +51,9 @@ def test_a_lost_image_and_texts_without_thresholds_are_drawn():
 
 
 def test_what_crops_are_ordered_by_stands_beside_the_rank():
-    mark = Mark("hat", "1.00", 0.9, True)
+    bar = Bar("hat", "1.00", 0.9, True)
     with_match, without = (
-        np.asarray(contact_sheet([Entry(None, "a.png", [mark, mark], match)], title="x")).astype(int)
+        np.asarray(contact_sheet([Entry(None, "a.png", [bar, bar], match)], title="x")).astype(int)
         for match in ("match 0.123", "")
     )
     rows, columns = np.nonzero((with_match != without).any(axis=2))
@@ -64,7 +64,7 @@ def test_what_crops_are_ordered_by_stands_beside_the_rank():
 
 
 def test_what_fits_and_what_does_not_differ_in_colour():
-    good, bad = (contact_sheet([Entry(None, "a", [Mark("hat", "1", 0.9, fits)])], title="x") for fits in (True, False))
+    good, bad = (contact_sheet([Entry(None, "a", [Bar("hat", "1", 0.9, fits)])], title="x") for fits in (True, False))
     assert has(good, YES)
     assert not has(bad, YES)
     assert has(bad, NO, tolerance=0)

@@ -1,0 +1,308 @@
+"""A gallery on disk: what lies in its folder, and writing it so that a killed process leaves nothing half done.
+
+    gallery.json            which model made it, the trained texts with their thresholds, what was indexed
+    projection.npz          how `projection-*.npy` were made from the tokens
+    tokens-00000.npy        [n, K, D] float16, the features of n crops
+    projection-00000.npy    [n, R] float16, their projection for `focus search --fast`
+    crops-00000.parquet     a line per crop: part and row (where its features are), path, path_bytes, size, mtime, group,
+                            and the exact score of each trained text in a column named after its attribute
+
+The last three files of one number are a part. The Parquet file is written last, so a part exists if its Parquet file does, and
+whoever appends only needs a number that nobody has. A line that leaves the Parquet file has left the gallery.
+
+Paths are relative to the indexed folder, or absolute if a list of files was indexed. A path that is not UTF-8 stands in
+`path_bytes` as it is, and in `path` with its invalid bytes replaced; for all others `path_bytes` is null.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, TypeAdapter, ValidationError
+
+from focuscli.errors import InputError, RequirementError
+from focuscli.inference.vocabulary import Vocabulary
+from focuscli.storage.files import atomic_path, write_json
+from focuscli.tools.gallery.model import ModelRecord
+
+FORMAT = 3
+INFO, PROJECTION, LOCK = "gallery.json", "projection.npz", ".lock"
+FIXED_COLUMNS = ("part", "row", "path", "path_bytes", "size", "mtime", "group")
+PART_FILE = re.compile(r"(?:tokens|projection)-(\d{5,})\.npy|crops-(\d{5,})\.parquet")
+TEMPORARY = re.compile(r"\.(?:gallery\.json|projection|tokens|crops).*\.tmp")
+ANEW = "Index the images again into another folder: focus index SOURCE -o OTHER"
+RESUME = "Repair it with: focus index SOURCE -o GALLERY --resume"
+
+
+class Crop(NamedTuple):
+    """An image file as it was when it was listed: path, size in bytes (-1: not there), time of its last change in ns, and
+    the group that it belongs to (a person, a track), if any."""
+
+    path: str
+    size: int
+    mtime: int
+    group: str | None = None
+
+
+@dataclass(frozen=True)
+class SourceRecord:
+    """What was indexed.
+
+    Attributes:
+        kind: "folder", "dataset" or "list" (a glob, a file, or paths on stdin).
+        root: what the crops' paths are relative to; "" if they are absolute.
+        name: of the folder or dataset. split: of the dataset, else "". group: the option --group, if given.
+    """
+
+    kind: str
+    root: str
+    name: str
+    split: str
+    group: str | None = None
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """The content of gallery.json.
+
+    Attributes:
+        tokens, width: K and D of a crop's features.
+        vocabulary: the model's texts and thresholds. columns: of the Parquet files, one per trained text.
+        complete: False until the first run has come to its end.
+    """
+
+    folder: Path
+    model: ModelRecord
+    source: SourceRecord
+    tokens: Annotated[int, Field(ge=1)]
+    width: Annotated[int, Field(ge=1)]
+    vocabulary: Vocabulary
+    columns: tuple[str, ...]
+    complete: bool = False
+
+    @property
+    def parts(self) -> list[Part]:
+        """The parts that exist, by number."""
+        found = (PART_FILE.fullmatch(file.name) for file in self.folder.glob("crops-*.parquet"))
+        return [Part(self, number) for number in sorted(int(match[2]) for match in found if match)]
+
+    def save(self) -> None:
+        """Write gallery.json."""
+        content = {name: value for name, value in asdict(self).items() if name != "folder"}
+        write_json(self.folder / INFO, {"format": FORMAT, **content})
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some crops of a gallery."""
+
+    gallery: Gallery
+    number: int
+
+    def file(self, kind: str) -> Path:
+        """The file of a kind: tokens, projection or crops."""
+        return self.gallery.folder / f"{kind}-{self.number:05}.{'parquet' if kind == 'crops' else 'npy'}"
+
+    def tokens(self) -> NDArray[np.float16]:
+        """Features [n, K, D], memory-mapped.
+
+        Raises:
+            InputError: the file is missing or damaged.
+        """
+        return open_array(self.file("tokens"), (self.gallery.tokens, self.gallery.width))
+
+    def projection(self, size: int) -> NDArray[np.float16]:
+        """Projected features [n, size], memory-mapped; raises as `tokens`."""
+        return open_array(self.file("projection"), (size,))
+
+    def crops(self) -> list[Crop]:
+        """The crops, line by line.
+
+        Raises:
+            InputError: a file of the part is missing or damaged.
+        """
+        table = self._read([*FIXED_COLUMNS])
+        rows = table["row"].to_numpy()
+        if len(rows) and not 0 <= rows.min() <= rows.max() < len(self.tokens()):
+            raise InputError(f"{self.file('crops')} names rows that {self.file('tokens').name} does not have.", RESUME)
+        path, raw, size, group = (table[name].to_pylist() for name in ("path", "path_bytes", "size", "group"))
+        mtime = table["mtime"].cast("int64").to_pylist()
+        return [Crop(*crop) for crop in zip(map(path_of, path, raw), size, mtime, group, strict=True)]
+
+    def write(
+        self,
+        tokens: NDArray[np.float16],
+        projection: NDArray[np.float16],
+        crops: Sequence[Crop],
+        scores: NDArray[np.float32],
+    ) -> None:
+        """Write all files, the Parquet file last.
+
+        Args:
+            scores: [n, Z] of the crops against the vocabulary's trained texts.
+
+        Raises:
+            RequirementError: no space, or the folder cannot be written.
+        """
+        import pyarrow as pa
+
+        save_array(self.file("tokens"), tokens)
+        self.write_projection(projection)
+        paths = [os.fsencode(crop.path) for crop in crops]
+        text = [path.decode("utf-8", "replace") for path in paths]
+        columns: dict[str, Any] = {
+            "part": pa.array([self.number] * len(crops), pa.int32()),
+            "row": pa.array(range(len(crops)), pa.int32()),
+            "path": pa.array(text, pa.string()),
+            "path_bytes": pa.array(
+                [None if path == shown.encode() else path for path, shown in zip(paths, text, strict=True)], pa.binary()
+            ),
+            "size": pa.array([crop.size for crop in crops], pa.int64()),
+            "mtime": pa.array([crop.mtime for crop in crops], pa.int64()).cast(pa.timestamp("ns")),
+            "group": pa.array([crop.group for crop in crops], pa.string()),
+        }
+        columns |= {name: pa.array(column) for name, column in zip(self.gallery.columns, scores.T, strict=True)}
+        self._write(pa.table(columns))
+
+    def write_projection(self, projection: NDArray[np.float16]) -> None:
+        """Write the projected features alone; raises as `write`."""
+        save_array(self.file("projection"), projection)
+
+    def keep(self, lines: Sequence[int]) -> None:
+        """Remove all crops but those on some lines of the Parquet file."""
+        if lines:
+            self._write(self._read(None).take(lines))
+        else:
+            self.remove()
+
+    def remove(self) -> None:
+        """Remove the part, its Parquet file first."""
+        for kind in ("crops", "tokens", "projection"):
+            self.file(kind).unlink(missing_ok=True)
+
+    def _read(self, columns: list[str] | None) -> Any:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        try:
+            return pq.read_table(self.file("crops"), columns=columns)
+        except (OSError, pa.ArrowException) as error:
+            raise InputError(f"{self.file('crops')} is damaged: {error}.", RESUME) from error
+
+    def _write(self, table: Any) -> None:
+        import pyarrow.parquet as pq
+
+        with atomic_path(self.file("crops")) as temporary:
+            pq.write_table(table, temporary)
+
+
+def path_of(text: str, raw: bytes | bytearray | None) -> str:
+    """A path from the columns `path` and `path_bytes`."""
+    return text if raw is None else os.fsdecode(bytes(raw))
+
+
+def column_names(vocabulary: Vocabulary) -> tuple[str, ...]:
+    """A column for each trained text: its attribute's name, or the phrase of a complement. SQL ignores case, so names that
+    differ in nothing else, or are those of other columns, get a "_" at their end."""
+    taken = {*FIXED_COLUMNS}
+    names = []
+    for text in vocabulary.trained:
+        name = text.attribute or text.phrase
+        while name.lower() in taken:
+            name += "_"
+        taken.add(name.lower())
+        names.append(name)
+    return tuple(names)
+
+
+def read_gallery(folder: Path) -> Gallery:
+    """The gallery of a folder, finished or not.
+
+    Raises:
+        InputError: there is none, it is damaged, or of an earlier version.
+    """
+    file = folder / INFO
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        found = content.pop("format")
+        if found != FORMAT:
+            raise InputError(f"{folder} was made by another version of focus (format {found}, not {FORMAT}).", ANEW)
+        gallery = TypeAdapter(Gallery).validate_json(json.dumps({**content, "folder": str(folder)}), strict=True)
+        if len(gallery.columns) != len(gallery.vocabulary.trained):
+            raise ValueError(f"{len(gallery.columns)} columns for {len(gallery.vocabulary.trained)} trained texts")
+        return gallery
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise InputError(
+            f"Not a gallery: {folder} (no {INFO} in it).", f"Make one with: focus index FOLDER -o {folder}"
+        ) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise InputError(f"{file} is damaged: {where}: {first['msg']}.", ANEW) from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{file} is damaged: {error!r}.", ANEW) from error
+
+
+def recorded_group(folder: Path) -> str | None:
+    """The option --group that a gallery was begun with; None if there is no gallery. Raises as `read_gallery`."""
+    return read_gallery(folder).source.group if (folder / INFO).exists() else None
+
+
+def save_array(path: Path, values: NDArray[Any]) -> None:
+    """Write an array as .npy, atomically."""
+    with atomic_path(path) as temporary, open(temporary, "wb") as stream:
+        np.save(stream, values)
+
+
+def open_array(path: Path, shape: tuple[int, ...]) -> NDArray[np.float16]:
+    """A memory-mapped float16 array [n, *shape]; what is written to it does not reach the file.
+
+    Raises:
+        InputError: missing, truncated or something else.
+    """
+    try:
+        found: NDArray[np.float16] = np.load(path, mmap_mode="c", allow_pickle=False)
+    except FileNotFoundError as error:
+        raise InputError(f"{path} is missing.", RESUME) from error
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"{path} is damaged or truncated: {error}.", RESUME) from error
+    if found.shape[1:] != shape or found.dtype != np.float16:
+        raise InputError(f"{path} holds {found.dtype} {found.shape}, not float16 {('n', *shape)}.", RESUME)
+    return found
+
+
+@contextlib.contextmanager
+def only_writer(folder: Path) -> Iterator[None]:
+    """Make the folder if necessary, and hold its lock. The system releases it when the process ends, however it does.
+
+    Raises:
+        InputError: another process holds it. RequirementError: the folder cannot be written.
+    """
+    import filelock
+
+    lock = filelock.FileLock(folder / LOCK, timeout=0)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except filelock.Timeout as error:
+        raise InputError(
+            f"Another focus index is writing to {folder}; nothing was changed.",
+            f"Wait for it, or stop it and go on: focus index SOURCE -o {folder} --resume",
+        ) from error
+    except OSError as error:
+        raise RequirementError(
+            f"Cannot write to {folder}: {error.strerror or error}.", "Choose a folder that you may write to, with -o."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()

@@ -1,0 +1,78 @@
+"""The projection estimates what it is there for, and says so when its file is damaged."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+import torch
+
+from focuscli.errors import InputError
+from focuscli.tools.gallery.folded import token_scorer
+from focuscli.tools.gallery.projection import Projection, fit_projection, linearise
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def score(recognizer):
+    """A function (words) -> what scores tokens against them."""
+
+    def make(*words):
+        return token_scorer(recognizer.model, recognizer.encode_texts([recognizer.text(word) for word in words]))
+
+    return make
+
+
+def test_gradients_predict_a_small_change(features, score):
+    mean = torch.from_numpy(features(50, 6)).float().mean(dim=0)
+    change = 1e-3 * torch.randn(mean.shape, generator=torch.Generator().manual_seed(0))
+    scorer = score("hat", "green umbrella")
+    at_mean, gradients = linearise(scorer, mean)
+    expected = at_mean + gradients @ change.flatten()
+    assert torch.allclose(scorer((mean + change)[None])[0], expected, atol=1e-3 * float(gradients.abs().max()))
+
+
+def test_linear_functions_of_trained_texts_are_kept(features, score):
+    """With fewer trained texts than directions, the estimate is the linearised score."""
+    tokens, scorer = features(900, 6), score("hat", "red scarf", "blue jeans")
+    projection = fit_projection(tokens, scorer, CPU)
+    assert projection.encode.shape == projection.decode.shape == (64, 96)
+    assert projection.crops == 900
+    codes = projection.project(tokens)
+    assert codes.dtype == np.float16
+    assert codes.std(axis=0, dtype=np.float32) == pytest.approx(np.ones(64), abs=0.05)
+    at_mean, gradients = linearise(scorer, projection.mean)
+    linear = at_mean + (torch.from_numpy(tokens).float() - projection.mean).flatten(1) @ gradients.T
+    estimated = projection.estimator(scorer, CPU)(torch.from_numpy(codes))
+    assert (estimated - linear).std() < 0.03 * linear.std()
+
+
+def test_a_text_that_was_not_trained_is_estimated_too(features, score):
+    tokens = features(3000, 6)
+    other = score("green umbrella")
+    projection = fit_projection(tokens, score("hat", "red scarf", "blue jeans"), CPU)
+    estimated = projection.estimator(other, CPU)(torch.from_numpy(projection.project(tokens)))[:, 0]
+    exact = other(torch.from_numpy(tokens))[:, 0]
+    best, likely = exact.topk(30).indices, estimated.topk(300).indices
+    assert torch.isin(best, likely).float().mean() > 0.75
+
+
+def test_few_or_equal_crops_are_projected_to_finite_numbers(features, score):
+    for tokens in (features(1, 6), features(5, 6), np.repeat(features(1, 6), 40, axis=0)):
+        projection = fit_projection(tokens, score("hat"), CPU)
+        assert np.isfinite(projection.project(features(20, 6, seed=3))).all()
+
+
+def test_a_file_is_read_back_and_damage_is_named(features, score, tmp_path):
+    projection, file = fit_projection(features(100, 6), score("hat"), CPU), tmp_path / "projection.npz"
+    projection.save(file)
+    again = Projection.load(file)
+    assert np.array_equal(again.project(features(9, 6)), projection.project(features(9, 6)))
+    assert again.crops == 100
+    for damage in (lambda: os.truncate(file, 900), lambda: np.savez(file, mean=np.ones(3)), file.unlink):
+        damage()
+        with pytest.raises(InputError, match=r"projection\.npz is missing or damaged") as caught:
+            Projection.load(file)
+        assert "--resume" in caught.value.hint
