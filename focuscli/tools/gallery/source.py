@@ -65,11 +65,12 @@ def _dataset(place: Path, split: str, group: str | None) -> Source:
     dataset.require_images()
     chosen = dataset.select(split)
     names = [dataset.images[index] for index in chosen]
-    header, rows, _ = read_table(dataset.path / LABELS_FILE)
-    if group in header:
-        groups: list[str | None] = [rows[index][header.index(group)].strip() or None for index in chosen]
+    table = read_table(dataset.path / LABELS_FILE)
+    if group is not None and group in table.header:
+        column = table.column(group)
+        groups = [column[index] or None for index in chosen]
     else:
-        groups = _groups(names, group, header)
+        groups = _groups(names, group, table.header)
     record = SourceRecord("dataset", str(dataset.root.resolve()), dataset.schema.name, split, group)
     return _source(record, names, groups)
 
