@@ -1,25 +1,88 @@
-"""Rules about learning rates and gradients that only look like some."""
+"""Optimiser groups, schedule and moving average as defined, and the gradients that are set to zero."""
 
 from __future__ import annotations
+
+import math
 
 import pytest
 import torch
 
-from focuscli.engine.optim import advised_rate, zero_invariant_gradients
+from focuscli.config import TrainConfig
+from focuscli.data.schema import builtin_schema
+from focuscli.engine.optim import (
+    advised_rate,
+    build_ema,
+    build_optimizer,
+    build_scheduler,
+    trained_parameters,
+    zero_invariant_gradients,
+)
+from focuscli.models.build import new_method
+
+TEXTS = builtin_schema("synthetic").texts(complements=False)
 
 
-def test_the_square_root_rule_speaks_only_of_the_presets_rate_at_larger_steps(micro_config):
+def test_matrices_decay_and_vectors_do_not():
+    model = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.LayerNorm(2), torch.nn.Linear(2, 2))
+    model[2].weight.requires_grad_(False)
+    optimizer = build_optimizer(model, TrainConfig(learning_rate=0.01, weight_decay=0.1))
+    found = [(group["weight_decay"], group["lr"], {*map(id, group["params"])}) for group in optimizer.param_groups]
+    vectors = {id(model[0].bias), id(model[1].weight), id(model[1].bias), id(model[2].bias)}
+    assert found == [(0.1, 0.01, {id(model[0].weight)}), (0.0, 0.01, vectors)]
+
+
+def test_a_step_is_adamws_with_decoupled_weight_decay():
+    model = torch.nn.Linear(1, 1)
+    torch.nn.init.constant_(model.weight, 2.0)
+    optimizer = build_optimizer(model, TrainConfig(learning_rate=0.1, weight_decay=0.5))
+    model.weight.grad, model.bias.grad = torch.full((1, 1), 3.0), torch.zeros(1)
+    optimizer.step()
+    # The first step is the learning rate in the direction of the gradient, after the decay by 0.1 * 0.5 of the weight.
+    assert model.weight.item() == pytest.approx(2.0 * (1 - 0.1 * 0.5) - 0.1, abs=1e-6)
+
+
+@pytest.mark.parametrize(("warmup", "total"), [(4, 20), (0, 20), (100, 10), (2, 1)])
+def test_the_rate_rises_linearly_and_falls_as_a_cosine(warmup, total):
+    config = TrainConfig(learning_rate=0.01, warmup_steps=warmup)
+    optimizer = build_optimizer(torch.nn.Linear(2, 2), config)
+    scheduler = build_scheduler(optimizer, config, total)
+    rising = min(warmup, total - 1)
+    for step in range(total):
+        scheduler.step_update(step)
+        start = 0.01 / max(rising, 1)
+        expected = (
+            start + step * (0.01 - start) / rising
+            if step < rising
+            else 0.01 * (1 + math.cos(math.pi * step / total)) / 2
+        )
+        assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([expected] * 2, rel=1e-9)
+
+
+def test_the_moving_average_warms_up_to_its_decay():
+    model = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.zeros_(model.weight)
+    assert build_ema(model, TrainConfig(ema=0.0)) is None
+    ema = build_ema(model, TrainConfig(ema=0.5))
+    expected = 0.0
+    for step in range(12):
+        torch.nn.init.constant_(model.weight, step + 1.0)
+        ema.update(model, step=step)
+        decay = min(0.5, 1 - 1 / (1 + max(0, step - 1) / 10)) if step else 0.0
+        expected = decay * expected + (1 - decay) * (step + 1)
+        assert ema.module.weight.item() == pytest.approx(expected, abs=1e-5)
+    assert not ema.module.training
+
+
+def test_the_square_root_rule_applies_to_the_presets_rate_at_larger_steps(micro_config):
     tiny = {"train__learning_rate": 5e-4}
-    assert advised_rate(micro_config(train__batch_size=128, **tiny)) is None
     assert advised_rate(micro_config(train__batch_size=255, **tiny)) is None
     assert advised_rate(micro_config(train__batch_size=512, **tiny)) == pytest.approx(1e-3)
-    assert advised_rate(
-        micro_config(train__batch_size=256, train__gradient_accumulation_steps=4, **tiny)
-    ) == pytest.approx(5e-4 * 8**0.5)
+    larger = micro_config(train__batch_size=256, train__gradient_accumulation_steps=4, **tiny)
+    assert advised_rate(larger) == pytest.approx(5e-4 * 8**0.5)
     assert advised_rate(micro_config(train__batch_size=512, train__learning_rate=1e-4)) is None
 
 
-def test_gradients_that_are_rounding_noise_are_set_to_zero_and_no_others():
+def test_gradients_of_invariant_biases_are_set_to_zero_and_no_others():
     names = ("a.in_proj_bias", "avfe.key.bias", "avfe.key.weight", "classifier_bias", "out.bias", "idle.in_proj_bias")
     parameters = {name: torch.nn.Parameter(torch.zeros(6)) for name in names}
     for name, parameter in parameters.items():
@@ -34,14 +97,9 @@ def test_gradients_that_are_rounding_noise_are_set_to_zero_and_no_others():
 
 
 @pytest.mark.parametrize("method", ["focus", "vtb"])
-def test_what_is_called_noise_has_no_gradient_in_exact_arithmetic(method, micro_config):
-    """In float64 the gradients that are dropped are ten orders of magnitude below the others."""
-    from focuscli.data.schema import builtin_schema
-    from focuscli.engine.optim import trained_parameters
-    from focuscli.models.build import new_method
-
-    config = micro_config(model__method=method, data__complements=False)
-    model, _ = new_method(config, builtin_schema("synthetic").texts(complements=False), None)
+def test_these_gradients_are_zero_in_exact_arithmetic(method, micro_config):
+    """In float64 they are many orders of magnitude below the others."""
+    model, _ = new_method(micro_config(model__method=method, data__complements=False), TEXTS, None)
     model.double().train()
     _, output = model(torch.rand(4, 3, 32, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(0)))
     output.scores.sin().sum().backward()
@@ -49,9 +107,9 @@ def test_what_is_called_noise_has_no_gradient_in_exact_arithmetic(method, micro_
     before = {name: parameter.grad.clone() for parameter, name in names.items() if parameter.grad is not None}
     zero_invariant_gradients(names)
     after = {name: parameter.grad for parameter, name in names.items() if parameter.grad is not None}
-    dropped = [name for name in before if not torch.equal(before[name], after[name])]
-    assert any(name.startswith("clip.visual") for name in dropped)
-    assert ("classifier_bias" if method == "vtb" else "avfe.key.bias") in dropped
+    zeroed = [name for name in before if not torch.equal(before[name], after[name])]
+    assert any(name.startswith("clip.visual") for name in zeroed)
+    assert ("classifier_bias" if method == "vtb" else "avfe.key.bias") in zeroed
     largest = max(gradient.abs().max().item() for gradient in before.values())
     # Some steps are in fp32 whatever the model is in.
-    assert all((before[name] - after[name]).abs().max() < 1e-5 * largest for name in dropped)
+    assert all((before[name] - after[name]).abs().max() < 1e-5 * largest for name in zeroed)
