@@ -42,9 +42,6 @@ class Checkpoint:
         except (OSError, SafetensorError) as error:
             raise InputError(f"Checkpoint {self.folder} is damaged: cannot read {file.name}: {error}.") from error
 
-    def has(self, name: str) -> bool:
-        return name in self.state["files"]
-
 
 def save_checkpoint(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]) -> None:
     """Write the tensor files under names of this step, then commit them by replacing state.json, then tidy up.

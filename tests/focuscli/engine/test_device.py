@@ -1,17 +1,16 @@
-"""Compiled layers compute what others do, under the same names, and nothing else changes."""
+"""Devices and precisions by name; compiled layers compute the same under the same names."""
 
 from __future__ import annotations
 
-import copy
 import warnings
 
 import pytest
 import torch
 
-from focuscli.engine import device as compilation
-from focuscli.engine.device import compile_layers
+from focuscli.engine import device as device_module
+from focuscli.engine.device import autocast, check_precision, compile_layers, effective_precision, resolve_device
 from focuscli.engine.run import Run
-from focuscli.errors import RequirementError
+from focuscli.errors import RequirementError, UsageError
 
 CPU = torch.device("cpu")
 
@@ -26,7 +25,7 @@ def counted(monkeypatch):
         return graph.forward
 
     torch._dynamo.reset()
-    plain = compilation.compile_layers
+    plain = device_module.compile_layers
     monkeypatch.setattr("focuscli.engine.run.compile_layers", lambda *given: plain(*given, backend=backend))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -47,6 +46,8 @@ def test_a_compiled_run_is_the_same_run(tmp_path, coloured_dataset, micro_config
     second = finish(Run(tmp_path / "compiled", micro_config(train__compile=True, **changes), coloured_dataset, None))
     assert 2 <= len(counted) <= 4  # a layer, and the last one, of which only some tokens are read; not each layer anew
     assert first.model.state_dict().keys() == second.model.state_dict().keys()
+    layers = [model.clip.visual.transformer.resblocks for model in (second.model, second.evaluated_model)]
+    assert [part[0]._compiled_call_impl is not None for part in layers] == [True, False]
     for record, other in zip(first.history, second.history, strict=True):
         assert record["loss"] == pytest.approx(other["loss"], rel=1e-4)
         assert record["val"]["AUC"] == pytest.approx(other["val"]["AUC"], abs=0.5)
@@ -55,17 +56,36 @@ def test_a_compiled_run_is_the_same_run(tmp_path, coloured_dataset, micro_config
         assert all(torch.allclose(saved[name], compiled[name], atol=1e-3) for name in saved)
 
 
-def test_copies_are_not_compiled(tmp_path, coloured_dataset, micro_config, counted):
-    trainer = Run(tmp_path / "run", micro_config(train__compile=True), coloured_dataset, None).trainer
-    layers = [model.clip.visual.transformer.resblocks for model in (trainer.model, copy.deepcopy(trainer.model))]
-    assert [part[0]._compiled_call_impl is not None for part in layers] == [True, False]
-
-
 @pytest.mark.parametrize(("device", "words"), [("cpu", "C\\+\\+ compiler"), ("cuda", "triton")])
 def test_what_is_missing_is_named_before_training(monkeypatch, device, words):
     monkeypatch.delenv("CXX", raising=False)
-    monkeypatch.setattr(compilation.shutil, "which", lambda _name: None)
-    monkeypatch.setattr(compilation.importlib.util, "find_spec", lambda _name: None)
+    monkeypatch.setattr(device_module.shutil, "which", lambda _name: None)
+    monkeypatch.setattr(device_module.importlib.util, "find_spec", lambda _name: None)
     with pytest.raises(RequirementError, match=words) as caught:
         compile_layers(torch.nn.Module(), torch.device(device))
     assert "without --compile" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "words"),
+    [
+        (lambda: resolve_device("gpu"), UsageError, "Unknown device"),
+        (lambda: resolve_device("cuda:99"), RequirementError, "No CUDA device for --device cuda:99"),
+        (lambda: check_precision("int8"), UsageError, "precision int8"),
+    ],
+)
+def test_unknown_devices_and_precisions_are_refused(call, error, words):
+    with pytest.raises(error, match=words):
+        call()
+
+
+@pytest.mark.parametrize(
+    ("device", "precision", "expected"),
+    [("cpu", "auto", "fp32"), ("cuda", "auto", "bf16"), ("cpu", "bf16", "bf16"), ("cuda", "fp32", "fp32")],
+)
+def test_precision(device, precision, expected):
+    assert effective_precision(torch.device(device), precision) == expected
+    if device == "cpu":
+        with autocast(CPU, precision):
+            product = torch.ones(2, 2) @ torch.ones(2, 2)
+        assert product.dtype == {"fp32": torch.float32, "bf16": torch.bfloat16}[expected]

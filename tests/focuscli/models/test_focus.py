@@ -1,148 +1,119 @@
-"""The assembled model: shapes, the score's definition, the ablation switches, the names of the checkpoint."""
+"""FOCUS: the score's definition, the ablation switches, what trains, attention over patches; and its criterion."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 import torch
+import torch.nn.functional as F
 
-from clip_impl import CLIP, TextConfig, VisionConfig
-from clip_impl.config import CLIPConfig
-from focuscli.config import LossConfig, ModelConfig
-from focuscli.data.schema import Text
-from focuscli.models.build import clip_config
+from focuscli.config import LossConfig
+from focuscli.models.base import mean_patch_attention
 from focuscli.models.criterion import FocusCriterion
-from focuscli.models.focus import FocusModel
-from focuscli.models.losses import region_contrastive_loss
+from focuscli.models.losses import grouped_many_to_many_loss, mix_diversity_loss, region_contrastive_loss
+from focuscli.models.outputs import ImageFeatures, MethodOutput
 
-TEXTS = (
-    Text(phrase="hat", region="head", category="accessory", group="head", attribute="Hat"),
-    Text(phrase="T-shirt", region="upper", category="clothes", group="upper", attribute="Tshirt"),
-    Text(phrase="trousers", region="lower", category="clothes", group="lower", attribute="Trousers"),
-)
+IMAGES = torch.randn(2, 3, 64, 32, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
 
 
-def build(**changes):
-    torch.manual_seed(0)
-    shape = CLIPConfig(
-        VisionConfig(image_size=(64, 32), patch_size=8, width=32, layers=2, heads=4),
-        TextConfig(width=32, layers=1, heads=2),
-        embed_dim=32,
-    )
-    return FocusModel(CLIP(shape), ModelConfig(preset="tiny", image_size=(64, 32), **changes), TEXTS)
+def test_scores_are_scaled_cosines(build, texts):
+    model = build("focus")
+    features, output = model(IMAGES)
+    encoded = model.encode_texts()
+    assert features.tokens.shape == (2, 12, 16)
+    assert output.attention_maps.shape == (2, len(texts), 12)
+    cosine = F.cosine_similarity(output.attribute_features, encoded.expand(2, -1, -1), dim=-1)
+    assert torch.allclose(output.scores.double(), cosine / 0.07, atol=1e-4)
 
 
-def test_scores_are_scaled_cosines():
-    model = build()
-    images = torch.randn(2, 3, 64, 32)
-    with torch.no_grad():
-        features, output = model(images)
-        texts = model.encode_texts()
-    assert features.tokens.shape == (2, 12, 32)
-    cosine = torch.nn.functional.cosine_similarity(output.attribute_features, texts.expand(2, -1, -1), dim=-1)
-    assert torch.allclose(output.scores, cosine / 0.07, atol=1e-4)
-    assert output.attention_maps.shape == (2, 3, 12)
-
-
-def test_switches():
-    images = torch.randn(2, 3, 64, 32)
-    plain = build(rlp=False, mgmt=False, avfe=False)
-    with torch.no_grad():
-        features, output = plain(images)
-        expected = (
-            plain.clip.encode_image(images, normalize=True)
-            @ torch.nn.functional.normalize(plain.encode_texts(), dim=-1).mT
-        )
-        mean = build(avfe=False)
-        mixed, averaged = mean(images)
-    assert features.tokens.shape == (2, 1, 32)
-    assert torch.allclose(output.scores, expected / 0.07, atol=1e-4)
-    assert torch.allclose(averaged.attribute_features[:, 0], mixed.tokens.mean(dim=1))
-    assert plain.mix_tokens is None
-    assert plain.avfe is None
+def test_switches(build):
+    plain = build("focus", rlp=False, mgmt=False, avfe=False)
+    features, output = plain(IMAGES)
+    image = plain.clip.encode_image(IMAGES, normalize=True)
+    expected = image @ F.normalize(plain.encode_texts(), dim=-1).mT
+    assert features.tokens.shape == (2, 1, 16)
+    assert torch.allclose(output.scores.double(), expected / 0.07, atol=1e-4)
     assert plain.prompts.context.numel() == 0
+    mixed, averaged = build("focus", avfe=False)(IMAGES)
+    assert torch.allclose(averaged.attribute_features[:, 0], mixed.tokens.mean(dim=1))
 
 
-def test_racl_over_each_image_or_over_the_batch():
-    model, blocks = build(), torch.eye(3)
-    features, output = model(torch.randn(4, 3, 64, 32))
-    # Maps that differ from image to image, as trained ones do.
-    output = replace(output, attention_maps=torch.rand(4, 3, 12).softmax(dim=-1))
-    targets = (torch.rand(4, 3) > 0.5).float()
-
-    def racl(over, progress=1.0):
-        weights = LossConfig(racl_over=over, racl_ramp=1.0)
-        constants = {"groups": torch.eye(3).bool(), "blocks": blocks, "positive_rate": torch.full((3,), 0.5)}
-        criterion = FocusCriterion(weights, **constants)
-        return criterion(features, output, targets, torch.ones_like(targets).bool(), progress)
-
-    image, batch = racl("image"), racl("batch")
-    assert image["racl"] == region_contrastive_loss(output.attention_maps, blocks)
-    assert batch["racl"] == region_contrastive_loss(output.attention_maps.mean(dim=0), blocks)
-    assert abs(image["racl"] - batch["racl"]) > 1e-3
-    half = racl("batch", progress=0.5)
-    assert torch.isclose(batch["loss"] - half["loss"], 0.5 * batch["racl"], rtol=1e-4)
-
-
-def test_a_local_token_looks_at_its_stripe_only():
-    model = build()
-    with torch.no_grad():
-        attention = model.encode_image(torch.randn(2, 3, 64, 32), attention_layers=1).patch_attention
+def test_a_local_token_attends_to_its_stripe_only(build):
+    attention = build("focus").encode_image(IMAGES, attention_layers=1).patch_attention
     assert attention.shape == (2, 12, 8, 4)
-    assert torch.allclose(attention.sum(dim=(2, 3)), torch.ones(2, 12), atol=1e-5)
+    assert torch.allclose(attention.sum(dim=(2, 3)), torch.ones(2, 12).to(attention))
     for token in range(4):
         outside = attention[:, 8 + token].clone()
         outside[:, 2 * token : 2 * token + 2] = 0
         assert (outside == 0).all()
 
 
-def test_any_size_that_divides_works():
-    model = build()
-    with torch.no_grad():
-        assert model.encode_image(torch.randn(1, 3, 32, 64)).tokens.shape == (1, 12, 32)
+def test_patch_attention_is_the_mean_over_heads_and_layers():
+    layers = [torch.rand(2, 3, 9, 9) for _ in range(2)]  # 2 tokens, class token, 3 x 2 patches
+    found = mean_patch_attention(layers, slice(0, 2), (3, 2))
+    assert found.shape == (2, 2, 3, 2)
+    expected = sum(layer[1, head, 1, 3:] for layer in layers for head in range(3)) / 6
+    assert torch.allclose(found[1, 1].flatten(), expected)
+
+
+def test_any_size_that_divides_works(build):
+    model = build("focus")
+    assert model.encode_image(IMAGES.transpose(2, 3)).tokens.shape == (2, 12, 16)
     with pytest.raises(ValueError, match="nearest that does: 64 x 32"):
-        model.encode_image(torch.randn(1, 3, 65, 32))
+        model.encode_image(torch.randn(1, 3, 65, 32, dtype=torch.float64))
 
 
 @pytest.mark.parametrize("text_tower", [True, False])
-def test_what_trains(text_tower):
-    model = build()
+def test_what_trains(build, text_tower):
+    model = build("focus").train()
     model.freeze(text_tower=text_tower)
-    _, output = model(torch.randn(2, 3, 64, 32))
+    _, output = model(IMAGES)
     output.scores.sum().backward()
-    trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
-    assert "clip.logit_scale" not in trained
-    assert "prompts.context" in trained
-    assert "mix_tokens.tokens" in trained
-    assert "clip.token_embedding.weight" not in trained
-    assert ("clip.transformer.resblocks.0.mlp.c_fc.weight" in trained) is not text_tower
-    assert ("clip.text_projection" in trained) is not text_tower
-    assert {name for name in trained if name.startswith("clip.visual.")}
-    without_gradient = {
-        name for name, parameter in model.named_parameters() if parameter.requires_grad and parameter.grad is None
-    }
-    assert not without_gradient
+    trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    assert {"clip.visual.proj", "prompts.context", "mix_tokens.tokens", "avfe.query.weight"} <= trained.keys()
+    assert not {"clip.logit_scale", "clip.token_embedding.weight"} & trained.keys()
+    for name in ("clip.transformer.resblocks.0.mlp.c_fc.weight", "clip.text_projection"):
+        assert (name in trained) is not text_tower
+    assert all(parameter.grad is not None for parameter in trained.values())
 
 
-def test_gradient_checkpointing_changes_nothing():
+def test_gradient_checkpointing_changes_nothing(build):
     gradients = []
-    for checkpointing in (False, True):
-        model = build().train()
-        model.clip.visual.transformer.gradient_checkpointing = checkpointing
-        _, output = model(torch.randn(2, 3, 64, 32, generator=torch.Generator().manual_seed(3)))
-        output.scores.sum().backward()
+    for enabled in (False, True):
+        model = build("focus").train()
+        model.checkpoint_gradients(enabled)
+        model(IMAGES)[1].scores.sum().backward()
         gradients.append(model.clip.visual.conv1.weight.grad)
     assert torch.equal(*gradients)
 
 
-def test_names_in_the_checkpoint_are_a_contract():
-    names = {name for name in build().state_dict() if not name.startswith("clip.")}
-    parts = {f"avfe.{part}.{kind}" for part in ("query", "key", "value", "out") for kind in ("weight", "bias")}
-    assert names == {"mix_tokens.tokens", "prompts.context", *parts}
-    assert "clip.visual.transformer.resblocks.0.attn.in_proj_weight" in build().state_dict()
+@pytest.mark.parametrize(("over", "ramp", "progress"), [("image", 0.0, 0.0), ("batch", 0.8, 0.2), ("image", 0.5, 0.9)])
+def test_the_criterion_is_equation_8(over, ramp, progress):
+    torch.manual_seed(0)
+    weights = LossConfig(v2t=0.5, t2v=2.0, lsim=3.0, racl=0.7, racl_over=over, racl_ramp=ramp, eps=0.01)
+    groups, blocks = torch.tensor([[1, 0], [1, 0], [0, 1]]).bool(), torch.eye(3)
+    tokens, scores, maps = torch.randn(4, 5, 6), torch.randn(4, 3), torch.rand(4, 3, 5).softmax(dim=-1)
+    targets, known = torch.tensor([[1, 0, 1], [0, 1, 0], [1, 1, 0], [0, 0, 1]]).float(), torch.rand(4, 3) < 0.9
+    criterion = FocusCriterion(weights, groups=groups, blocks=blocks, positive_rate=torch.zeros(3))
+    losses = criterion(ImageFeatures(tokens), MethodOutput(scores, tokens, maps), targets, known, progress)
+    v2t, t2v = grouped_many_to_many_loss(scores, targets, groups, known)
+    lsim = mix_diversity_loss(tokens, eps=0.01)
+    racl = region_contrastive_loss(maps.mean(dim=0) if over == "batch" else maps, blocks, eps=0.01)
+    share = min(1.0, progress / ramp) if ramp else 1.0
+    expected = {"v2t": v2t, "t2v": t2v, "lsim": lsim, "racl": racl}
+    expected["loss"] = 0.5 * v2t + 2.0 * t2v + 3.0 * lsim + share * 0.7 * racl
+    assert {name: value.item() for name, value in losses.items()} == pytest.approx(
+        {name: value.item() for name, value in expected.items()}, rel=1e-5
+    )
+    assert not [*criterion.parameters()]
 
 
-def test_presets_have_the_configured_input():
-    assert clip_config(ModelConfig()).vision.grid == (14, 14)
-    assert clip_config(ModelConfig(preset="tiny", image_size=(128, 64))).vision.grid == (16, 8)
+def test_a_similarity_loss_of_weight_0_is_not_computed():
+    weights = LossConfig(lsim=0.0, racl=0.0)
+    criterion = FocusCriterion(
+        weights, groups=torch.ones(2, 1).bool(), blocks=torch.eye(2), positive_rate=torch.ones(2)
+    )
+    broken = torch.full((3, 2, 4), torch.nan)
+    output = MethodOutput(torch.randn(3, 2), broken, broken)
+    losses = criterion(ImageFeatures(broken), output, torch.eye(3)[:, :2], torch.ones(3, 2).bool())
+    assert (losses["lsim"].item(), losses["racl"].item()) == (0, 0)
+    assert losses["loss"].isfinite()

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from clip_impl.config import CLIPConfig, TextConfig, VisionConfig
 from clip_impl.model import CLIP
-from focuscli.models.mix_tokens import MixTokens, mix_attention_mask, patch_subset
+from focuscli.models.mix_tokens import MixTokens, mix_attention_mask
 
 CONFIG = CLIPConfig(
     VisionConfig(image_size=(64, 32), patch_size=8, width=32, layers=3, heads=4),
@@ -108,12 +108,6 @@ def test_attention_weights_on_request_are_those_of_the_mask(tower):
     assert weights.shape == (2, 4, 45, 45)
     assert torch.allclose(weights.sum(dim=-1), torch.ones(2, 4, 45, dtype=torch.float64), atol=1e-11)
     assert (weights[:, :, ~mask] == 0).all()
-
-
-@pytest.mark.parametrize("token", range(8))
-def test_subsets_are_contiguous_and_equal(token):
-    subset = patch_subset(token, num_local=8, partitions=4, patches=32)
-    assert subset == slice(token // 2 * 8, token // 2 * 8 + 8)
 
 
 @pytest.mark.parametrize(("num_local", "partitions", "patches"), [(4, 4, 30), (5, 4, 32)])

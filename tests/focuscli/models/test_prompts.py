@@ -1,35 +1,32 @@
-"""Prompts: the token sequence, seen and unseen texts, trimming."""
+"""Prompts and their values in a file: the token sequence, seen and unseen texts, limits."""
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
 from clip_impl import CLIP, TextConfig, VisionConfig, tokenize
 from clip_impl.config import CLIPConfig
-from focuscli.data.schema import Text
+from focuscli.data.texts import Text
 from focuscli.errors import UsageError
 from focuscli.models.prompts import PromptLearner, encode_texts, text_ids
+from focuscli.models.text_inputs import TextInputs, prompt_weights, sentence_ids
 
-CONFIG = CLIPConfig(
-    VisionConfig(image_size=(32, 32), patch_size=8, width=32, layers=1, heads=2),
-    TextConfig(width=32, layers=2, heads=2),
-    embed_dim=16,
-)
 TEXTS = (
-    Text(phrase="hat", region="head", category="accessory", group="accessory", attribute="Hat"),
-    Text(phrase="glasses", region="head", category="accessory", group="accessory", attribute="Glasses"),
-    Text(phrase="T-shirt", region="upper", category="clothes", group="upper", attribute="Tshirt"),
-    Text(phrase="bare head", region="head", category="accessory", group="accessory"),
+    Text("hat", "head", "accessory", "accessory", attribute="Hat"),
+    Text("glasses", "head", "accessory", "accessory", attribute="Glasses"),
+    Text("T-shirt", "upper", "clothes", "upper", attribute="Tshirt"),
+    Text("bare head", "head", "accessory", "accessory"),
 )
-SCARF = Text(phrase="red scarf", region="head", category="accessory", group="")
-BOOTS = Text(phrase="boots", region="foot", category="shoes", group="")
+SCARF, BOOTS = Text("red scarf", "head", "accessory", ""), Text("boots", "foot", "shoes", "")
 
 
 @pytest.fixture
 def clip():
     torch.manual_seed(0)
-    return CLIP(CONFIG)
+    vision = VisionConfig(image_size=(32, 32), patch_size=8, width=32, layers=1, heads=2)
+    return CLIP(CLIPConfig(vision, TextConfig(width=32, layers=2, heads=2), embed_dim=16))
 
 
 @pytest.fixture
@@ -38,18 +35,14 @@ def prompts():
     return PromptLearner(TEXTS, 32, length=4, enabled=True)
 
 
-def test_the_papers_example_sentence(prompts):
-    assert prompts.sentence(TEXTS[2]) == "a upper feature of clothes is T-shirt."
-
-
 def test_the_sequence_is_start_context_description_end(clip, prompts):
     """Against a plain, untrimmed run of the text tower on embeddings put together by hand."""
+    assert prompts.sentence(TEXTS[2]) == "a upper feature of clothes is T-shirt."  # the paper's example
     with torch.no_grad():
         ours = encode_texts(clip, prompts, TEXTS)
         for number, text in enumerate(TEXTS):
             ids = tokenize([text.description])[0]
-            ids = ids[ids != 0]
-            embedded = clip.token_embedding(ids)
+            embedded = clip.token_embedding(ids[ids != 0])
             sequence = torch.cat([embedded[:1], prompts.context[number], embedded[1:]])
             padded = torch.cat([sequence, torch.randn(77 - len(sequence), 32)])
             expected = clip.encode_text_embeddings(padded[None], torch.tensor([len(sequence) - 1]))[0]
@@ -57,25 +50,21 @@ def test_the_sequence_is_start_context_description_end(clip, prompts):
 
 
 def test_unseen_texts_take_the_mean_of_their_region(prompts):
-    context = prompts.context_for([SCARF, BOOTS, TEXTS[1]])
-    # The complement "bare head" is a training text but no attribute: it does not enter the mean.
-    assert torch.allclose(context[0], prompts.context[[0, 1]].mean(dim=0))
-    assert torch.allclose(context[1], prompts.context[[0, 1, 2]].mean(dim=0))
-    assert torch.equal(context[2], prompts.context[1])
-
-
-def test_a_seen_phrase_is_seen_in_any_spelling(prompts):
-    assert prompts.is_seen("  t-SHIRT ")
-    assert not prompts.is_seen("shirt")
+    context = prompts.context_for([SCARF, BOOTS, TEXTS[1], Text(" t-SHIRT", "foot", "", "")])
+    # The complement "bare head" is a training text but no attribute: it is not in the mean. No text has region foot.
+    for found, sources in zip(context, ([0, 1], [0, 1, 2], [1], [2]), strict=True):
+        assert torch.allclose(found, prompts.context[sources].mean(dim=0), atol=1e-8)
+    assert prompts.context_for(TEXTS) is prompts.context
+    assert np.allclose(prompt_weights([SCARF, TEXTS[3]], TEXTS), [[0.5, 0.5, 0, 0], [0, 0, 0, 1]])
+    assert (prompts.is_seen("  t-SHIRT "), prompts.is_seen("shirt")) == (True, False)
 
 
 def test_without_prompts_a_text_is_its_plain_phrase(clip):
     off = PromptLearner(TEXTS, 32, length=4, enabled=False)
     with torch.no_grad():
-        ours = encode_texts(clip, off, TEXTS)
         plain = clip.encode_text(tokenize([text.phrase for text in TEXTS]))
+        assert (encode_texts(clip, off, TEXTS) - plain).abs().max() < 1e-5
     assert off.context.numel() == 0
-    assert (ours - plain).abs().max() < 1e-5
 
 
 def test_gradients_reach_the_context_through_a_frozen_tower(clip, prompts):
@@ -84,22 +73,33 @@ def test_gradients_reach_the_context_through_a_frozen_tower(clip, prompts):
     assert (prompts.context.grad.abs().sum(dim=(1, 2)) > 0).all()
 
 
-def test_too_long_a_text_is_refused_with_its_number_and_length(clip, prompts):
-    long = Text(phrase="a man who " + "walks " * 80, region="head", category="accessory", group="")
-    with pytest.raises(UsageError, match=r"Text 2 has \d+ tokens; CLIP reads 77 \(4 are taken"):
-        encode_texts(clip, prompts, [TEXTS[0], long])
-
-
-def test_the_longest_text_that_fits_is_read(clip, prompts):
-    def text(words):
-        return Text(phrase=" ".join(["red"] * words), region="head", category="accessory", group="")
-
+def test_the_longest_text_that_fits_is_read(prompts):
     # "a head feature of accessory is ... ." has 7 tokens, start and end 2, the context 4.
-    assert text_ids(prompts, [text(64)], 77).shape == (1, 73)
-    with pytest.raises(UsageError):
-        text_ids(prompts, [text(65)], 77)
-
-
-def test_an_empty_text_is_refused(prompts):
+    longest, longer = (Text(" ".join(["red"] * words), "head", "accessory", "") for words in (64, 65))
+    assert text_ids(prompts, [longest], 77).shape == (1, 73)
+    with pytest.raises(UsageError, match=r"Text 2 has 78 tokens; CLIP reads 77 \(4 are taken"):
+        text_ids(prompts, [longest, longer], 77)
     with pytest.raises(UsageError, match="Text 1 is empty"):
-        text_ids(prompts, [Text(phrase="x", region="head", category="c", group="").__class__(" ", "head", "c", "")], 77)
+        text_ids(prompts, [Text(" ", "head", "c", "")], 77)
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_inputs_of_an_exported_tower_are_those_of_the_model(enabled):
+    prompts = PromptLearner(TEXTS, 8, length=3, enabled=enabled)
+    template = "a {region} feature of {category} is {phrase}." if enabled else "{phrase}"
+    inputs = TextInputs(template, 77, learned=prompts.length)
+    asked = [*TEXTS, Text("a man in {braces}", "upper", "clothes", "")]
+    assert np.array_equal(inputs.ids(asked), text_ids(prompts, asked, 77).numpy())
+    assert inputs.extra(asked, TEXTS) is None
+
+
+def test_a_category_may_have_its_own_sentence():
+    inputs = TextInputs("{phrase}", 77, by_category={"shoes": "wearing {phrase}"})
+    expected = sentence_ids([BOOTS], ["wearing boots"], learned=0, context_length=77)
+    assert inputs.ids([BOOTS]).tolist() == expected
+
+
+def test_a_token_is_that_of_the_group_else_of_the_region_else_the_other():
+    places = {"token_of_group": {"upper": 1}, "token_of_region": {"foot": 2}, "other_token": 3}
+    inputs = TextInputs("{phrase}", 77, rows="tokens", tokens=4, **places)
+    assert inputs.extra([TEXTS[2], BOOTS, SCARF], TEXTS).argmax(axis=1).tolist() == [1, 2, 3]
