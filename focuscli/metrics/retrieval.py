@@ -11,14 +11,14 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-FloatArray = NDArray[np.float64]
-BoolArray = NDArray[np.bool_]
+from focuscli.metrics.attributes import BoolArray, FloatArray, known_columns
+
 Grouped = dict[str, dict[str, float]]
 MEAN = "mean"
 
 
 def grouped_recall(scores: ArrayLike, targets: ArrayLike, groups: Sequence[str], ks: Sequence[int] = (1, 2)) -> Grouped:
-    """Image-to-text Recall@K per group and its mean over groups (Table II's figure, any positive counts).
+    """Image-to-text Recall@K per group and its mean over groups (the metric of Table II; any positive counts).
 
     An image counts for a group if at least one text of the group is true of it; it is a hit at K if one of the true ones
     is among the K best scored texts of the group. Equal scores rank in the order of the columns, so the result is
@@ -30,7 +30,7 @@ def grouped_recall(scores: ArrayLike, targets: ArrayLike, groups: Sequence[str],
 
     Returns:
         {group: {"R@1": fraction, ...}, ..., "mean": {...}}: groups in order of appearance, one without any image that
-        counts left out; the mean is unweighted over the groups there are, NaN if there is none.
+        counts excluded; the mean is unweighted over the groups there are, NaN if there is none.
 
     Raises:
         ValueError: shapes, names or values that do not fit; a score that is NaN.
@@ -44,7 +44,7 @@ def grouped_recall(scores: ArrayLike, targets: ArrayLike, groups: Sequence[str],
 
 
 def grouped_recall_last_positive(scores: ArrayLike, targets: ArrayLike, groups: Sequence[str]) -> Grouped:
-    """Recall@1 and @2 as POAR's program computes them (facts 3.1, rule 3).
+    """Recall@1 and @2 as POAR's program computes them.
 
     Recall@1 is that of `grouped_recall`. For Recall@2 the program goes through an image's positives and keeps the last
     one's result unless an earlier one ranks first; the order is that of a Python set and changes from run to run. Here
@@ -70,7 +70,7 @@ def grouped_macro_recall(
     """Recall@K per text, averaged over the texts of a group, then over groups: every word weighs the same.
 
     The recall of a text is the share of the images it is true of in which it is among the K best scored of its group. A
-    text that is true of no image is left out. A predictor that gives every image the same answer reaches K / texts.
+    text that is true of no image is excluded. A predictor that gives every image the same answer reaches K / texts.
 
     Args, returns, raises: see `grouped_recall`.
     """
@@ -153,18 +153,14 @@ def precision_at_k(
     Returns:
         {"P@k": Z values}; NaN for a text that is true of no image, or whose gallery has fewer than k images.
     """
-    truth, values = np.asarray(targets) == 1, np.asarray(scores, dtype=np.float64)
-    if truth.ndim != 2 or truth.shape != values.shape:
-        raise ValueError(f"want targets and scores of one shape N x Z; got {truth.shape} and {values.shape}")
-    counted = np.ones(truth.shape, bool) if known is None else np.asarray(known, bool)
-    result = {f"P@{k}": np.full(truth.shape[1], np.nan) for k in _checked_ks(ks)}
-    for column in range(truth.shape[1]):
-        rows = counted[:, column]
-        labels, found = truth[rows, column], values[rows, column]
-        if not labels.any():
-            continue
+    if np.ndim(targets) != 2 or np.shape(targets) != np.shape(scores):
+        raise ValueError(
+            f"expected targets and scores of one shape N x Z; got {np.shape(targets)} and {np.shape(scores)}"
+        )
+    result = {f"P@{k}": np.full(np.shape(targets)[1], np.nan) for k in _checked_ks(ks)}
+    for column, (labels, found) in enumerate(known_columns(targets, scores, known)):
         for k in ks:
-            if len(labels) < k:
+            if not labels.any() or len(labels) < k:
                 continue
             edge = np.partition(found, len(found) - k)[len(found) - k]
             above, tied = found > edge, found == edge
@@ -176,7 +172,7 @@ def precision_at_k(
 def hit_rate(
     targets: ArrayLike, scores: ArrayLike, words: Sequence[str], ks: Sequence[int] = (1, 5)
 ) -> dict[str, float]:
-    """Text to image as POAR's program computes it (facts 3.1): the share of words with a true image among the k best.
+    """Text to image as POAR's program computes it: the share of words with a true image among the k best.
 
     Results are kept by word, so of texts that share a word the last one counts.
 
@@ -201,9 +197,9 @@ def _checked(
 ) -> tuple[FloatArray, BoolArray, dict[str, NDArray[np.int64]]]:
     ranked, truth = np.asarray(scores, dtype=np.float64), np.asarray(targets)
     if truth.ndim != 2 or truth.shape != ranked.shape:
-        raise ValueError(f"want scores and targets of one shape N x Z; got {ranked.shape} and {truth.shape}")
+        raise ValueError(f"expected scores and targets of one shape N x Z; got {ranked.shape} and {truth.shape}")
     if len(groups) != truth.shape[1]:
-        raise ValueError(f"want a group name for each of {truth.shape[1]} texts; got {len(groups)}")
+        raise ValueError(f"expected a group name for each of {truth.shape[1]} texts; got {len(groups)}")
     if MEAN in groups:
         raise ValueError(f'no group can be called "{MEAN}": that is the key of the mean over groups')
     if not np.isin(truth, (0, 1)).all():
@@ -219,7 +215,7 @@ def _checked(
 
 def _checked_ks(ks: Sequence[int]) -> Sequence[int]:
     if not len(ks) or any(int(k) != k or k < 1 for k in ks):
-        raise ValueError(f"want whole numbers from 1 as ks; got {tuple(ks)}")
+        raise ValueError(f"expected whole numbers from 1 as ks; got {tuple(ks)}")
     return ks
 
 
@@ -242,7 +238,7 @@ def _per_group(
 def _with_mean(result: Grouped, ks: Sequence[int]) -> Grouped:
     means = {}
     for k in ks:
-        values = [figures[f"R@{k}"] for figures in result.values()]
+        values = [recall[f"R@{k}"] for recall in result.values()]
         means[f"R@{k}"] = float(np.mean(values)) if values else float("nan")
     return {**result, MEAN: means}
 

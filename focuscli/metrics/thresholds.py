@@ -1,4 +1,4 @@
-"""Decision thresholds for similarity scores, chosen on labelled images (spec section 7)."""
+"""Decision thresholds for similarity scores, chosen on labelled images."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from focuscli.metrics.attributes import FloatArray, known_columns
+
 Criterion = Literal["mA", "F1", "Acc"]
-FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Decision thresholds of evaluated attributes, by name, one for all of them, and where they come from."""
+    """Decision thresholds of the evaluated attributes: by name, one for all of them, and their source."""
 
     by_name: dict[str, float]
     overall: float
@@ -55,9 +56,7 @@ def best_thresholds(
         Z thresholds in the unit of the scores.
     """
     result = np.full(scores.shape[1], np.nan)
-    for column in range(scores.shape[1]):
-        rows = slice(None) if known is None else known[:, column]
-        labels, values = targets[rows, column] > 0.5, scores[rows, column].astype(np.float64)
+    for column, (labels, values) in enumerate(known_columns(targets, scores, known)):
         if labels.any() and not labels.all():
             result[column] = _best_threshold(labels, values, criterion)
     if np.isnan(result).any():
@@ -81,9 +80,7 @@ def best_global_threshold(
         return 0.0
     grid = np.unique(np.quantile(scores.astype(np.float64), np.linspace(0, 1, candidates)))
     total, counted = np.zeros(len(grid)), 0
-    for column in range(scores.shape[1]):
-        rows = slice(None) if known is None else known[:, column]
-        labels, values = targets[rows, column] > 0.5, scores[rows, column].astype(np.float64)
+    for labels, values in known_columns(targets, scores, known):
         if labels.any() and not labels.all():
             positives, negatives = np.sort(values[labels]), np.sort(values[~labels])
             hits = len(positives) - np.searchsorted(positives, grid, side="right")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from focuscli.metrics import attributes as metrics
+from focuscli import metrics
 from focuscli.metrics.retrieval import (
     grouped_chance,
     grouped_chance_last_positive,
