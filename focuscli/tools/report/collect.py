@@ -18,7 +18,6 @@ from focuscli.errors import InputError
 from focuscli.evaluation.closed_set import (
     AttributeMetrics,
     EvaluationReport,
-    LabelledSplit,
     ThresholdMode,
     evaluate,
     label_split,
@@ -37,6 +36,7 @@ MAX_PAGE_BYTES = 3_000_000
 MAX_PICTURE_BYTES = 1_600_000  # Of one run.
 DETAILED_RUNS = 4  # More runs on one page come without the curves and errors of each attribute.
 TOP_ERRORS = 12  # Errors shown of all attributes together; they repeat some of the attributes' own.
+SIMILARITY_IMAGES = 256  # Images of the split, evenly spaced, on which similarities are measured.
 
 
 @dataclass(frozen=True)
@@ -47,14 +47,12 @@ class Options:
         dataset: name or folder; None: the one that the run was trained on, which must be unchanged.
         errors: most confident errors per attribute and kind; 0 shows none.
         crops: whether pictures of the dataset enter the report.
-        similarity_images: how many images of the split, evenly spaced, the similarities are measured on.
     """
 
     dataset: str | None = None
     split: str = "test"
     errors: int = 3
     crops: bool = True
-    similarity_images: int = 256
     device: str = "auto"
     precision: str = "auto"
     workers: int = 2
@@ -135,7 +133,7 @@ def collect(runs: Sequence[str], options: Options, progress: Progress) -> list[R
     names = short_names([run.resolve() for _, run, _, _ in opened])
     if not is_detailed(len(opened)):
         options = replace(options, errors=min(1, options.errors))
-    budget = picture_budget(len(opened), max(len(data.schema.evaluated) for *_, data in opened), options.errors)
+    budget = picture_budget(len(opened), max(len(data.schema.evaluated) for *_, data in opened))
     return [_collect(name, *parts, options, budget, progress) for name, parts in zip(names, opened, strict=True)]
 
 
@@ -144,12 +142,10 @@ def is_detailed(runs: int) -> bool:
     return runs <= DETAILED_RUNS
 
 
-def picture_budget(runs: int, attributes: int, errors: int) -> int:
-    """Bytes that the pictures of each run may take, by what the rest of the page needs (measured on PETA's 35
-    attributes)."""
-    text = attributes * (14_000 + 800 * max(0, errors - 3) if is_detailed(runs) else 6_000)
-    repeated = TOP_ERRORS * 10_000
-    return max(0, min(MAX_PICTURE_BYTES, int(0.95 * MAX_PAGE_BYTES / runs) - text - repeated))
+def picture_budget(runs: int, attributes: int) -> int:
+    """Bytes that the pictures of each run may take beside the rest of the page, which grows with the attributes."""
+    rest = 200_000 + 10_000 * attributes
+    return max(0, min(MAX_PICTURE_BYTES, int(0.95 * MAX_PAGE_BYTES / runs) - rest))
 
 
 def short_names(folders: Sequence[Path]) -> list[str]:
@@ -234,7 +230,9 @@ def _collect(
     if options.crops:
         errors = with_pictures(recognizer, errors, labelled.paths, labelled.texts, budget)
     with progress("attention before and after training") as step:
-        images = _evenly_spaced(labelled, options.similarity_images)
+        count = len(labelled.paths)
+        chosen = np.linspace(0, count - 1, min(SIMILARITY_IMAGES, count)).round().astype(int)
+        images = [labelled.paths[index] for index in chosen]
         similarities = before_and_after(recognizer, images, workers=options.workers, progress=step)
     grid = threshold_grid(scores)
     curves = [
@@ -262,13 +260,6 @@ def _collect(
         similarities=similarities,
         crops=options.crops,
     )
-
-
-def _evenly_spaced(labelled: LabelledSplit, most: int) -> list[Path]:
-    """At most so many images of a split, evenly spaced over its order."""
-    count = len(labelled.paths)
-    chosen = np.linspace(0, count - 1, min(most, count)).round().astype(int)
-    return [labelled.paths[index] for index in chosen]
 
 
 def _environment(run: Path) -> dict[str, Any]:

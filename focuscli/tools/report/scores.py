@@ -12,13 +12,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from focuscli.data.folder import DatasetFolder
-from focuscli.engine.checkpoint import read_checkpoint
 from focuscli.engine.device import effective_precision
 from focuscli.errors import RequirementError
 from focuscli.evaluation.closed_set import LabelledSplit
 from focuscli.inference.recognizer import Recognizer
-from focuscli.storage.files import atomic_path, file_sha256
-from focuscli.storage.fingerprint import fingerprint
+from focuscli.storage.files import atomic_path
+from focuscli.storage.fingerprint import checkpoint_fingerprint, fingerprint
 
 
 def split_scores(
@@ -50,13 +49,12 @@ def split_scores(
 
 def _origin(recognizer: Recognizer, folder: DatasetFolder, labelled: LabelledSplit) -> dict[str, str]:
     """All that scores depend on. Of the images names, sizes and times: reading their pixels is what the file saves."""
-    model = read_checkpoint(recognizer.folder).state["files"]["model"]
     images = [
         (str(path), (found := path.stat()).st_size, found.st_mtime_ns) if path.is_file() else (str(path),)
         for path in labelled.paths
     ]
     return {
-        "checkpoint": file_sha256(recognizer.folder / model),
+        "checkpoint": checkpoint_fingerprint(recognizer.folder),
         "data": folder.fingerprint,
         "images": fingerprint(images),
         "precision": f"{recognizer.device.type} {effective_precision(recognizer.device, recognizer.precision)}",

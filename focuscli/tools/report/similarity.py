@@ -109,14 +109,7 @@ def before_and_after(
     except FocusError:
         # The error names folders, which must not appear on a page that may be shared.
         missing = "the CLIP weights that the run started from are not here (focus prepare weights installs them)"
-    measured = []
-    for number, model in enumerate(models):
-
-        def step(done: int, total: int, number: int = number) -> None:
-            if progress is not None:
-                progress(number * total + done, len(models) * total)
-
-        measured.append(measure(model, recognizer, texts, paths, workers=workers, progress=step))
+    measured = [measure(model, recognizer, texts, paths, workers=workers, progress=progress) for model in models]
     return BeforeAndAfter(
         images=len(paths),
         texts=texts,

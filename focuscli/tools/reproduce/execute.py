@@ -27,6 +27,7 @@ from focuscli.metrics.attributes import finite
 from focuscli.models.build import weights_origin
 from focuscli.storage import paths
 from focuscli.storage.files import write_json
+from focuscli.storage.fingerprint import checkpoint_fingerprint
 from focuscli.tools.reproduce.plan import RETRIEVAL_PROTOCOLS, Evaluation, Plan, PlannedRun
 from focuscli.tools.reproduce.results import Measured, Metrics
 from focuscli.tools.seeds import run_identity
@@ -94,16 +95,13 @@ class Executor:
     def _test(self, run: PlannedRun, folder: Path) -> Iterator[Measured]:
         """All tests of a run; those that were done before are read from their files."""
         recognizer: Recognizer | None = None
+        tested = self.origin if run.config is None else checkpoint_fingerprint(folder / "checkpoints" / "best")
         for test in run.evaluations:
             prepared = self.plan.datasets[test.target]
             split = self.plan.table.splits.get(test.target, "test")
             of_split = "" if split == "test" else f"-{split}"
             file = self.out / "metrics" / f"{run.name}-on-{test.target}{of_split}-{test.scoring}.json"
-            origin = {
-                "focus": __version__,
-                "checkpoint": self._checkpoint_name(run, folder),
-                "target": prepared.fingerprint,
-            }
+            origin = {"focus": __version__, "checkpoint": tested, "target": prepared.fingerprint}
             measured = _stored(file, origin)
             if measured is None:
                 recognizer = recognizer or self._open(run, folder)
@@ -135,14 +133,6 @@ class Executor:
         assert self.weights is not None, "a plan from scratch excludes zero-shot CLIP"
         schema = builtin_schema("synthetic")  # Any schema: the texts of a test are the target's.
         return Recognizer.zero_shot(self.weights, schema, folder=folder, device=self.device, precision=self.precision)
-
-    def _checkpoint_name(self, run: PlannedRun, folder: Path) -> str:
-        """Identifies the tested weights: the state of the checkpoint, or the origin of CLIP's weights."""
-        if run.config is None:
-            return self.origin
-        state = read_checkpoint(folder / "checkpoints" / "best").state
-        identity = run_identity(state["config"], state["data"]["fingerprint"], state["weights"])
-        return f"{folder.resolve()} step {state['step']} {identity}"
 
 
 def find_run(own: Path, others: Sequence[Path], wanted: str) -> tuple[Path, str]:

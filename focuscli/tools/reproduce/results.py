@@ -195,8 +195,8 @@ def as_markdown(results: Results) -> str:
     lines = [
         f"# {table.title}",
         "",
-        f"Published: {table.source or 'nothing'}. Ours: `focus reproduce {table.name}`. "
-        "Percent; ± is the standard deviation over seeds.",
+        *([f"Published: {table.source}."] if table.source else []),
+        "Percent; ± is the sample standard deviation over seeds.",
         f"{len(results.done)} of {len(plan.runs)} planned runs are done."
         + ("" if complete else " **Not complete: run the same command again.**"),
         "",

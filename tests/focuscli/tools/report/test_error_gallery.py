@@ -46,6 +46,6 @@ def test_the_first_error_of_every_attribute_gets_its_picture_before_any_second()
 
 def test_the_budget_of_pictures_leaves_room_for_the_rest():
     for runs in range(1, 30):
-        assert runs * picture_budget(runs, 35, 3) < MAX_PAGE_BYTES
-    assert picture_budget(1, 35, 3) > 1_000_000
-    assert picture_budget(30, 51, 3) == 0
+        assert runs * picture_budget(runs, 35) < MAX_PAGE_BYTES
+    assert picture_budget(1, 35) > 1_000_000
+    assert picture_budget(30, 51) == 0
