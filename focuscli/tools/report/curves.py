@@ -19,10 +19,10 @@ class AttributeCurve:
     """One attribute's counts at thresholds; scores above a threshold are positive.
 
     Attributes:
-        thresholds: ascending; the common grid and `marks`.
+        thresholds: ascending; the common grid and the thresholds in `positions`.
         true_positives, false_positives: counts at each of them.
         positives, negatives: known labels of each kind.
-        marks: position in `thresholds` of each threshold that has a source: {"val": 17, ...}.
+        positions: position in `thresholds` of each threshold that has a source: {"val": 17, ...}.
     """
 
     phrase: str
@@ -32,7 +32,7 @@ class AttributeCurve:
     false_positives: list[int]
     positives: int
     negatives: int
-    marks: dict[str, int]
+    positions: dict[str, int]
 
     @property
     def positive_rate(self) -> float | None:
@@ -58,7 +58,7 @@ class CommonCurve:
 
     thresholds: list[float]
     metrics: dict[str, list[float | None]]
-    marks: dict[str, int]
+    positions: dict[str, int]
 
 
 def threshold_grid(scores: NDArray[np.floating], points: int = GRID_POINTS) -> NDArray[np.float64]:
@@ -81,7 +81,7 @@ def attribute_curve(
         truth, scores: [N] each. sources: thresholds by their source; each becomes a point of the curve.
     """
     values = scores.astype(np.float64)
-    thresholds, marks = _merge(grid, sources)
+    thresholds, positions = _merge(grid, sources)
     positives, negatives = np.sort(values[truth]), np.sort(values[~truth])
     return AttributeCurve(
         phrase=phrase,
@@ -91,7 +91,7 @@ def attribute_curve(
         false_positives=(len(negatives) - np.searchsorted(negatives, thresholds, side="right")).tolist(),
         positives=len(positives),
         negatives=len(negatives),
-        marks=marks,
+        positions=positions,
     )
 
 
@@ -107,12 +107,12 @@ def common_curve(
     Args:
         truth, scores, known: [N, Z].
     """
-    thresholds, marks = _merge(grid, sources)
+    thresholds, positions = _merge(grid, sources)
     rows = [pedestrian_metrics(truth, scores > threshold, known) for threshold in thresholds]
     return CommonCurve(
         thresholds.tolist(),
         {name: [value if np.isfinite(value := row[name]) else None for row in rows] for name in METRICS},
-        marks,
+        positions,
     )
 
 

@@ -113,7 +113,7 @@ def threshold_chart(curve: CommonCurve) -> Chart:
     for (name, colour), metric in zip(CURVES.items(), ("Prec", "Recall", "mA"), strict=True):
         _line(axes, curve.thresholds, curve.metrics[metric], name, colour, gid=name)
     _legend(axes, -0.21)
-    chosen = curve.thresholds[curve.marks["global"]]
+    chosen = curve.thresholds[curve.positions["global"]]
     axes.axvline(chosen, color=PALETTE["faint"], linewidth=0.8, linestyle=":", clip_on=False, gid="mark")
     axes.text(
         chosen, 1.04, "global, from val", fontsize=7, ha="center", transform=axes.get_xaxis_transform(), gid="mark"
@@ -147,7 +147,7 @@ def attribute_threshold_chart(curves: Sequence[AttributeCurve], common: CommonCu
         for name, colour in CURVES.items():
             _line(panel, curve.thresholds[::2], [row[name] for row in metrics], name, colour, width=1.0)
         for source, dashes, colour in (("val", "-", "ink"), ("oracle", ":", "warn")):
-            place = np.clip(curve.thresholds[curve.marks[source]], *panel.get_xlim())
+            place = np.clip(curve.thresholds[curve.positions[source]], *panel.get_xlim())
             label = f"threshold, {source}"
             panel.axvline(place, color=PALETTE[colour], linewidth=0.8, linestyle=dashes, clip_on=False, label=label)
     _legend(panels[0, 0], 1.25)

@@ -92,7 +92,7 @@ class RunView:
     def threshold_row(self) -> dict[str, Any]:
         """The readout before the slider is moved: the metrics at the global threshold."""
         common = self.report.common
-        at = common.marks["global"]
+        at = common.positions["global"]
         return {"threshold": common.thresholds[at], **{name: values[at] for name, values in common.metrics.items()}}
 
     @property
@@ -104,7 +104,7 @@ class RunView:
             for key, name in (("precision", "Prec"), ("recall", "Recall"), ("mA", "mA"), ("F1", "F1"))
         }
         views: list[Mapping[str, Any]] = [
-            {"phrase": "", "thresholds": _rounded(common.thresholds), "metrics": metrics, "marks": common.marks}
+            {"phrase": "", "thresholds": _rounded(common.thresholds), "metrics": metrics, "positions": common.positions}
         ]
         if self.detailed:
             views += [{**vars(curve), "thresholds": _rounded(curve.thresholds)} for curve in self.report.curves]

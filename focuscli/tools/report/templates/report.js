@@ -33,7 +33,7 @@ for (const box of document.querySelectorAll("[data-curves]")) {
 
   function move() {
     const at = Number(slider.value), row = metrics(at), t = view.thresholds[at];
-    const found = Object.keys(view.marks).filter((name) => view.marks[name] === at);
+    const found = Object.keys(view.positions).filter((name) => view.positions[name] === at);
     svg.querySelector(".cursor path").setAttribute("d", `M${toX(t).toFixed(1)} ${top}v${high}`);
     showValue("threshold", t.toFixed(3).replace("-", "−"));
     showValue("source", found.length ? found.map((name) => sources[name]).join("; ") : "this slider: chosen on these images, optimistic")
@@ -60,7 +60,7 @@ for (const box of document.querySelectorAll("[data-curves]")) {
     svg.querySelectorAll(".mark").forEach((mark) => mark.remove());
     jumps.replaceChildren();
     let last = [-Infinity, 0];
-    for (const [name, at] of Object.entries(view.marks).sort((a, b) => a[1] - b[1])) {
+    for (const [name, at] of Object.entries(view.positions).sort((a, b) => a[1] - b[1])) {
       const x = toX(view.thresholds[at]);
       const mark = svg.appendChild(document.createElementNS(svg.namespaceURI, "g"));
       mark.setAttribute("class", "mark");
@@ -69,7 +69,7 @@ for (const box of document.querySelectorAll("[data-curves]")) {
       line.setAttribute("d", `M${x.toFixed(1)} ${top}v${high}`);
       const text = mark.appendChild(document.createElementNS(svg.namespaceURI, "text"));
       text.textContent = view.metrics ? short[name] : name;
-      // Names of neighbouring marks alternate between two lines, so that they do not overlap.
+      // Names of neighbouring thresholds alternate between two lines, so that they do not overlap.
       const line2 = x - last[0] < 60 && last[1] === 0 ? 1 : 0;
       last = [x, line2];
       text.setAttribute("x", x.toFixed(1));
@@ -85,7 +85,7 @@ for (const box of document.querySelectorAll("[data-curves]")) {
       ? `${view.phrase}: percent against its threshold; precision and recall of this attribute, ${view.positives} of ${view.positives + view.negatives} images positive.`
       : aboutAll;
     slider.max = view.thresholds.length - 1;
-    slider.value = view.marks.val ?? view.marks.global;
+    slider.value = view.positions.val ?? view.positions.global;
     move();
   }
 

@@ -26,11 +26,11 @@ def labelled(draw):
 @settings(max_examples=60)
 def test_an_attribute_curve_equals_counting_and_the_metrics_module(case, val, oracle):
     truth, scores, known = case
-    marks = {"val": val / 2, "oracle": oracle / 2}
+    sources = {"val": val / 2, "oracle": oracle / 2}
     keep = known[:, 0]
-    curve = attribute_curve(truth[keep, 0], scores[keep, 0], "hat", "head", marks, threshold_grid(scores, 5))
+    curve = attribute_curve(truth[keep, 0], scores[keep, 0], "hat", "head", sources, threshold_grid(scores, 5))
     assert curve.thresholds == sorted(set(curve.thresholds))
-    assert {source: curve.thresholds[position] for source, position in curve.marks.items()} == marks
+    assert {source: curve.thresholds[position] for source, position in curve.positions.items()} == sources
     assert curve.positive_rate == (pytest.approx(truth[keep, 0].mean()) if keep.any() else None)
     for position, threshold in enumerate(curve.thresholds):
         # As in `evaluate`, scores are compared in double precision.
@@ -55,7 +55,7 @@ def test_common_metrics_equal_the_metrics_module_at_every_threshold():
     known = np.ones_like(truth)
     curve = common_curve(truth, scores, known, {"global": 0.25}, threshold_grid(scores, 7))
     assert len(curve.thresholds) == 8
-    assert curve.thresholds[curve.marks["global"]] == 0.25
+    assert curve.thresholds[curve.positions["global"]] == 0.25
     for at, threshold in enumerate(curve.thresholds):
         expected = pedestrian_metrics(truth, scores > np.float64(threshold), known)
         assert {name: values[at] for name, values in curve.metrics.items()} == pytest.approx(

@@ -88,7 +88,7 @@ def test_an_inline_figure_has_the_pages_colours_and_no_ids_of_its_own():
 
 
 def test_phrases_are_text_in_figures():
-    row = {"positives": 2, "negatives": 2, "marks": {"val": 0, "oracle": 1}}
+    row = {"positives": 2, "negatives": 2, "positions": {"val": 0, "oracle": 1}}
     curve = AttributeCurve("a <b> & c", "head", [0.0, 1.0], [2, 0], [1, 0], **row)
     with style():
         tree, text = svg(figures.attribute_threshold_chart([curve] * 4, CURVE))

@@ -115,7 +115,7 @@ def test_the_slider_holds_the_metrics_of_evaluate_at_each_mark(html, small_run, 
     recognizer, folder = Recognizer.from_checkpoint(small_run, device="cpu"), read_folder(noisy_dataset)
     for mode in ("val", "global", "oracle"):
         for view, row in zip(views, evaluate(recognizer, folder, "test", threshold=mode).attributes, strict=True):
-            at = view["marks"][mode]
+            at = view["positions"][mode]
             hits, wrong = view["true_positives"][at], view["false_positives"][at]
             assert (view["phrase"], view["region"]) == (row.phrase, row.region)
             assert view["thresholds"][at] == pytest.approx(row.threshold, abs=1e-4)
@@ -123,7 +123,7 @@ def test_the_slider_holds_the_metrics_of_evaluate_at_each_mark(html, small_run, 
             assert 1 - wrong / view["negatives"] == pytest.approx(row.specificity)
             assert hits / max(1, hits + wrong) == pytest.approx(row.precision)
     wanted = evaluate(recognizer, folder, "test", threshold="global").metrics
-    at = common["marks"]["global"]
+    at = common["positions"]["global"]
     shown = {"mA": "mA", "precision": "Prec", "recall": "Recall", "F1": "F1"}
     assert {key: common["metrics"][key][at] for key in shown} == pytest.approx(
         {key: wanted[name] for key, name in shown.items()}, abs=1e-6
