@@ -49,7 +49,7 @@ def demo_command(
     for style in (HOME_STYLE, OTHER_STYLE):
         render.note(f"evaluating on held-out images, camera style {style}")
         reports.append(demo.evaluate(style))
-        render.note(views.figures_line(reports[-1]))
+        render.note(views.metrics_line(reports[-1]))
     home, other = reports
     predictions, attention, tokens = demo.explain()
     seconds = time.monotonic() - started

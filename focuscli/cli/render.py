@@ -11,7 +11,6 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,50 +22,51 @@ if TYPE_CHECKING:
 LINE_EVERY_SECONDS = 10.0
 
 
-@dataclass(frozen=True)
+@dataclass
 class Settings:
-    """The options that hold for every command."""
+    """The global options of one invocation."""
 
     json: bool = False
     quiet: bool = False
     verbose: bool = False
 
 
-_settings: ContextVar[Settings] = ContextVar("settings", default=Settings())  # noqa: B039
+_settings = Settings()
 
 
 def reset() -> None:
     """Begin an invocation: no global option is set, and file names that are not UTF-8 pass through stdin and stdout."""
-    _settings.set(Settings())
+    _settings.json = _settings.quiet = _settings.verbose = False
     for stream in (sys.stdin, sys.stdout):
         if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
             stream.reconfigure(errors=ANY_NAME)
 
 
 def configure(*, json: bool = False, quiet: bool = False, verbose: bool = False) -> None:
-    """Turn global options on for this invocation."""
-    now = _settings.get()
-    _settings.set(Settings(now.json or json, now.quiet or quiet, now.verbose or verbose))
+    """Turn global options on."""
+    _settings.json |= json
+    _settings.quiet |= quiet
+    _settings.verbose |= verbose
 
 
 def as_json() -> bool:
-    return _settings.get().json
+    return _settings.json
 
 
 def is_verbose() -> bool:
-    return _settings.get().verbose
+    return _settings.verbose
 
 
-def console(*, error: bool = True) -> Console:
-    """A console on stderr, or on stdout for data; built anew so that it writes to the stream of the moment."""
+def _console() -> Console:
+    """A console on stderr, built anew so that it writes to the current stream."""
     from rich.console import Console
 
-    return Console(stderr=error, highlight=False, markup=False, emoji=False, soft_wrap=True)
+    return Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 def note(text: str) -> None:
     """A line for the person at the terminal."""
-    if not _settings.get().quiet:
+    if not _settings.quiet:
         print(text, file=sys.stderr)
 
 
@@ -119,13 +119,13 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: Seq
 @contextlib.contextmanager
 def progress(label: str) -> Iterator[Callable[[int, int], None]]:
     """Yield a function to be called with (done, total): a bar on a terminal, else a line every ten seconds."""
-    if _settings.get().quiet:
+    if _settings.quiet:
         yield lambda done, total: None
         return
     if is_live():
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-        out = console()
+        out = _console()
         columns = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=out, transient=True) as bars:
             task = bars.add_task(label, total=None)
@@ -149,6 +149,6 @@ def is_live() -> bool:
 
 def _styled(text: str, style: str) -> None:
     if is_live():
-        console().print(text, style=style)
+        _console().print(text, style=style)
     else:
         print(text, file=sys.stderr)

@@ -1,10 +1,9 @@
-"""How reports, training and predictions look in a terminal."""
+"""What several commands show: settings, prepared data, metrics, how unseen texts are read, unreadable images."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from focuscli.cli import render
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     from focuscli.inference.predict import Scorer, TextDecision
     from focuscli.tools.gallery.results import Found
 
-FIGURES = ("mA", "Acc", "Prec", "Recall", "F1", "F1h")
+METRICS = ("mA", "Acc", "Prec", "Recall", "F1", "F1h")
 
 
 def configuration(values: Mapping[str, Mapping[str, Any]], origins: Mapping[str, str]) -> None:
@@ -57,10 +56,10 @@ def prepared(report: PrepareReport, *, next_command: str | None, dry_run: bool =
         render.note(f"  next: {next_command}")
 
 
-def figures_line(report: EvaluationReport) -> str:
-    """The figures of an evaluation, with the threshold's source and the weights' origin, in one line."""
-    figures = "  ".join(f"{name} {percent(report.metrics[name])}" for name in FIGURES)
-    return f"  {report.dataset} {report.split}: {figures}  (thresholds {report.threshold_source}; weights: {report.weights})"
+def metrics_line(report: EvaluationReport) -> str:
+    """The metrics of an evaluation in one line, with the source of the thresholds and the origin of the weights."""
+    metrics = "  ".join(f"{name} {percent(report.metrics[name])}" for name in METRICS)
+    return f"  {report.dataset} {report.split}: {metrics}  (thresholds {report.threshold_source}; weights: {report.weights})"
 
 
 def assumptions(scorer: Scorer | Found, decisions: Sequence[TextDecision]) -> None:
@@ -87,41 +86,6 @@ def skipped(items: Sequence[tuple[str, str]], *, total: int) -> None:
             render.warn(f"  {reason}")
         if len(items) > 20:
             render.warn(f"  and {len(items) - 20} more")
-
-
-def looks(
-    images: Sequence[str],
-    scores: Sequence[Sequence[float]],
-    decisions: Sequence[TextDecision],
-    *,
-    weights: str,
-    written: Path,
-) -> None:
-    """Scores beside a written attention grid."""
-    from focuscli.inference.predict import shown_threshold
-
-    data = {
-        "picture": str(written),
-        "images": [
-            {
-                "image": image,
-                "scores": {d.text.phrase: round(score, 4) for d, score in zip(decisions, row, strict=True)},
-            }
-            for image, row in zip(images, scores, strict=True)
-        ],
-        "thresholds": {d.text.phrase: shown_threshold(d) for d in decisions},
-        "threshold_source": {d.text.phrase: d.threshold_source for d in decisions},
-        "unseen": [d.text.phrase for d in decisions if not d.seen],
-        "weights": weights,
-    }
-    lines = []
-    for image, row in zip(images, scores, strict=True):
-        lines.append(image)
-        lines += [
-            f"  {d.text.phrase:<34} {'seen' if d.seen else 'unseen':<7} {d.text.region:<6} {against(d, score)}"
-            for d, score in zip(decisions, row, strict=True)
-        ]
-    render.result(data, lines=[*lines, f"wrote {written}"])
 
 
 def against(decision: TextDecision, score: float) -> str:

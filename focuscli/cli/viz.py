@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import glob
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from focuscli.cli import views
+from focuscli.cli import render, views
 from focuscli.cli.models import asked_texts, find_model
 from focuscli.cli.options import CheckpointOpt, DeviceOpt, ForceOpt, RegionOpt
 from focuscli.data.inputs import expand_images, looks_like_image, near_file
 from focuscli.errors import InputError, UsageError
+
+if TYPE_CHECKING:
+    from focuscli.inference.predict import TextDecision
 
 MOST_CELLS = 400
 
@@ -61,13 +65,41 @@ def viz_command(
     with atomic_path(target) as temporary:
         picture.save(temporary, format="PNG")
     views.assumptions(recognizer, decisions)
-    views.looks(
-        [str(image) for image in images],
-        attention.scores.tolist(),
-        decisions,
-        weights=recognizer.weights,
-        written=target,
-    )
+    _show(images, attention.scores.tolist(), decisions, weights=recognizer.weights, written=target)
+
+
+def _show(
+    images: Sequence[Path],
+    scores: Sequence[Sequence[float]],
+    decisions: Sequence[TextDecision],
+    *,
+    weights: str,
+    written: Path,
+) -> None:
+    """The scores of each image, and the picture that was written."""
+    from focuscli.inference.predict import shown_threshold
+
+    by_phrase = {decision.text.phrase: decision for decision in decisions}
+    rows = [dict(zip(by_phrase, row, strict=True)) for row in scores]
+    data = {
+        "picture": str(written),
+        "images": [
+            {"image": str(image), "scores": {phrase: round(score, 4) for phrase, score in row.items()}}
+            for image, row in zip(images, rows, strict=True)
+        ],
+        "thresholds": {phrase: shown_threshold(decision) for phrase, decision in by_phrase.items()},
+        "threshold_source": {phrase: decision.threshold_source for phrase, decision in by_phrase.items()},
+        "unseen": [phrase for phrase, decision in by_phrase.items() if not decision.seen],
+        "weights": weights,
+    }
+    lines = []
+    for image, row in zip(images, rows, strict=True):
+        lines.append(str(image))
+        for phrase, score in row.items():
+            decision = by_phrase[phrase]
+            seen = "seen" if decision.seen else "unseen"
+            lines.append(f"  {phrase:<34} {seen:<7} {decision.text.region:<6} {views.against(decision, score)}")
+    render.result(data, lines=[*lines, f"wrote {written}"])
 
 
 def split_arguments(arguments: list[str], texts: list[str]) -> tuple[list[Path], list[str]]:
