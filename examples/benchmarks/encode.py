@@ -56,25 +56,24 @@ def timm(state: State) -> nn.Module:
     return model.eval()
 
 
-class HuggingFace(nn.Module):
-    def __init__(self, state: State) -> None:
-        from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+def hugging_face(state: State) -> nn.Module:
+    from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
-        super().__init__()
-        self.model = CLIPVisionModelWithProjection(CLIPVisionConfig(patch_size=16))
-        wanted = self.model.state_dict().keys()
-        self.model.load_state_dict({name: value for name, value in to_huggingface(state).items() if name in wanted})
-        self.eval()
+    model = CLIPVisionModelWithProjection(CLIPVisionConfig(patch_size=16))
+    model.load_state_dict({name: value for name, value in to_huggingface(state).items() if name in model.state_dict()})
+    return model.eval()
 
-    def forward(self, images: Tensor) -> Tensor:
-        return self.model(pixel_values=images).image_embeds
+
+def features(tower: nn.Module, images: Tensor) -> Tensor:
+    found = tower(images)
+    return getattr(found, "image_embeds", found)
 
 
 BASELINES = {
     "OpenAI CLIP fp32": openai,
     "open_clip fp32": open_clip,
     "timm fp32": timm,
-    "Hugging Face fp32": HuggingFace,
+    "Hugging Face fp32": hugging_face,
 }
 
 
@@ -123,7 +122,8 @@ def main() -> int:
     towers: dict[str, tuple[Tower, Tensor, str]] = {}
     for name, build in BASELINES.items() if options.model == "vit-b16" else ():
         try:
-            towers[name] = build({key: value.clone() for key, value in state.items()}).to(options.device), own, "fp32"
+            tower = build({key: value.clone() for key, value in state.items()}).to(options.device)
+            towers[name] = partial(features, tower), own, "fp32"
         except Exception as error:  # whatever another package does, the rest is still measured
             results.skip(name, machine.one_line(error))
     baselines = [*towers]

@@ -167,6 +167,5 @@ def describe_machine(options: argparse.Namespace) -> dict[str, Any]:
         "device_name": name,
         "memory_gib": round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30, 1),
         "packages": {package: version for package, version in versions.items() if version},
-        "load": round(machine.load(), 2),
         "date": datetime.now().astimezone().isoformat(timespec="seconds"),
     }

@@ -1,4 +1,4 @@
-"""A training step of FOCUS against one that only fine-tunes the image tower: time, memory, and what the texts cost."""
+"""A training step of FOCUS against one that only fine-tunes the image tower: time and memory."""
 
 from __future__ import annotations
 
@@ -12,16 +12,13 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from timing import Results, check, parser
-from torch import Tensor
 
 from focuscli.engine.device import autocast
 from focuscli.engine.optim import build_optimizer
 from focuscli.models.losses import grouped_many_to_many_loss
-from focuscli.models.prompts import encode_texts
 from focuscli.tools.bench import MIB, Step, group_matrix, random_model, step_fn
 
 VISUAL, FULL, CHECKPOINTED = "visual-only step", "full step", "full step, gradient checkpointing"
-TRIMMED, PADDED = "text features trimmed", "text features at length 77"
 # glibc keeps freed blocks of up to 32 MB; with this it returns all above 128 KiB, so that memory in use is that of tensors.
 ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": "131072", "MALLOC_TRIM_THRESHOLD_": "131072"}
 
@@ -56,28 +53,6 @@ def full_step(options: argparse.Namespace, batch: int, kind: str = FULL, *, doub
     model.to(options.device, torch.float64 if double else None).train()
     model.checkpoint_gradients(kind == CHECKPOINTED)
     return step_fn(model, config, batch, options.precision)
-
-
-def time_texts(options: argparse.Namespace, results: Results) -> None:
-    """Features of the 51 descriptions and gradients of the prompts, as long as the texts are and padded to 77 tokens."""
-    model, _ = random_model(options.model)
-    model.freeze(text_tower=True)
-    model.to(options.device)
-    ids = model.training_ids
-    padded = F.pad(ids, (0, model.clip.context_length - model.prompts.length - ids.shape[1]))
-    direction = torch.randn(len(ids), model.clip.config.embed_dim, device=options.device)
-
-    def both(ids: Tensor) -> list[Tensor]:
-        model.prompts.context.grad = None
-        features = encode_texts(model.clip, model.prompts, model.texts, ids)
-        (features * direction).sum().backward()
-        return [features.detach(), model.prompts.context.grad]
-
-    pairs = zip(both(ids), both(padded), strict=True)
-    difference = max(float((one - other).abs().max() / other.abs().max()) for one, other in pairs)
-    checks = {TRIMMED: check("features and gradients against those at length 77, relative", difference, 1e-5)}
-    calls = {TRIMMED: lambda: both(ids), PADDED: lambda: both(padded)}
-    results.time(calls, "s", 1.0, compare={PADDED: [TRIMMED]}, checks=checks, note="51 texts, forward and backward")
 
 
 def status_mib(name: str) -> float:
@@ -120,7 +95,6 @@ def main() -> int:
     checks = {FULL: check("loss of 2 images against float64, relative", abs(found - wanted) / abs(wanted), bound)}
     calls = {VISUAL: visual_step(options), FULL: full_step(options, options.batch)}
     results.time(calls, "s/step", 1.0, compare={FULL: [VISUAL]}, checks=checks, note=note)
-    time_texts(options, results)
     usage: dict[str, list[float]] = {}
     for kind in (VISUAL, FULL, CHECKPOINTED):
         line = [sys.executable, *sys.argv, "--batch", str(options.batch), "--memory", kind]
