@@ -117,7 +117,7 @@ def main() -> int:
     state = clip.state_dict()
     model.to(options.device)
     precisions = ["fp32", "bf16"] if gpu or machine.cpu_has_bf16() else ["fp32"]
-    casts = {name: copy.deepcopy(model).to(DTYPES[name]) for name in precisions}
+    casts = {name: model if name == "fp32" else copy.deepcopy(model).to(DTYPES[name]) for name in precisions}
 
     towers: dict[str, tuple[Tower, Tensor, str]] = {}
     for name, build in BASELINES.items() if options.model == "vit-b16" else ():
