@@ -100,6 +100,46 @@ def test_says_what_is_wrong_with_line_and_column(
     assert hint in (caught.value.hint or "")
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            "0,1,1,0,0",
+            "0,1,present,0,0",
+            'line 3, column "Female": "present" is not 0 or 1 (2 = uncertain).\nWrite 0, 1 or 2, or convert other words: '
+            "focus prepare csv {path} --out FOLDER --true present --false no",
+        ),
+        (
+            "1,0,0,1,2\nb/c.png,test,,0,1,1,0,0",
+            "1,not sure,0,1,2\nb/c.png,test,,0,,1,0,0",
+            'line 2, column "Backpack": "not sure" is not 0 or 1 (2 = uncertain). (1 more like it.)\nWrite 0, 1 or 2, or '
+            "convert other words: focus prepare csv {path} --out FOLDER --true yes --false no",
+        ),
+        (
+            "test",
+            "tset",
+            'line 3: split "tset" is none of train, val, test, unused.\nDid you mean test? Known: train, val, ',
+        ),
+        ("b/c.png", "a.png", 'line 3: image "a.png" is listed twice (first: {path} line 2).'),
+        (
+            "b/c.png",
+            "../c.png",
+            'line 3: "../c.png" leads out of the folder of images.\nPaths are relative to image_root in schema.toml; set '
+            "that to the folder that holds all images.",
+        ),
+    ],
+)
+def test_messages_word_by_word(tmp_path: Path, small_schema: AttributeSchema, old: str, new: str, message: str) -> None:
+    path = write(tmp_path, HEADER + ROWS.replace(old, new))
+    with pytest.raises(InputError) as caught:
+        read_labels(path, small_schema)
+    assert str(caught.value).startswith(f"{path} {message.format(path=path)}")
+
+
+def test_the_text_that_is_written(small_schema: AttributeSchema, tmp_path: Path) -> None:
+    assert format_labels(small_schema, read_labels(write(tmp_path, HEADER + ROWS), small_schema)) == HEADER + ROWS
+
+
 @pytest.mark.parametrize("header", ["hats", "HAT", "hat "])
 def test_an_attribute_without_a_column_names_the_closest(
     tmp_path: Path, small_schema: AttributeSchema, header: str
