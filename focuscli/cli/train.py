@@ -15,6 +15,7 @@ from focuscli.cli.training import open_run, resume_command, show_result, train_t
 from focuscli.config import METHODS
 from focuscli.errors import InputError, UsageError
 from focuscli.storage import paths
+from focuscli.storage.files import check_free
 
 if TYPE_CHECKING:
     from focuscli import config as configuration
@@ -53,17 +54,18 @@ def train_command(
     batch_size: Annotated[int | None, typer.Option("--batch-size", "--batch", help="Images per micro-batch.")] = None,
     lr: Annotated[float | None, typer.Option("--lr", help="Base learning rate.")] = None,
     train_split: Annotated[str | None, typer.Option(help="train, or trainval as published rows do.")] = None,
-    without: Annotated[str | None, typer.Option(help="Ablation: parts to leave out: rlp,mgmt,avfe,racl,lsim.")] = None,
+    without: Annotated[str | None, typer.Option(help="Ablation: parts to switch off: rlp,mgmt,avfe,racl,lsim.")] = None,
     accumulate: Annotated[int | None, typer.Option(help="Micro-batches per optimiser step.")] = None,
     ema: Annotated[float | None, typer.Option(help="Decay of the moving average of the weights; 0 for none.")] = None,
-    patience: Annotated[int | None, typer.Option(help="Stop after this many evaluations without a better one.")] = None,
+    patience: Annotated[int | None, typer.Option(help="Stop after this many evaluations without improvement.")] = None,
     gradient_checkpointing: Annotated[
         bool | None, typer.Option("--gradient-checkpointing", help="Less memory, more time.")
     ] = None,
     compile: Annotated[
-        bool | None, typer.Option("--compile", help="torch.compile: slow to start; pays with large models and batches.")
+        bool | None,
+        typer.Option("--compile", help="torch.compile: a slow start, faster steps of large models and batches."),
     ] = None,
-    threads: Annotated[int | None, typer.Option(help="CPU threads; 0 leaves it to torch.")] = None,
+    threads: Annotated[int | None, typer.Option(help="CPU threads; 0 leaves the choice to torch.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
     device: DeviceOpt = None,
     precision: PrecisionOpt = None,
@@ -119,7 +121,11 @@ def _flag_layers(values: Mapping[str, Any], without: str | None, sets: Sequence[
 def _fresh(
     run: Path | None, dataset: str | None, flags: configuration.Layers, file: Path | None, *, leftovers: bool = False
 ) -> tuple[Path, configuration.RunConfig, configuration.Origins]:
-    """A new run: preset, method, file, flags, in this order; a folder that is not there yet."""
+    """A new run, configured by preset, method, file and flags, in this order, and a folder for it.
+
+    Args:
+        leftovers: the folder may hold something, but no configuration.
+    """
     from focuscli import config as configuration
 
     layers: configuration.Layers = [(str(file), configuration.read_config_file(file))] if file else []
@@ -138,15 +144,15 @@ def _fresh(
             f"{run} holds a run already; nothing was changed.",
             f"Go on with it ({resume_command(run)}), or choose another folder.",
         )
-    elif run.exists() and not leftovers and (not run.is_dir() or any(run.iterdir())):
-        raise InputError(f"{run} exists and is no empty folder; nothing was changed.", "Choose another folder.")
+    elif not leftovers and not (run.is_dir() and not any(run.iterdir())):
+        check_free(run, force=False, folder=True, hint="Choose another folder, or an empty one.")
     return run, settings, origins
 
 
 def _resumed(
     run: Path | None, dataset: str | None, flags: configuration.Layers, file: Path | None
 ) -> tuple[Path, configuration.RunConfig, configuration.Origins]:
-    """An earlier run with its own configuration; a run killed before it wrote one starts from the beginning."""
+    """An earlier run with its saved configuration; a run that was killed before it wrote one starts from the beginning."""
     from focuscli import config as configuration
     from focuscli.engine.run import saved_config
 
@@ -158,7 +164,7 @@ def _resumed(
     if settings is None:
         if dataset is None and file is None:
             raise InputError(
-                f"No run to go on with in {run} (no config.toml).", "Start one: focus train --dataset NAME --run FOLDER"
+                f"No run to resume in {run} (no config.toml).", "Start one: focus train --dataset NAME --run FOLDER"
             )
         return _fresh(run, dataset, flags, file, leftovers=True)
     saved = settings.model_dump(mode="json")
@@ -175,7 +181,7 @@ def _resumed(
     if changed:
         raise UsageError(
             f"A resumed run keeps its configuration, and {run} was started with another one: {'; '.join(changed)}.",
-            "Leave those options out, or start a new run.",
+            "Omit those options, or start a new run.",
         )
     return run, settings, {f"{section}.{key}": "saved run" for section in saved for key in saved[section]}
 

@@ -32,28 +32,28 @@ from focuscli.storage.files import write_json, write_text
 
 
 def new_run_folder(runs: Path, dataset: str, now: datetime) -> Path:
-    """A name that sorts by time and tells what it is: 2026-11-23_1012_peta, with a number where it is taken."""
+    """A folder name that sorts by time and names the dataset: 2026-11-23_1012_peta, with a number where it is taken."""
     stem = f"{now:%Y-%m-%d_%H%M}_{re.sub(r'[^A-Za-z0-9.-]+', '-', dataset).strip('-') or 'run'}"
     names = [stem, *(f"{stem}-{number}" for number in range(2, 1000))]
     return next(runs / name for name in names if not (runs / name).exists())
 
 
 def saved_config(run: Path) -> RunConfig | None:
-    """The configuration that a run was started with, or None where none was written."""
+    """The configuration that a run was started with; None where none was written."""
     file = run / "config.toml"
     return build_config([(str(file), read_config_file(file))])[0] if file.is_file() else None
 
 
 def last_checkpoint(run: Path) -> Checkpoint | None:
-    """The `last` checkpoint of a run, or None where none was saved yet."""
+    """The `last` checkpoint of a run; None where none has been saved yet."""
     folder = run / "checkpoints" / "last"
     return read_checkpoint(folder) if (folder / "state.json").is_file() else None
 
 
 class Run:
-    """A training run bound to its folder. `train()` yields the trainer's events and saves in between.
+    """A training run and its folder. `train()` yields the trainer's events and saves in between.
 
-    In a group of processes each has its own `Run` of the same folder; the first one writes.
+    In a group of processes each has its own `Run` of the same folder; only the main one writes.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Run:
         process_group: ProcessGroup = SINGLE,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
-        """Open the run; goes on from its `last` checkpoint where there is one.
+        """Open the run, at its `last` checkpoint where there is one.
 
         Raises:
             InputError: the dataset is unusable, or has changed since the run was started, or the processes of the group
@@ -95,7 +95,7 @@ class Run:
         else:
             model = saved_method(config.model, self.data.texts, checkpoint.state["clip"])
             self.origin = str(checkpoint.state["weights"])
-        # Training from scratch trains the text tower too: a frozen random one says nothing.
+        # Training from scratch trains the text tower too: a frozen random one carries no meaning.
         model.freeze(text_tower=self.origin != SCRATCH)
         model.checkpoint_gradients(config.train.gradient_checkpointing)
         if config.train.compile:
@@ -198,7 +198,7 @@ class Run:
 
     def _write_history(self) -> None:
         """metrics.jsonl, one line per epoch; written whole, so that a resumed run never repeats or loses a line."""
-        lines = [json.dumps(_told(record), allow_nan=False) + "\n" for record in self.trainer.history]
+        lines = [json.dumps(_json_values(record), allow_nan=False) + "\n" for record in self.trainer.history]
         write_text(self.folder / "metrics.jsonl", "".join(lines))
 
     def _environment(self) -> dict[str, Any]:
@@ -221,10 +221,10 @@ class Run:
         }
 
 
-def _told(value: Any) -> Any:
-    """A record as JSON can say it: a figure that is not defined (NaN) is null."""
+def _json_values(value: Any) -> Any:
+    """A record as JSON: metrics that are undefined (NaN) are null."""
     if isinstance(value, dict):
-        return {key: _told(item) for key, item in value.items()}
+        return {key: _json_values(item) for key, item in value.items()}
     return finite(value) if isinstance(value, float) else value
 
 

@@ -41,18 +41,6 @@ def test_train_eval_predict_viz(focus, micro, method, coloured_dataset, tmp_path
     assert tokens.code == (2 if method == "vtb" else 0), tokens.stderr
 
 
-def test_clip_is_not_trained(focus, coloured_dataset):
-    outcome = focus("train", "--method", "clip", "--dataset", coloured_dataset)
-    assert outcome.code == 2
-    assert "not trained" in outcome.stderr
-
-
-def test_an_unknown_method_is_refused(focus, coloured_dataset):
-    outcome = focus("train", "--method", "paor", "--dataset", coloured_dataset)
-    assert outcome.code == 2
-    assert "poar" in outcome.stderr
-
-
 @pytest.mark.parametrize("method", ["poar", "vtb"])
 def test_a_resumed_run_has_the_same_bits(tmp_path, coloured_dataset, micro_config, method):
     """Also the running statistics of VTB's batch norm, and their moving average."""

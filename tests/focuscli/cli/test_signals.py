@@ -1,4 +1,4 @@
-"""A signal asks once and interrupts the second time, where it is told to, and is as before afterwards."""
+"""A first signal asks, a second one interrupts where that is wanted; the handlers are restored afterwards."""
 
 from __future__ import annotations
 
@@ -15,23 +15,18 @@ BOTH = (signal.SIGINT, signal.SIGTERM)
 @pytest.mark.parametrize("number", BOTH)
 def test_the_first_signal_asks_and_the_second_interrupts(number, capsys):
     before = [signal.getsignal(each) for each in BOTH]
-    with pytest.raises(KeyboardInterrupt), stop_on_signal(twice=True) as asked:
-        assert not asked()
+    with pytest.raises(KeyboardInterrupt), stop_on_signal(twice=True) as stop:
+        assert not stop()
         os.kill(os.getpid(), number)
-        assert asked()
+        assert stop()
         assert "once more to stop at once" in capsys.readouterr().err
         os.kill(os.getpid(), number)
     assert [signal.getsignal(each) for each in BOTH] == before
 
 
 def test_a_worker_is_never_interrupted_and_silent_where_torchrun_ends_it(capsys):
-    with stop_on_signal(twice=False) as asked:
+    with stop_on_signal(twice=False) as stop:
         os.kill(os.getpid(), signal.SIGTERM)
         os.kill(os.getpid(), signal.SIGINT)
-        assert asked()
+        assert stop()
     assert capsys.readouterr().err == ""
-
-
-def test_without_a_signal_nobody_asks():
-    with stop_on_signal(twice=True) as asked:
-        assert not asked()

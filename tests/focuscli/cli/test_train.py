@@ -105,24 +105,20 @@ def test_ctrl_c_saves_and_exits_with_130(tmp_path, coloured_dataset, micro):
     assert read_checkpoint(run / "checkpoints" / "last").state["step"] == step
 
 
-def test_print_config_shows_every_value_and_its_origin(focus, micro, coloured_dataset):
-    outcome = focus(
-        "train", "-d", coloured_dataset, "--lr", "5e-4", "--set", "loss.racl=0.1", *micro, "--print-config", "--json"
-    )
-    assert outcome.code == 0
-    shown = outcome.json
-    assert shown["config"]["train"]["learning_rate"] == 5e-4
-    assert shown["origins"]["train.learning_rate"] == "--lr"
-    assert shown["origins"]["loss.racl"] == "--set loss.racl=0.1"
-    assert "train.seed" not in shown["origins"]
-
-
-def test_a_config_file_comes_before_flags_and_after_the_preset(focus, micro, coloured_dataset, tmp_path):
+def test_print_config_shows_every_value_and_its_origin(focus, micro, coloured_dataset, tmp_path):
+    """A file comes over preset and method, a flag over the file."""
     file = tmp_path / "recipe.toml"
     file.write_text('[model]\npreset = "tiny"\n[train]\nweights = "none"\nepochs = 7\nlearning_rate = 2e-4\n')
-    outcome = focus("train", "-d", coloured_dataset, "--config", file, "--epochs", "3", "--print-config", "--json")
-    train = outcome.json["config"]["train"]
-    assert (train["epochs"], train["learning_rate"], train["weight_decay"]) == (3, 2e-4, 0.05)
+    options = ["--config", file, "--lr", "5e-4", "--set", "loss.racl=0.1", "--without", "mgmt, lsim", "--print-config"]
+    shown = focus("train", "-d", coloured_dataset, *options, "--json").json
+    config, origins = shown["config"], shown["origins"]
+    train = config["train"]
+    assert (train["epochs"], train["learning_rate"], train["weight_decay"]) == (7, 5e-4, 0.05)
+    assert (config["model"]["mgmt"], config["loss"]["lsim"], config["loss"]["racl"]) == (False, 0.0, 0.1)
+    assert (origins["train.epochs"], origins["train.learning_rate"]) == (str(file), "--lr")
+    assert (origins["loss.racl"], origins["model.mgmt"]) == ("--set loss.racl=0.1", "--without")
+    assert origins["train.weight_decay"] == "preset tiny"
+    assert "train.seed" not in origins
 
 
 def test_dry_run_writes_nothing(focus, micro, coloured_dataset, tmp_path):
@@ -138,13 +134,21 @@ def test_dry_run_writes_nothing(focus, micro, coloured_dataset, tmp_path):
         (["--set", "model.local_tokens=5"], 2, ["does not divide over 4 patch subsets", "4, 8, 12"]),
         (["--lr", "fast"], 2, ["--lr", "valid"]),
         (["--model", "huge"], 2, ["huge", "tiny"]),
+        (["--method", "paor"], 2, ["paor", "poar"]),
+        (["--method", "clip"], 2, ["not trained"]),
         (["--device", "cuda:7"], 4, ["No CUDA device", "--device cpu"]),
         (["--config", "nowhere.toml"], 3, ["nowhere.toml"]),
         (["--without", "everything"], 2, ["everything", "mgmt"]),
+        (["--weights", "nowhere.pt"], 3, ["nowhere.pt"]),
+        (["--weights", ""], 2, ["--weights none"]),
+        (["--weights", "", "--model", "vit-b16", "--set", "model.image_size=32,64"], 4, ["focus prepare weights"]),
+        (["--dataset", "peta"], 3, ["focus prepare peta"]),
+        (["--set", "data.dataset="], 2, ["--dataset NAME"]),
     ],
 )
 def test_wrong_options_are_refused(focus, micro, coloured_dataset, tmp_path, arguments, code, words):
-    outcome = focus("train", "-d", coloured_dataset, "--run", tmp_path / "run", *micro, *arguments)
+    dataset = [] if {"--dataset", "data.dataset="} & {*arguments} else ["-d", coloured_dataset]
+    outcome = focus("train", *dataset, "--run", tmp_path / "run", *micro, *arguments)
     assert outcome.code == code, outcome.stderr
     for word in words:
         assert word in outcome.stderr
@@ -152,27 +156,13 @@ def test_wrong_options_are_refused(focus, micro, coloured_dataset, tmp_path, arg
     assert not (tmp_path / "run").exists()
 
 
-def test_without_weights_the_way_to_get_them_is_shown(focus, micro, coloured_dataset, tmp_path):
-    outcome = focus("train", "-d", coloured_dataset, "--run", tmp_path / "run")
-    assert outcome.code == 4
-    assert "focus prepare weights" in outcome.stderr
-    tiny = focus("train", "-d", coloured_dataset, "--run", tmp_path / "run", "--model", "tiny")
-    assert tiny.code == 2
-    assert "--weights none" in tiny.stderr
-
-
-def test_a_dataset_that_is_not_prepared(focus, micro):
-    outcome = focus("train", "--dataset", "peta")
-    assert outcome.code == 3
-    assert "focus prepare peta" in outcome.stderr
-    assert focus("train", *micro).code == 2
-
-
-def test_two_runs_never_share_a_folder(focus, micro, trained_run, coloured_dataset):
+def test_two_runs_never_share_a_folder(focus, micro, trained_run, coloured_dataset, tmp_path):
     before = (trained_run / "metrics.jsonl").read_bytes()
-    outcome = focus("train", "-d", coloured_dataset, "--run", trained_run, *micro)
-    assert outcome.code == 3
-    assert "--resume" in outcome.stderr
+    (tmp_path / "other.txt").touch()
+    for folder, words in ((trained_run, "--resume"), (tmp_path, "exists already")):
+        outcome = focus("train", "-d", coloured_dataset, "--run", folder, *micro)
+        assert outcome.code == 3
+        assert words in outcome.stderr
     assert (trained_run / "metrics.jsonl").read_bytes() == before
 
 

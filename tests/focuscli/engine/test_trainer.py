@@ -93,19 +93,26 @@ def test_a_stopped_run_goes_on_to_the_same_bits(tmp_path, coloured_dataset, micr
     assert history("whole") == history("parts")
 
 
-def test_an_undefined_figure_is_null_in_the_history(tmp_path, coloured_dataset, micro_config):
-    run = Run(tmp_path, micro_config(train__epochs=1), coloured_dataset, None)
-    run.trainer.history = [{"epoch": 1, "val": {"mA": math.nan, "F1": 0.5}}]
-    run._write_history()
-    record = json.loads((tmp_path / "metrics.jsonl").read_text(), parse_constant=pytest.fail)
-    assert record == {"epoch": 1, "val": {"mA": None, "F1": 0.5}}
+def test_undefined_metrics_are_null_in_the_history(tmp_path, coloured_dataset, micro_config):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for file in coloured_dataset.iterdir():  # one val image: no attribute has both classes
+        lines = file.read_text().splitlines(keepends=True)
+        one = next((line for line in lines if ",val," in line), None)
+        kept = [line for line in lines if ",val," not in line or line == one]
+        (folder / file.name).write_text("".join(kept))
+    run = Run(tmp_path / "run", micro_config(train__epochs=1), folder, None)
+    finish(run)
+    record = json.loads((run.folder / "metrics.jsonl").read_text(), parse_constant=pytest.fail)
+    assert record["val"]["mA"] is None
+    assert run.trainer.best_epoch == 1
 
 
-def test_two_micro_batches_make_one_step(tmp_path, coloured_dataset, micro_config):
-    run = Run(tmp_path, micro_config(train__gradient_accumulation_steps=2, train__epochs=1), coloured_dataset, None)
+def test_two_micro_batches_make_one_step_of_their_mean_gradient(tmp_path, coloured_dataset, micro_config):
+    config = micro_config(train__gradient_accumulation_steps=2, train__epochs=1)
+    run = Run(tmp_path, config, coloured_dataset, None)
     steps = [event for event in finish(run) if isinstance(event, StepEvent)]
-    assert len(steps) == 40 // 16
-    assert run.trainer.step == 2
+    assert len(steps) == run.trainer.step == 40 // 16
 
 
 def test_without_a_cache_the_same_bits(tmp_path, coloured_dataset, micro_config):
