@@ -125,7 +125,7 @@ class Recognizer(Scorer):
         weights: Path,
         schema: AttributeSchema,
         *,
-        folder: Path = Path(ZERO_SHOT),
+        folder: Path | None = None,
         device: str = "auto",
         precision: str = "auto",
     ) -> Recognizer:
@@ -133,7 +133,7 @@ class Recognizer(Scorer):
 
         Args:
             weights: a CLIP weight file of any ViT shape. schema: its attributes are the default texts.
-            folder: stands for the checkpoint in outputs. device, precision: see `from_checkpoint`.
+            folder: stands for the checkpoint in outputs; None: "clip". device, precision: see `from_checkpoint`.
 
         Raises:
             RequirementError: no such device. UsageError: no such precision. InputError: the weights cannot be used.
@@ -152,7 +152,7 @@ class Recognizer(Scorer):
             "weights": origin,
             "data": {"fingerprint": "", "name": "nothing", "train_images": 0, "train_split": "zero-shot CLIP"},
         }
-        return cls(model, config, schema, Checkpoint(folder, state), resolve_device(device), precision)
+        return cls(model, config, schema, Checkpoint(folder or Path(ZERO_SHOT), state), resolve_device(device), precision)
 
     def with_thresholds(self, thresholds: Thresholds) -> Recognizer:
         """The same model with other thresholds."""
