@@ -152,7 +152,9 @@ class Recognizer(Scorer):
             "weights": origin,
             "data": {"fingerprint": "", "name": "nothing", "train_images": 0, "train_split": "zero-shot CLIP"},
         }
-        return cls(model, config, schema, Checkpoint(folder or Path(ZERO_SHOT), state), resolve_device(device), precision)
+        return cls(
+            model, config, schema, Checkpoint(folder or Path(ZERO_SHOT), state), resolve_device(device), precision
+        )
 
     def with_thresholds(self, thresholds: Thresholds) -> Recognizer:
         """The same model with other thresholds."""
