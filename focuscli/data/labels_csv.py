@@ -112,7 +112,9 @@ def read_table(path: Path) -> Table:
             f"Convert it with: iconv -f latin1 -t utf-8 {path}",
         ) from error
     except OSError as error:
-        hint = "Name the CSV file in it." if Path(path).is_dir() else near_file(Path(path))
+        hint = near_file(Path(path)) or "A dataset is a folder with schema.toml and labels.csv."
+        if Path(path).is_dir():
+            hint = "Name the CSV file in it."
         raise InputError(f"Cannot read {path}: {error.strerror or error}.", hint) from error
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     rows: list[list[str]] = []

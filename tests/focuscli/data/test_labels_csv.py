@@ -157,14 +157,23 @@ def test_an_attribute_without_a_column_names_the_closest(
 
 
 def test_what_is_not_utf8_is_named_with_its_line(tmp_path: Path, small_schema: AttributeSchema) -> None:
-    path = write(tmp_path, (HEADER + ROWS).replace("b/c", "caf\xe9").encode("latin-1"))
-    with pytest.raises(InputError, match=r"line 3 is not UTF-8 \(byte 0xe9\)"):
-        read_labels(path, small_schema)
+    for text, line in ((HEADER + ROWS.replace("b/c", "caf\xe9"), 3), ("\xe9" + HEADER, 1), ("\n\xe9", 2)):
+        path = write(tmp_path, text.encode("latin-1"))
+        with pytest.raises(InputError, match=rf"line {line} is not UTF-8 \(byte 0xe9\)") as caught:
+            read_labels(path, small_schema)
+        assert caught.value.hint == f"Convert it with: iconv -f latin1 -t utf-8 {path}"
 
 
-def test_a_missing_file_is_an_input_error(tmp_path: Path, small_schema: AttributeSchema) -> None:
-    with pytest.raises(InputError, match="Cannot read"):
-        read_labels(tmp_path / "labels.csv", small_schema)
+def test_a_file_that_cannot_be_read_names_the_way_out(tmp_path: Path, small_schema: AttributeSchema) -> None:
+    near = write(tmp_path, HEADER)
+    for path, hint in (
+        (tmp_path / "lables.csv", f"Did you mean {near}?"),
+        (tmp_path / "other.txt", "A dataset is a folder with schema.toml and labels.csv."),
+        (tmp_path, "Name the CSV file in it."),
+    ):
+        with pytest.raises(InputError, match="Cannot read") as caught:
+            read_labels(path, small_schema)
+        assert caught.value.hint == hint
 
 
 file_name = (
