@@ -28,15 +28,9 @@ def case(small_run, noisy_dataset, tmp_path):
 
 
 def counted(recognizer, monkeypatch):
-    """How often images are scored from now on, as the length of a list."""
-    calls = []
-    real = recognizer.score_files
-
-    def score_files(*arguments, **options):
-        calls.append(1)
-        return real(*arguments, **options)
-
-    monkeypatch.setattr(recognizer, "score_files", score_files)
+    """A list with an entry for each time that images are scored from now on."""
+    calls, score_files = [], recognizer.score_files
+    monkeypatch.setattr(recognizer, "score_files", lambda *a, **k: calls.append(1) or score_files(*a, **k))
     return calls
 
 
