@@ -17,7 +17,12 @@ from focuscli.data.folder import read_folder
 from focuscli.tools.export.card import ModelCard
 
 HEAVY = {"timm", "torchvision", "matplotlib", "scipy", "pandas", "sklearn", "onnx"}
-NO_TORCH = HEAVY | {"torch", "ftfy", "rich", "pydantic"}
+NO_TORCH = HEAVY | {
+    "torch",
+    "ftfy",
+    "rich",
+    "focuscli.config",
+}  # the configuration imports pydantic, as Typer 0.29 does
 NO_TORCH |= {"PIL.PdfImagePlugin"}  # of Pillow's plugins the slowest to import, which Image.init() would do
 
 
