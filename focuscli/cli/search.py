@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import sys
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -97,10 +98,13 @@ def search_command(
             _check_cells(min(k, count) * (len(texts) if each else 1))
         place = _model_of(reader.gallery.model) if checkpoint is None else find_model(checkpoint)
         check_model(gallery, reader.gallery.model, ModelFiles(place.folder, place.weights))
+        load = cache(lambda: place.open(device=device, precision=precision, process_group=process_group))
+        if device is not None or precision is not None:
+            load()  # Trained attributes need no model, but an option that is given has to be right.
         with render.progress("searching") as progress:
             found = find(
                 reader,
-                lambda: place.open(device=device, precision=precision, process_group=process_group),
+                load,
                 [[words] for words in texts] if each else [texts],
                 without or [],
                 k,

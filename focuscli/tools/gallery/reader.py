@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from focuscli.errors import InputError, UsageError
+from focuscli.errors import InputError, RequirementError, UsageError
 from focuscli.storage.extras import require_extra
 from focuscli.tools.gallery.store import RESUME, Gallery, Part, path_of, read_gallery
 
@@ -79,20 +79,24 @@ class Reader:
         """Run a query over `crops`, the lines of some parts for which the condition holds, and over a table `wanted`.
 
         Raises:
-            UsageError: the condition cannot be evaluated. InputError: a Parquet file is damaged.
+            UsageError: the condition cannot be evaluated. InputError: a Parquet file is damaged. RequirementError: too
+            little memory.
         """
         import duckdb
 
         cursor = self.database.cursor()
         if wanted is not None:
             cursor.register("wanted", wanted)
-        condition = "" if self.where is None else f"WHERE ({self.where}\n)"
+        # Crops that were found are looked up without the condition, which may be true by chance: random() < 0.5.
+        condition = "" if self.where is None or wanted is not None else f"WHERE ({self.where}\n)"
         files = [str(self.parts[part].file("crops")) for part in parts]
         try:
             crops = f"WITH crops AS (SELECT * FROM read_parquet(?) {condition})"
             return dict(cursor.execute(f"{crops} {sql}", [files]).fetchnumpy())
         except duckdb.Error as error:
             said = str(error).partition("\n\nLINE")[0]
+            if isinstance(error, duckdb.OutOfMemoryException):
+                raise RequirementError(f"Searching {self.gallery.folder} takes more memory than there is: {said}") from error
             if self.where is not None and not isinstance(error, (duckdb.IOException, duckdb.InvalidInputException)):
                 names = ", ".join(self.gallery.columns[:6])
                 raise UsageError(

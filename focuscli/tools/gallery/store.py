@@ -205,6 +205,9 @@ class Part:
             pq.write_table(table, temporary)
 
 
+_FORM = TypeAdapter(Gallery)
+
+
 def path_of(text: str, raw: bytes | bytearray | None) -> str:
     """A path from the columns `path` and `path_bytes`."""
     return text if raw is None else os.fsdecode(bytes(raw))
@@ -236,7 +239,7 @@ def read_gallery(folder: Path) -> Gallery:
         found = content.pop("format")
         if found != FORMAT:
             raise InputError(f"{folder} was made by another version of focus (format {found}, not {FORMAT}).", ANEW)
-        gallery = TypeAdapter(Gallery).validate_json(json.dumps({**content, "folder": str(folder)}), strict=True)
+        gallery = _FORM.validate_json(json.dumps({**content, "folder": str(folder)}), strict=True)
         if len(gallery.columns) != len(gallery.vocabulary.trained):
             raise ValueError(f"{len(gallery.columns)} columns for {len(gallery.vocabulary.trained)} trained texts")
         return gallery

@@ -118,6 +118,12 @@ def test_the_best_crop_of_each_group(recognizer, features, store, tmp_path, monk
     assert [(int(path.stem), group) for path, group in answer.images] == expected[:12]
 
 
+@pytest.mark.parametrize("words", ["hat", "green umbrella"])
+def test_a_condition_may_be_true_by_chance(recognizer, features, store, tmp_path, words):
+    folder = store(tmp_path / "g", recognizer, features(100, 6), 30)
+    assert 3 < len(search(recognizer, folder, [[words]], k=100, where="random() < 0.5").answers[0].images) < 97
+
+
 def test_groups_have_to_be_there(recognizer, features, store, tmp_path):
     folder = store(tmp_path / "g", recognizer, features(30, 6), 10)
     with pytest.raises(UsageError, match="has no groups") as caught:
