@@ -12,9 +12,7 @@ direction of its attribute, what lets it find its token, and a part that belongs
 
 from __future__ import annotations
 
-import argparse
-import json
-import statistics
+import sys
 import tempfile
 import threading
 import time
@@ -24,6 +22,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import torch
+from timing import Results, check, parser
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -32,15 +31,13 @@ from focuscli.inference.vocabulary import Vocabulary
 from focuscli.models.cross_attention import AttributeCrossAttention
 from focuscli.tools.gallery.folded import token_scorer
 from focuscli.tools.gallery.model import ModelRecord
-from focuscli.tools.gallery.projection import SIZE, fit_projection
+from focuscli.tools.gallery.projection import fit_projection
 from focuscli.tools.gallery.reader import open_gallery
 from focuscli.tools.gallery.results import Found, find
 from focuscli.tools.gallery.store import PROJECTION, Crop, Gallery, Part, SourceRecord
 
 TOKENS, WIDTH, HEADS, ATTRIBUTES, KINDS, STYLES, BANK = 12, 512, 8, 64, 200, 96, 16_384
 PART_SIZE = 8_192
-TARGETS = {"trained": 0.2, "exact": 16.0, "fast": 3.0}
-"""Seconds per query on two cores and 1,000,000 crops; the best 100 that --fast finds are at least 95% of the exact."""
 
 
 class World:
@@ -141,46 +138,47 @@ def timed(rounds: int, query: Callable[[int], Found]) -> tuple[list[float], floa
     return seconds, memory.most, found
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
-    parser.add_argument("--crops", type=int, default=1_000_000)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("-k", type=int, default=100)
-    parser.add_argument("--gallery", type=Path, help="a folder to keep the gallery in, or one that an earlier run kept")
-    arguments = parser.parse_args()
-    world = World()
+def main() -> int:
+    options = parser(str(__doc__).splitlines()[0], batch=1, rounds=3)
+    options.add_argument("--crops", type=int, default=1_000_000)
+    options.add_argument("-k", type=int, default=100, help="crops to find")
+    options.add_argument(
+        "--gallery", type=Path, help="a folder to keep the gallery in, or one that an earlier run kept"
+    )
+    options.set_defaults(threads=2)
+    options = options.parse_args()
+    results, world, k = Results("search", options), World(), options.k
+    crops = 3_000 if options.quick else options.crops
 
-    def search(words: list[str], unwanted: list[str], **options: bool) -> Found:
-        with open_gallery(folder, threads=arguments.threads) as reader:
-            return find(reader, lambda: world, [words], unwanted, arguments.k, threads=arguments.threads, **options)
+    def search(words: list[int], unwanted: list[int], **more: bool) -> Found:
+        with open_gallery(folder, threads=options.threads) as reader:
+            wanted = [[str(number) for number in words]]
+            return find(reader, lambda: world, wanted, [*map(str, unwanted)], k, threads=options.threads, **more)
 
     with tempfile.TemporaryDirectory() as temporary:
-        folder = arguments.gallery or Path(temporary) / "gallery"
+        folder = options.gallery or Path(temporary) / "gallery"
         if not folder.exists():
             folder.mkdir()
-            started = time.perf_counter()
-            make_gallery(folder, arguments.crops, world)
-            print(f"made {arguments.crops:,} crops in {time.perf_counter() - started:.0f} s, R = {SIZE}", flush=True)
+            make_gallery(folder, crops, world)
         queries = {
-            "trained": lambda turn: search([str(7 * turn)], [str(7 * turn + 2)]),
-            "trained, per group": lambda turn: search([str(7 * turn)], [], per_group=True),
-            "exact": lambda turn: search([str(ATTRIBUTES + 7 * turn)], []),
-            "fast": lambda turn: search([str(ATTRIBUTES + 7 * turn)], [], fast=True),
+            "trained attributes": lambda turn: search([7 * turn], [7 * turn + 2]),
+            "trained attributes, per group": lambda turn: search([7 * turn], [], per_group=True),
+            "free text, exact": lambda turn: search([ATTRIBUTES + 7 * turn], []),
+            "free text, fast": lambda turn: search([ATTRIBUTES + 7 * turn], [], fast=True),
         }
-        results = {}
+        images = {}
         for name, query in queries.items():
-            seconds, memory, found = timed(arguments.rounds, query)
-            results[name] = found
-            target = f", target {TARGETS[name]} s" if name in TARGETS and arguments.crops == 1_000_000 else ""
-            middle, low, high = statistics.median(seconds), min(seconds), max(seconds)
-            print(f"{name}: {middle:.2f} s ({low:.2f} to {high:.2f}), {memory:,.0f} MiB{target}", flush=True)
-        shares = [
-            np.isin([path for path, _ in exact.answers[0].images], [path for path, _ in fast.answers[0].images]).mean()
-            for exact, fast in zip(results["exact"], results["fast"], strict=True)
-        ]
-        print(json.dumps({f"recall@{arguments.k}": [round(float(share), 4) for share in shares]}))
+            query(options.rounds)  # of warm-up
+            seconds, memory, found = timed(options.rounds, query)
+            images[name] = [[path for path, _ in one.answers[0].images] for one in found]
+            note = f"{crops:,} crops, best {k}, {memory:,.0f} MiB beside mapped files"
+            results.add({name: seconds}, "s", clock="wall", note=note)
+        pairs = zip(images["free text, exact"], images["free text, fast"], strict=True)
+        shares = [float(np.isin(exact, fast).mean()) for exact, fast in pairs]
+        missed = check("share of the exact result that --fast misses, at most", 1 - min(shares), 0.05)
+        results.add({f"fast recall@{k}": shares}, "", checks={f"fast recall@{k}": missed})
+    return results.finish()
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -96,7 +96,9 @@ class Reader:
         except duckdb.Error as error:
             said = str(error).partition("\n\nLINE")[0]
             if isinstance(error, duckdb.OutOfMemoryException):
-                raise RequirementError(f"Searching {self.gallery.folder} takes more memory than there is: {said}") from error
+                raise RequirementError(
+                    f"Searching {self.gallery.folder} takes more memory than there is: {said}"
+                ) from error
             if self.where is not None and not isinstance(error, (duckdb.IOException, duckdb.InvalidInputException)):
                 names = ", ".join(self.gallery.columns[:6])
                 raise UsageError(
