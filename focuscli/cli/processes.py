@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 
 from focuscli.engine.distributed import SINGLE, ProcessGroup, join, leave, read_environment
-from focuscli.errors import UsageError
+from focuscli.errors import FocusError, UsageError
 
 SHARED = ("train", "eval", "predict", "index", "search")
 """Commands that several processes share; the others run in one."""
@@ -49,15 +49,24 @@ def only_main_prints() -> Iterator[None]:
 
 
 def record_failure(failure: BaseException) -> None:
-    """Leave the failure of a process that does not print for torchrun's report; without torchrun print it all the same."""
-    if started_group().is_main:
+    """Record a failure for torchrun's report; without torchrun print that of a process that does not print otherwise."""
+    group = started_group()
+    if group.world_size == 1:
         return
-    if "TORCHELASTIC_ERROR_FILE" in os.environ:
-        from torch.distributed.elastic.multiprocessing.errors import get_error_handler
+    if "TORCHELASTIC_ERROR_FILE" not in os.environ:
+        if not group.is_main:
+            print(f"worker {group.rank} of {group.world_size}: {failure}", file=sys.__stderr__)
+        return
+    from torch.distributed.elastic.multiprocessing.errors import get_error_handler
 
-        get_error_handler().record_exception(failure)
-    else:
-        print(f"worker {started_group().rank}: {failure}", file=sys.__stderr__)
+    try:
+        if isinstance(failure, FocusError):  # its message is enough: torchrun would show the whole traceback
+            raise type(failure)(failure.problem, failure.hint) from None
+        raise failure
+    except Exception as error:
+        get_error_handler().record_exception(error)
+    except BaseException:  # Ctrl-C, or SIGTERM because another process has failed
+        return
 
 
 @contextlib.contextmanager
