@@ -94,7 +94,7 @@ def start(job: dict, rank: int, port: int) -> int:
             os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
             os.environ["TORCHELASTIC_ERROR_FILE"] = f"{job['folder']}/{rank}.error"
         os.environ |= job["environment"]
-        JOBS[job["name"]](*job["arguments"])
+        globals()[job["name"]](*job["arguments"])
         code = 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
@@ -296,23 +296,6 @@ def shot(rank: int, parts: int, *arguments: str) -> None:
         Part.write = write_and_die
     focus(*arguments)
 
-
-JOBS = {
-    function.__name__: function
-    for function in (
-        focus,
-        train,
-        gather,
-        agree,
-        scores,
-        same_rank,
-        other_size,
-        restarted,
-        other_data,
-        broken,
-        shot,
-    )
-}
 
 if __name__ == "__main__":
     main()

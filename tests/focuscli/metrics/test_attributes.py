@@ -89,18 +89,22 @@ def test_uncertain_cells_leave_per_attribute_figures():
     assert label_accuracy(targets, predictions)["mA"].tolist() == [0.75, 1.0]
     assert label_accuracy(targets, predictions, known)["mA"].tolist() == [1.0, 1.0]
     assert label_accuracy(targets, predictions, known)["positives"].tolist() == [1, 2]
+    pedestrian_metrics([[2, 1]], [[1, 1]], [[False, True]])  # an uncertain label may have any value
 
 
-def test_a_value_of_two_is_allowed_only_where_masked():
-    with pytest.raises(ValueError, match="neither 0 nor 1"):
-        pedestrian_metrics([[2, 1]], [[1, 1]])
-    pedestrian_metrics([[2, 1]], [[1, 1]], [[False, True]])
-
-
-@pytest.mark.parametrize(("targets", "predictions"), [([[1, 0]], [[1]]), ([1, 0], [1, 0])])
-def test_wrong_shapes_are_refused(targets, predictions):
-    with pytest.raises(ValueError, match="N x Z"):
-        pedestrian_metrics(targets, predictions)
+@pytest.mark.parametrize(
+    ("targets", "predictions", "known", "words"),
+    [
+        ([[2, 1]], [[1, 1]], None, "targets hold a value that is neither 0 nor 1"),
+        ([[0, 1]], [[1, 3]], None, "predictions hold a value that is neither 0 nor 1"),
+        ([[1, 0]], [[1]], None, "N x Z"),
+        ([1, 0], [1, 0], None, "N x Z"),
+        ([[1, 0]], [[1, 0]], [[True]], "known"),
+    ],
+)
+def test_wrong_values_and_shapes_are_refused(targets, predictions, known, words):
+    with pytest.raises(ValueError, match=words):
+        pedestrian_metrics(targets, predictions, known)
 
 
 @pytest.mark.parametrize("ties", [False, True])
