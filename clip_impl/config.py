@@ -11,9 +11,6 @@ VOCABULARY_SIZE = 49408
 SOT_ID, EOT_ID = VOCABULARY_SIZE - 2, VOCABULARY_SIZE - 1
 """Token ids of the start and the end of a text."""
 
-OPENAI_SHA256 = {"ViT-B-16.pt": "5806e77cd80f8b59890b7e101eabd078d9fb84e6937f9e85e4ecb61988df416f"}
-"""Digests of OpenAI's published files; each is also part of the file's download address."""
-
 
 @dataclass(frozen=True)
 class VisionConfig:

@@ -62,7 +62,6 @@ def read_container(path: Path) -> tuple[str, dict[str, Tensor]]:
         raise WeightsError(f"{path} cannot be read: {error.strerror or error}.") from error
     if size > LARGEST_FILE:
         raise WeightsError(f"{path} is larger than {LARGEST_FILE >> 30} GiB; no CLIP weight file is.")
-    read: Callable[[Path], tuple[str, dict[str, Tensor]]]
     if start.startswith(_ZIP):
         read = _read_zip
     elif start.startswith(_LEGACY[:-1]):

@@ -12,7 +12,6 @@ from torch import Tensor
 
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
-ResizeMode = Literal["squash", "shortest", "longest"]
 
 
 @dataclass(frozen=True)
@@ -21,18 +20,15 @@ class Preprocess:
 
     `squash` changes the aspect ratio and loses nothing: the default for crops of upright persons, of which a centre crop
     keeps only 38% of the height. `shortest` is OpenAI's own transform: shortest side to size, then centre crop.
-    `longest` fits the whole picture in and pads with the mean colour.
     """
 
     size: tuple[int, int] = (224, 224)
-    resize_mode: ResizeMode = "squash"
-    mean: tuple[float, float, float] = MEAN
-    std: tuple[float, float, float] = STD
+    resize_mode: Literal["squash", "shortest"] = "squash"
 
     def __call__(self, image: Image.Image) -> Tensor:
         """A PIL image of any mode -> float [3, H, W]."""
         pixels = self.to_uint8(image).float().div(255)
-        return (pixels - pixels.new_tensor(self.mean)[:, None, None]) / pixels.new_tensor(self.std)[:, None, None]
+        return (pixels - pixels.new_tensor(MEAN)[:, None, None]) / pixels.new_tensor(STD)[:, None, None]
 
     def to_uint8(self, image: Image.Image) -> Tensor:
         """The same without scaling and normalisation: uint8 [3, H, W]."""
@@ -43,15 +39,6 @@ class Preprocess:
         bicubic = Image.Resampling.BICUBIC
         if self.resize_mode == "squash":
             return image.convert("RGB").resize((width, height), bicubic)
-        if self.resize_mode == "longest":
-            scale = min(width / image.width, height / image.height)
-            fitted = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-            red, green, blue = (round(255 * value) for value in self.mean)
-            canvas = Image.new("RGB", (width, height), (red, green, blue))
-            canvas.paste(
-                image.convert("RGB").resize(fitted, bicubic), ((width - fitted[0]) // 2, (height - fitted[1]) // 2)
-            )
-            return canvas
         # OpenAI resizes in the picture's own mode and converts afterwards; the long side is rounded down.
         short = max(height, width)
         if image.width <= image.height:

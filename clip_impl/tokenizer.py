@@ -10,14 +10,12 @@ import io
 import itertools
 from collections.abc import Sequence
 from importlib.resources import files
-from typing import TYPE_CHECKING
 
 import regex
+import torch
+from torch import Tensor
 
 from clip_impl.config import EOT_ID, SOT_ID, VOCABULARY_SIZE
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 MERGES_FILE = "bpe_simple_vocab_16e6.txt.gz"
 MERGES_SHA256 = "924691ac288e54409236115652ad4aa250f48203de50a9e4722a6ecd48d6804a"
@@ -32,43 +30,6 @@ _PIECES = regex.compile(
     + r"|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+",
     regex.IGNORECASE,
 )
-
-
-class Tokenizer:
-    """Byte-pair encoding over CLIP's merges table; build it once (0.1 s), see `default_tokenizer`."""
-
-    def __init__(self, merges: Sequence[tuple[str, str]]) -> None:
-        self._byte_symbols = byte_symbols()
-        symbols = [*self._byte_symbols.values()]
-        vocabulary = symbols + [symbol + END_OF_WORD for symbol in symbols]
-        vocabulary += ["".join(pair) for pair in merges] + [SOT_TOKEN, EOT_TOKEN]
-        self._ids = {symbol: number for number, symbol in enumerate(vocabulary)}
-        self._ranks = {pair: rank for rank, pair in enumerate(merges)}
-        self._piece_ids = functools.lru_cache(maxsize=65536)(self._encode_piece)
-
-    def __len__(self) -> int:
-        """Number of token ids."""
-        return len(self._ids)
-
-    def encode(self, text: str) -> list[int]:
-        """Ids of a text's pieces, without start and end; repaired, unescaped, lower case and single-spaced first."""
-        return [number for piece in _PIECES.findall(clean(text)) for number in self._piece_ids(piece)]
-
-    def _encode_piece(self, piece: str) -> tuple[int, ...]:
-        if piece in (SOT_TOKEN, EOT_TOKEN):
-            return (self._ids[piece],)
-        symbols = [self._byte_symbols[byte] for byte in piece.encode("utf-8")]
-        symbols[-1] += END_OF_WORD
-        while len(symbols) > 1:
-            best = min(itertools.pairwise(symbols), key=lambda pair: self._ranks.get(pair, len(self._ranks)))
-            if best not in self._ranks:
-                break
-            position = 0
-            while position < len(symbols) - 1:  # Every occurrence, from left to right.
-                if (symbols[position], symbols[position + 1]) == best:
-                    symbols[position : position + 2] = ["".join(best)]
-                position += 1
-        return tuple(self._ids[symbol] for symbol in symbols)
 
 
 def tokenize(texts: str | Sequence[str], context_length: int = 77, truncate: bool = False) -> Tensor:
@@ -86,8 +47,6 @@ def tokenize(texts: str | Sequence[str], context_length: int = 77, truncate: boo
         RuntimeError: a text is too long; quotes it with its length.
         TypeError: something other than a string.
     """
-    import torch
-
     texts = [texts] if isinstance(texts, str) else [*texts]
     result = torch.zeros(len(texts), context_length, dtype=torch.long)
     for row, text in enumerate(texts):
@@ -107,15 +66,39 @@ def tokenize(texts: str | Sequence[str], context_length: int = 77, truncate: boo
 
 def token_ids(text: str) -> list[int]:
     """The ids of one text of any length, from the start token to the end token."""
-    return [SOT_ID, *default_tokenizer().encode(text), EOT_ID]
+    return [SOT_ID, *encode(text), EOT_ID]
+
+
+def encode(text: str) -> list[int]:
+    """Ids of a text's pieces, without start and end; repaired, unescaped, lower case and single-spaced first."""
+    return [number for piece in _PIECES.findall(clean(text)) for number in _encode_piece(piece)]
+
+
+@functools.lru_cache(maxsize=65536)
+def _encode_piece(piece: str) -> tuple[int, ...]:
+    ids, ranks = tables()
+    if piece in (SOT_TOKEN, EOT_TOKEN):
+        return (ids[piece],)
+    symbols = [byte_symbols()[byte] for byte in piece.encode("utf-8")]
+    symbols[-1] += END_OF_WORD
+    while len(symbols) > 1:
+        best = min(itertools.pairwise(symbols), key=lambda pair: ranks.get(pair, len(ranks)))
+        if best not in ranks:
+            break
+        position = 0
+        while position < len(symbols) - 1:  # Every occurrence, from left to right.
+            if (symbols[position], symbols[position + 1]) == best:
+                symbols[position : position + 2] = ["".join(best)]
+            position += 1
+    return tuple(ids[symbol] for symbol in symbols)
 
 
 @functools.cache
-def default_tokenizer() -> Tokenizer:
-    """The tokenizer with the merges table of this package.
+def tables() -> tuple[dict[str, int], dict[tuple[str, str], int]]:
+    """The ids of all symbols, and the ranks of all merges of two symbols; they take 0.1 s to read.
 
     Raises:
-        RuntimeError: the table is damaged.
+        RuntimeError: the file in this package is damaged.
     """
     packed = (files("clip_impl") / "data" / MERGES_FILE).read_bytes()
     if hashlib.sha256(packed).hexdigest() != MERGES_SHA256:
@@ -123,8 +106,14 @@ def default_tokenizer() -> Tokenizer:
     # The first line is a header. CLIP uses only as many merges as fit its vocabulary beside bytes and special tokens, a
     # fifth of the table, and no more is unpacked.
     with gzip.open(io.BytesIO(packed), "rt", encoding="utf-8") as lines:
-        merges = [line.split() for line in itertools.islice(lines, 1, VOCABULARY_SIZE - 2 * 256 - 2 + 1)]
-    return Tokenizer([(left, right) for left, right in merges])
+        words = [line.split() for line in itertools.islice(lines, 1, VOCABULARY_SIZE - 2 * 256 - 2 + 1)]
+    merges = [(left, right) for left, right in words]
+    symbols = [*byte_symbols().values()]
+    vocabulary = symbols + [symbol + END_OF_WORD for symbol in symbols]
+    vocabulary += ["".join(pair) for pair in merges] + [SOT_TOKEN, EOT_TOKEN]
+    return {symbol: number for number, symbol in enumerate(vocabulary)}, {
+        pair: rank for rank, pair in enumerate(merges)
+    }
 
 
 def clean(text: str) -> str:
@@ -136,6 +125,7 @@ def clean(text: str) -> str:
     return regex.sub(r"\s+", " ", text).strip().lower()
 
 
+@functools.cache
 def byte_symbols() -> dict[int, str]:
     """One printable character for each byte, in the order of the vocabulary: printable Latin-1 bytes stand for
     themselves, the others for characters from U+0100 on."""

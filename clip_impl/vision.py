@@ -39,32 +39,14 @@ class OutputTokens:
     """The tokens of an image after the transformer, before `ln_post` and the projection.
 
     Attributes:
-        tokens: [B, T, W]: the extra tokens, then class token and patches in raster order, as far as they were computed.
+        tokens: [B, R, W], the first R of: extra tokens, class token, patches in raster order.
         grid: rows and columns of patches.
-        attention: weights [B, heads, T, T] of the last layers asked for. Where the tower computed only some tokens, those
-            of the very last layer have only their rows.
-        prefix_length: P, the number of extra tokens.
+        attention: weights [B, heads, T, T] of the last layers asked for; those of the very last one are [B, heads, R, T].
     """
 
     tokens: Tensor
     grid: tuple[int, int]
     attention: list[Tensor]
-    prefix_length: int = 0
-
-    @property
-    def prefix(self) -> Tensor:
-        """[B, P, W], the extra tokens."""
-        return self.tokens[:, : self.prefix_length]
-
-    @property
-    def class_token(self) -> Tensor:
-        """[B, W]."""
-        return self.tokens[:, self.prefix_length]
-
-    @property
-    def patches(self) -> Tensor:
-        """[B, S, W]."""
-        return self.tokens[:, self.prefix_length + 1 :]
 
 
 class VisionTransformer(nn.Module):
@@ -92,14 +74,14 @@ class VisionTransformer(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         return self.project(self.forward_features(images).tokens[:, 0])
 
-    def forward_tokens(
+    def forward_features(
         self,
         images: Tensor,
         prefix_tokens: Tensor | None = None,
         attention_mask: Tensor | None = None,
         *,
         attention_layers: int = 0,
-        output_tokens: slice | None = None,
+        all_tokens: bool = False,
     ) -> OutputTokens:
         """Run the tower.
 
@@ -108,7 +90,8 @@ class VisionTransformer(nn.Module):
             prefix_tokens: [P, W], put before the class token, after the positional embedding and before `ln_pre`.
             attention_mask: boolean [T, T] with T = P + 1 + S, True where the row may attend to the column.
             attention_layers: how many last layers to keep the attention weights of.
-            output_tokens: the tokens to return; the last layer computes no others. None: all.
+            all_tokens: return all T tokens. By default only the prefix tokens, or without any only the class token: the
+                last layer computes no others.
 
         Raises:
             ValueError: H or W is not a multiple of the patch size.
@@ -120,32 +103,16 @@ class VisionTransformer(nn.Module):
         tokens = torch.cat([self.class_embedding.to(patches.dtype).expand(batch, 1, width), patches], dim=1)
         position = resample_positional_embedding(self.positional_embedding, self.config.grid, (grid[0], grid[1]))
         tokens = tokens + position.to(tokens.dtype)
-        prefix_length = 0 if prefix_tokens is None else len(prefix_tokens)
         if prefix_tokens is not None:
             tokens = torch.cat([prefix_tokens.to(tokens.dtype).expand(batch, -1, -1), tokens], dim=1)
+        first = slice(0, 1 if prefix_tokens is None else len(prefix_tokens))
         tokens, attention = self.transformer(
-            self.ln_pre(tokens), attention_mask, output_tokens=output_tokens, attention_layers=attention_layers
-        )
-        return OutputTokens(tokens, (grid[0], grid[1]), attention, prefix_length)
-
-    def forward_features(
-        self,
-        images: Tensor,
-        prefix_tokens: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        *,
-        attention_layers: int = 0,
-    ) -> OutputTokens:
-        """Only the prefix tokens, or without any only the class token: equal to those of `forward_tokens` and cheaper, as
-        the last layer computes no others. Arguments and errors are the same."""
-        count = 1 if prefix_tokens is None else len(prefix_tokens)
-        return self.forward_tokens(
-            images,
-            prefix_tokens,
+            self.ln_pre(tokens),
             attention_mask,
+            output_tokens=None if all_tokens else first,
             attention_layers=attention_layers,
-            output_tokens=slice(0, count),
         )
+        return OutputTokens(tokens, (grid[0], grid[1]), attention)
 
     def project(self, tokens: Tensor) -> Tensor:
         """[..., W] tokens of the tower -> [..., E] in the joint space: `ln_post`, then the projection."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from clip_impl.config import OPENAI_SHA256, Activation, CLIPConfig, check_image_size
+from clip_impl.config import Activation, CLIPConfig, check_image_size
 from clip_impl.containers import read_container
 from clip_impl.convert import to_openai_state_dict
 from clip_impl.errors import WeightsError
@@ -26,6 +26,8 @@ _FOLDER_FILES = (
     "pytorch_model.bin",
 )
 _SHOWN_NAMES = 60
+# Digests of OpenAI's files; each is also part of the file's download address.
+OPENAI_SHA256 = {"ViT-B-16.pt": "5806e77cd80f8b59890b7e101eabd078d9fb84e6937f9e85e4ecb61988df416f"}
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class LoadedWeights:
     """The content of a weight file.
 
     Attributes:
+        path: the file.
         tensors: by OpenAI's names, in the file's dtypes (OpenAI's own mix fp16 and fp32), on the CPU.
         format: container and layout, for example `torchscript/openai` or `safetensors/huggingface`.
         activation: of the blocks' MLPs.
@@ -40,6 +43,7 @@ class LoadedWeights:
         sha256: of the file.
     """
 
+    path: Path
     tensors: dict[str, Tensor]
     format: str
     activation: Activation
@@ -47,25 +51,22 @@ class LoadedWeights:
     sha256: str
 
 
-def read_state_dict(
-    path: str | os.PathLike[str], *, activation: str | None = None, name: str | None = None
-) -> LoadedWeights:
+def read_state_dict(path: str | os.PathLike[str], *, activation: str | None = None) -> LoadedWeights:
     """Read a weight file, or the one in a folder as `transformers` and `open_clip` save it. No code in it is run.
 
     Args:
-        path: file or folder; its name and extension do not matter.
-        activation: overrides what the file and its surroundings say.
-        name: the file's usual name, if it has another one for now.
+        path: file or folder; its extension does not matter.
+        activation: overrides what the file, its name and its surroundings say.
 
     Raises:
         WeightsError: not found, not readable safely, not a CLIP with a Vision Transformer, or with values that are not
             finite.
     """
-    file = weight_file(Path(path).expanduser())
+    file = _weight_file(Path(path).expanduser())
     container, content = read_container(file)
     try:
         tensors, layout = to_openai_state_dict(content)
-        used, source = infer_activation(file.with_name(name or file.name), container, activation)
+        used, source = infer_activation(file, container, activation)
     except WeightsError as error:
         raise WeightsError(f"{file}: {error.problem}", error.hint) from error
     except RuntimeError as error:  # Query, key and value of different shapes cannot be joined.
@@ -77,7 +78,7 @@ def read_state_dict(
         digest = hashlib.file_digest(opened, "sha256").hexdigest()
     if container == "torchscript" and OPENAI_SHA256.get(file.name, digest) != digest:
         logging.getLogger(__name__).warning("%s is not the file that OpenAI published: sha256 %s", file, digest)
-    return LoadedWeights(tensors, f"{container}/{layout}", used, source, digest)
+    return LoadedWeights(file, tensors, f"{container}/{layout}", used, source, digest)
 
 
 def load(
@@ -108,10 +109,7 @@ def load(
     """
     weights = read_state_dict(path, activation=activation)
     size = (image_size, image_size) if isinstance(image_size, int) else image_size
-    try:
-        config = check_model(weights, image_size=size)
-    except WeightsError as error:
-        raise WeightsError(f"{path}: {error.problem}", error.hint) from error
+    config = check_model(weights, image_size=size)
     size = size or config.vision.image_size
     check_image_size(size, config.vision.patch_size)
     return build_model(config, weights.tensors, dtype=dtype).to(device).eval(), Preprocess(size=size)
@@ -125,11 +123,14 @@ def check_model(weights: LoadedWeights, *, image_size: tuple[int, int] | None = 
     """
     if "token_embedding.weight" not in weights.tensors:
         raise WeightsError(
-            f"It holds only the visual tower ({weights.format}); text features need the other one too.",
+            f"{weights.path} holds only the visual tower ({weights.format}); text features need the other one too.",
             "Use a full CLIP file, for example OpenAI's ViT-B-16.pt.",
         )
-    config = infer_config(weights.tensors, weights.activation, image_size=image_size)
-    _empty_model(config, weights.tensors)
+    try:
+        config = infer_config(weights.tensors, weights.activation, image_size=image_size)
+        _empty_model(config, weights.tensors)
+    except WeightsError as error:
+        raise WeightsError(f"{weights.path}: {error.problem}", error.hint) from error
     return config
 
 
@@ -169,12 +170,8 @@ def _empty_model(config: CLIPConfig, tensors: dict[str, Tensor]) -> CLIP:
     return model
 
 
-def weight_file(path: Path) -> Path:
-    """The weight file that `path` is, or that the folder `path` holds.
-
-    Raises:
-        WeightsError: there is none.
-    """
+def _weight_file(path: Path) -> Path:
+    """The weight file that `path` is, or that the folder `path` holds."""
     if path.is_dir():
         for name in _FOLDER_FILES:
             if (path / name).is_file():

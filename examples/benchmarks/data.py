@@ -18,7 +18,7 @@ from focuscli.config import AugmentConfig
 from focuscli.data.augment import augment
 from focuscli.data.images import load_image
 from focuscli.data.loader import Resize, read_crop, stack_crops
-from focuscli.storage.machine import one_line
+from focuscli.errors import one_line
 from focuscli.tools.bench import write_crops
 
 TORCHVISION = "torchvision, image by image"

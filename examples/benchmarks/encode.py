@@ -20,8 +20,9 @@ from timing import Results, check, parser
 from torch import Tensor, nn
 
 from clip_impl.convert import to_huggingface, to_timm
+from focuscli.errors import one_line
 from focuscli.models.base import Method
-from focuscli.storage import machine
+from focuscli.tools import machine
 from focuscli.tools.bench import random_model
 
 Tower, State = Callable[[Tensor], Tensor], dict[str, Tensor]
@@ -125,7 +126,7 @@ def main() -> int:
             tower = build({key: value.clone() for key, value in state.items()}).to(options.device)
             towers[name] = partial(features, tower), own, "fp32"
         except Exception as error:  # whatever another package does, the rest is still measured
-            results.skip(name, machine.one_line(error))
+            results.skip(name, one_line(error))
     baselines = [*towers]
     for precision, cast in casts.items():
         name = OURS if precision == "fp32" else f"ours {precision} weights"

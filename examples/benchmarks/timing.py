@@ -17,8 +17,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from focuscli.storage import machine
 from focuscli.storage.files import write_json
+from focuscli.tools import machine
 
 PACKAGES = ("torch", "timm", "torchvision", "open_clip_torch", "clip-anytorch", "transformers", "onnxruntime")
 Calls = Mapping[str, Callable[[], object]]

@@ -68,7 +68,7 @@ def bench_command(
 
     from focuscli.cli.models import find_model
     from focuscli.engine.device import check_precision, resolve_device
-    from focuscli.storage import machine
+    from focuscli.tools import machine
     from focuscli.tools.bench import benchmark, random_model
 
     check_precision(precision)

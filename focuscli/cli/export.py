@@ -144,10 +144,12 @@ def _require_exporter() -> None:
     Raises:
         RequirementError: torch is too old.
     """
-    from focuscli.storage import machine
+    from packaging.version import Version
 
-    version = machine.installed_version("torch") or "none"
-    if not machine.satisfies(version, ">=", OLDEST_TORCH):
+    from focuscli.tools.machine import installed_version
+
+    version = installed_version("torch") or "none"
+    if version == "none" or Version(version) < Version(OLDEST_TORCH):
         raise RequirementError(
             f"focus export needs torch {OLDEST_TORCH} or later; installed is {version}.",
             f"Install a later one: pip install --upgrade 'torch>={OLDEST_TORCH}'",

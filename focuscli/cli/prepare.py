@@ -234,11 +234,11 @@ def weights_command(
             "path": str(installed.path),
             "sha256": installed.sha256,
             "format": installed.format,
-            "tensors": installed.tensors,
+            "tensors": len(installed.tensors),
             "activation": installed.activation,
         },
         lines=[
-            f"{installed.format}, {installed.tensors} tensors, activation {installed.activation}",
+            f"{installed.format}, {len(installed.tensors)} tensors, activation {installed.activation}",
             f"sha256 {installed.sha256}",
             f"wrote {installed.path}",
         ],

@@ -54,8 +54,7 @@ class VtbModel(Method):
         Each patch is a token that attends to itself; how much a text attends to it is the fusion block's attention.
         """
         vision, grid = self.clip.visual, self.grid(images)
-        output = vision.forward_tokens(images)
-        tokens = vision.ln_post(torch.cat([output.class_token[:, None], output.patches], dim=1))
+        tokens = vision.ln_post(vision.forward_features(images, all_tokens=True).tokens)
         attention = None
         if attention_layers:
             patches = grid[0] * grid[1]

@@ -8,8 +8,8 @@ import hashlib
 import json
 import os
 import re
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -46,17 +46,14 @@ def atomic_path(path: Path) -> Iterator[Path]:
     Raises:
         RequirementError: the disk is full or the folder cannot be written; `path` is as it was before.
     """
-    path = Path(path)
     with write_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-        os.close(descriptor)
-        temporary = Path(name)
+        temporary = _beside(path)
+        temporary.touch()
         try:
             yield temporary
             with open(temporary, "rb") as written:
                 os.fsync(written.fileno())
-            os.chmod(temporary, 0o666 & ~_umask())
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
@@ -70,15 +67,14 @@ def atomic_folder(path: Path, *, overwrite: bool) -> Iterator[Path]:
         InputError: `path` exists and `overwrite` is false, or `path` is a file.
         RequirementError: the disk is full or the parent folder cannot be written.
     """
-    path = Path(path)
     check_free(path, force=overwrite, folder=True)
     with write_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
+        temporary = _beside(path)
         replaced = temporary.with_suffix(".old")
+        temporary.mkdir()
         try:
             yield temporary
-            os.chmod(temporary, 0o777 & ~_umask())
             if path.exists():
                 os.rename(path, replaced)
             os.rename(temporary, path)
@@ -128,7 +124,5 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
 
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")

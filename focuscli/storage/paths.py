@@ -60,7 +60,7 @@ def resolve_dataset(name: str) -> Path:
             f"Dataset {name} is not prepared (looked in {prepared}).",
             f"Prepare it with: focus prepare {name}{source}",
         )
-    known = sorted(set(KNOWN_DATASETS) | _folders(datasets_dir(), "schema.toml"))
+    known = sorted({*KNOWN_DATASETS, *(folder.name for folder in prepared_datasets())})
     near = closest(name, known)
     hint = f"Did you mean {near}?" if near else "A folder with schema.toml and labels.csv works too."
     raise InputError(f'Unknown dataset "{name}". Known: {", ".join(known)}, or a prepared folder.', hint)
@@ -68,7 +68,7 @@ def resolve_dataset(name: str) -> Path:
 
 def prepared_datasets() -> list[Path]:
     """The folders of all prepared datasets, by name."""
-    return [datasets_dir() / name for name in sorted(_folders(datasets_dir(), "schema.toml"))]
+    return sorted(schema.parent for schema in datasets_dir().glob("[!.]*/schema.toml"))
 
 
 def report_folder(checkpoint: Path) -> Path:
@@ -97,13 +97,13 @@ def resolve_checkpoint(name: str | None) -> Path:
         InputError: nothing of that name, or the folder has no checkpoint.
     """
     if name is None or name == "latest":
-        run = _latest_run()
-        if run is None:
+        states = [s for s in runs_dir().glob("*/checkpoints/*/state.json") if not s.parents[2].is_symlink()]
+        if not states:
             raise RequirementError(
                 f"No trained model in {runs_dir()}.",
                 "Train one (focus train --dataset NAME), or name one with --checkpoint FOLDER.",
             )
-        return _checkpoint_in(run)
+        return _checkpoint_in(max(states, key=lambda state: state.stat().st_mtime_ns).parents[2])
     for candidate in (Path(name).expanduser(), runs_dir() / name):
         if candidate.is_file() and candidate.name == "state.json":
             return candidate.parent
@@ -123,17 +123,3 @@ def _checkpoint_in(folder: Path) -> Path:
         f"{folder} has no checkpoint (no state.json in it, in checkpoints/best or in checkpoints/last).",
         "Name a run folder that focus train wrote, or omit --checkpoint for the latest run.",
     )
-
-
-def _latest_run() -> Path | None:
-    runs = [path for path in runs_dir().glob("*") if path.is_dir() and not path.is_symlink()]
-    saved = [
-        (max(state.stat().st_mtime_ns for state in states), run)
-        for run in runs
-        if (states := list(run.glob("checkpoints/*/state.json")))
-    ]
-    return max(saved)[1] if saved else None
-
-
-def _folders(parent: Path, marker: str) -> set[str]:
-    return {path.parent.name for path in parent.glob(f"*/{marker}")}

@@ -12,31 +12,23 @@ import os
 import re
 import shutil
 import urllib.parse
-from dataclasses import asdict, dataclass
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from clip_impl.config import OPENAI_SHA256
 from focuscli.errors import InputError, RequirementError, closest
 from focuscli.storage import files, paths
 from focuscli.storage.download import Progress, download
 
+if TYPE_CHECKING:
+    from clip_impl.weights import LoadedWeights
+
 OPENAI_NAME = "ViT-B-16.pt"
-OPENAI_URL = f"https://openaipublic.azureedge.net/clip/models/{OPENAI_SHA256[OPENAI_NAME]}/{OPENAI_NAME}"
+OPENAI_SHA256 = "5806e77cd80f8b59890b7e101eabd078d9fb84e6937f9e85e4ecb61988df416f"
+OPENAI_URL = f"https://openaipublic.azureedge.net/clip/models/{OPENAI_SHA256}/{OPENAI_NAME}"
 
 
-@dataclass(frozen=True)
-class InstalledWeights:
-    """What was installed: the file, its sha256, its format, the number of tensors, the activation and how it is known."""
-
-    path: Path
-    sha256: str
-    format: str
-    tensors: int
-    activation: str
-    activation_source: str = ""
-
-
-def install_weights(source: str | None, *, force: bool = False, progress: Progress | None = None) -> InstalledWeights:
+def install_weights(source: str | None, *, force: bool = False, progress: Progress | None = None) -> LoadedWeights:
     """Put CLIP weights into `paths.weights_dir()`.
 
     Args:
@@ -57,9 +49,9 @@ def install_weights(source: str | None, *, force: bool = False, progress: Progre
     url = source or OPENAI_URL
     if paths.offline():
         raise _offline(f"Downloading is off (FOCUS_OFFLINE=1), so {url} cannot be fetched.")
-    name = _file_name(url)
-    # Every hub has a model.safetensors: the beginning of one must not be taken for that of another.
-    part = paths.weights_dir() / f"{name}.{hashlib.sha256(url.encode()).hexdigest()[:8]}.part"
+    # A folder for each address: every hub has a model.safetensors, and the beginning of one must not be taken for that of
+    # another. Under its own name, as the activation may show in nothing else.
+    part = paths.weights_dir() / f"{hashlib.sha256(url.encode()).hexdigest()[:8]}.part" / _file_name(url)
     try:
         download(url, part, progress)
         expected = re.search(r"/([0-9a-f]{64})/[^/]+$", url.lower())  # OpenAI's addresses hold the sha256 of the file.
@@ -70,10 +62,12 @@ def install_weights(source: str | None, *, force: bool = False, progress: Progre
                 "Run the same command again; if that does not help, get the file in another way and run: "
                 "focus prepare weights PATH",
             )
-        return _install(part, replaces=present, download_name=name)
+        installed = _install(part, replaces=present, move=True)
     except InputError:
-        part.unlink(missing_ok=True)
+        shutil.rmtree(part.parent, ignore_errors=True)
         raise
+    shutil.rmtree(part.parent, ignore_errors=True)
+    return installed
 
 
 def installed_weights() -> Path | None:
@@ -116,32 +110,28 @@ def _file_name(url: str) -> str:
     return name
 
 
-def _install(source: Path, *, replaces: Path | None, download_name: str | None = None) -> InstalledWeights:
-    """Check a file, move (a download) or copy it to its place and write its record; then remove what it replaces."""
+def _install(source: Path, *, replaces: Path | None, move: bool = False) -> LoadedWeights:
+    """Check a file, copy or move it to its place and write its record; then remove what it replaces."""
     from clip_impl.errors import WeightsError
-    from clip_impl.weights import check_model, read_state_dict, weight_file
+    from clip_impl.weights import check_model, read_state_dict
 
     try:
-        file = weight_file(source)
-        weights = read_state_dict(file, name=download_name)
+        weights = read_state_dict(source)
         check_model(weights)
     except WeightsError as error:
-        problem = error.problem if str(source) in error.problem else f"{source}: {error.problem}"
-        raise InputError(problem, error.hint) from error
-    target = paths.weights_dir() / (download_name or file.name)
-    if download_name is not None:
-        os.replace(file, target)
-    elif not (target.exists() and target.samefile(file)):
+        raise InputError(error.problem, error.hint) from error
+    target = paths.weights_dir() / weights.path.name
+    if move:
+        os.replace(weights.path, target)
+    elif not (target.exists() and target.samefile(weights.path)):
         with files.atomic_path(target) as temporary:
-            shutil.copyfile(file, temporary)
-    installed = InstalledWeights(
-        target, weights.sha256, weights.format, len(weights.tensors), weights.activation, weights.activation_source
-    )
-    files.write_json(_record(target), {**asdict(installed), "path": target.name})
+            shutil.copyfile(weights.path, temporary)
+    record = {"sha256": weights.sha256, "format": weights.format, "activation": weights.activation}
+    files.write_json(_record(target), record)
     if replaces is not None and replaces != target:
         _record(replaces).unlink(missing_ok=True)
         replaces.unlink(missing_ok=True)
-    return installed
+    return replace(weights, path=target)
 
 
 def _record(path: Path) -> Path:
@@ -153,10 +143,7 @@ def _find(spec: str) -> Path:
     installed = paths.weights_dir() / spec
     if path.exists() or installed.is_file():
         return path if path.exists() else installed
-    known: dict[str, str] = {}
-    for folder, shown in ((paths.weights_dir(), ""), (path.parent, str(path.parent))):
-        with contextlib.suppress(OSError):
-            known |= {file.name: os.path.join(shown, file.name) for file in folder.iterdir() if file.suffix != ".json"}
+    known = {file.name: file for file in (*paths.weights_dir().glob("*"), *path.parent.glob("*"))}
     near = closest(path.name, known)
     raise InputError(
         f"No such weight file: {spec}.",
@@ -167,6 +154,5 @@ def _find(spec: str) -> Path:
 def _offline(problem: str) -> RequirementError:
     return RequirementError(
         problem,
-        f"Put {OPENAI_NAME} (335 MiB, sha256 {OPENAI_SHA256[OPENAI_NAME][:8]}...) anywhere and run: "
-        "focus prepare weights PATH",
+        f"Put {OPENAI_NAME} (335 MiB, sha256 {OPENAI_SHA256[:8]}...) anywhere and run: focus prepare weights PATH",
     )

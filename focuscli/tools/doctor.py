@@ -6,7 +6,6 @@ import importlib.metadata
 import json
 import math
 import os
-import re
 import shutil
 import sys
 import warnings
@@ -15,8 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from focuscli.errors import FocusError
-from focuscli.storage import files, machine, paths
+from packaging.specifiers import SpecifierSet
+
+from focuscli.errors import FocusError, one_line
+from focuscli.storage import files, paths
+from focuscli.tools import machine
 
 Status = Literal["ok", "warn", "missing", "failed"]
 DISTRIBUTION = "focus-par"
@@ -48,7 +50,7 @@ def run_checks() -> list[Check]:
                 warnings.simplefilter("ignore")  # what libraries warn about at import is not asked here
                 found += check()
         except Exception as error:
-            found.append(Check(name, "failed", f"the check itself failed: {machine.one_line(error)}"))
+            found.append(Check(name, "failed", f"the check itself failed: {one_line(error)}"))
     return found
 
 
@@ -73,18 +75,19 @@ def check_torch() -> list[Check]:
 def check_torchvision() -> list[Check]:
     """Whether torchvision, which timm imports, was built for the installed torch."""
     torch, version = machine.installed_version("torch"), machine.installed_version("torchvision")
-    build = machine.build_tag(torch or "")
+    build = (torch or "").partition("+")[2]  # such as cpu or cu128
     index = f" --index-url https://download.pytorch.org/whl/{build}" if build else ""
     fix = _pip(f"--force-reinstall --upgrade torch torchvision{index}")
     if version is None:
         return [Check("torchvision", "failed", "not installed; timm needs it", fix)]
     pair = f"torchvision {version} with torch {torch}"
-    wanted = machine.torch_wanted_by_torchvision()
+    wanted = machine.requirements("torchvision").get("torch", SpecifierSet())
+    other_build = version.partition("+")[2]
     reason = ""
-    if wanted is not None and torch is not None and not machine.satisfies(torch, *wanted):
-        reason = f"it was built for torch {wanted[0]}{wanted[1]}"
-    elif build and machine.build_tag(version) not in ("", build):
-        reason = f"one is the {build} build, the other the {machine.build_tag(version)} build"
+    if torch is not None and not wanted.contains(torch, prereleases=True):
+        reason = f"it was built for torch {wanted}"
+    elif build and other_build not in ("", build):
+        reason = f"one is the {build} build, the other the {other_build} build"
     module, problem = machine.try_import("torchvision")
     if module is None:
         return [Check("torchvision", "failed", f"{pair} does not load: {reason}{'; ' * bool(reason)}{problem}", fix)]
@@ -96,20 +99,18 @@ def check_torchvision() -> list[Check]:
 def check_packages() -> list[Check]:
     """Every other required package with its lower bound; timm is also imported."""
     try:
-        declared = importlib.metadata.requires(DISTRIBUTION) or []
+        declared = machine.requirements(DISTRIBUTION)
     except importlib.metadata.PackageNotFoundError:
         return [Check("packages", "failed", f"{DISTRIBUTION} itself is not installed", _pip("--editable ."))]
     present, broken = [], []
-    for requirement in declared:
-        match = re.match(r"([\w.-]+)\s*(?:\(?>=\s*([\w.]+))?", requirement)
-        if match is None or "extra ==" in requirement or match[1] in ("torch", "torchvision"):
+    for name, wanted in declared.items():
+        if name in ("torch", "torchvision"):
             continue
-        name, least = match[1], match[2] or "0"
-        version, fix = machine.installed_version(name), _pip(f"--upgrade '{name}>={least}'")
+        version, fix = machine.installed_version(name), _pip(f"--upgrade '{name}{wanted}'")
         if version is None:
             broken.append(Check(name, "failed", "not installed", fix))
-        elif not machine.satisfies(version, ">=", least):
-            broken.append(Check(name, "failed", f"{version} is older than {least}", fix))
+        elif not wanted.contains(version, prereleases=True):
+            broken.append(Check(name, "failed", f"{version} is installed, {wanted} is required", fix))
         else:
             present.append(f"{name} {version}")
     module, problem = machine.try_import("timm")
@@ -184,7 +185,7 @@ def _recorded_sha256(path: Path) -> str | None:
 
 
 def check_datasets() -> list[Check]:
-    folders = sorted(file.parent for file in paths.datasets_dir().glob("[!.]*/schema.toml"))
+    folders = paths.prepared_datasets()
     if not folders:
         return [Check("datasets", "missing", f"none prepared in {paths.datasets_dir()}", "focus prepare synthetic")]
     return [_check_dataset(folder) for folder in folders]

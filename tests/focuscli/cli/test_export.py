@@ -332,7 +332,7 @@ def test_a_dry_run_writes_nothing(focus, exported_run, onnx_extra, tmp_path):
 
 
 def test_a_torch_that_is_too_old_to_export(focus, trained_run, onnx_extra, tmp_path, monkeypatch):
-    from focuscli.storage import machine
+    from focuscli.tools import machine
 
     monkeypatch.setattr(machine, "installed_version", lambda _: "2.4.1+cpu")
     outcome = focus("export", "-c", trained_run, "-o", tmp_path / "m.onnx")

@@ -68,11 +68,9 @@ def test_the_mask_equals_separate_calls(tower, num_global, num_local, partitions
     tokens = torch.randn(num_global + num_local, 32, dtype=torch.float64)
     mask = mix_attention_mask(num_global, num_local, partitions, patches=32)
     with torch.no_grad():
-        masked = tower.forward_tokens(images, tokens, mask)
+        masked = tower.forward_features(images, tokens, mask, all_tokens=True)
         mix, stream = separate_calls(tower, images, tokens, num_global, num_local, partitions)
-    assert (masked.prefix - mix).abs().max() < 1e-11
-    assert (masked.class_token - stream[:, 0]).abs().max() < 1e-11
-    assert (masked.patches - stream[:, 1:]).abs().max() < 1e-11
+    assert (masked.tokens - torch.cat([mix, stream], dim=1)).abs().max() < 1e-11
 
 
 def test_the_class_token_is_plain_clips(tower):
@@ -80,8 +78,8 @@ def test_the_class_token_is_plain_clips(tower):
     mix = MixTokens(32, num_global=8, num_local=4, partitions=4, start=torch.zeros(32), noise=1.0).double()
     with torch.no_grad():
         plain = tower(images)
-        with_tokens = tower.forward_tokens(images, mix.tokens, mix.attention_mask(32, images.device))
-    assert (tower.project(with_tokens.class_token) - plain).abs().max() < 1e-11
+        with_tokens = tower.forward_features(images, mix.tokens, mix.attention_mask(32, images.device), all_tokens=True)
+    assert (tower.project(with_tokens.tokens[:, 12]) - plain).abs().max() < 1e-11
 
 
 def test_the_mask_by_hand():
@@ -100,10 +98,10 @@ def test_attention_weights_on_request_are_those_of_the_mask(tower):
     mask = mix_attention_mask(8, 4, 4, patches=32)
     tokens = torch.randn(12, 32, dtype=torch.float64)
     with torch.no_grad():
-        asked = tower.forward_tokens(images, tokens, mask, attention_layers=2)
-        plain = tower.forward_tokens(images, tokens, mask)
+        asked = tower.forward_features(images, tokens, mask, attention_layers=2, all_tokens=True)
+        plain = tower.forward_features(images, tokens, mask, all_tokens=True)
     assert len(asked.attention) == 2
-    assert (asked.prefix - plain.prefix).abs().max() < 1e-11
+    assert (asked.tokens - plain.tokens).abs().max() < 1e-11
     weights = asked.attention[-1]
     assert weights.shape == (2, 4, 45, 45)
     assert torch.allclose(weights.sum(dim=-1), torch.ones(2, 4, 45, dtype=torch.float64), atol=1e-11)

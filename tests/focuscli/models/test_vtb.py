@@ -18,8 +18,8 @@ def test_the_fusion_equals_torchs_layers(build, texts):
     images = torch.randn(2, 3, 64, 32, dtype=torch.float64)
     with torch.no_grad():
         features, output = model(images)
-        plain = vision.forward_tokens(images)
-        seen = vision.ln_post(torch.cat([plain.class_token[:, None], plain.patches], dim=1))
+        plain = vision.forward_features(images, all_tokens=True)
+        seen = vision.ln_post(plain.tokens)
         assert torch.allclose(features.tokens, seen)
         words = model.clip.encode_text(
             torch.nn.functional.pad(model.training_ids, (0, 77 - model.training_ids.shape[1]))

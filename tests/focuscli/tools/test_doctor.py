@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from focuscli.storage import files, machine, paths, weights
-from focuscli.tools import doctor
+from focuscli.storage import files, paths, weights
+from focuscli.tools import doctor, machine
 
 
 def one(found: list[doctor.Check]) -> doctor.Check:
@@ -100,25 +100,12 @@ def test_packages_that_are_missing_too_old_or_do_not_load(versions: Callable[...
     versions({"ftfy": None, "pillow": "0.4.12"}, broken={"timm": "RuntimeError: no nms", "torch": "OSError: libcudart"})
     found = {check.name: check for check in doctor.check_packages()}
     assert found["ftfy"].detail == "not installed"
-    assert found["pillow"].detail.startswith("0.4.12 is older than 1")
+    assert found["pillow"].detail.startswith("0.4.12 is installed, >=1")
     assert "no nms" in found["timm"].detail
     assert "ftfy" not in found["packages"].detail
     assert "numpy" in found["packages"].detail
     assert "libcudart" in one(doctor.check_torch()).detail
     assert one(doctor.check_device()).status == "failed"
-
-
-@pytest.mark.parametrize(
-    ("left", "operator", "right", "holds"),
-    [
-        ("2.10", ">=", "2.9", True),
-        ("1.0", ">=", "1.0.0", True),
-        ("2.4.0+cpu", "==", "2.4", True),
-        ("2.4.1", "==", "2.4", False),
-    ],
-)
-def test_versions_compare_as_numbers(left: str, operator: str, right: str, holds: bool) -> None:
-    assert machine.satisfies(left, operator, right) is holds
 
 
 @pytest.mark.parametrize(

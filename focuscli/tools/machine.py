@@ -1,4 +1,4 @@
-"""This machine and its Python packages: versions, builds, cores, container limits. Uses only the standard library."""
+"""This machine and its Python packages: versions, builds, cores, container limits. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ import re
 import shutil
 from pathlib import Path
 from typing import Any
+
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 
 from focuscli.errors import one_line
 
@@ -34,31 +37,16 @@ def installed_version(package: str) -> str | None:
         return None
 
 
-def torch_wanted_by_torchvision() -> tuple[str, str] | None:
-    """The operator and version of torch that the installed torchvision requires, such as ('==', '2.4.0')."""
-    for requirement in importlib.metadata.requires("torchvision") or []:
-        if match := re.match(r"torch\s*\(?\s*(==|>=)\s*([\w.+]+)", requirement):
-            return match[1], match[2]
-    return None
+def requirements(package: str) -> dict[str, SpecifierSet]:
+    """The versions that an installed package requires of others, by their names; extras are not asked for.
 
-
-def satisfies(version: str, operator: str, bound: str) -> bool:
-    """Whether a version meets a requirement; `operator` is == or >=. Build tags such as +cpu are ignored."""
-    here, there = _release(version), _release(bound)
-    return here == there if operator == "==" else here >= there
-
-
-def _release(version: str) -> tuple[int, ...]:
-    """Leading numbers of a version, without zeros at the end: 2.4.0+cpu -> (2, 4)."""
-    numbers = [int(part) for part in re.findall(r"\d+", (re.match(r"\d+(\.\d+)*", version) or [""])[0])]
-    while numbers and not numbers[-1]:
-        numbers.pop()
-    return tuple(numbers)
-
-
-def build_tag(version: str) -> str:
-    """`cpu`, `cu128` and the like from a version such as 2.13.0+cpu; '' without one."""
-    return version.partition("+")[2]
+    Raises:
+        importlib.metadata.PackageNotFoundError: it is not installed.
+    """
+    declared = [Requirement(line) for line in importlib.metadata.requires(package) or []]
+    return {
+        each.name: each.specifier for each in declared if each.marker is None or each.marker.evaluate({"extra": ""})
+    }
 
 
 def has_nvidia_driver() -> bool:
