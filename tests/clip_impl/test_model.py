@@ -48,15 +48,12 @@ def close(one: Tensor, other: Tensor, tolerance: float = 1e-5) -> bool:
 # Shapes
 
 
-def test_presets():
-    for config, count in ((VIT_B_16, 149_620_737), (TINY, None)):
-        with torch.device("meta"):
-            made = CLIP(config)
-        assert made.visual(torch.empty(2, 3, *config.vision.image_size, device="meta")).shape == (2, config.embed_dim)
-        if count is not None:
-            assert sum(parameter.numel() for parameter in made.parameters()) == count
-            assert len(made.state_dict()) == 302
-    assert TINY.vision.grid == (16, 8)
+@pytest.mark.parametrize(("config", "count"), [(VIT_B_16, 149_620_737), (TINY, 4_126_529)])
+def test_presets(config, count):
+    with torch.device("meta"):
+        made = CLIP(config)
+    assert made.visual(torch.empty(2, 3, *config.vision.image_size, device="meta")).shape == (2, config.embed_dim)
+    assert sum(parameter.numel() for parameter in made.parameters()) == count
 
 
 def test_a_fresh_model_is_sound():
@@ -68,20 +65,23 @@ def test_a_fresh_model_is_sound():
     assert made.logit_scale.exp().item() == pytest.approx(1 / 0.07)
 
 
-@pytest.mark.parametrize("size", [(224, 225), (8, 16), (0, 16)])
-def test_sizes_that_do_not_divide(size, model):
-    with pytest.raises(ValueError, match="nearest that does"):
-        VisionConfig(image_size=size, patch_size=16)
-    if size[0]:
-        with pytest.raises(ValueError, match="nearest that does"):
-            model.encode_image(torch.zeros(1, 3, *size))
-
-
-def test_widths_that_do_not_divide():
-    with pytest.raises(ValueError, match="vision width 100 does not divide by 3 heads"):
-        VisionConfig(width=100, heads=3)
-    with pytest.raises(ValueError, match="text width 64 does not divide by 0 heads"):
-        TextConfig(width=64, heads=0)
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda model: VisionConfig(image_size=(224, 225)), "nearest that does: 224 x 224"),
+        (lambda model: VisionConfig(image_size=(0, 16)), "nearest that does: 16 x 16"),
+        (lambda model: model.encode_image(torch.zeros(1, 3, 8, 16)), "nearest that does: 16 x 16"),
+        (lambda model: VisionConfig(width=100, heads=3), "vision width 100 does not divide by 3 heads"),
+        (lambda model: TextConfig(width=64, heads=0), "text width 64 does not divide by 0 heads"),
+        (
+            lambda model: model.encode_text_embeddings(torch.zeros(1, 78, 64), torch.tensor([3])),
+            "78 tokens are more than the context length 77",
+        ),
+    ],
+)
+def test_refusals(make, message, model):
+    with pytest.raises(ValueError, match=message):
+        make(model)
 
 
 # Features
@@ -133,11 +133,6 @@ def test_end_of_text_is_the_first_one():
     assert end_of_text_index(ids).tolist() == [2, 0, 3]
 
 
-def test_prompts_longer_than_the_context(model):
-    with pytest.raises(ValueError, match="78 tokens are more than the context length 77"):
-        model.encode_text_embeddings(torch.zeros(1, 78, 64), torch.tensor([3]))
-
-
 # Other sizes
 
 
@@ -170,16 +165,15 @@ def test_resampling_works_in_half_precision_and_under_autocast(model):
 
 
 def test_prefix_tokens_that_nobody_sees_change_nothing(model, images):
-    plain = model.visual.forward_tokens(images)
+    plain = model.visual.forward_features(images, all_tokens=True).tokens
     prefix = torch.randn(2, 128)
     mask = torch.ones(19, 19, dtype=torch.bool)
     mask[2:, :2] = False  # Image tokens do not attend to the prefix.
-    got = model.visual.forward_tokens(images, prefix, mask)
-    assert close(got.class_token, plain.class_token)
-    assert close(got.patches, plain.patches)
-    assert got.prefix.shape == (3, 2, 128)
-    seen = model.visual.forward_tokens(images, prefix)
-    assert not close(seen.class_token, plain.class_token, 1e-3)
+    got = model.visual.forward_features(images, prefix, mask, all_tokens=True).tokens
+    assert got.shape == (3, 19, 128)
+    assert close(got[:, 2:], plain)
+    seen = model.visual.forward_features(images, prefix, all_tokens=True).tokens
+    assert not close(seen[:, 2:], plain, 1e-3)
 
 
 @pytest.mark.parametrize("how", ["everywhere", "mask", "causal"])
@@ -204,36 +198,33 @@ def test_attention_equals_torchs_module(how):
 
 
 def test_all_tokens_and_the_attention_of_the_last_layers(model, images):
-    plain = model.visual.forward_tokens(images)
-    assert close(model.visual.project(plain.class_token), model.visual(images))
-    assert model.visual.project(plain.patches).shape == (3, 16, 96)
+    plain = model.visual.forward_features(images, all_tokens=True)
+    assert close(model.visual.project(plain.tokens)[:, 0], model.visual(images))
     for layers in (0, 1, 3):
-        got = model.visual.forward_tokens(images, attention_layers=layers)
+        got = model.visual.forward_features(images, attention_layers=layers, all_tokens=True)
         assert [tuple(weights.shape) for weights in got.attention] == [(3, 2, 17, 17)] * layers
         assert got.grid == (4, 4)
         assert close(got.tokens, plain.tokens)
 
 
-def test_some_tokens_are_those_of_all_tokens(model, images):
-    prefix = torch.randn(2, 128)
-    whole = torch.ones(19, 19, dtype=torch.bool)
-    whole[:, :2], whole[:2, 2:] = False, torch.rand(2, 17) < 0.7
-    every = model.visual.forward_tokens(images, prefix, whole, attention_layers=2)
-    read = model.visual.forward_features(images, prefix, whole, attention_layers=2)
-    assert close(read.tokens, every.prefix)
-    assert close(read.attention[-1], every.attention[-1][:, :, :2])
-    assert read.grid == (4, 4)
-    plain = model.visual.forward_features(images)
-    assert plain.tokens.shape == (3, 1, 128)
-    assert close(plain.tokens[:, 0], model.visual.forward_tokens(images).class_token)
+@pytest.mark.parametrize("prefix_length", [0, 2])
+def test_some_tokens_are_those_of_all_tokens(prefix_length, model, images):
+    prefix = torch.randn(prefix_length, 128) if prefix_length else None
+    mask = (torch.rand(17 + prefix_length, 17 + prefix_length) < 0.7).fill_diagonal_(True)
+    every = model.visual.forward_features(images, prefix, mask, attention_layers=2, all_tokens=True)
+    some = model.visual.forward_features(images, prefix, mask, attention_layers=2)
+    first = prefix_length or 1
+    assert some.tokens.shape == (3, first, 128)
+    assert close(some.tokens, every.tokens[:, :first])
+    assert close(some.attention[-1], every.attention[-1][:, :, :first])
 
 
 def test_some_tokens_have_the_same_gradients(small, small_config, images):
     with torch.inference_mode(False), torch.enable_grad():
         gradients = []
-        for method in ("forward_features", "forward_tokens"):
+        for all_tokens in (False, True):
             visual = build_model(small_config, small).visual
-            tokens = getattr(visual, method)(images.clone()).class_token
+            tokens = visual.forward_features(images.clone(), all_tokens=all_tokens).tokens[:, 0]
             (tokens * torch.linspace(-1, 1, tokens.shape[-1])).sum().backward()
             gradients.append([parameter.grad for parameter in visual.transformer.parameters()])
         assert all(close(one, other, 1e-4) for one, other in zip(*gradients, strict=True))

@@ -15,12 +15,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 import clip_impl
-from clip_impl.config import OPENAI_SHA256, VIT_B_16, CLIPConfig
+from clip_impl.config import VIT_B_16, CLIPConfig
 from clip_impl.convert import to_timm
 from clip_impl.errors import WeightsError
 from clip_impl.infer import infer_activation, infer_config
 from clip_impl.model import CLIP
-from clip_impl.weights import load, read_state_dict
+from clip_impl.weights import OPENAI_SHA256, load, read_state_dict
 
 Tensors = dict[str, Tensor]
 
