@@ -179,6 +179,7 @@ def test_synthetic_data_depends_on_the_seed_alone(focus, tmp_path):
 
 @pytest.mark.parametrize("as_json", [True, False])
 def test_weights_show_what_was_installed(focus, monkeypatch, as_json):
+    from clip_impl.weights import LoadedWeights
     from focuscli.storage import weights
 
     calls = []
@@ -186,7 +187,8 @@ def test_weights_show_what_was_installed(focus, monkeypatch, as_json):
     def fake(source, *, force, progress):
         calls.append((source, force))
         progress(5, None)  # a server that does not say how much will come
-        return weights.InstalledWeights(Path("/w/x.pt"), "ab" * 32, "OpenAI", 302, "quick_gelu", "the archive")
+        tensors = dict.fromkeys(range(302))
+        return LoadedWeights(Path("/w/x.pt"), tensors, "OpenAI", "quick_gelu", "the archive", "ab" * 32)
 
     monkeypatch.setattr(weights, "install_weights", fake)
     outcome = focus("prepare", "weights", "x.pt", "--force", *(["--json"] if as_json else []))
