@@ -28,6 +28,7 @@ from focuscli.engine.scoring import score_images
 from focuscli.errors import InputError, RequirementError, UsageError
 from focuscli.inference.recognizer import Recognizer
 from focuscli.storage.extras import require_extra
+from focuscli.storage.files import check_free
 from focuscli.tools.gallery.folded import ScoreTokens, token_scorer
 from focuscli.tools.gallery.model import ModelFiles, ModelRecord, check_model, require_searchable
 from focuscli.tools.gallery.projection import SAMPLE, Projection, fit_projection
@@ -175,23 +176,19 @@ def _check_free(folder: Path, *, resume: bool) -> None:
     Raises:
         InputError: see above.
     """
-    if folder.exists() and not folder.is_dir():
-        raise InputError(
-            f"{folder} is a file, and a gallery is a folder; nothing was changed.", "Give another with -o."
-        )
-    names = {file.name for file in folder.iterdir()} if folder.exists() else set()
-    names = {name for name in names if name != LOCK and not TEMPORARY.fullmatch(name)}
+    check_free(folder, force=True, folder=True)
+    there = {file.name for file in folder.iterdir()} if folder.exists() else set()
+    names = {name for name in there if name != LOCK and not TEMPORARY.fullmatch(name)}
+    what, hint = "exists already", "Give another place with -o."
     if INFO in names:
         hint = "Go on with it, or bring it up to date: add --resume. Or give another place with -o."
-        raise InputError(f"{folder} exists already; nothing was changed.", hint)
-    if any(PART_FILE.fullmatch(name) for name in names):
-        raise InputError(
-            f"{folder} holds parts of a gallery, and {INFO}, which says whose they are, is missing; nothing was changed.",
-            f"Put {INFO} back. {ANEW}",
-        )
+    elif any(PART_FILE.fullmatch(name) for name in names):
+        what = f"holds parts of a gallery, and {INFO}, which says whose they are, is missing"
+        hint = f"Put {INFO} back. {ANEW}"
+    elif resume:
+        what = f"is not a gallery (no {INFO} in it)"
     if names:
-        what = f"is not a gallery (no {INFO} in it)" if resume else "exists already"
-        raise InputError(f"{folder} {what}; nothing was changed.", "Give another place with -o.")
+        raise InputError(f"{folder} {what}; nothing was changed.", hint)
 
 
 def _compare(gallery: Gallery, source: Source, part_size: int, world_size: int) -> Plan:

@@ -57,32 +57,25 @@ class ModelFiles:
     folder: Path
     weights: Path | None = None
 
-    @property
-    def file(self) -> Path:
-        """The file of its weights.
+    def fingerprint(self) -> str:
+        """SHA-256 over all that decides its scores; reads the weights.
 
         Raises:
             InputError: there is no checkpoint in the folder, or it is damaged.
         """
-        if self.weights is not None:
-            return self.weights.absolute()
-        try:
-            state = json.loads((self.folder / "state.json").read_text(encoding="utf-8"))
-            return self.folder.absolute() / str(state["files"]["model"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(f"Checkpoint {self.folder} is damaged: {error!r}.") from error
-
-    def fingerprint(self) -> str:
-        """SHA-256 over all that decides its scores; reads the weights. Raises as `file`."""
         return checkpoint_fingerprint(self.folder) if self.weights is None else file_sha256(self.weights)
 
     def stamp(self) -> tuple[str, int, int]:
-        """The file of its weights, its size and its time of change. Raises as `file`."""
+        """The file of its weights, its size and its time of change; raises as `fingerprint`."""
         try:
-            status = self.file.stat()
-        except OSError as error:
-            raise InputError(f"{self.file} is missing: {error.strerror}.") from error
-        return str(self.file), status.st_size, status.st_mtime_ns
+            file = self.weights
+            if file is None:
+                state = json.loads((self.folder / "state.json").read_text(encoding="utf-8"))
+                file = self.folder / state["files"]["model"]
+            status = file.stat()
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{self.weights or f'Checkpoint {self.folder}'} is damaged: {error!r}.") from error
+        return str(file.absolute()), status.st_size, status.st_mtime_ns
 
 
 def require_searchable(method: str) -> None:

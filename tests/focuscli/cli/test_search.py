@@ -90,14 +90,6 @@ def test_wanted_and_unwanted_texts_are_combined(focus, gallery, scores):
     assert [row["match"] for row in found] == sorted((row["match"] for row in found), reverse=True)
 
 
-def test_each_text_by_itself_in_one_pass(focus, gallery):
-    together = lines(focus("search", gallery, "red hat", "green scarf", "--each", "-k", 3, "--json"))
-    apart = [
-        row for text in ("red hat", "green scarf") for row in lines(focus("search", gallery, text, "-k", 3, "--json"))
-    ]
-    assert together == apart
-
-
 def test_conditions_and_groups(focus, gallery):
     found = lines(focus("search", gallery, "red hat", "--where", '"Bright" > 0', "--per-group", "--json"))
     assert found
@@ -133,14 +125,6 @@ def test_a_sheet_is_drawn(focus, gallery, tmp_path):
     assert (again.code, "--force" in again.stderr) == (3, True)
     # 500 crops would be too many for a sheet, but there are 16.
     assert focus("search", gallery, "red hat", "-k", 500, "--sheet", sheet, "--force").code == 0
-
-
-def test_several_searches_as_csv_share_one_header(focus, gallery):
-    outcome = focus("search", gallery, "red hat", "dark trousers", "--each", "-k", 3, "--format", "csv")
-    rows = [*csv.DictReader(io.StringIO(outcome.stdout))]
-    assert [row["query"] for row in rows] == ["red hat"] * 3 + ["dark trousers"] * 3
-    one = focus("search", gallery, "red hat", "--each", "-k", 1, "--format", "csv").stdout
-    assert [*csv.DictReader(io.StringIO(one))] == rows[:1]  # the columns do not depend on how many texts there are
 
 
 @pytest.mark.parametrize("quiet", [[], ["-q"]])

@@ -262,7 +262,7 @@ def emptied(folder):
         (emptied, {"resume": True}, r"gallery\.json, which says whose they are, is missing", "another folder"),
         ("thesis.tex", {}, "thesis exists already", "-o"),
         ("thesis.tex", {"resume": True}, "is not a gallery", "-o"),
-        ("a file", {}, "is a file", "-o"),
+        ("a file", {}, "is a file", "folder"),
         ("others", {"resume": True}, r"10 crops of .*crops, and none of them is in others", "-o"),
     ],
 )
