@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +16,7 @@ from clip_impl.errors import WeightsError
 from clip_impl.weights import read_state_dict
 
 Tensors = dict[str, Tensor]
+ONE = torch.ones(1)
 
 
 def assert_same(found: Tensors, wanted: Tensors) -> None:
@@ -31,30 +31,22 @@ def prefixed(tensors: Tensors, prefix: str) -> Tensors:
 
 
 def custom_text(tensors: Tensors) -> Tensors:
-    return {
-        name if name.startswith(("visual.", "logit_scale")) else f"text.{name}": tensor
-        for name, tensor in tensors.items()
-    }
+    return {n if n.startswith(("visual.", "logit_scale")) else f"text.{n}": tensor for n, tensor in tensors.items()}
 
 
+POSITION_IDS = {"text_model.embeddings.position_ids": torch.arange(77)[None]}
 LAYOUTS: dict[str, tuple[Callable[[Tensors], Tensors], str]] = {
     "plain": (lambda t: t, "openai"),
     "OpenAI's extra numbers": (lambda t: {**t, "input_resolution": torch.tensor(64)}, "openai"),
     "old buffers": (lambda t: {**t, "attn_mask": torch.zeros(77, 77)}, "openai"),
-    "training": (lambda t: {**prefixed(t, "state_dict.module."), "optimizer.lr": torch.ones(1)}, "openai"),
+    "training": (lambda t: {**prefixed(t, "state_dict.module."), "optimizer.lr": ONE}, "openai"),
     "compiled": (lambda t: prefixed(t, "model._orig_mod.module."), "openai"),
     "training with EMA": (lambda t: prefixed(t, "state_dict.") | prefixed(t, "ema."), "openai"),
-    "lightning": (
-        lambda t: prefixed(t, "state_dict.clip_model.") | {"state_dict.head.weight": torch.ones(2)},
-        "openai",
-    ),
+    "lightning": (lambda t: {**prefixed(t, "state_dict.clip_model."), "state_dict.head.weight": ONE}, "openai"),
     "logit_scale [1]": (lambda t: {**t, "logit_scale": t["logit_scale"].reshape(1)}, "openai"),
     "custom text": (custom_text, "open_clip-custom-text"),
     "Hugging Face": (to_huggingface, "huggingface"),
-    "old Hugging Face": (
-        lambda t: {**to_huggingface(t), "text_model.embeddings.position_ids": torch.arange(77)[None]},
-        "huggingface",
-    ),
+    "old Hugging Face": (lambda t: to_huggingface(t) | POSITION_IDS, "huggingface"),
     "wrapped Hugging Face": (lambda t: prefixed(to_huggingface(t), "backbone."), "huggingface"),
 }
 
@@ -83,38 +75,26 @@ def test_containers_are_equal(container: str, small: Tensors, as_openai, write_t
     assert weights.format == f"{container}/openai"
 
 
-def test_there_and_back(small: Tensors) -> None:
-    theirs = to_huggingface(small)
-    assert_same(from_huggingface(theirs), small)
-    assert torch.equal(theirs["text_projection.weight"], small["text_projection"].T)
-    assert theirs["text_projection.weight"].is_contiguous()
-    theirs = to_timm(small)
-    assert not theirs["head.bias"].any()
-    assert_same(from_timm(theirs), {name: t for name, t in small.items() if name.startswith("visual.")})
-
-
-def test_all_names_of_vit_b_16(vit_b_16: Tensors) -> None:
+def test_there_and_back(vit_b_16: Tensors) -> None:
     assert len(vit_b_16) == 302
-    assert sum(tensor.numel() for tensor in vit_b_16.values()) == 149_620_737
-    assert len(to_huggingface(vit_b_16)) == 398
-    assert len(to_timm(vit_b_16)) == 1 + sum(name.startswith("visual.") for name in vit_b_16)
+    theirs = to_huggingface(vit_b_16)
+    assert len(theirs) == 398
+    assert_same(from_huggingface(theirs), vit_b_16)
+    visual = {name: tensor for name, tensor in vit_b_16.items() if name.startswith("visual.")}
+    theirs = to_timm(vit_b_16)
+    assert len(theirs) == len(visual) + 1
+    assert not theirs["head.bias"].any()
+    assert_same(from_timm(theirs), visual)
 
 
 def test_what_transformers_saves(small: Tensors, tmp_path: Path) -> None:
     transformers = pytest.importorskip("transformers")
+    tower = {"intermediate_size": 256, "num_hidden_layers": 2, "num_attention_heads": 1, "hidden_size": 64}
+    vision = {"intermediate_size": 512, "num_hidden_layers": 3, "num_attention_heads": 2, "hidden_size": 128}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         config = transformers.CLIPConfig(
-            text_config={"hidden_size": 64, "intermediate_size": 256, "num_hidden_layers": 2, "num_attention_heads": 1},
-            vision_config={
-                "hidden_size": 128,
-                "intermediate_size": 512,
-                "num_hidden_layers": 3,
-                "num_attention_heads": 2,
-                "image_size": 64,
-                "patch_size": 16,
-            },
-            projection_dim=96,
+            text_config=tower, vision_config={**vision, "image_size": 64, "patch_size": 16}, projection_dim=96
         )
         model = transformers.CLIPModel(config)
         model.load_state_dict(to_huggingface(small), strict=True)
@@ -123,20 +103,12 @@ def test_what_transformers_saves(small: Tensors, tmp_path: Path) -> None:
     assert_same(weights.tensors, small)
     assert (weights.format, weights.activation) == ("safetensors/huggingface", "quick_gelu")
     assert weights.activation_source == "config.json"
-    changed = json.loads((tmp_path / "config.json").read_text())
-    for tower in ("vision_config", "text_config"):
-        changed[tower]["hidden_act"] = "gelu"
-    (tmp_path / "config.json").write_text(json.dumps(changed))
-    assert read_state_dict(tmp_path).activation == "gelu"
     # Older versions save a pickle.
     (tmp_path / "model.safetensors").unlink()
     torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
     weights = read_state_dict(tmp_path)
     assert_same(weights.tensors, small)
     assert weights.format == "pickle/huggingface"
-
-
-ONE = torch.ones(1)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 
 import pytest
@@ -11,7 +10,6 @@ from torch import Tensor, nn
 
 from clip_impl.config import VIT_B_16
 from clip_impl.convert import to_huggingface, to_timm
-from clip_impl.model import CLIP
 from clip_impl.tokenizer import tokenize
 from clip_impl.weights import build_model
 
@@ -26,11 +24,6 @@ def one_thread() -> Iterator[None]:
     with torch.inference_mode():
         yield
     torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="module")
-def model(vit_b_16: dict[str, Tensor]) -> CLIP:
-    return build_model(VIT_B_16, vit_b_16).eval()
 
 
 @pytest.fixture(scope="module")
@@ -49,12 +42,10 @@ def ids() -> Tensor:
 
 
 @pytest.fixture(scope="module")
-def ours(model: CLIP, image: Tensor, upright: Tensor, ids: Tensor) -> dict[str, Tensor]:
-    return {
-        "image": model.encode_image(image),
-        "upright": model.encode_image(upright),
-        "text": model.encode_text(ids),
-    }
+def ours(vit_b_16: dict[str, Tensor], image: Tensor, upright: Tensor, ids: Tensor) -> dict[str, Tensor]:
+    model = build_model(VIT_B_16, vit_b_16).eval()
+    images = {"image": model.encode_image(image), "upright": model.encode_image(upright)}
+    return {**images, "text": model.encode_text(ids)}
 
 
 @pytest.fixture(scope="module")
@@ -98,67 +89,55 @@ def plain_transformer(x: Tensor, tensors: dict[str, Tensor], heads: int, mask: T
     return x
 
 
-def difference(one: Tensor, other: Tensor) -> float:
-    value = float((one.double() - other.double()).abs().max())
-    print(f"largest difference {value:.2e} at features up to {float(other.abs().max()):.2f}")
-    return value
+def assert_close(one: Tensor, other: Tensor, tolerance: float = TOLERANCE) -> None:
+    assert float((one.double() - other.double()).abs().max()) < tolerance
 
 
 def test_plain_formulas_in_float64(ours: dict[str, Tensor], exact: dict[str, Tensor]) -> None:
-    assert difference(ours["image"], exact["image"]) < TOLERANCE
-    assert difference(ours["text"], exact["text"]) < TOLERANCE
+    assert_close(ours["image"], exact["image"])
+    assert_close(ours["text"], exact["text"])
 
 
+@pytest.mark.filterwarnings("ignore")
 def test_openai(openai_clip, vit_b_16: dict[str, Tensor], image, ids, ours) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from clip.model import build_model as build_theirs
+    from clip.model import build_model as build_theirs
 
-        theirs = build_theirs(dict(vit_b_16)).float().eval()
-        assert difference(ours["image"], theirs.encode_image(image)) < TOLERANCE
-        assert difference(ours["text"], theirs.encode_text(ids)) < TOLERANCE
+    theirs = build_theirs(dict(vit_b_16)).float().eval()
+    assert_close(ours["image"], theirs.encode_image(image))
+    assert_close(ours["text"], theirs.encode_text(ids))
 
 
-def test_open_clip(vit_b_16: dict[str, Tensor], image, upright, ids, ours) -> None:
+@pytest.mark.filterwarnings("ignore")
+def test_open_clip(vit_b_16: dict[str, Tensor], upright, ids, ours) -> None:
     open_clip = pytest.importorskip("open_clip")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        theirs = open_clip.create_model("ViT-B-16-quickgelu", load_weights=False).eval()
-        theirs.load_state_dict(vit_b_16, strict=True)
-        assert difference(ours["image"], theirs.encode_image(image)) < TOLERANCE
-        assert difference(ours["text"], theirs.encode_text(ids)) < TOLERANCE
-        # Its own resampling of the positional embedding: load it for the other size.
-        from open_clip.model import resize_pos_embed
-
-        theirs = open_clip.create_model("ViT-B-16-quickgelu", load_weights=False, force_image_size=(256, 128)).eval()
-        resized = dict(vit_b_16)
-        resize_pos_embed(resized, theirs)
-        theirs.load_state_dict(resized, strict=True)
-        assert difference(ours["upright"], theirs.encode_image(upright)) < TOLERANCE
+    # Its own resampling of the positional embedding.
+    theirs = open_clip.create_model("ViT-B-16-quickgelu", load_weights=False, force_image_size=(256, 128)).eval()
+    resized = dict(vit_b_16)
+    open_clip.model.resize_pos_embed(resized, theirs)
+    theirs.load_state_dict(resized, strict=True)
+    assert_close(ours["upright"], theirs.encode_image(upright))
+    assert_close(ours["text"], theirs.encode_text(ids))
 
 
+@pytest.mark.filterwarnings("ignore")
 def test_timm(vit_b_16: dict[str, Tensor], image, upright, ours) -> None:
     timm = pytest.importorskip("timm")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        theirs = timm.create_model("vit_base_patch16_clip_quickgelu_224", num_classes=512, dynamic_img_size=True).eval()
-        theirs.load_state_dict(to_timm(vit_b_16), strict=True)
-        assert difference(ours["image"], theirs(image)) < TOLERANCE
-        assert difference(ours["upright"], theirs(upright)) < TOLERANCE
+    theirs = timm.create_model("vit_base_patch16_clip_quickgelu_224", num_classes=512, dynamic_img_size=True).eval()
+    theirs.load_state_dict(to_timm(vit_b_16), strict=True)
+    assert_close(ours["image"], theirs(image))
+    assert_close(ours["upright"], theirs(upright))
 
 
+@pytest.mark.filterwarnings("ignore")
 def test_huggingface(vit_b_16: dict[str, Tensor], image, ids, ours) -> None:
     transformers = pytest.importorskip("transformers")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        config = transformers.CLIPConfig(
-            text_config={"eos_token_id": 49407, "projection_dim": 512},
-            vision_config={"patch_size": 16, "projection_dim": 512},
-            projection_dim=512,
-        )
-        theirs = transformers.CLIPModel(config).eval()
-        theirs.load_state_dict(to_huggingface(vit_b_16), strict=True)
-        output = theirs(input_ids=ids, pixel_values=image)
+    projection = {"projection_dim": 512}
+    config = transformers.CLIPConfig(
+        text_config={"eos_token_id": 49407, **projection}, vision_config={"patch_size": 16, **projection}, **projection
+    )
+    theirs = transformers.CLIPModel(config).eval()
+    theirs.load_state_dict(to_huggingface(vit_b_16), strict=True)
+    output = theirs(input_ids=ids, pixel_values=image)
     # Its outputs are normalised.
-    assert difference(nn.functional.normalize(ours["image"], dim=-1), output.image_embeds) < TOLERANCE / 10
-    assert difference(nn.functional.normalize(ours["text"], dim=-1), output.text_embeds) < TOLERANCE / 10
+    assert_close(nn.functional.normalize(ours["image"], dim=-1), output.image_embeds, TOLERANCE / 10)
+    assert_close(nn.functional.normalize(ours["text"], dim=-1), output.text_embeds, TOLERANCE / 10)
