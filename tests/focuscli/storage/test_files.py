@@ -35,14 +35,18 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "folder"
 
 
-def test_a_file_appears_only_when_complete(tmp_path: Path) -> None:
-    target = tmp_path / "deep" / "er" / "a.txt"
-    with files.atomic_path(target) as temporary:
+def test_files_and_folders_appear_only_when_complete(tmp_path: Path) -> None:
+    target, folder = tmp_path / "deep" / "er" / "a.txt", tmp_path / "deep" / "folder"
+    with files.atomic_path(target) as temporary, files.atomic_folder(folder, overwrite=False) as half:
         temporary.write_text("new")
+        (half / "b.txt").write_text("b")
         assert temporary.parent == target.parent
         assert not target.exists()
+        assert not folder.exists()
     assert target.read_text() == "new"
     assert names(target.parent) == ["a.txt"]
+    assert names(folder) == ["b.txt"]
+    assert names(folder.parent) == ["er", "folder"]
 
 
 @pytest.mark.parametrize("error", [ValueError("broken"), KeyboardInterrupt(), SystemExit(3)])
@@ -89,15 +93,6 @@ def test_permissions_follow_the_umask(tmp_path: Path) -> None:
         os.umask(before)
     assert (tmp_path / "a.txt").stat().st_mode & 0o777 == 0o640
     assert (tmp_path / "folder").stat().st_mode & 0o777 == 0o750
-
-
-def test_a_folder_appears_only_when_complete(tmp_path: Path) -> None:
-    target = tmp_path / "deep" / "folder"
-    with files.atomic_folder(target, overwrite=False) as temporary:
-        (temporary / "a.txt").write_text("a")
-        assert not target.exists()
-    assert names(target) == ["a.txt"]
-    assert names(target.parent) == ["folder"]
 
 
 def test_overwriting_replaces_the_whole_folder(folder: Path) -> None:
