@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import re
 import shutil
 import urllib.error
 import urllib.request
@@ -65,8 +64,7 @@ def _transfer(url: str, part: Path, start: int, progress: Progress | None) -> No
     if start:
         headers["Range"] = f"bytes={start}-"
     with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=_TIMEOUT) as response:
-        sent_range = re.match(r"bytes (\d+)-", response.headers.get("Content-Range") or "")
-        if response.status != 206 or sent_range is None or int(sent_range[1]) != start:
+        if response.status != 206:
             start = 0
         length = response.headers.get("Content-Length")
         total = start + int(length) if length is not None and length.isdigit() else None

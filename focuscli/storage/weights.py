@@ -62,12 +62,10 @@ def install_weights(source: str | None, *, force: bool = False, progress: Progre
                 "Run the same command again; if that does not help, get the file in another way and run: "
                 "focus prepare weights PATH",
             )
-        installed = _install(part, replaces=present, move=True)
+        return _install(part, replaces=present, move=True)
     except InputError:
         shutil.rmtree(part.parent, ignore_errors=True)
         raise
-    shutil.rmtree(part.parent, ignore_errors=True)
-    return installed
 
 
 def installed_weights() -> Path | None:
@@ -111,7 +109,8 @@ def _file_name(url: str) -> str:
 
 
 def _install(source: Path, *, replaces: Path | None, move: bool = False) -> LoadedWeights:
-    """Check a file, copy or move it to its place and write its record; then remove what it replaces."""
+    """Check a file, copy it (or `move` a download out of its folder) to its place and write its record; then remove what it
+    replaces."""
     from clip_impl.errors import WeightsError
     from clip_impl.weights import check_model, read_state_dict
 
@@ -123,6 +122,7 @@ def _install(source: Path, *, replaces: Path | None, move: bool = False) -> Load
     target = paths.weights_dir() / weights.path.name
     if move:
         os.replace(weights.path, target)
+        source.parent.rmdir()
     elif not (target.exists() and target.samefile(weights.path)):
         with files.atomic_path(target) as temporary:
             shutil.copyfile(weights.path, temporary)

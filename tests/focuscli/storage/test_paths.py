@@ -34,12 +34,8 @@ def test_folders_come_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_
     assert paths.datasets_dir() == tmp_path / "focus data" / "datasets"
     assert paths.weights_dir() == tmp_path / "focus data" / "weights"
     assert paths.runs_dir() == tmp_path / "elsewhere"
-
-
-@pytest.mark.parametrize("value", [None, ""])
-def test_folders_without_environment(monkeypatch: pytest.MonkeyPatch, value: str | None) -> None:
-    for name in ("FOCUS_HOME", "FOCUS_RUNS"):
-        monkeypatch.delenv(name) if value is None else monkeypatch.setenv(name, value)
+    monkeypatch.setenv("FOCUS_HOME", "")
+    monkeypatch.delenv("FOCUS_RUNS")
     assert paths.home().name == "focus"
     assert paths.home().is_absolute()
     assert paths.runs_dir() == Path("runs")
@@ -57,6 +53,7 @@ def test_datasets_by_folder_and_by_name(monkeypatch: pytest.MonkeyPatch, tmp_pat
     prepared = make_dataset(paths.datasets_dir() / "peta")
     folder = make_dataset(tmp_path / "mine")
     assert paths.resolve_dataset(str(folder)) == folder
+    make_dataset(paths.datasets_dir() / ".pa100k.0a1b.tmp")  # one that is being written
     assert paths.prepared_datasets() == [prepared]
     monkeypatch.chdir(tmp_path)
     (tmp_path / "peta").mkdir()  # A plain folder of a prepared name does not hide it.
@@ -81,6 +78,9 @@ def test_checkpoints_by_every_kind_of_name() -> None:
     run = paths.runs_dir() / "run"
     assert paths.resolve_checkpoint("run") == last
     best = make_checkpoint("run", "best")
+    assert paths.report_folder(best) == run / "eval"
+    assert paths.export_path(best, dynamic=True, int8=True) == run / "export" / "model-dynamic-int8.onnx"
+    assert paths.run_folder(Path("copied/best")) == Path("copied/best")
     for name, wanted in {
         "run": best,
         str(run): best,
@@ -89,15 +89,6 @@ def test_checkpoints_by_every_kind_of_name() -> None:
         "run/checkpoints/last": last,
     }.items():
         assert paths.resolve_checkpoint(name) == wanted
-
-
-def test_places_of_outputs() -> None:
-    best = make_checkpoint("run")
-    run = paths.runs_dir() / "run"
-    assert paths.run_folder(best) == run
-    assert paths.report_folder(best) == run / "eval"
-    assert paths.export_path(best, dynamic=True, int8=True) == run / "export" / "model-dynamic-int8.onnx"
-    assert paths.run_folder(Path("copied/best")) == Path("copied/best")
 
 
 @pytest.mark.parametrize(

@@ -219,6 +219,7 @@ def test_an_interrupted_download_continues(server):
         assert installed_weights() is None
         assert list(content().values()) == [server.content[:kept]]
     install_weights(server.url())
+    assert not list(paths.weights_dir().glob("*.part"))
     assert server.ranges_asked == [None, f"bytes={first}-", f"bytes={second}-"]
     assert content()[NAME] == server.content
 
