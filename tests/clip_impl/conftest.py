@@ -27,30 +27,18 @@ FP32_NAMES = ("positional_embedding", "token_embedding", "logit_scale", "class_e
 
 
 def random_weights(config: CLIPConfig, seed: int = 0) -> dict[str, Tensor]:
-    """Seeded tensors that fp16 holds exactly; LayerNorms, biases and c_fc are so that every one of them matters."""
-    with torch.device("meta"):
-        shapes = {name: tensor.shape for name, tensor in CLIP(config).state_dict().items()}
-    generator = torch.Generator().manual_seed(seed)
-    tensors = {}
-    for name, shape in shapes.items():
-        if name == "logit_scale":
-            tensors[name] = torch.tensor(4.6015625)
-            continue
-        noise = torch.empty(shape).normal_(generator=generator)
-        if "ln_" in name:
-            tensor = noise.mul_(0.1).add_(1.0 if name.endswith("weight") else 0.0)
-        elif name.endswith("bias"):
-            tensor = noise.mul_(0.1)
-        elif "embedding" in name:
-            tensor = noise.mul_(0.05)
-        elif name in ("visual.proj", "text_projection"):
-            tensor = noise.mul_(shape[0] ** -0.5)
-        else:
-            fan_in = noise[0].numel()
-            scale = {"c_fc": 3.0, "c_proj": 0.3, "out_proj": 0.3}.get(name.split(".")[-2], 1.0)
-            tensor = noise.mul_(scale * fan_in**-0.5)
-        tensors[name] = tensor.half().float()
-    return tensors
+    """A fresh model's tensors with noise where they are constant, c_fc so large that the activation matters, and all rounded
+    to what fp16 holds exactly."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        tensors = CLIP(config).state_dict()
+        for name, tensor in tensors.items():
+            if "ln_" in name or name.endswith("bias"):
+                tensor += 0.1 * torch.randn_like(tensor)
+            elif name.endswith("c_fc.weight"):
+                tensor *= 3
+    tensors["logit_scale"].fill_(4.6)
+    return {name: tensor.half().float() for name, tensor in tensors.items()}
 
 
 def in_openai_dtypes(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
