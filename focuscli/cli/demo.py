@@ -16,7 +16,7 @@ def demo_command(
     images: Annotated[int, typer.Option(min=80, help="Images of the camera style that is trained on.")] = 2800,
     seed: Annotated[int, typer.Option(help="Seed of the images.")] = 0,
 ) -> None:
-    """The whole workflow on synthetic people: generate, train, evaluate, predict, explain."""
+    """The whole workflow on synthetic pedestrians: generate, train, evaluate, predict, explain."""
     import os
     import shutil
     import time
@@ -37,7 +37,9 @@ def demo_command(
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True, exist_ok=True)
     marker.touch()
-    render.note("synthetic people, a tiny model from scratch, no CLIP weights: shows the workflow, not the accuracy")
+    render.note(
+        "synthetic pedestrians, a tiny model from scratch, no CLIP weights: shows the workflow, not the accuracy"
+    )
     demo = Demo(out, images=images, seed=seed)
     for style in (HOME_STYLE, OTHER_STYLE):
         with render.progress(f"generating {style} images") as progress:

@@ -59,7 +59,7 @@ COMMANDS = {
         "How fast a model runs on this machine: images per second by precision and batch size, and a training step.",
     ),
     "demo": Entry(
-        "demo:demo_command", "The whole workflow on synthetic people: generate, train, evaluate, predict, explain."
+        "demo:demo_command", "The whole workflow on synthetic pedestrians: generate, train, evaluate, predict, explain."
     ),
     "doctor": Entry("doctor:doctor_command", "Versions, device, weights, datasets and known traps of this machine."),
     "help": Entry("help:help_command", "Help on a topic: exit-codes."),

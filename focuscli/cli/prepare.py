@@ -196,7 +196,7 @@ def synthetic_command(
 ) -> None:
     """Synthetic pedestrians with exact boxes, for trying things out."""
     if as_ is None:
-        from focuscli.data.synthetic import prepare_synthetic
+        from focuscli.data.synthetic.generate import prepare_synthetic
 
         with render.progress("drawing") as progress:
             report = prepare_synthetic(

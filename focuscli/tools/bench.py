@@ -157,8 +157,9 @@ def random_pixels(count: int, size: tuple[int, int]) -> Pixels:
 
 
 def write_crops(folder: Path, count: int) -> list[Path]:
-    """JPEG files of synthetic people."""
-    from focuscli.data.synthetic import STYLES, draw, sample_person
+    """JPEG files of synthetic pedestrians."""
+    from focuscli.data.synthetic.drawing import STYLES, draw
+    from focuscli.data.synthetic.people import sample_person
 
     rng = np.random.default_rng(0)
     files = [folder / f"{number}.jpg" for number in range(count)]

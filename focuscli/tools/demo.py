@@ -1,4 +1,4 @@
-"""The whole workflow on synthetic people: no data, weights, network or GPU needed."""
+"""The whole workflow on synthetic pedestrians: no data, weights, network or GPU needed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from focuscli.config import PRESETS, build_config
 from focuscli.data.folder import DatasetFolder, read_folder
 from focuscli.data.prepare import PrepareReport
-from focuscli.data.synthetic import prepare_synthetic
+from focuscli.data.synthetic.generate import prepare_synthetic
 from focuscli.engine.run import Run
 from focuscli.evaluation.closed_set import EvaluationReport, evaluate
 from focuscli.inference.predict import Prediction, decide, predict, record

@@ -50,12 +50,25 @@ class Body:
         self.depth = wide * 0.064
         self.leg, self.arm = wide * 0.054, wide * (0.031 if female or child else 0.036)
         self.swing = person.stride * 0.13 * tall
+        self.bag_unit = tall**0.6  # a child's bag is smaller, but not by as much as the child
+        self.head_x, self.chin_y = self.at(0, self.chin, 0.0)
+        self.head_rx = self.head * (0.385 + 0.045 * abs(self.sin))
 
     def at(self, side: float, y: float, forward: float) -> Point:
         """A place in body coordinates -> (x, y) in figure units as seen from the person's angle."""
         if y > self.crotch:
             forward += self.lean * (y - self.crotch) / (self.shoulder - self.crotch)
         return side * self.cos + forward * self.sin, y - _TILT * (forward * self.cos - side * self.sin)
+
+    def head_y(self, part: float) -> float:
+        """Height of a part of the head: 0 = chin, 1 = crown."""
+        return self.chin_y + part * self.head
+
+    def head_at(self, degrees: float, part: float) -> tuple[float, float, float]:
+        """(x, y) of a place on the head `degrees` away from the nose, and how much it faces the camera: -1 to 1."""
+        turn = math.radians(degrees)
+        x = self.head_x + (self.sin * math.cos(turn) + self.cos * math.sin(turn)) * self.head_rx * 0.93
+        return x, self.head_y(part), self.cos * math.cos(turn) - self.sin * math.sin(turn)
 
     def outline(self, cuts: list[Cut], *, closed: bool = True) -> Points:
         """The outline of a body given by horizontal cuts from top to bottom, each (y, half width, half depth).

@@ -20,14 +20,14 @@ Box = tuple[float, float, float, float]
 Paint = Colour | NDArray[np.uint8]
 
 
-def smooth(points: Sequence[Point] | Points, *, closed: bool = True, steps: int = 5) -> Points:
-    """A Catmull-Rom curve through `points`; [steps * n, 2] where closed, else [steps * (n - 1) + 1, 2]."""
+def smooth(points: Sequence[Point | Points] | Points, *, closed: bool = True) -> Points:
+    """A Catmull-Rom curve through `points`; [5 n, 2] where closed, else [5 (n - 1) + 1, 2]."""
     given = np.asarray(points, np.float64)
     around = given.take(range(-1, len(given) + 2), axis=0, mode="wrap" if closed else "clip")
     if not closed:
         around = around[:-1]
     p0, p1, p2, p3 = (around[start : len(around) - 3 + start, None] for start in range(4))
-    t = (np.arange(steps) / steps)[:, None]
+    t = (np.arange(5) / 5)[:, None]
     curve = p1 + 0.5 * t * (p2 - p0 + t * (2 * p0 - 5 * p1 + 4 * p2 - p3 + t * (3 * (p1 - p2) + p3 - p0)))
     return np.concatenate([curve.reshape(-1, given.shape[1]), given[:0] if closed else given[-1:]])
 
@@ -39,7 +39,7 @@ def ellipse(x: float, y: float, rx: float, ry: float, *, power: float = 2.0) -> 
     return np.sign(circle) * abs(circle) ** (2 / power) * (rx, ry) + (x, y)
 
 
-def tube(centre: Sequence[Point] | Points, radii: Sequence[float], *, flat_end: bool = False) -> Points:
+def tube(centre: Sequence[Point | Points] | Points, radii: Sequence[float], *, flat_end: bool = False) -> Points:
     """The outline of a limb: a curve with a radius at each point; its ends are round, the last one flat where asked."""
     line = smooth(centre, closed=False)
     radius = smooth(np.asarray(radii)[:, None], closed=False)
@@ -115,9 +115,11 @@ class Canvas:
             line = [*pixels.ravel().tolist(), *pixels[0].tolist()]
             self._pen.line(line, fill=(*contour, int(255 * edge)), width=max(1, round(0.0042 * self._scale)))
 
-    def line(self, points: Points, colour: Colour, width: float, region: str | None = None) -> None:
+    def line(
+        self, points: Sequence[Point | Points] | Points, colour: Colour, width: float, region: str | None = None
+    ) -> None:
         """Draw a polyline; `width` in figure units, at least one pixel of the oversampled picture."""
-        pixels = self._project(points, region)
+        pixels = self._project(np.asarray(points), region)
         self._pen.line(pixels.ravel().tolist(), colour, max(1, round(width * self._scale)), joint="curve")
 
     def extend(self, region: str, outline: Points) -> None:
@@ -141,6 +143,6 @@ class Canvas:
         """Figure units -> pixels of the canvas; grows the boxes of the region and of the whole figure."""
         pixels = self._origin + self._scale * outline * (1, -1)
         corners = np.stack([pixels.min(axis=0), pixels.max(axis=0)])
-        for name in {"whole", region or "whole"}:
+        for name in dict.fromkeys(("whole", region or "whole")):
             self._corners.setdefault(name, []).append(corners)
         return pixels

@@ -10,12 +10,11 @@ from PIL import Image, ImageDraw, ImageFilter
 from focuscli.data.synthetic.canvas import Box, Canvas, shaded
 from focuscli.data.synthetic.figure import draw_figure
 from focuscli.data.synthetic.people import CLOTHES, Colour, Person
-from focuscli.errors import UsageError, did_you_mean
 
-SIZE = (256, 128)
+HEIGHT, WIDTH = 256, 128  # pixels of the picture that the crop around the figure is cut from
 Range = tuple[float, float]
-_WALLS: tuple[Colour, ...] = ((178, 160, 142), (156, 150, 146), (190, 178, 156), (150, 122, 104), (166, 174, 180))
-_FLOORS: tuple[Colour, ...] = ((150, 148, 146), (128, 128, 130), (168, 162, 152), (112, 114, 118))
+_WALLS = ((178, 160, 142), (156, 150, 146), (190, 178, 156), (150, 122, 104), (166, 174, 180))
+_FLOORS = ((150, 148, 146), (128, 128, 130), (168, 162, 152), (112, 114, 118))
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,7 @@ class Style:
         scale: height of a tall adult as a part of the picture's height.
         shift: how far the figure may be off the middle, as a part of the picture's width.
         light: factors of red, green and blue. brightness: a factor of all three.
-        blur: radius in pixels of a picture 256 high. noise: standard deviation, of 255.
+        blur: radius in pixels. noise: standard deviation, of 255.
         margin: what is kept around the figure's box, as a part of its width and height, like the crop of a person detector.
     """
 
@@ -59,17 +58,6 @@ STYLES: dict[str, Style] = {
 }
 
 
-def style_of(name: str) -> Style:
-    """The style of that name.
-
-    Raises:
-        UsageError: there is none.
-    """
-    if name not in STYLES:
-        raise UsageError(f'Unknown style "{name}".', did_you_mean(name, STYLES))
-    return STYLES[name]
-
-
 @dataclass(frozen=True)
 class Drawing:
     """A synthetic crop.
@@ -85,21 +73,18 @@ class Drawing:
     boxes: dict[str, Box]
 
 
-def draw(person: Person, style: Style, *, size: tuple[int, int] = SIZE, rng: np.random.Generator) -> Drawing:
+def draw(person: Person, style: Style, *, rng: np.random.Generator) -> Drawing:
     """Draw a person.
 
     Args:
-        size: (height, width) in pixels of the picture that the crop around the figure is cut from.
         rng: for everything that is not the person: background, light, place in the picture, blur, noise. The same person
             with a generator in the same state gives the same pixels.
     """
-    height, width = size
-    pixel = height / 256
     canvas = Canvas(
-        _draw_background(style, size, rng),
-        centre=width * (0.5 + float(rng.uniform(-style.shift, style.shift))),
-        ground=height * float(rng.uniform(0.945, 0.97)),
-        scale=height * float(rng.uniform(*style.scale)),
+        _draw_background(style, rng),
+        centre=WIDTH * (0.5 + float(rng.uniform(-style.shift, style.shift))),
+        ground=HEIGHT * float(rng.uniform(0.945, 0.97)),
+        scale=HEIGHT * float(rng.uniform(*style.scale)),
         light=float(rng.uniform(-1, 1)),
     )
     draw_figure(canvas, person)
@@ -107,21 +92,20 @@ def draw(person: Person, style: Style, *, size: tuple[int, int] = SIZE, rng: np.
     left, top, right, bottom = boxes["whole"]
     across, along = style.margin * (right - left), style.margin * (bottom - top)
     x, y = max(0, round(left - across)), max(0, round(top - along))
-    crop = canvas.finish().crop((x, y, min(width, round(right + across)), min(height, round(bottom + along))))
+    crop = canvas.finish().crop((x, y, min(WIDTH, round(right + across)), min(HEIGHT, round(bottom + along))))
     for region, (left, top, right, bottom) in boxes.items():
         boxes[region] = (round(left - x, 2), round(top - y, 2), round(right - x, 2), round(bottom - y, 2))
-    return Drawing(_develop(crop, style, pixel, rng), boxes)
+    return Drawing(_develop(crop, style, rng), boxes)
 
 
-def _draw_background(style: Style, size: tuple[int, int], rng: np.random.Generator) -> Image.Image:
-    """A background of `size` (height, width)."""
-    height, width = size
-    image = Image.new("RGB", (width, height), (176, 180, 184))
+def _draw_background(style: Style, rng: np.random.Generator) -> Image.Image:
+    """A grey wall, or a street with houses, pavement and sometimes a car."""
+    image = Image.new("RGB", (WIDTH, HEIGHT), (176, 180, 184))
     pen = ImageDraw.Draw(image)
 
     def box(left: float, top: float, right: float, bottom: float, colour: Colour) -> None:
         """A rectangle; x as a part of the width, y of the height."""
-        pen.rectangle((left * width, top * height, right * width, bottom * height), fill=colour)
+        pen.rectangle((left * WIDTH, top * HEIGHT, right * WIDTH, bottom * HEIGHT), fill=colour)
 
     if not style.outdoors:
         box(0, 0.82, 1, 1, (164, 168, 172))
@@ -145,12 +129,12 @@ def _draw_background(style: Style, size: tuple[int, int], rng: np.random.Generat
         x, colours = float(rng.uniform(-0.3, 0.7)), [shade for shades in CLOTHES.values() for shade in shades]
         box(x, ground - 0.1, x + 0.75, ground + 0.04, colours[rng.integers(len(colours))])
         box(x + 0.12, ground - 0.16, x + 0.6, ground - 0.1, (74, 84, 96))
-    return image.filter(ImageFilter.BoxBlur(height / 256 * float(rng.uniform(0.6, 1.6))))
+    return image.filter(ImageFilter.BoxBlur(float(rng.uniform(0.6, 1.6))))
 
 
-def _develop(image: Image.Image, style: Style, pixel: float, rng: np.random.Generator) -> Image.Image:
-    """What lens, light and sensor do to the picture; `pixel` is the size of a pixel of a picture 256 high."""
-    image = image.filter(ImageFilter.GaussianBlur(float(rng.uniform(*style.blur)) * pixel))
+def _develop(image: Image.Image, style: Style, rng: np.random.Generator) -> Image.Image:
+    """What lens, light and sensor do to the picture."""
+    image = image.filter(ImageFilter.GaussianBlur(float(rng.uniform(*style.blur))))
     values = np.asarray(image, np.float32) * np.array(style.light, np.float32)
     values *= np.float32(rng.uniform(*style.brightness))
     values += rng.standard_normal(values.shape, np.float32) * np.float32(rng.uniform(*style.noise))

@@ -1,4 +1,4 @@
-"""`focus prepare synthetic`: a dataset folder of synthetic people, and the boxes of their body regions."""
+"""`focus prepare synthetic`: a dataset folder of synthetic pedestrians, and the boxes of their body regions."""
 
 from __future__ import annotations
 
@@ -6,25 +6,26 @@ import io
 import json
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from focuscli.data.folder import check_target, write_folder
-from focuscli.data.prepare import PrepareReport
+from focuscli.data.prepare import PrepareReport, Progress
 from focuscli.data.schema import builtin_schema
 from focuscli.data.splits import identity_split
-from focuscli.data.synthetic.drawing import Drawing, draw, style_of
+from focuscli.data.synthetic.drawing import STYLES, Drawing, draw
 from focuscli.data.synthetic.people import Person, labels_of, sample_people
-from focuscli.errors import UsageError
+from focuscli.errors import UsageError, did_you_mean
 
 BOXES_FILE = "boxes.jsonl"
 JPEG_QUALITY = 90
 FRACTIONS = {"train": 0.6, "val": 0.15, "test": 0.25}
-_WARNING = "These people are drawn: metrics on them show that the program works, not how well it does on photographs."
+_WARNING = (
+    "These pedestrians are drawn: metrics on them show that the program works, not how well it does on photographs."
+)
 
 
 @dataclass(frozen=True)
@@ -36,38 +37,30 @@ class Sample:
     drawing: Drawing
 
 
-def synthetic_images(
-    images: int, seed: int, style: str, progress: Callable[[int, int], None] | None = None
-) -> Iterator[Sample]:
+def synthetic_images(images: int, seed: int, style: str, progress: Progress | None = None) -> Iterator[Sample]:
     """Draw `images` images. The same arguments give the same labels, boxes and pixels.
 
     Each person is in one to three consecutive images, in other views and places; each style has its own people.
 
     Args:
+        images: at least 20, so that no split of a dataset of them is empty.
         style: the camera, a key of `drawing.STYLES`.
         progress: called with (images drawn, images).
 
     Raises:
-        UsageError: unknown style or negative seed.
+        UsageError: unknown style, negative seed or too few images.
     """
-    camera = style_of(style)
+    if style not in STYLES:
+        raise UsageError(f'Unknown style "{style}".', did_you_mean(style, STYLES))
+    if images < 20:
+        raise UsageError(f"{images} images are too few for three splits.", "Ask for at least 20.")
     if seed < 0:
         raise UsageError(f"The seed is {seed}.", "Give 0 or a positive number.")
     key = zlib.crc32(style.encode())  # stands for the style, the same on every machine
     for index, (number, person) in enumerate(sample_people(images, np.random.default_rng([seed, key]))):
-        yield Sample(number, person, draw(person, camera, rng=np.random.default_rng([seed, key, index])))
+        yield Sample(number, person, draw(person, STYLES[style], rng=np.random.default_rng([seed, key, index])))
         if progress is not None:
             progress(index + 1, images)
-
-
-def check_image_count(images: int) -> None:
-    """Refuse so few images that a split could be empty.
-
-    Raises:
-        UsageError: there are fewer than 20.
-    """
-    if images < 20:
-        raise UsageError(f"{images} images are too few for three splits.", "Ask for at least 20.")
 
 
 def prepare_synthetic(
@@ -77,9 +70,9 @@ def prepare_synthetic(
     seed: int = 0,
     style: str = "street",
     overwrite: bool = False,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> PrepareReport:
-    """Write a dataset folder of synthetic people, with labels that state what can be seen, see `people.labels_of`.
+    """Write a dataset folder of synthetic pedestrians, with labels that state what can be seen, see `people.labels_of`.
 
     No person is in two splits: train, val and test have about 60, 15 and 25% of the images.
 
@@ -91,7 +84,6 @@ def prepare_synthetic(
         InputError: `out` exists and may not be replaced.
     """
     started = time.monotonic()
-    check_image_count(images)
     check_target(out, overwrite=overwrite)
     schema = builtin_schema("synthetic")
     files: dict[str, bytes | str] = {}
@@ -109,19 +101,11 @@ def prepare_synthetic(
     files[BOXES_FILE] = "\n".join(boxes) + "\n"
     owners = np.array(persons, np.str_)
     notes = [
-        f"{images:,} images of {len(set(persons)):,} synthetic people, camera style {style}: {style_of(style).title}.",
+        f"{images:,} images of {len(set(persons)):,} synthetic pedestrians, camera style {style}: {STYLES[style].title}.",
         f"No person is in two splits. The boxes of head, upper, lower, foot, bag and whole are in {BOXES_FILE}.",
         "Labels state what can be seen: no glasses from behind, no logo from the side.",
     ]
-    info: dict[str, Any] = {
-        "dataset": "synthetic",
-        "source": "drawn",
-        "style": style,
-        "seed": seed,
-        "split": "identity",
-        "warnings": [_WARNING],
-        "notes": notes,
-    }
+    info = {"dataset": "synthetic", "source": "drawn", "style": style, "seed": seed, "split": "identity"}
     folder = write_folder(
         out,
         schema,
@@ -131,7 +115,7 @@ def prepare_synthetic(
         np.array(rows, np.int8),
         overwrite=overwrite,
         extra_files=files,
-        info=info,
+        info=info | {"warnings": [_WARNING], "notes": notes},
     )
     return PrepareReport(
         path=folder.path,

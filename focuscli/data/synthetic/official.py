@@ -1,4 +1,4 @@
-"""Synthetic people in the file structures of official downloads, so that `focus prepare` and all after it have pixels.
+"""Synthetic pedestrians in the file structures of official downloads, so that `focus prepare` and all after it have pixels.
 
 The structures are those of the real files: variable names, nesting, dtypes, folders and image names.
 """
@@ -11,28 +11,22 @@ import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import scipy.io
 from numpy.typing import NDArray
 
+from focuscli.data.prepare import Progress
 from focuscli.data.schema import UNCERTAIN, builtin_schema
 from focuscli.data.splits import identity_split
-from focuscli.data.synthetic.generate import Sample, check_image_count, synthetic_images
-from focuscli.data.synthetic.people import details_of, labels_of
+from focuscli.data.synthetic.generate import Sample, synthetic_images
+from focuscli.data.synthetic.people import labels_of
 from focuscli.errors import InputError, UsageError, did_you_mean
 from focuscli.storage.files import atomic_folder
 
 MARKER = "drawn-by-focus.txt"
 NONE_OF = "none of"
-# Where the images lie, and what the file of image `number` (from 1) is called.
-IMAGES: dict[str, Callable[[int, Sample], str]] = {
-    "peta": lambda number, _: f"images/{number:05}.png",
-    "pa100k": lambda number, _: f"release_data/release_data/{number:06}.jpg",
-    "rapv1": lambda number, sample: (
-        f"RAP_dataset/CAM{1 + number % 23:02}_drawn_tarid{sample.number}_frame{number}_line1.png"
-    ),
-}
 # What RAPv1's file leaves open, for every so many-th image: whether it shows a woman, and who it shows.
 _UNCERTAIN_EVERY, _UNKNOWN_EVERY = 40, 3
 _FRAME_OFFSET = (600, 40)  # where the crop lies in the camera's frame, in pixels to the right and down
@@ -57,7 +51,7 @@ def write_official(
     seed: int = 0,
     style: str = "street",
     overwrite: bool = False,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> None:
     """Draw people and write them as an official download: annotation file and images.
 
@@ -69,32 +63,33 @@ def write_official(
         UsageError: unknown kind or style, too few images.
         InputError: `out` exists and is none of these, or may not be replaced.
     """
-    if kind not in IMAGES:
-        raise UsageError(f'Cannot write the structure of "{kind}".', did_you_mean(kind, IMAGES))
-    check_image_count(images)
+    if kind not in _DOWNLOADS:
+        raise UsageError(f'Cannot write the structure of "{kind}".', did_you_mean(kind, _DOWNLOADS))
     if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / MARKER).is_file())):
         raise InputError(
             f"{out} exists and was not written by this command; nothing was changed.", "Choose another folder."
         )
+    download = _DOWNLOADS[kind]
     with atomic_folder(out, overwrite=overwrite) as folder:
         names, people, seen, positions = [], [], [], []
         for number, sample in enumerate(synthetic_images(images, seed, style, progress), start=1):
-            path = folder / IMAGES[kind](number, sample)
+            path = folder / download.image(number, sample)
             path.parent.mkdir(parents=True, exist_ok=True)
             sample.drawing.image.save(path, quality=90)
             names.append(path.name)
             people.append(sample.number)
-            seen.append(labels_of(sample.person) | details_of(sample.person))
+            seen.append(labels_of(sample.person))
             positions.append(_position(sample))
         content = _Content(names, official_labels(kind, seen), np.array(people), positions, seed)
-        _SAVE[kind](folder, content)
+        (folder / download.annotations).parent.mkdir(exist_ok=True)
+        scipy.io.savemat(folder / download.annotations, download.variables(content))
         (folder / MARKER).write_text(f"{images} synthetic images in the file structure of {kind}; no real person.\n")
 
 
 def official_labels(kind: str, seen: Sequence[Mapping[str, int]]) -> NDArray[np.int8]:
-    """The official labels [N, A], in the schema's order, of images of which this is true: `labels_of` and `details_of`.
+    """The official labels [N, A], in the schema's order, of images of which this is true, see `labels_of`.
 
-    What the synthetic people never show (an attribute without a rule in official.toml) is 0 in all of them.
+    What synthetic pedestrians never show (an attribute without a rule in official.toml) is 0 in all of them.
     """
     text = (importlib.resources.files("focuscli.data.synthetic") / "official.toml").read_text(encoding="utf-8")
     attributes = builtin_schema(kind).attributes
@@ -132,9 +127,7 @@ def _partitions(parts: Mapping[str, float], people: NDArray[np.int64], seed: int
     return [{part: np.flatnonzero(split == part) + 1 for part in parts} for split in splits]
 
 
-def _save_peta(folder: Path, content: _Content) -> None:
-    import scipy.io
-
+def _peta(content: _Content) -> dict[str, Any]:
     names, table, people = content.names, content.table, content.people
     # The ten subsets in turn, person by person; a person's number inside the subset is the global one.
     head = np.stack([np.arange(1, len(names) + 1), people, 1 + people % 10, people], axis=1)
@@ -148,12 +141,10 @@ def _save_peta(folder: Path, content: _Content) -> None:
         "selected_attribute": np.arange(5, 40, dtype=np.uint8)[None],
         "partion_attribute": _cells(partitions),
     }
-    scipy.io.savemat(folder / "PETA.mat", {"peta": struct})
+    return {"peta": struct}
 
 
-def _save_pa100k(folder: Path, content: _Content) -> None:
-    import scipy.io
-
+def _pa100k(content: _Content) -> dict[str, Any]:
     names, table, people = content.names, content.table, content.people
     # Its parts are runs of numbers; each begins with a new person.
     starts = np.flatnonzero(np.diff(people, prepend=0))
@@ -163,12 +154,10 @@ def _save_pa100k(folder: Path, content: _Content) -> None:
     for part, rows in parts.items():
         variables[f"{part}_images_name"] = _cells([names[row] for row in rows])
         variables[f"{part}_label"] = table[rows].astype(np.uint8)
-    scipy.io.savemat(folder / "annotation.mat", variables)
+    return variables
 
 
-def _save_rapv1(folder: Path, content: _Content) -> None:
-    import scipy.io
-
+def _rapv1(content: _Content) -> dict[str, Any]:
     names, table, people = content.names, content.table, content.people
     schema = builtin_schema("rapv1")
     rng = np.random.default_rng(content.seed)
@@ -192,12 +181,23 @@ def _save_rapv1(folder: Path, content: _Content) -> None:
         "identity": identity,
         "reid_partion": {"train_identity": known[::2][None], "test_identity": known[1::2][None]},
     }
-    (folder / "RAP_annotation").mkdir()
-    scipy.io.savemat(folder / "RAP_annotation" / "RAP_annotation.mat", {"RAP_annotation": struct})
+    return {"RAP_annotation": struct}
 
 
-_SAVE: dict[str, Callable[[Path, _Content], None]] = {
-    "peta": _save_peta,
-    "pa100k": _save_pa100k,
-    "rapv1": _save_rapv1,
+class _Download(NamedTuple):
+    """The path of image `number` (from 1) in the download, the path of the annotation file, and its variables."""
+
+    image: Callable[[int, Sample], str]
+    annotations: str
+    variables: Callable[[_Content], dict[str, Any]]
+
+
+def _rapv1_image(number: int, sample: Sample) -> str:
+    return f"RAP_dataset/CAM{1 + number % 23:02}_drawn_tarid{sample.number}_frame{number}_line1.png"
+
+
+_DOWNLOADS = {
+    "peta": _Download(lambda number, _: f"images/{number:05}.png", "PETA.mat", _peta),
+    "pa100k": _Download(lambda number, _: f"release_data/release_data/{number:06}.jpg", "annotation.mat", _pa100k),
+    "rapv1": _Download(_rapv1_image, "RAP_annotation/RAP_annotation.mat", _rapv1),
 }

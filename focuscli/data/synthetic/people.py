@@ -1,16 +1,18 @@
-"""Synthetic people: their attributes, colours and pose, how they are sampled, and which labels are true of them."""
+"""Synthetic pedestrians: their attributes, colours and pose, how they are sampled, and which labels are true of them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 # sRGB, 0 to 255.
 Colour = tuple[int, int, int]
+T = TypeVar("T")
 
-CLOTHES: dict[str, tuple[Colour, ...]] = {
+CLOTHES = {
     "Black": ((34, 34, 38), (46, 44, 46)),
     "White": ((238, 237, 232), (246, 244, 240)),
     "Grey": ((142, 145, 150), (124, 127, 133)),
@@ -25,22 +27,22 @@ UPPER_COLOURS = ("Black", "White", "Grey", "Red", "Blue", "Green", "Yellow", "Pi
 LOWER_COLOURS = ("Black", "White", "Grey", "Blue", "Brown", "Red", "Green")
 ACCENTS = tuple(CLOTHES[name][0] for name in ("White", "Yellow", "Black", "Red", "Blue"))
 
-SKIN: tuple[Colour, ...] = (
+SKIN = (
     (247, 212, 184), (232, 190, 156), (212, 164, 124), (176, 124, 86), (134, 90, 62), (98, 66, 48),
 )  # fmt: skip
-HAIR: dict[str, tuple[Colour, ...]] = {
+HAIR = {
     "Black": ((32, 26, 24),),
     "Brown": ((58, 38, 26), (96, 62, 36), (150, 106, 58)),
     "Yellow": ((206, 164, 92),),
     "Red": ((150, 66, 34),),
     "Grey": ((204, 204, 206), (176, 178, 184), (220, 217, 212)),
 }
-SHOES: tuple[Colour, ...] = ((44, 40, 40), (70, 50, 38), (226, 226, 224), (150, 40, 44), (52, 78, 128))
-BOOTS: tuple[Colour, ...] = ((98, 58, 30), (40, 32, 32), (146, 92, 48), (86, 26, 34))
-BAGS: tuple[Colour, ...] = (
+SHOES = ((44, 40, 40), (70, 50, 38), (226, 226, 224), (150, 40, 44), (52, 78, 128))
+BOOTS = ((98, 58, 30), (40, 32, 32), (146, 92, 48), (86, 26, 34))
+BAGS = (
     (150, 74, 36), (198, 44, 52), (38, 44, 60), (44, 120, 120), (236, 160, 46), (98, 66, 132), (216, 196, 160),
 )  # fmt: skip
-HATS: tuple[Colour, ...] = ((198, 36, 42), (34, 72, 150), (240, 196, 60), (38, 110, 68), (236, 232, 220), (44, 44, 52))
+HATS = ((198, 36, 42), (34, 72, 150), (240, 196, 60), (38, 110, 68), (236, 232, 220), (44, 44, 52))
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,10 @@ class Person:
     view: str
     yaw: float
     stride: float
+
+    @property
+    def skirted(self) -> bool:
+        return self.lower in ("skirt", "dress")
 
 
 def sample_person(rng: np.random.Generator) -> Person:
@@ -160,31 +166,27 @@ def _choose(rng: np.random.Generator, **weights: float) -> str:
     return names[int(np.searchsorted(shares.cumsum(), rng.random() * shares.sum(), side="right"))]
 
 
-def _one_of(rng: np.random.Generator, colours: tuple[Colour, ...]) -> Colour:
-    return colours[rng.integers(len(colours))]
+def _one_of(rng: np.random.Generator, options: Sequence[T]) -> T:
+    return options[int(rng.integers(len(options)))]
 
 
-def _contrasting(rng: np.random.Generator, colours: tuple[Colour, ...], *others: Colour, least: float) -> Colour:
-    """A random colour that differs from all `others` by `least`; if there is none, the one that differs most."""
-    order = [colours[index] for index in rng.permutation(len(colours))]
-    gaps = [min(_distance(colour, other) for other in others) for colour in order]
-    return next((colour for colour, gap in zip(order, gaps, strict=True) if gap >= least), order[int(np.argmax(gaps))])
+def _contrasting(rng: np.random.Generator, colours: Sequence[Colour], *others: Colour, least: float) -> Colour:
+    """A random colour that differs from all `others` by `least`; if there is none, the one that differs most.
 
-
-def _distance(first: Colour, second: Colour) -> float:
-    """How different two colours look, roughly: weighted Euclidean distance, 0 to about 765."""
-    red, green, blue = (a - b for a, b in zip(first, second, strict=True))
-    return float((2 * red * red + 4 * green * green + 3 * blue * blue) ** 0.5)
+    How different two colours look is roughly their weighted Euclidean distance, 0 to about 765.
+    """
+    order = rng.permutation(len(colours))
+    difference = np.array(colours)[order, None] - np.array(others)  # [colours, others, 3]
+    distance = np.sqrt(difference**2 @ (2, 4, 3)).min(axis=1)
+    return colours[order[np.minimum(distance, least).argmax()]]
 
 
 def _clothes(rng: np.random.Generator, lower: str, coat: bool) -> dict[str, Any]:
-    upper_colour = UPPER_COLOURS[rng.integers(len(UPPER_COLOURS))]
+    upper_colour = _one_of(rng, UPPER_COLOURS)
     # A top and trousers of one colour would look like one piece.
-    others = [name for name in LOWER_COLOURS if name != upper_colour]
-    lower_colour = others[rng.integers(len(others))]
+    lower_colour = _one_of(rng, [name for name in LOWER_COLOURS if name != upper_colour])
     if lower == "dress":
-        both = [name for name in UPPER_COLOURS if name in LOWER_COLOURS]
-        upper_colour = lower_colour = both[rng.integers(len(both))]
+        upper_colour = lower_colour = _one_of(rng, [name for name in UPPER_COLOURS if name in LOWER_COLOURS])
     upper_rgb = _one_of(rng, CLOTHES[upper_colour])
     lower_rgb = upper_rgb if lower == "dress" else _one_of(rng, CLOTHES[lower_colour])
     pattern = _choose(rng, plain=0.22, stripes=0.19, logo=0.24, plaid=0.18, splice=0.17)
@@ -228,19 +230,20 @@ def _pose(rng: np.random.Generator, age: str) -> dict[str, Any]:
 
 
 def labels_of(person: Person) -> dict[str, int]:
-    """Attribute name of synthetic.toml -> 0 or 1.
+    """What can be seen: name -> 0 or 1, for the attributes of synthetic.toml and, further down, those of other datasets.
 
     Glasses cannot be seen from behind, nor an object held in front. A logo is on chest and back; from the side it
     cannot be seen, nor on the back under a backpack.
     """
-    front, back = person.view == "front", person.view == "back"
+    front, side, back = (person.view == view for view in ("front", "side", "back"))
+    bald = person.hair == "bald"
     true = {
         "Female": person.female,
         "AgeOver60": person.age == "old",
         "Age18-60": person.age == "adult",
         "AgeLess18": person.age == "child",
         "Front": front,
-        "Side": person.view == "side",
+        "Side": side,
         "Back": back,
         "Hat": person.hat,
         "Glasses": bool(person.glasses) and not back,
@@ -259,20 +262,10 @@ def labels_of(person: Person) -> dict[str, int]:
         "LongCoat": person.coat,
         "Trousers": person.lower == "trousers",
         "Shorts": person.lower == "shorts",
-        "Skirt&Dress": person.lower in ("skirt", "dress"),
+        "Skirt&Dress": person.skirted,
         "boots": person.boots,
         "LongHair": person.hair == "long",
-    }
-    true |= {f"Upper{name}": person.upper_colour == name for name in UPPER_COLOURS}
-    true |= {f"Lower{name}": person.lower_colour == name for name in LOWER_COLOURS}
-    return {name: int(value) for name, value in true.items()}
-
-
-def details_of(person: Person) -> dict[str, int]:
-    """What else can be seen and is no attribute of synthetic.toml: name -> 0 or 1, for other datasets' attributes."""
-    back, side = person.view == "back", person.view == "side"
-    bald = person.hair == "bald"
-    true = {
+        # Attributes of other datasets only, see official.toml.
         "Bald": bald and not person.hat,
         "Slim": person.build < 0.93,
         "Stout": person.build > 1.07,
@@ -286,4 +279,6 @@ def details_of(person: Person) -> dict[str, int]:
         "FacingRight": side and person.yaw > 0,
     }
     true |= {f"{name}Hair": name == person.hair_colour and not bald for name in HAIR}
+    true |= {f"Upper{name}": person.upper_colour == name for name in UPPER_COLOURS}
+    true |= {f"Lower{name}": person.lower_colour == name for name in LOWER_COLOURS}
     return {name: int(value) for name, value in true.items()}

@@ -122,7 +122,8 @@ def file_crops(paths: Sequence[Path], limit: int) -> Crops:
 
 def synthetic_crops(count: int, size: tuple[int, int]) -> Pixels:
     """Synthetic pedestrians [count, H, W, 3], the same at every call: for comparing where no dataset is at hand."""
-    from focuscli.data.synthetic import STYLES, draw, sample_person
+    from focuscli.data.synthetic.drawing import STYLES, draw
+    from focuscli.data.synthetic.people import sample_person
 
     rng = np.random.default_rng(0)
     people = [draw(sample_person(rng), STYLES["street"], rng=rng).image for _ in range(count)]

@@ -209,7 +209,7 @@ def test_ctrl_c_while_writing_leaves_nothing(focus, monkeypatch, tmp_path, as_js
             (folder / "labels.csv").touch()
             signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr("focuscli.data.synthetic.prepare_synthetic", interrupted)
+    monkeypatch.setattr("focuscli.data.synthetic.generate.prepare_synthetic", interrupted)
     outcome = focus("prepare", "synthetic", "--out", tmp_path / "out", *(["--json"] if as_json else []))
     assert outcome.code == 130
     if as_json:

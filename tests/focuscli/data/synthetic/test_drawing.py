@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from focuscli.data.synthetic import STYLES, Drawing, Person, Style, draw, sample_person
+from focuscli.data.synthetic.drawing import STYLES, Drawing, Style, draw
+from focuscli.data.synthetic.people import Person, sample_person
 
 # No noise, no blur and one background, so that any difference comes from the person; nothing is cropped away.
 CLEAN = Style("for tests", outdoors=False, shift=0.0, blur=(0.0, 0.0), noise=(0.0, 0.0), margin=9.0)
@@ -28,8 +29,8 @@ def plain(view: str = "front", **changes: Any) -> Person:
     return replace(person, **(base | {"view": view, "yaw": YAW[view]} | changes))
 
 
-def drawn(person: Person, style: Style = CLEAN, seed: int = 3, size: tuple[int, int] = (256, 128)) -> Drawing:
-    return draw(person, style, size=size, rng=np.random.default_rng(seed))
+def drawn(person: Person, style: Style = CLEAN, seed: int = 3) -> Drawing:
+    return draw(person, style, rng=np.random.default_rng(seed))
 
 
 def difference(first: Drawing, second: Drawing) -> np.ndarray:
@@ -107,7 +108,7 @@ def test_boxes_fit_tightly() -> None:
 @pytest.mark.parametrize("style", STYLES)
 def test_boxes_lie_in_the_image_from_head_to_foot(style: str) -> None:
     rng = np.random.default_rng(1)
-    for seed in range(25):
+    for seed in range(15):
         person = sample_person(rng)
         drawing = drawn(person, STYLES[style], seed)
         boxes, (width, height) = drawing.boxes, drawing.image.size
@@ -131,24 +132,8 @@ def test_the_crop_keeps_a_margin_around_the_figure() -> None:
             assert np.allclose(np.add(box, (left, top, left, top)), picture.boxes[region], atol=0.01)
 
 
-@pytest.mark.parametrize("style", STYLES)
-def test_the_same_generator_gives_the_same_pixels(style: str) -> None:
-    person = sample_person(np.random.default_rng(5))
-    first, second = drawn(person, STYLES[style]), drawn(person, STYLES[style])
-    assert np.array_equal(first.image, second.image)
-    assert first.boxes == second.boxes
-    assert not np.array_equal(first.image, drawn(person, STYLES[style], seed=4).image)
-
-
-def test_other_sizes() -> None:
-    for height, width in ((128, 64), (300, 150)):
-        drawing = drawn(plain(), size=(height, width))
-        assert drawing.image.size == (width, height)
-        assert drawing.boxes["whole"][3] - drawing.boxes["whole"][1] == pytest.approx(0.87 * height, rel=0.1)
-
-
 def test_night_is_darker_and_bluer_than_the_street() -> None:
-    people = [sample_person(np.random.default_rng(seed)) for seed in range(12)]
+    people = [sample_person(np.random.default_rng(seed)) for seed in range(6)]
     street, night = (
         np.mean([np.asarray(drawn(person, STYLES[name]).image).mean(axis=(0, 1)) for person in people], axis=0)
         for name in ("street", "night")
