@@ -1,82 +1,16 @@
-"""The configuration of a run: one tree of frozen values, checked when built and saved with every run; methods, presets."""
+"""The settings of a run: one tree of frozen values, checked when built and saved with every run."""
 
 from __future__ import annotations
 
-import contextlib
-import json
-import tomllib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from focuscli.errors import InputError, UsageError, closest, did_you_mean
-from focuscli.storage.paths import ZERO_SHOT
+from focuscli.config.methods import METHODS
+from focuscli.errors import did_you_mean
 
 SCRATCH = "from scratch"
 """The origin of a model's weights where training started from random values instead of CLIP's."""
-PLAIN_CLIP = {"rlp": False, "mgmt": False, "avfe": False}
-
-
-@dataclass(frozen=True)
-class MethodEntry:
-    """A row of the table of methods.
-
-    Attributes:
-        title: a description of one line.
-        model: module:class of its model.
-        changes: configuration that defines the method, over the preset and under file and flags.
-        trainable: False for a method that uses CLIP's weights without training.
-    """
-
-    title: str
-    model: str
-    changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    trainable: bool = True
-
-
-METHODS: dict[str, MethodEntry] = {
-    "focus": MethodEntry("FOCUS: Mix Tokens, attribute-guided extraction, RACL", "focuscli.models.focus:FocusModel"),
-    ZERO_SHOT: MethodEntry(
-        "Zero-shot CLIP: class token against plain phrases, no training",
-        "focuscli.models.focus:FocusModel",
-        {"model": PLAIN_CLIP},
-        trainable=False,
-    ),
-    "clip-ft": MethodEntry(
-        "CLIP fine-tuned: class token against plain phrases, many-to-many loss",
-        "focuscli.models.focus:FocusModel",
-        {"model": PLAIN_CLIP, "loss": {"lsim": 0.0, "racl": 0.0}},
-    ),
-    "poar": MethodEntry(
-        "POAR: region tokens behind fixed patch masks, many-to-many loss",
-        "focuscli.models.poar:PoarModel",
-        {"model": PLAIN_CLIP, "loss": {"lsim": 0.0, "racl": 0.0}},
-    ),
-    "vtb": MethodEntry(
-        "VTB: texts and patches fused by the last block, one classifier per attribute, weighted BCE",
-        "focuscli.models.vtb:VtbModel",
-        {"data": {"complements": False}, "model": PLAIN_CLIP, "loss": {"lsim": 0.0, "racl": 0.0}},
-    ),
-}
-
-
-def method_entry(name: str) -> MethodEntry:
-    """The row of a method.
-
-    Raises:
-        UsageError: there is no such method.
-    """
-    if name not in METHODS:
-        raise UsageError(f'Unknown method "{name}".', did_you_mean(name, METHODS))
-    return METHODS[name]
-
-
-ABLATIONS = ("rlp", "mgmt", "avfe", "racl", "lsim")
-
-
 RENAMED = {"accumulate": "gradient_accumulation_steps", "clip_gradient": "max_grad_norm"}
 """Old name of a setting -> its name now; files and runs that have the old one still load."""
 
@@ -94,7 +28,9 @@ class DataConfig(_Section):
     """The training data."""
 
     dataset: str = ""
+    """Name or folder of the prepared dataset."""
     train_split: Literal["train", "trainval"] = "train"
+    """Train on train, or on train and val together, as published results do."""
     val_fraction: Annotated[float, Field(gt=0, lt=0.5)] = 0.1
     """Share of train held out (identity-disjoint) as val where the dataset has no val split."""
     regions: Literal["coarse", "fine"] = "coarse"
@@ -106,7 +42,9 @@ class DataConfig(_Section):
     cache: Literal["auto", "memory", "none"] = "auto"
     """Whether resized images are kept in memory; auto: where they need less than `cache_limit_mb`."""
     cache_limit_mb: Annotated[int, Field(ge=0)] = 4096
+    """Largest size of that cache in MiB, for all processes of a machine together."""
     workers: Annotated[int, Field(ge=0)] = 2
+    """Threads that decode images."""
     resize: Literal["pillow", "torch"] = "pillow"
     """What resizes training crops: Pillow, as for CLIP and for every evaluation, or torch: faster, equal to a grey level."""
 
@@ -117,12 +55,19 @@ class AugmentConfig(_Section):
     margin: Annotated[int, Field(ge=0)] = 8
     """Images are resized this much larger than the input on both sides, then cropped at random."""
     flip: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Probability of a horizontal flip."""
     brightness: Annotated[float, Field(ge=0, le=1)] = 0.8
+    """Brightness is multiplied by a factor from 1 - this to 1 + this."""
     contrast: Annotated[float, Field(ge=0, le=1)] = 0.8
+    """The same for contrast."""
     saturation: Annotated[float, Field(ge=0, le=1)] = 0.8
+    """The same for saturation."""
     erase: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Probability that a random rectangle is erased."""
     erase_area: tuple[float, float] = (0.03, 0.08)
+    """Smallest and largest area of that rectangle, as a share of the image's."""
     erase_ratio: tuple[float, float] = (0.3, 3.3)
+    """Smallest and largest ratio of its sides."""
 
 
 class ModelConfig(_Section):
@@ -131,6 +76,7 @@ class ModelConfig(_Section):
     method: str = "focus"
     """The method: a row of `METHODS`."""
     preset: Literal["vit-b16", "tiny"] = "vit-b16"
+    """Shape of the towers: CLIP ViT-B/16, or a small CLIP for upright crops that trains on a CPU."""
     image_size: tuple[int, int] = (224, 224)
     """Input height and width; any multiples of the patch size."""
     patch: Annotated[int, Field(ge=0)] = 0
@@ -138,17 +84,25 @@ class ModelConfig(_Section):
     layers: Annotated[int, Field(ge=0)] = 0
     """Layers of the visual tower; 0: the preset's (12, tiny 4). Of pretrained weights the first ones are kept."""
     global_tokens: Annotated[int, Field(ge=0)] = 8
+    """K_g: Mix Tokens that read all patches (Eq. 2)."""
     local_tokens: Annotated[int, Field(ge=0)] = 4
+    """K_l: Mix Tokens that read one subset of patches each (Eq. 3); a multiple of `partitions`."""
     partitions: Annotated[int, Field(ge=1)] = 4
     """r: number of equal, contiguous patch subsets for the local Mix Tokens."""
     prompt_length: Annotated[int, Field(ge=1, le=32)] = 4
     """m: learnable context vectors per attribute."""
     attention_heads: Annotated[int, Field(ge=1)] = 8
+    """Heads of the attribute-guided cross-attention (Eq. 5)."""
     avfe_init: Literal["identity", "random"] = "identity"
+    """Initial value of its projections."""
     mix_init_noise: Annotated[float, Field(ge=0)] = 0.02
+    """Standard deviation of the noise on the initial Mix Tokens."""
     rlp: bool = True
+    """Region-specific learnable prompts; off: plain phrases."""
     mgmt: bool = True
+    """Multi-Granularity Mix Tokens; off: the class token."""
     avfe: bool = True
+    """Attribute-guided visual feature extraction; off: one feature per image."""
 
     @model_validator(mode="after")
     def _check(self) -> ModelConfig:
@@ -182,9 +136,13 @@ class LossConfig(_Section):
     """Weights of the four losses (Eq. 8) and how the two cosines reach (0, 1)."""
 
     v2t: Annotated[float, Field(ge=0)] = 1.0
+    """Weight of the loss that contrasts the texts of a group for each image."""
     t2v: Annotated[float, Field(ge=0)] = 1.0
+    """Weight of the loss that contrasts the images of a batch for each text."""
     lsim: Annotated[float, Field(ge=0)] = 1.0
+    """Weight of L_sim, which keeps the Mix Tokens apart (Eq. 4)."""
     racl: Annotated[float, Field(ge=0)] = 1.0
+    """Weight of RACL: attributes of one region attend to the same Mix Tokens (Eq. 7)."""
     racl_ramp: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Share of the run over which the weight of RACL rises linearly from 0; 0 means constant."""
     racl_over: Literal["image", "batch"] = "image"
@@ -199,12 +157,17 @@ class TrainConfig(_Section):
     weights: str = ""
     """CLIP weights to start from: a file, empty for the installed ones, or `none` for training from scratch."""
     epochs: Annotated[int, Field(ge=1)] = 100
+    """Passes over the training images."""
     batch_size: Annotated[int, Field(ge=2)] = 128
+    """Images per micro-batch, over all processes."""
     gradient_accumulation_steps: Annotated[int, Field(ge=1)] = 1
     """Micro-batches per optimiser step; the text-to-visual loss contrasts within each."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-4
+    """Peak learning rate of AdamW; it falls to 0 along a cosine."""
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    """Weight decay of AdamW, for matrices only."""
     warmup_steps: Annotated[int, Field(ge=0)] = 100
+    """Optimiser steps over which the learning rate rises linearly."""
     max_grad_norm: Annotated[float, Field(ge=0)] = 0.0
     """Largest norm of the gradient; 0 does not clip."""
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
@@ -212,17 +175,22 @@ class TrainConfig(_Section):
     patience: Annotated[int, Field(ge=0)] = 0
     """Stop after this many evaluations without improvement; 0 never stops early."""
     eval_every: Annotated[int, Field(ge=1)] = 1
+    """Epochs between two evaluations on val."""
     save_every_steps: Annotated[int, Field(ge=0)] = 0
     """Also save `last` every so many steps within an epoch; 0 saves at the end of epochs only."""
     gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass: less memory, more time."""
     compile: bool = False
     """Compile the layers of the visual tower (torch.compile), which takes half a minute and makes the steps of large models
     and batches faster."""
     device: str = "auto"
+    """`auto`, `cpu`, `cuda`, `cuda:N` or `mps`."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Precision of matrix products; auto: bf16 on GPUs, fp32 elsewhere."""
     threads: Annotated[int, Field(ge=0)] = 0
     """CPU threads; 0 leaves the choice to torch. A resumed run is bit-identical for the same number."""
     seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of everything random."""
 
 
 class EvalConfig(_Section):
@@ -233,6 +201,7 @@ class EvalConfig(_Section):
     select: Literal["mA", "Acc", "F1", "AUC"] = "mA"
     """The val metric that chooses the best epoch."""
     batch_size: Annotated[int, Field(ge=1)] = 128
+    """Images per batch when val is scored."""
 
 
 class RunConfig(_Section):
@@ -251,146 +220,3 @@ class RunConfig(_Section):
         lsim = self.loss.lsim if self.model.mgmt else 0.0
         racl = self.loss.racl if self.model.mgmt and self.model.avfe else 0.0
         return self.loss.model_copy(update={"lsim": lsim, "racl": racl})
-
-
-Origins = dict[str, str]
-Layer = tuple[str, Mapping[str, Any]]
-"""Where values come from, and the values by section: ("--lr", {"train": {"learning_rate": 1e-4}})."""
-Layers = list[Layer]
-
-PRESETS: dict[str, dict[str, Any]] = {
-    "vit-b16": {"model": {"preset": "vit-b16"}},
-    "tiny": {
-        "model": {"preset": "tiny", "image_size": [128, 64]},
-        "augment": {"margin": 8, "brightness": 0.3, "contrast": 0.3, "saturation": 0.3},
-        "train": {"learning_rate": 5e-4, "weight_decay": 0.05, "epochs": 30, "ema": 0.99, "max_grad_norm": 1.0},
-    },
-}
-"""What `--model NAME` changes against the defaults; files, flags and --set override it."""
-
-
-def build_config(layers: Iterable[Layer]) -> tuple[RunConfig, Origins]:
-    """Merge nested mappings, later ones winning, into a checked configuration.
-
-    Args:
-        layers: (origin, values) pairs, e.g. ("preset tiny", {...}), ("--lr", {"train": {"learning_rate": 1e-4}}).
-
-    Returns:
-        The configuration, and for every key that a layer set ("train.learning_rate") the origin of its value.
-
-    Raises:
-        UsageError: an unknown key (with the nearest known one) or a wrong value, by name.
-    """
-    defaults = RunConfig()
-    merged: dict[str, dict[str, Any]] = {}
-    origins: Origins = {}
-    for origin, values in layers:
-        for section, fields in values.items():
-            if section not in RunConfig.model_fields:
-                raise _unknown_key(section, list(RunConfig.model_fields), origin)
-            if not isinstance(fields, Mapping):
-                raise UsageError(f"{section} is a section, not a value ({origin}).", f"Write {section}.KEY=VALUE.")
-            known = type(getattr(defaults, section)).model_fields
-            for given, value in fields.items():
-                key = RENAMED.get(str(given), str(given))
-                if key not in known:
-                    raise _unknown_key(f"{section}.{key}", [f"{section}.{name}" for name in known], origin)
-                merged.setdefault(section, {})[key] = value
-                origins[f"{section}.{key}"] = origin
-    try:
-        return RunConfig.model_validate(merged), origins
-    except ValidationError as error:
-        raise UsageError(*_describe(error, origins)) from error
-
-
-def stacked(layers: Sequence[Layer]) -> list[Layer]:
-    """The layers on top of those of the preset and the method that they choose.
-
-    Raises:
-        UsageError: an unknown preset or method, or a method that is not trained.
-    """
-    model: dict[str, Any] = {"preset": "vit-b16", "method": "focus"}
-    for _, values in layers:
-        section = values.get("model")
-        model |= section if isinstance(section, Mapping) else {}
-    preset, method = model["preset"], model["method"]
-    if preset not in PRESETS:
-        raise UsageError(f'Unknown model "{preset}".', did_you_mean(str(preset), PRESETS))
-    entry = method_entry(method)
-    if not entry.trainable:
-        raise UsageError(
-            f"Method {method} is not trained.", f"Use it without training: focus eval --checkpoint {method}"
-        )
-    return [(f"preset {preset}", PRESETS[preset]), (f"method {method}", entry.changes), *layers]
-
-
-def parse_override(text: str) -> dict[str, dict[str, Any]]:
-    """`section.key=value` as a nested mapping; the value is read as TOML (a list also without brackets), else as a string.
-
-    Raises:
-        UsageError: there is no `=` or no section.
-    """
-    path, equals, raw = text.partition("=")
-    section, dot, key = path.strip().partition(".")
-    if not equals or not dot or not key:
-        raise UsageError(f'--set takes section.key=value; got "{text}".', "Example: --set train.learning_rate=3e-4")
-    for toml in (raw, f"[{raw}]") if "," in raw else (raw,):
-        with contextlib.suppress(tomllib.TOMLDecodeError):
-            return {section: {key: tomllib.loads(f"value = {toml}")["value"]}}
-    return {section: {key: raw.strip()}}
-
-
-def read_config_file(path: Path) -> dict[str, Any]:
-    """A TOML file with the sections of `RunConfig`.
-
-    Raises:
-        InputError: it does not exist or is not TOML.
-    """
-    try:
-        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(f"No such configuration file: {path}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise InputError(f"{path} is not a readable TOML file: {error}.") from error
-
-
-def dump_config(config: RunConfig) -> str:
-    """The configuration as TOML that `read_config_file` reads back to an equal one."""
-    import tomlkit
-
-    return tomlkit.dumps(json.loads(config.model_dump_json()))
-
-
-def without(parts: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """The settings that switch parts of the method off: rlp, mgmt, avfe (model), racl, lsim (loss weight 0).
-
-    Raises:
-        UsageError: an unknown part.
-    """
-    values: dict[str, dict[str, Any]] = {}
-    for part in parts:
-        if part not in ABLATIONS:
-            raise UsageError(f'Unknown part "{part}" in --without.', did_you_mean(part, ABLATIONS))
-        if part in ModelConfig.model_fields:
-            values.setdefault("model", {})[part] = False
-        else:
-            values.setdefault("loss", {})[part] = 0.0
-    return values
-
-
-def _unknown_key(key: str, known: list[str], origin: str) -> UsageError:
-    near = closest(key, known)
-    if near is None:
-        return UsageError(f"Unknown key {key} ({origin}).", did_you_mean(key, known, limit=len(known)))
-    section, _, name = near.partition(".")
-    default = f" (default {getattr(getattr(RunConfig(), section), name)})" if name else ""
-    return UsageError(f"Unknown key {key} ({origin}).", f"Did you mean {near}{default}?")
-
-
-def _describe(error: ValidationError, origins: Origins) -> tuple[str, str | None]:
-    first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"][:2])
-    if first["type"] == "value_error":
-        return str(first["ctx"]["error"]), None
-    where = f" ({origins[key]})" if key in origins else ""
-    return f"{key}={first['input']!r}{where}: {first['msg']}.", None

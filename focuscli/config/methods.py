@@ -1,0 +1,77 @@
+"""The tables of methods and presets: what `--method` and `--model` can name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from focuscli.errors import UsageError, did_you_mean
+from focuscli.storage.paths import ZERO_SHOT
+
+PLAIN_CLIP = {"rlp": False, "mgmt": False, "avfe": False}
+
+
+@dataclass(frozen=True)
+class MethodEntry:
+    """A row of the table of methods.
+
+    Attributes:
+        title: a description of one line.
+        model: module:class of its model.
+        changes: configuration that defines the method, over the preset and under file and flags.
+        trainable: False for a method that uses CLIP's weights without training.
+    """
+
+    title: str
+    model: str
+    changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    trainable: bool = True
+
+
+METHODS: dict[str, MethodEntry] = {
+    "focus": MethodEntry("FOCUS: Mix Tokens, attribute-guided extraction, RACL", "focuscli.models.focus:FocusModel"),
+    ZERO_SHOT: MethodEntry(
+        "Zero-shot CLIP: class token against plain phrases, no training",
+        "focuscli.models.focus:FocusModel",
+        {"model": PLAIN_CLIP},
+        trainable=False,
+    ),
+    "clip-ft": MethodEntry(
+        "CLIP fine-tuned: class token against plain phrases, many-to-many loss",
+        "focuscli.models.focus:FocusModel",
+        {"model": PLAIN_CLIP, "loss": {"lsim": 0.0, "racl": 0.0}},
+    ),
+    "poar": MethodEntry(
+        "POAR: region tokens behind fixed patch masks, many-to-many loss",
+        "focuscli.models.poar:PoarModel",
+        {"model": PLAIN_CLIP, "loss": {"lsim": 0.0, "racl": 0.0}},
+    ),
+    "vtb": MethodEntry(
+        "VTB: texts and patches fused by the last block, one classifier per attribute, weighted BCE",
+        "focuscli.models.vtb:VtbModel",
+        {"data": {"complements": False}, "model": PLAIN_CLIP, "loss": {"lsim": 0.0, "racl": 0.0}},
+    ),
+}
+
+
+def method_entry(name: str) -> MethodEntry:
+    """The row of a method.
+
+    Raises:
+        UsageError: there is no such method.
+    """
+    if name not in METHODS:
+        raise UsageError(f'Unknown method "{name}".', did_you_mean(name, METHODS))
+    return METHODS[name]
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "vit-b16": {"model": {"preset": "vit-b16"}},
+    "tiny": {
+        "model": {"preset": "tiny", "image_size": [128, 64]},
+        "augment": {"margin": 8, "brightness": 0.3, "contrast": 0.3, "saturation": 0.3},
+        "train": {"learning_rate": 5e-4, "weight_decay": 0.05, "epochs": 30, "ema": 0.99, "max_grad_norm": 1.0},
+    },
+}
+"""What `--model NAME` changes against the defaults; files, flags and --set override it."""
