@@ -11,7 +11,7 @@ from PIL import Image
 from focuscli.data.images import load_image
 from focuscli.data.schema import Text
 from focuscli.errors import UsageError
-from focuscli.inference.predict import TextDecision, decide, probability
+from focuscli.inference.predict import TextDecision, decide
 from focuscli.inference.recognizer import Attention, Recognizer
 from focuscli.viz.grid import Cell, attention_grid, token_grid
 from focuscli.viz.heat import unit_range
@@ -32,14 +32,10 @@ def explain(
     for number, image in enumerate(images):
         cells = [
             Cell(
-                heat=unit_range(attention.heat[number, column]),
-                title=decision.text.phrase,
-                score=float(attention.scores[number, column]),
-                threshold=decision.threshold,
-                threshold_source=decision.threshold_source,
-                probability=probability(float(attention.scores[number, column]), decision.threshold),
-                seen=decision.seen,
-                region=decision.text.region,
+                unit_range(attention.heat[number, column]),
+                decision.text.phrase,
+                float(attention.scores[number, column]),
+                decision,
             )
             for column, decision in enumerate(decisions)
         ]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from focuscli.inference.predict import TextDecision, probability
 from focuscli.viz.canvas import FAINT, INK, MUTED, NO, RULE, YES, Canvas, fit_text, line_height, text_width, wrap
 from focuscli.viz.heat import overlay, turbo
 
@@ -24,26 +25,18 @@ DEEPEST = (23, 78, 166)  # the largest share of a table
 
 @dataclass(frozen=True)
 class Cell:
-    """One text over one image.
+    """One text, or one Mix Token, over one image.
 
     Attributes:
         heat: [h, w] in 0..1, over the whole image whatever its size.
-        title: the text.
-        score, threshold: in the model's own unit; the attribute is present where score > threshold.
-        threshold_source: where the threshold comes from, in a few words; may be empty.
-        probability: position of the score in 0..1 with the threshold at 0.5; None draws no bar.
-        seen: False marks a text that was not an attribute in training.
-        region: the part of the body that the text is about; may be empty.
+        title: the text, or the token's name.
+        score, decision: of a text: its score in the model's own unit, its region and threshold.
     """
 
     heat: np.ndarray
     title: str
     score: float | None = None
-    threshold: float | None = None
-    threshold_source: str = ""
-    probability: float | None = None
-    seen: bool | None = None
-    region: str = ""
+    decision: TextDecision | None = None
 
 
 def attention_grid(
@@ -105,22 +98,18 @@ class _Caption:
     def __init__(self, cell: Cell, width: int) -> None:
         self.cell, self._width = cell, width
         self._title = wrap(cell.title, LARGE, width, TITLE_LINES)
-        self._present = None
-        if cell.score is not None and cell.threshold is not None:
-            self._present = cell.score > cell.threshold
+        self.head_height = SPACE + len(self._title) * line_height(LARGE)
+        self.tail_height = SPACE
         self._threshold: list[str] = []
-        if cell.threshold is not None:
-            parts = [
-                f"threshold {cell.threshold:.2f}",
-                *([f"({cell.threshold_source})"] if cell.threshold_source else []),
-            ]
+        if cell.score is None or cell.decision is None:
+            return
+        self.head_height += line_height(MEDIUM)
+        self.tail_height += line_height(MEDIUM)
+        if cell.decision.threshold is not None:
+            parts = [f"threshold {cell.decision.threshold:.2f}", f"({cell.decision.threshold_source})"]
             one_line = text_width(" ".join(parts), SMALL) <= width
             self._threshold = [" ".join(parts)] if one_line else [fit_text(part, SMALL, width) for part in parts]
-        region = line_height(MEDIUM) if cell.region or cell.seen is False else 0
-        self.head_height = SPACE + len(self._title) * line_height(LARGE) + region
-        bar = BAR + 2 * TICK if cell.probability is not None else 0
-        decision = line_height(MEDIUM) if cell.score is not None else 0
-        self.tail_height = SPACE + bar + decision + len(self._threshold) * line_height(SMALL)
+            self.tail_height += BAR + 2 * TICK + len(self._threshold) * line_height(SMALL)
 
     def draw(self, canvas: Canvas, left: int, top: int, head_height: int) -> None:
         cell, right = self.cell, left + self._width
@@ -128,19 +117,20 @@ class _Caption:
         for line in self._title:
             canvas.text(left, y, line, LARGE, INK)
             y += line_height(LARGE)
-        mark = canvas.pill(right, y, "unseen", SMALL) if cell.seen is False else 0
-        canvas.text(left, y, fit_text(cell.region, MEDIUM, self._width - mark - SPACE), MEDIUM, MUTED)
+        if cell.score is None or cell.decision is None:
+            return
+        mark = 0 if cell.decision.seen else canvas.pill(right, y, "unseen", SMALL)
+        canvas.text(left, y, fit_text(cell.decision.text.region, MEDIUM, self._width - mark - SPACE), MEDIUM, MUTED)
 
         y = top + head_height + SPACE
-        colour = YES if self._present else NO
-        if cell.probability is not None:
-            canvas.bar(left, y + TICK, self._width, BAR, cell.probability, colour)
+        share, present = probability(cell.score, cell.decision.threshold), cell.decision.present(cell.score)
+        colour = YES if present else NO
+        if share is not None:
+            canvas.bar(left, y + TICK, self._width, BAR, share, colour)
             y += BAR + 2 * TICK
-        if cell.score is not None:
-            canvas.text_right(right, y, f"{cell.score:.2f}", MEDIUM, INK)
-            if self._present is not None:
-                canvas.text(left, y, "yes" if self._present else "no", MEDIUM, colour)
-            y += line_height(MEDIUM)
+            canvas.text(left, y, "yes" if present else "no", MEDIUM, colour)
+        canvas.text_right(right, y, f"{cell.score:.2f}", MEDIUM, INK)
+        y += line_height(MEDIUM)
         for line in self._threshold:
             canvas.text(left, y, line, SMALL, FAINT)
             y += line_height(SMALL)

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from focuscli.data.texts import Text
+from focuscli.inference.predict import TextDecision
 from focuscli.viz import canvas
 from focuscli.viz.grid import Cell, attention_grid, token_grid
 from focuscli.viz.heat import overlay, turbo, unit_range, upsample
@@ -25,21 +29,16 @@ def peak(row: int, column: int, size: int = 8) -> np.ndarray:
 
 
 def cell(**changes: object) -> Cell:
-    values: dict[str, object] = {
-        "heat": peak(1, 6),
-        "title": "backpack",
-        "score": 24.0,
-        "threshold": 22.0,
-        "threshold_source": "val",
-        "probability": 0.88,
-        "seen": True,
+    values: dict[str, Any] = {
+        "heat": peak(1, 6), "phrase": "backpack", "score": 24.0, "threshold": 22.0, "source": "val", "seen": True,
         "region": "bag",
-    }
-    return Cell(**(values | changes))  # type: ignore[arg-type]
+    }  # fmt: skip
+    heat, phrase, score, threshold, source, seen, region = (values | changes).values()
+    return Cell(heat, phrase, score, TextDecision(Text(phrase, region, "bags", "bag"), seen, threshold, source))
 
 
 def has_colour(image: Image.Image, colour: tuple[int, int, int]) -> bool:
-    return bool((np.asarray(image) == colour).all(axis=-1).any())
+    return count_colour(image, colour) > 0
 
 
 def count_colour(image: Image.Image, colour: tuple[int, int, int]) -> int:
@@ -109,14 +108,14 @@ def test_grid_shows_the_plain_crop_then_the_heat() -> None:
 @pytest.mark.parametrize(("score", "colour"), [(22.01, canvas.YES), (22.0, canvas.NO), (21.0, canvas.NO)])
 def test_decision_is_that_of_score_above_threshold(score: float, colour: tuple[int, int, int]) -> None:
     other = canvas.NO if colour == canvas.YES else canvas.YES
-    grid = attention_grid([(crop(), [cell(score=score, probability=0.7)])], alpha=0)
+    grid = attention_grid([(crop(), [cell(score=score)])], alpha=0)
     assert has_colour(grid, colour)
     assert not has_colour(grid, other)
 
 
-@pytest.mark.parametrize(("score", "share"), [(20.0, 0.0), (21.0, 0.25), (22.0, 0.5), (23.0, 1.0)])
+@pytest.mark.parametrize(("score", "share"), [(-9.0, 0.0), (20.901388, 0.25), (22.0, 0.5), (60.0, 1.0)])
 def test_bar_is_filled_up_to_the_probability_with_a_tick_in_the_middle(score: float, share: float) -> None:
-    grid = attention_grid([(crop(), [cell(title="", region="", score=score, probability=share)])], alpha=0)
+    grid = attention_grid([(crop(), [cell(phrase="", region="", score=score)])], alpha=0)
     pixels, left, width = np.asarray(grid), 18 + 128 + 16, 128
     tick = np.flatnonzero((pixels[:, left + width // 2] == canvas.INK).all(axis=-1))
     row = pixels[int(tick[len(tick) // 2]), left : left + width]
@@ -125,22 +124,19 @@ def test_bar_is_filled_up_to_the_probability_with_a_tick_in_the_middle(score: fl
     assert len(tick) >= 10
 
 
-def test_only_texts_known_to_be_unseen_are_marked() -> None:
-    marks = [
-        has_colour(attention_grid([(crop(), [cell(seen=seen)])]), canvas.MARK_GROUND) for seen in (False, True, None)
-    ]
-    assert marks == [True, False, False]
+def test_only_unseen_texts_are_marked() -> None:
+    marks = [has_colour(attention_grid([(crop(), [cell(seen=seen)])]), canvas.MARK_GROUND) for seen in (False, True)]
+    assert marks == [True, False]
 
 
 def test_each_fact_of_a_cell_changes_the_picture() -> None:
     base = attention_grid([(crop(), [cell()])])
     for changes in (
-        {"title": "handbag"},
+        {"phrase": "handbag"},
         {"score": 25.5},
         {"threshold": 21.0},
-        {"threshold_source": "mean of bag"},
+        {"source": "mean of bag"},
         {"region": "upper"},
-        {"probability": 0.6},
         {"heat": peak(6, 1)},
     ):
         other = attention_grid([(crop(), [cell(**changes)])])
@@ -193,7 +189,7 @@ def test_text_that_goes_on_ends_in_an_ellipsis() -> None:
 
 @pytest.mark.parametrize("title", ["", "\ud800 half a pair", "tab\tand\nline", "\x00\x07", "背包 🎒", "x" * 400])
 def test_any_text_can_be_drawn(title: str) -> None:
-    assert attention_grid([(crop(), [cell(title=title, region=title)])], caption=title).width >= 340
+    assert attention_grid([(crop(), [cell(phrase=title, region=title)])], caption=title).width >= 340
 
 
 def test_token_grid_shows_every_token_and_a_share_per_text() -> None:
