@@ -15,9 +15,8 @@ from focuscli.storage import files, paths, weights
 from focuscli.tools import doctor, machine
 
 
-def one(found: list[doctor.Check]) -> doctor.Check:
-    assert len(found) == 1
-    return found[0]
+def one(result: doctor.Result) -> doctor.Check:
+    return doctor.Check("", *result)
 
 
 @pytest.fixture
@@ -49,7 +48,7 @@ def test_all_checks_run_here_and_can_be_written_as_json() -> None:
 
 
 def test_a_check_that_raises_is_a_failed_check(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken() -> list[doctor.Check]:
+    def broken() -> doctor.Result:
         raise RuntimeError("no such\nthing")
 
     monkeypatch.setattr(doctor, "CHECKS", {"runs": broken, "downloads": doctor.check_offline})
@@ -98,12 +97,13 @@ def test_torchvision_that_does_not_load_names_both_versions_reason_and_fix(versi
 
 def test_packages_that_are_missing_too_old_or_do_not_load(versions: Callable[..., None]) -> None:
     versions({"ftfy": None, "pillow": "0.4.12"}, broken={"timm": "RuntimeError: no nms", "torch": "OSError: libcudart"})
-    found = {check.name: check for check in doctor.check_packages()}
-    assert found["ftfy"].detail == "not installed"
-    assert found["pillow"].detail.startswith("0.4.12 is installed, >=1")
-    assert "no nms" in found["timm"].detail
-    assert "ftfy" not in found["packages"].detail
-    assert "numpy" in found["packages"].detail
+    check = one(doctor.check_packages())
+    assert check.status == "failed"
+    assert "ftfy is not installed; " in check.detail
+    assert "pillow is 0.4.12, >=10.1 is required" in check.detail
+    assert check.fix is not None
+    assert check.fix.endswith("--upgrade 'ftfy>=6.1' 'pillow>=10.1'")
+    assert "does not load: RuntimeError: no nms" in check.detail
     assert "libcudart" in one(doctor.check_torch()).detail
     assert one(doctor.check_device()).status == "failed"
 
@@ -222,7 +222,8 @@ def test_datasets(coloured_dataset: Path, tmp_path: Path) -> None:
         folder.mkdir(parents=True)
         for file, content in ({"schema.toml": text} | others).items():
             (folder / file).write_text(content)
-    found = {check.name.removeprefix("dataset "): check for check in doctor.check_datasets()}
+    found = {name: one(doctor.check_dataset(paths.datasets_dir() / name)) for name in contents}
+    assert {f"dataset {name}" for name in contents} <= {check.name for check in doctor.run_checks()}
     assert {name: check.status for name, check in found.items()} == {name: row[1] for name, row in contents.items()}
     assert found["bare"].detail.endswith("labels only")
     assert str(tmp_path / "gone") in found["detached"].detail
