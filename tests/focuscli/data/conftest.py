@@ -1,4 +1,4 @@
-"""A small schema, tiny image files, and miniature PETA trees in both layouts."""
+"""A small schema, tiny image files, and miniature downloads of each official dataset."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from focuscli.data.schema import Attribute, AttributeSchema, Group, builtin_schema
+from focuscli.data.synthetic.official import write_official
 
 # File names as in the ten subsets, one list per person's number. Byte order and natural order differ in 3DPeS and
 # TownCentre; letter case matters in SARC3D.
@@ -79,30 +81,101 @@ def make_image() -> Callable[..., None]:
     return write_image
 
 
+def cells(values: Any) -> NDArray[Any]:
+    """A MATLAB cell array [n, 1]."""
+    array = np.empty((len(values), 1), dtype=object)
+    array[:, 0] = values
+    return array
+
+
 def save_mat(path: Path, fake: FakePeta) -> None:
     """A PETA.mat with the real one's nesting: struct of table, cell of names, column numbers, cell of structs."""
-    schema = builtin_schema("peta")
-    count = len(fake.images)
-    persons = {key: number for number, key in enumerate(sorted(set(zip(fake.subsets, fake.numbers, strict=True))), 1)}
-    head = np.array(
-        [
-            (row + 1, persons[subset, number], subset, number)
-            for row, (subset, number) in enumerate(zip(fake.subsets, fake.numbers, strict=True))
-        ]
-    )
-    names = np.empty((105, 1), dtype=object)
-    for row, attribute in enumerate(schema.attributes):
-        names[row, 0] = attribute.name
-    partitions = np.empty((5, 1), dtype=object)
-    for row, partition in enumerate(fake.partitions):
-        partitions[row, 0] = {part: (rows[:, None] + 1).astype(np.uint16) for part, rows in partition.items()}
+    pairs = [*zip(fake.subsets, fake.numbers, strict=True)]
+    persons = {key: number for number, key in enumerate(sorted(set(pairs)), 1)}
+    head = np.array([(row, persons[pair], *pair) for row, pair in enumerate(pairs, 1)])
+    partitions = [
+        {part: (rows[:, None] + 1).astype(np.uint16) for part, rows in partition.items()}
+        for partition in fake.partitions
+    ]
     struct = {
-        "data": np.hstack([head, fake.labels]).astype(np.uint16).reshape(count, 109),
-        "attribute": names,
+        "data": np.hstack([head, fake.labels]).astype(np.uint16),
+        "attribute": cells([attribute.name for attribute in builtin_schema("peta").attributes]),
         "selected_attribute": np.arange(5, 40, dtype=np.uint8)[None],
-        "partion_attribute": partitions,
+        "partion_attribute": cells(partitions),
     }
     scipy.io.savemat(path, {"peta": struct})
+
+
+def save_pa100k(path: Path) -> None:
+    """An annotation.mat of 6 images in three parts; image k has attribute k alone."""
+    variables: dict[str, Any] = {"attributes": cells([row.name for row in builtin_schema("pa100k").attributes])}
+    for part, rows in (("train", [0, 1, 2]), ("val", [3]), ("test", [4, 5])):
+        variables[f"{part}_images_name"] = cells([f"{row + 1:06}.jpg" for row in rows])
+        variables[f"{part}_label"] = np.eye(26, dtype=np.uint8)[rows]
+    scipy.io.savemat(path, variables)
+
+
+def save_rapv2(path: Path) -> None:
+    """A RAP_annotation.mat of 20 images: columns in another order than the evaluated attributes, two boxes among them."""
+    rng = np.random.default_rng(3)
+    schema = builtin_schema("rapv2")
+    evaluated = [attribute.name for attribute in schema.evaluated]
+    extras = [attribute.name for attribute in schema.attributes if not attribute.evaluated]
+    columns = [*extras[:30], "box-x", *evaluated[::-1], "box-y", *extras[30:]]
+    data = (rng.random((20, len(columns))) < 0.4).astype(np.uint16)
+    data[:, columns.index("box-x")] = 500
+    data[3, columns.index("Femal")] = 2
+    partitions = []
+    for _ in range(5):
+        parts = zip(("train", "val", "test"), np.split(rng.permutation(20) + 1, [12, 16]), strict=True)
+        partitions.append({f"{part}_index": rows[None] for part, rows in parts})
+    struct = {
+        "name": cells([f"CAM01_{row:04}.png" for row in range(20)]),
+        "data": data,
+        "attribute": cells(columns),
+        "selected_attribute": np.array([[columns.index(name) + 1 for name in evaluated]], np.uint8),
+        "partition_attribute": cells(partitions).T,
+    }
+    scipy.io.savemat(path, {"RAP_annotation": struct})
+
+
+@pytest.fixture
+def annotation_file(fake_peta: Callable[..., FakePeta], tmp_path: Path) -> Callable[[str], Path]:
+    """Make a dataset's .mat file, in a folder that its reader takes."""
+
+    def build(name: str) -> Path:
+        if name == "peta":
+            return fake_peta().root.parent / "PETA.mat"
+        folder = tmp_path / name
+        if name == "rapv1":
+            write_official("rapv1", folder, images=24, seed=2)
+            return folder / "RAP_annotation" / "RAP_annotation.mat"
+        folder.mkdir()
+        path = folder / {"pa100k": "annotation.mat", "rapv2": "RAP_annotation.mat"}[name]
+        {"pa100k": save_pa100k, "rapv2": save_rapv2}[name](path)
+        return path
+
+    return build
+
+
+@pytest.fixture
+def mat_fields() -> Callable[..., dict[str, Any]]:
+    """The fields of a .mat file's struct, or its variables if it has several, after some of them were replaced.
+
+    Called with the path and `change`: fields -> the changed ones, where None removes one.
+    """
+
+    def edit(path: Path, change: Callable[[dict[str, Any]], dict[str, Any]] | None = None) -> dict[str, Any]:
+        variables = {name: value for name, value in scipy.io.loadmat(path).items() if not name.startswith("__")}
+        name, *more = variables
+        struct = variables[name]
+        fields = variables if more else {field: struct[0, 0][field] for field in struct.dtype.names}
+        if change is not None:
+            fields = {key: value for key, value in {**fields, **change(fields)}.items() if value is not None}
+            scipy.io.savemat(path, fields if more else {name: fields})
+        return fields
+
+    return edit
 
 
 @pytest.fixture

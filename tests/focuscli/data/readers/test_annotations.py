@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from focuscli.data.readers.annotations import find_file, find_image_root, official_partition, rare_attributes
+from focuscli.data.readers.annotations import find_file, find_image_root, rare_attributes
 from focuscli.data.schema import AttributeSchema
-from focuscli.errors import InputError, UsageError
+from focuscli.errors import InputError
 
 
 def test_find_file(tmp_path: Path) -> None:
@@ -31,14 +31,6 @@ def test_find_image_root_takes_the_folder_that_has_any(tmp_path: Path) -> None:
     places[1].mkdir()
     (places[1] / "490.jpg").touch()
     assert find_image_root(places, names) == places[1]
-
-
-def test_official_partitions() -> None:
-    assert [official_partition(split, "") for split in ("official", "official:0", "official:4")] == [0, 0, 4]
-    for split in ("official:5", "official:", "official:00", "train"):
-        with pytest.raises(UsageError, match="Unknown split") as caught:
-            official_partition(split, "official:0 to official:4")
-        assert "official:4" in str(caught.value.hint)
 
 
 def test_rare_attributes_count_train_alone(small_schema: AttributeSchema) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from focuscli.data.readers.peta_files import SUBSETS, find_peta, parse_label_text, person_number, read_label_texts
+from focuscli.data.readers.peta_files import find_peta, parse_label_text, read_label_texts
 from focuscli.data.schema import builtin_schema
 from focuscli.errors import InputError
 
@@ -23,7 +23,6 @@ MakeImage = Callable[..., None]
 def test_subsets_and_files_come_in_the_order_of_peta_mat(fake_peta: FakePeta) -> None:
     fake = fake_peta()
     files = find_peta(fake.root)
-    assert files.root == fake.root
     assert list(files.images) == fake.images
     assert (files.subsets.tolist(), files.numbers.tolist()) == (fake.subsets, fake.numbers)
     assert files.mat == fake.root.parent / "PETA.mat"
@@ -31,7 +30,6 @@ def test_subsets_and_files_come_in_the_order_of_peta_mat(fake_peta: FakePeta) ->
     stems = [Path(image).stem for image in files.images]
     assert stems.index("100_3_FRAME_26_RGB") < stems.index("12_1_FRAME_2_RGB") < stems.index("9_1_FRAME_1_RGB")
     assert stems.index("001_Right") < stems.index("001_back")
-    assert SUBSETS[4:6] == ("i-LID", "MIT")
 
 
 @pytest.mark.parametrize("start", ["PETA dataset", ".", "PETA.mat", ".."])
@@ -159,19 +157,3 @@ def test_any_text_is_read_or_refused(text: str) -> None:
         return
     with pytest.raises(InputError, match="does not begin with a number"):
         parse_label_text(text, Path("Label.txt"))
-
-
-@pytest.mark.parametrize(
-    ("subset", "name", "number"),
-    [
-        ("3DPeS", "100_3_FRAME_26_RGB.bmp", 100),
-        ("i-LID", "0057001.jpg", 57),
-        ("i-LID", "0057_001.jpg", 57),
-        ("MIT", "00924_male_back.jpg", 924),
-        ("CUHK", "0606.png", 606),
-        ("VIPeR", "000_45_1.bmp", 0),
-        ("GRID", "copy.jpeg", None),
-    ],
-)
-def test_the_person_is_at_the_head_of_the_file_name(subset: str, name: str, number: int | None) -> None:
-    assert person_number(subset, name) == number
