@@ -10,11 +10,9 @@ from focuscli.data.schema_diff import schema_diff, schema_remarks
 NAMES = ("peta", "pa100k", "rapv1", "synthetic")
 
 
-def make(
-    name: str, *phrases: str, complements: tuple[str, ...] = (), region: str = "head", **more: object
-) -> AttributeSchema:
+def make(name: str, *phrases: str, complements: tuple[str, ...] = (), region: str = "head") -> AttributeSchema:
     attributes = [
-        Attribute(name=f"a{number}", phrase=phrase, region=region, category="thing", group="all", **more)
+        Attribute(name=f"a{number}", phrase=phrase, region=region, category="thing", group="all")
         for number, phrase in enumerate(phrases)
     ]
     return AttributeSchema(
@@ -30,24 +28,16 @@ def test_phrases_decide_and_spelling_does_not() -> None:
     ]
     assert [text.phrase for text in found.new] == ["shoe"]
     assert [text.phrase for text in found.only] == ["bag"]
+    moved = schema_diff(make("a", "scarf"), make("b", "scarf", region="upper")).moved
+    assert [(ours.region, theirs.region) for ours, theirs in moved] == [("upper", "head")]
 
 
 def test_what_is_not_evaluated_is_not_trained() -> None:
-    source = AttributeSchema(
-        name="a",
-        groups=(Group(name="all"),),
-        attributes=(
-            Attribute(name="x", phrase="hat", region="head", category="thing", group="all"),
-            Attribute(name="y", phrase="red", region="head", category="thing", group="all", evaluated=False),
-        ),
-    )
+    source = make("a", "hat", "red")
+    red = source.attributes[1].model_copy(update={"evaluated": False})
+    source = source.model_copy(update={"attributes": (source.attributes[0], red)})
     assert [text.phrase for text in schema_diff(source, source).new] == ["red"]
     assert schema_diff(source, source, evaluated_only=True).new == ()
-
-
-def test_another_region_is_told() -> None:
-    moved = schema_diff(make("a", "scarf"), make("b", "scarf", region="upper")).moved
-    assert [(ours.region, theirs.region) for ours, theirs in moved] == [("upper", "head")]
 
 
 @pytest.mark.parametrize("source", NAMES)

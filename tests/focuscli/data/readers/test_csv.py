@@ -47,7 +47,11 @@ def test_yes_and_no_in_the_tables_own_words(folder: Path, true: str, false: str,
 
 
 def test_the_tables_own_split_and_persons_are_kept(folder: Path) -> None:
-    source = read(folder, "image,split,hat\na.png,Train,1\nb.png,validation,0\nc.png,testing,1\nsub/d.png,unused,1\n")
+    source = read(
+        folder, "image,split,hat,\na.png,Train,1,8\nb.png,validation,0,8\nc.png,testing,1,8\nd.png,unused,1,8\n"
+    )
+    assert [attribute.name for attribute in source.schema.attributes] == ["hat"]
+    assert any("without a name" in note for note in source.notes)
     assert source.splits.tolist() == ["train", "val", "test", "unused"]
     assert source.split == "as in the table"
     assert any("No column person" in warning for warning in source.warnings)
@@ -60,7 +64,6 @@ def test_the_tables_own_split_and_persons_are_kept(folder: Path) -> None:
     [
         ("file,hat\na.png,1\n", {}, 'no column "image"', "file, hat"),
         ("imge,hat\na.png,1\n", {}, 'no column "image"', "Did you mean imge?"),
-        ("image,hat\n", {}, "no images", ""),
         ("image,split,person\na.png,train,\n", {}, "no attribute columns", ""),
         ("image,ha\x01t\na.png,1\n", {}, "unprintable", "Rename it."),
         (
@@ -69,11 +72,9 @@ def test_the_tables_own_split_and_persons_are_kept(folder: Path) -> None:
             'line 3, column "hat": "yes" is not 1 or 0. (1 more',
             "--true",
         ),
-        ("image,hat\na.png,1\nb.png,\nc.png,0\n", {}, 'line 3, column "hat": the cell is empty', ""),
         ("image,hat\na.png,2\nb.png,no\n", {"true": "yes", "false": "no"}, '"2" is not yes or no', ""),
         ("image,hat\na.png,1\n", {"true": "Yes", "false": "yes"}, "cannot mean both", ""),
         ("image,split,hat\na.png,tran,1\n", {}, 'line 2: split "tran"', "train"),
-        ("image,hat\na.png,1\na.png,1\nc.png,0\n", {}, "line 3: image", ""),
         ("image,hat\na.png,1\nb.png,1\n../c.png,0\n", {}, "leads out", ""),
         ("image,hat\nz.png,1\nb.png,1\nc.png,0\n", {}, "image z.png is not there", "--images"),
         ("image,hat\na.png,1\n", {"images": Path("none")}, "No folder none", ""),
@@ -97,12 +98,6 @@ def test_images_are_where_the_option_says_and_paths_become_relative(folder: Path
     assert read(folder, table, images=folder).images == ["a.png", "sub/d.png"]
     with pytest.raises(InputError, match="leads out"):
         read(folder, table, images=folder / "sub")
-
-
-def test_an_index_column_without_a_name_is_ignored(folder: Path) -> None:
-    source = read(folder, ",image,split,hat\n0,a.png,train,1\n1,b.png,train,0\n")
-    assert [attribute.name for attribute in source.schema.attributes] == ["hat"]
-    assert any("without a name" in note for note in source.notes)
 
 
 def test_a_given_schema_decides_which_columns_count(folder: Path, small_schema: AttributeSchema) -> None:

@@ -53,7 +53,11 @@ CONTRADICTIONS: list[tuple[str, Callable[[Fields], Fields], str]] = [
     ("rapv2", lambda _: {"selected_attribute": np.array([[0, 3]])}, "different numbers of its columns, from 1"),
     ("rapv2", lambda _: {"selected_attribute": np.array([[3, 3]])}, "different numbers of its columns, from 1"),
     ("rapv2", lambda _: {"selected_attribute": np.array([[31]])}, "box-x has labels other than 0, 1 and 2"),
-    ("rapv2", lambda f: {"partition_attribute": f["partition_attribute"][:, :0]}, "has 0 partitions; official:0 is not"),
+    (
+        "rapv2",
+        lambda f: {"partition_attribute": f["partition_attribute"][:, :0]},
+        "has 0 partitions; official:0 is not",
+    ),
 ]
 
 
@@ -81,7 +85,9 @@ def test_what_is_not_a_matlab_file_is_refused(annotation_file: Any, head: bytes,
     assert "343,449 bytes" in str(caught.value.hint)
 
 
-@pytest.mark.parametrize(("name", "field", "labels"), [("peta", "attribute", "data"), ("rapv1", "attribute_eng", "label")])
+@pytest.mark.parametrize(
+    ("name", "field", "labels"), [("peta", "attribute", "data"), ("rapv1", "attribute_eng", "label")]
+)
 def test_columns_are_found_by_name(annotation_file: Any, mat_fields: Any, name: str, field: str, labels: str) -> None:
     path: Path = annotation_file(name)
     plain = READERS[name](path.parent)

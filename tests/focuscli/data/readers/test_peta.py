@@ -78,7 +78,7 @@ def test_camera_sites_can_be_kept_for_testing(fake_peta: FakePeta) -> None:
         ("subset:VIPer,GRIB", 'no subset "GRIB"', "Did you mean GRID?"),
         ("subset:", "no images to test on", "subset:VIPeR"),
         ("subset:3DPeS,CAVIAR4REID,CUHK,GRID,i-LID,MIT,PRID,SARC3D,TownCentre,VIPeR", "no images to train on", ""),
-        ("zs:", "names no file", "dataset_zs_run0.pkl"),
+        ("zs: ", "names no file", "dataset_zs_run0.pkl"),
     ],
 )
 def test_a_wrong_split_is_a_usage_error_before_anything_is_read(split: str, problem: str, hint: str) -> None:
