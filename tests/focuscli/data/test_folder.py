@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from focuscli.data import folder as folder_module
-from focuscli.data.folder import DatasetFolder, is_labels_only, read_folder, refuse_overlap, write_folder
+from focuscli.data.folder import DatasetFolder, is_labels_only, read_folder, write_folder
 from focuscli.data.schema import AttributeSchema
 from focuscli.errors import InputError, RequirementError
 
@@ -49,7 +49,8 @@ def test_a_written_folder_reads_back_the_same(tmp_path: Path, small_schema: Attr
 
 
 def test_splits_are_selected_by_name(tmp_path: Path, small_schema: AttributeSchema) -> None:
-    folder = write(tmp_path / "set", small_schema)
+    folder = write(tmp_path / "set", small_schema, dry_run=True)
+    assert list(tmp_path.iterdir()) == []
     rows = {"train": [1, 3], "trainval": [1, 3], "unused": [2], "all": [0, 1, 2, 3]}
     assert {split: folder.select(split).tolist() for split in rows} == rows
     assert folder.select("train").dtype == np.int64
@@ -95,10 +96,7 @@ def test_the_fingerprint_is_over_the_content(
     ("change", "words"),
     [
         ({"images": IMAGES[:3]}, "3 images, 4 splits"),
-        ({"splits": SPLITS[:3]}, "3 splits"),
-        ({"persons": PERSONS[:3]}, "3 persons"),
         ({"labels": LABELS[:, :4]}, r"labels of shape \(4, 4\)"),
-        ({"labels": np.where(LABELS == 2, 3, LABELS)}, "labels other than 0, 1 and 2"),
         ({"labels": np.where(LABELS == 2, 257, LABELS)}, "labels other than 0, 1 and 2"),
         ({"images": ["a.png", "b.png", "a.png", "c.png"]}, 'image 3: image "a.png" is listed twice'),
         ({"images": ["a.png", "b.png", "../c.png", "d.png"]}, "leads out"),
@@ -110,12 +108,6 @@ def test_invalid_content_is_refused_and_nothing_is_written(
 ) -> None:
     with pytest.raises(InputError, match=words):
         write(tmp_path / "set", small_schema, **change)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_dry_run_checks_and_writes_nothing(tmp_path: Path, small_schema: AttributeSchema) -> None:
-    folder = write(tmp_path / "set", small_schema, dry_run=True)
-    assert folder.counts == {"train": 2, "test": 1, "unused": 1}
     assert list(tmp_path.iterdir()) == []
 
 
@@ -149,15 +141,6 @@ def test_a_full_disk_leaves_the_previous_folder(
         write(tmp_path / "set", small_schema, overwrite=True, persons=["9"] * 4)
     assert (tmp_path / "set/labels.csv").read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["set"]
-
-
-def test_a_target_that_holds_its_source_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "data/images").mkdir(parents=True)
-    refuse_overlap(tmp_path / "data/images/out", [tmp_path / "data/images"])
-    refuse_overlap(tmp_path / "dat", [tmp_path / "data"])
-    for target in (tmp_path / "data", tmp_path / "data/images", tmp_path):
-        with pytest.raises(InputError, match="holds the source"):
-            refuse_overlap(target, [tmp_path / "elsewhere", tmp_path / "data/images"])
 
 
 def test_prepare_json_may_be_missing_but_not_damaged(tmp_path: Path, small_schema: AttributeSchema) -> None:

@@ -61,20 +61,15 @@ def test_every_mode_becomes_rgb(tmp_path: Path, mode: str, value: object, expect
     assert one_pixel(tmp_path / "a.png") == expected
 
 
-def test_palettes_with_and_without_transparency(tmp_path: Path) -> None:
+def test_palettes_cmyk_and_float(tmp_path: Path) -> None:
     image = Image.new("P", (2, 2), 1)
     image.putpalette([0, 0, 0, 200, 100, 50])
     image.save(tmp_path / "a.png")
-    assert one_pixel(tmp_path / "a.png") == (200, 100, 50)
     image.save(tmp_path / "b.png", transparency=1)
-    assert one_pixel(tmp_path / "b.png") == (255, 255, 255)
-
-
-def test_cmyk_and_float(tmp_path: Path) -> None:
-    Image.new("CMYK", (8, 8), (0, 0, 0, 0)).save(tmp_path / "a.jpg")
-    assert one_pixel(tmp_path / "a.jpg") == (255, 255, 255)
-    Image.fromarray(np.full((2, 2), 0.5, np.float32)).save(tmp_path / "a.tif")
-    assert one_pixel(tmp_path / "a.tif") == (128, 128, 128)
+    Image.new("CMYK", (8, 8), (0, 0, 0, 0)).save(tmp_path / "c.jpg")
+    Image.fromarray(np.full((2, 2), 0.5, np.float32)).save(tmp_path / "d.tif")
+    wanted = {"a.png": (200, 100, 50), "b.png": (255, 255, 255), "c.jpg": (255, 255, 255), "d.tif": (128, 128, 128)}
+    assert {name: one_pixel(tmp_path / name) for name in wanted} == wanted
 
 
 def test_the_cameras_orientation_is_applied(tmp_path: Path) -> None:
@@ -86,10 +81,8 @@ def test_the_cameras_orientation_is_applied(tmp_path: Path) -> None:
     turned = load_image(tmp_path / "a.png")
     assert turned.size == (2, 4)
     assert turned.getpixel((1, 0)) == (255, 0, 0)
-
-
-def test_a_damaged_exif_block_does_not_cost_the_image(tmp_path: Path) -> None:
-    Image.new("RGB", (4, 2), (255, 0, 0)).save(tmp_path / "a.png", exif=b"Exif\0\0MM\0*\xff\xff\xff\xff")
+    # a damaged tag does not cost the image
+    image.save(tmp_path / "a.png", exif=b"Exif\0\0MM\0*\xff\xff\xff\xff")
     assert load_image(tmp_path / "a.png").size == (4, 2)
 
 
@@ -142,16 +135,10 @@ def test_bad_files_are_listed_with_their_reasons(tmp_path: Path, make_image: Mak
     for index, reason in bad.items():
         assert expected[names[index]] in reason, names[index]
         assert str(tmp_path) not in reason
+        with pytest.raises(InputError, match=names[index]) as caught:
+            load_image(tmp_path / names[index])
+        assert reason in caught.value.problem or reason == "not there"
     assert calls == [(len(names), len(names))]
-
-
-def test_loading_a_bad_file_is_an_input_error(tmp_path: Path) -> None:
-    for name, reason in bad_files(tmp_path).items():
-        with pytest.raises(InputError) as caught:
-            load_image(tmp_path / name)
-        if name != "gone.jpg":
-            assert reason in caught.value.problem
-        assert name in caught.value.problem
 
 
 def test_a_missing_image_suggests_its_neighbour(tmp_path: Path, make_image: MakeImage) -> None:

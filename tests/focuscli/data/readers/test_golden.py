@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -116,14 +115,9 @@ def test_labels_have_the_published_structure(read, name: str) -> None:
     assert sorted(certain) == EXACTLY_ONE[name]
 
 
-REGIONS = {"peta": [5, 10, 6, 4, 5, 5], "pa100k": [2, 6, 6, 1, 4, 7], "rapv1": [6, 9, 6, 5, 8, 17]}
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_built_in_schemas_agree_with_the_reference(name: str, shared_data: Path) -> None:
     schema = builtin_schema(name)
-    regions = Counter(attribute.region for attribute in schema.evaluated)
-    assert [regions[region] for region in schema.regions] == REGIONS[name]
     file = shared_data.parent / "golden" / "attributes.json"
     if not file.is_file():
         pytest.skip(f"no {file}")
