@@ -29,19 +29,18 @@ BOUNDS: dict[Resize, float] = {"pillow": 1e-5, "torch": 0.25}
 
 def torchvision_transform(size: tuple[int, int], config: AugmentConfig) -> Any:
     """The usual pipeline: the same augmentation by torchvision, in the worker, on each image."""
-    from torchvision import transforms
+    from torchvision import transforms as T
 
-    return transforms.Compose(
-        [
-            transforms.Resize([side + config.margin for side in size], transforms.InterpolationMode.BICUBIC),
-            transforms.RandomCrop(size),
-            transforms.RandomHorizontalFlip(config.flip),
-            transforms.ColorJitter(config.brightness, config.contrast, config.saturation),
-            transforms.ToTensor(),
-            transforms.Normalize(MEAN, STD),
-            transforms.RandomErasing(config.erase, config.erase_area, config.erase_ratio),
-        ]
-    )
+    steps = [
+        T.Resize([side + config.margin for side in size], T.InterpolationMode.BICUBIC),
+        T.RandomCrop(size),
+        T.RandomHorizontalFlip(config.flip),
+        T.ColorJitter(config.brightness, config.contrast, config.saturation),
+        T.ToTensor(),
+        T.Normalize(MEAN, STD),
+        T.RandomErasing(config.erase, config.erase_area, config.erase_ratio),
+    ]
+    return T.Compose(steps)
 
 
 def measure(results: Results, paths: Sequence[Path], size: tuple[int, int]) -> None:
@@ -75,11 +74,10 @@ def measure(results: Results, paths: Sequence[Path], size: tuple[int, int]) -> N
 
 
 def main() -> int:
-    options = parser(__doc__ or "", batch=32, rounds=9).parse_args()
-    results = Results("data", options)
-    torch.set_num_threads(options.threads)
+    results = Results("data", parser(str(__doc__), batch=32, rounds=9).parse_args())
+    torch.set_num_threads(results.options.threads)
     with tempfile.TemporaryDirectory() as folder:
-        paths = write_crops(Path(folder), options.batch)
+        paths = write_crops(Path(folder), results.options.batch)
         for size in ((224, 224), (256, 128), (128, 64)):
             measure(results, paths, size)
     return results.finish()

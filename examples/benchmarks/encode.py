@@ -70,12 +70,7 @@ def features(tower: nn.Module, images: Tensor) -> Tensor:
     return getattr(found, "image_embeds", found)
 
 
-BASELINES = {
-    "OpenAI CLIP fp32": openai,
-    "open_clip fp32": open_clip,
-    "timm fp32": timm,
-    "Hugging Face fp32": hugging_face,
-}
+BASELINES = {"OpenAI CLIP": openai, "open_clip": open_clip, "timm": timm, "Hugging Face": hugging_face}
 
 
 def onnx_towers(tower: nn.Module, images: Tensor, threads: int) -> dict[str, tuple[Tower, Tensor, str]]:
@@ -85,8 +80,8 @@ def onnx_towers(tower: nn.Module, images: Tensor, threads: int) -> dict[str, tup
     import onnxruntime  # isort: skip
 
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode(False):
-        inputs, axes = {"images": images.clone()}, {"images": {0: "batch"}}
-        fp32 = fold_constants(to_onnx(for_export(tower), inputs, "features", axes), Path(folder))
+        axes = {"images": {0: "batch"}}
+        fp32 = fold_constants(to_onnx(for_export(tower), {"images": images.clone()}, "features", axes), Path(folder))
         models = {"fp32": fp32, "int8": quantise(fp32, Path(folder))}
     options, towers = onnxruntime.SessionOptions(), {}
     options.intra_op_num_threads = threads
@@ -102,8 +97,8 @@ def onnx_towers(tower: nn.Module, images: Tensor, threads: int) -> dict[str, tup
 
 @torch.inference_mode()
 def main() -> int:
-    options = parser(__doc__ or "", batch=16, rounds=7).parse_args()
-    results = Results("encode", options)
+    results = Results("encode", parser(str(__doc__), batch=16, rounds=7).parse_args())
+    options = results.options
     torch.set_num_threads(options.threads)
     model = random_model(options.model)[0].eval()
     clip, gpu = model.clip, options.device != "cpu"
@@ -113,20 +108,19 @@ def main() -> int:
         parameter.copy_(parameter.half())  # OpenAI's package rounds to fp16
     upright = {"vit-b16": (256, 128), "tiny": (128, 32)}[options.model]
     own, small = (torch.randn(options.batch, 3, *size) for size in (clip.config.vision.image_size, upright))
-    exact = copy.deepcopy(model).double()
-    wanted_scores = exact.score(exact.encode_image(own[:2].double()).tokens, exact.encode_texts()).scores
-    state = clip.state_dict()
+    exact, state = copy.deepcopy(model).double(), clip.state_dict()
     model.to(options.device)
     precisions = ["fp32", "bf16"] if gpu or machine.cpu_has_bf16() else ["fp32"]
     casts = {name: model if name == "fp32" else copy.deepcopy(model).to(DTYPES[name]) for name in precisions}
+    timing = {"unit": "ms/image", "scale": 1000 / options.batch, "note": f"batch {options.batch}"}
 
     towers: dict[str, tuple[Tower, Tensor, str]] = {}
     for name, build in BASELINES.items() if options.model == "vit-b16" else ():
         try:
             tower = build({key: value.clone() for key, value in state.items()}).to(options.device)
-            towers[name] = partial(features, tower), own, "fp32"
+            towers[f"{name} fp32"] = partial(features, tower), own, "fp32"
         except Exception as error:  # whatever another package does, the rest is still measured
-            results.skip(name, one_line(error))
+            results.skip(f"{name} fp32", one_line(error))
     baselines = [*towers]
     for precision, cast in casts.items():
         name = OURS if precision == "fp32" else f"ours {precision} weights"
@@ -137,27 +131,27 @@ def main() -> int:
 
     calls, checks = {}, {}
     for name, (tower, images, precision) in towers.items():
-        wanted = F.normalize(exact.clip.visual(images[:2].double()), dim=-1)
-        images = images.to(options.device)
-        calls[name] = partial(tower, images)
-        difference = float((F.normalize(tower(images)[:2].cpu().double(), dim=-1) - wanted).abs().max())
+        calls[name] = partial(tower, images.to(options.device))
+        both = [calls[name]()[:2].cpu().double(), exact.clip.visual(images[:2].double())]
+        found, wanted = (F.normalize(rows, dim=-1) for rows in both)
         bound = 1e-3 if gpu and precision == "fp32" else BOUNDS[precision]  # GPUs multiply in TF32
-        checks[name] = check("features of unit length against float64", difference, bound)
+        checks[name] = check("features of unit length against float64", float((found - wanted).abs().max()), bound)
     compare = {name: (OURS, *baselines) for name in towers if name not in baselines}
-    results.time(calls, "ms/image", 1000 / options.batch, compare=compare, checks=checks, note=f"batch {options.batch}")
+    results.time(calls, compare=compare, checks=checks, **timing)
 
-    results.work, calls, checks = "score", {}, {}
+    def score(method: Method, images: Tensor, texts: Tensor) -> Tensor:
+        return method.score(method.encode_image(images).tokens, texts).scores
+
+    results.work, calls, checks, compare = "score", {}, {}, {}
+    wanted = score(exact, own[:2].double(), exact.encode_texts())
     for precision, cast in casts.items():
-        images, texts = own.to(options.device, DTYPES[precision]), cast.encode_texts()
-
-        def score(cast: Method = cast, images: Tensor = images, texts: Tensor = texts) -> Tensor:
-            return cast.score(cast.encode_image(images).tokens, texts).scores
-
-        calls |= {f"{TOWER} {precision}": partial(cast.clip.visual, images), f"{SCORES} {precision}": score}
-        difference = float((score()[:2].cpu().double() - wanted_scores).abs().max() / clip.logit_scale.exp())
-        checks[f"{SCORES} {precision}"] = check("cosines against float64", difference, 10 * BOUNDS[precision])
-    compare = {f"{SCORES} {precision}": [f"{TOWER} {precision}"] for precision in casts}
-    results.time(calls, "ms/image", 1000 / options.batch, compare=compare, checks=checks, note=f"batch {options.batch}")
+        images, name = own.to(options.device, DTYPES[precision]), f"{SCORES} {precision}"
+        calls[f"{TOWER} {precision}"] = partial(cast.clip.visual, images)
+        calls[name] = partial(score, cast, images, cast.encode_texts())
+        difference = float((calls[name]()[:2].cpu().double() - wanted).abs().max() / clip.logit_scale.exp())
+        checks[name] = check("cosines against float64", difference, 10 * BOUNDS[precision])
+        compare[name] = [f"{TOWER} {precision}"]
+    results.time(calls, compare=compare, checks=checks, **timing)
     return results.finish()
 
 

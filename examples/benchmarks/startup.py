@@ -7,6 +7,7 @@ import resource
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 from timing import Results, parser
@@ -16,31 +17,25 @@ from focuscli.tools.bench import write_crops
 FOCUS = [sys.executable, "-m", "focuscli"]
 TORCH, RUNTIME = "python, import torch", "python, import onnxruntime"
 PREDICT, PREDICT_ONNX = "focus predict, one image, tiny", "focus predict --backend onnx, one image, tiny"
+SMALL = ["--model", "tiny", "--weights", "none", "--epochs", "1", "--batch-size", "8", "--device", "cpu"]
 
 
 def children_seconds() -> float:
     """User and system time of all processes that this one has started and waited for."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
+    return sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
 
 
 def main() -> int:
-    options = parser(__doc__ or "", batch=1, rounds=9).parse_args()
-    results = Results("startup", options)
+    results = Results("startup", parser(str(__doc__), batch=1, rounds=9).parse_args())
     results.clock, results.now = "cpu", children_seconds
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        environment = {**os.environ, "FOCUS_HOME": name, "FOCUS_RUNS": name, "FOCUS_OFFLINE": "1"}
-        environment |= {"OMP_NUM_THREADS": str(options.threads), "ORT_DISABLE_TELEMETRY": "1"}
-
-        def call(line: list[str]) -> None:
-            subprocess.run(line, env=environment, capture_output=True, check=True)
-
-        (image,) = map(str, write_crops(folder, 1))
-        run, model = str(folder / "run"), str(folder / "model.onnx")
+    with tempfile.TemporaryDirectory() as folder:
+        environment = {**os.environ, "FOCUS_HOME": folder, "FOCUS_RUNS": folder, "FOCUS_OFFLINE": "1"}
+        environment |= {"OMP_NUM_THREADS": str(results.options.threads), "ORT_DISABLE_TELEMETRY": "1"}
+        call = partial(subprocess.run, env=environment, capture_output=True, check=True)
+        (image,) = map(str, write_crops(Path(folder), 1))
+        run, model = f"{folder}/run", f"{folder}/model.onnx"
         call([*FOCUS, "prepare", "synthetic", "--images", "24"])
-        small = ["--model", "tiny", "--weights", "none", "--epochs", "1", "--batch-size", "8", "--device", "cpu"]
-        call([*FOCUS, "train", "--dataset", "synthetic", "--run", run, *small])
+        call([*FOCUS, "train", "--dataset", "synthetic", "--run", run, *SMALL])
         call([*FOCUS, "export", "--checkpoint", run, "--output", model])
         lines = {
             "python, nothing imported": [sys.executable, "-c", "pass"],
@@ -50,7 +45,7 @@ def main() -> int:
             PREDICT: [*FOCUS, "predict", image, "--checkpoint", run, "--device", "cpu"],
             PREDICT_ONNX: [*FOCUS, "predict", image, "--backend", "onnx", "--checkpoint", model],
         }
-        calls = {label: lambda line=line: call(line) for label, line in lines.items()}
+        calls = {label: partial(call, line) for label, line in lines.items()}
         results.time(calls, "s", 1.0, compare={PREDICT: [TORCH], PREDICT_ONNX: [RUNTIME]})
     return results.finish()
 

@@ -21,7 +21,7 @@ correctness. `focus bench` measures a model on your machine.
 
 
 class Target(NamedTuple):
-    """A row of targets.csv: a measurement (or its ratio `to` another one of the same rounds) and what it should reach."""
+    """A row of targets.csv: a measurement, or its ratio `to` another one of the same rounds, and what it should reach."""
 
     title: str
     work: str
@@ -30,9 +30,6 @@ class Target(NamedTuple):
     limit: str
     bound: str
     unit: str
-
-    def met(self, value: float) -> bool:
-        return value >= float(self.bound) if self.limit == "at least" else value <= float(self.bound)
 
 
 def read_targets() -> list[Target]:
@@ -50,28 +47,27 @@ def read(path: Path) -> dict[str, Any]:
 
 def find(target: Target, run: dict[str, Any]) -> tuple[dict[str, Any], bool] | None:
     """The values of a target and whether the result passed its check; None if the run did not measure it."""
-    names = {(item["work"], item["name"]): item for item in run["measurements"]}
-    item = names.get((target.work, target.name))
-    if item is None or (target.unit == "x" and run["settings"]["model"] != "vit-b16"):
+    items = [item for item in run["measurements"] if (item["work"], item["name"]) == (target.work, target.name)]
+    if not items or (target.unit == "x" and run["settings"]["model"] != "vit-b16"):
         return None
-    correct = item["check"] is None or item["check"]["difference"] <= item["check"]["bound"]
-    if not target.to:
-        return item["spread"], correct
-    ratios = {ratio["to"]: ratio["spread"] for ratio in item["ratios"]}
+    item, verdict = items[-1], items[-1]["check"]
+    found = {ratio["to"]: ratio["spread"] for ratio in item["ratios"]} | {"": item["spread"]}
     if target.to == FASTEST:  # the highest ratio is that to the fastest
-        others = [values for name, values in ratios.items() if not name.startswith("ours")]
-        return (max(others, key=lambda values: values["median"]), correct) if others else None
-    return (ratios[target.to], correct) if target.to in ratios else None
+        found = {name: values for name, values in found.items() if name and not name.startswith("ours")}
+        found = {FASTEST: max(found.values(), key=lambda values: values["median"])} if found else {}
+    correct = verdict is None or verdict["difference"] <= verdict["bound"]
+    return (found[target.to], correct) if target.to in found else None
 
 
 def cell(target: Target, runs: list[dict[str, Any]]) -> str:
-    found = [values for run in runs if (values := find(target, run)) is not None]
+    found = [values for run in runs if (values := find(target, run))]
     if not found:
         return "-"
     spread, correct = found[-1]
     digits = 0 if target.unit == "images/s" else 2
     low, middle, high = (f"{spread[key]:,.{digits}f}" for key in ("lower", "median", "upper"))
-    met = correct and target.met(spread["median"])
+    sign = -1 if target.limit == "at least" else 1
+    met = correct and sign * spread["median"] <= sign * float(target.bound)
     brackets = f" ({low} to {high})" if len(spread["values"]) > 1 else ""
     return f"{middle} {target.unit}{brackets}, {'met' if met else '**not met**'}{'' if correct else ': wrong result'}"
 
@@ -90,10 +86,8 @@ def markdown(runs: list[dict[str, Any]]) -> str:
             lines.append(f"| {target.title} | {target.limit} {target.bound} {target.unit} | {' | '.join(cells)} |")
     for kind, runs in kinds.items():
         machine = runs[-1]["machine"]
-        packages = f"torch {machine['packages']['torch']}"
-        lines.append(
-            f"\n{kind}: {machine['cores']:g} cores, {machine['memory_gib']:.0f} GiB, {packages}, {machine['date'][:10]}"
-        )
+        size = f"{machine['cores']:g} cores, {machine['memory_gib']:.0f} GiB"
+        lines.append(f"\n{kind}: {size}, torch {machine['packages']['torch']}, {machine['date'][:10]}")
     return "\n".join(lines) + "\n"
 
 

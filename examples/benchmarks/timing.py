@@ -17,6 +17,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from focuscli.storage.files import write_json
 from focuscli.tools import machine
 
@@ -37,38 +39,22 @@ def parser(description: str, *, batch: int, rounds: int) -> argparse.ArgumentPar
     return found
 
 
-def clock(device: str, threads: int) -> tuple[str, Callable[[], float]]:
-    """Name and function of the clock: of one thread on a CPU its CPU time, which other processes cannot lengthen; of several
-    threads, or of a GPU once it is done, the wall time."""
-    if device.startswith("cuda"):
-        import torch
-
-        def wall() -> float:
-            torch.cuda.synchronize(device)
-            return time.perf_counter()
-
-        return "wall", wall
-    return ("cpu", time.process_time) if threads == 1 else ("wall", time.perf_counter)
-
-
-def interleave(calls: Calls, rounds: int, now: Callable[[], float], *, warmup: int = 1) -> dict[str, list[float]]:
-    """Seconds of each call in each round, after warm-up rounds that do not count.
+def interleave(calls: Calls, rounds: int, now: Callable[[], float]) -> dict[str, list[float]]:
+    """Seconds of each call in each round, after one of warm-up.
 
     The order is rotated from pair to pair of rounds and reversed in every second one, so that no candidate always comes
     first, or always after the same other.
     """
     names = [*calls]
     seconds: dict[str, list[float]] = {name: [] for name in names}
-    for number in range(warmup + rounds):
+    for number in range(1 + rounds):
         turn = (number // 2) % len(names)
         order = names[turn:] + names[:turn]
         for name in reversed(order) if number % 2 else order:
             start = now()
             calls[name]()
-            taken = now() - start
-            if number >= warmup:
-                seconds[name].append(taken)
-    return seconds
+            seconds[name].append(now() - start)
+    return {name: row[1:] for name, row in seconds.items()}
 
 
 def spread(values: Sequence[float]) -> dict[str, Any]:
@@ -83,15 +69,24 @@ def check(what: str, difference: float, bound: float) -> dict[str, Any]:
 
 
 class Results:
-    """The measurements of one script; `finish` prints them and writes the file."""
+    """The measurements of one script; `finish` prints them and writes the file.
+
+    The clock is, of one thread on a CPU, its CPU time, which other processes cannot lengthen; otherwise the wall time.
+    """
 
     def __init__(self, work: str, options: argparse.Namespace) -> None:
         if options.quick:
             options.batch, options.rounds = 2, 1
         self.work, self.options = work, options
-        self.clock, self.now = clock(options.device, options.threads)
+        one_thread = options.device == "cpu" and options.threads == 1
+        self.clock, self.now = ("cpu", time.process_time) if one_thread else ("wall", self.wall_time)
         self.measurements: list[dict[str, Any]] = []
         self.missing: list[dict[str, str]] = []
+
+    def wall_time(self) -> float:
+        if self.options.device != "cpu":
+            torch.cuda.synchronize(self.options.device)
+        return time.perf_counter()
 
     def time(self, calls: Calls, unit: str, scale: float, **more: Any) -> None:
         """Time calls in turns and `add` them. A value is seconds * scale, or for a negative scale the rate -scale / seconds."""
@@ -109,17 +104,11 @@ class Results:
         checks: Mapping[str, Any] | None = None,
         note: str = "",
     ) -> None:
-        """Add measurements of the same rounds.
-
-        Args:
-            compare: name -> the others that its ratio is taken to, where they were measured.
-        """
+        """Add measurements of the same rounds; `compare`: name -> the others that its ratio is taken to, if measured."""
         for name, row in values.items():
             others = [other for other in (compare or {}).get(name, ()) if other in values and other != name]
-            ratios = [
-                {"to": other, "spread": spread([a / b for a, b in zip(row, values[other], strict=True)])}
-                for other in others
-            ]
+            pairs = {other: zip(row, values[other], strict=True) for other in others}
+            ratios = [{"to": other, "spread": spread([a / b for a, b in pair])} for other, pair in pairs.items()]
             found = {"work": self.work, "name": name, "unit": unit, "spread": spread(row), "clock": clock}
             self.measurements.append({**found, "ratios": ratios, "check": (checks or {}).get(name), "note": note})
 
@@ -128,14 +117,16 @@ class Results:
 
     def finish(self) -> int:
         """Print a line per measurement, write the file if one was asked for; 1 if a check failed."""
-        failed = 0
+        failed = False
         for item in self.measurements:
-            verdict, words = item["check"], ""
-            if verdict is not None:
+            words = ", ".join(f"{ratio['spread']['median']:.3f} x {ratio['to']}" for ratio in item["ratios"])
+            if verdict := item["check"]:
                 wrong = verdict["difference"] > verdict["bound"]
-                words, failed = f"{'WRONG' if wrong else 'ok'} ({verdict['difference']:.1e})", failed + wrong
-            ratios = ", ".join(f"{ratio['spread']['median']:.3f} x {ratio['to']}" for ratio in item["ratios"])
-            print(f"{item['name']:50} {item['spread']['median']:10.4g} {item['unit']:10} {ratios:45} {words}")
+                words, failed = (
+                    f"{words:45} {'WRONG' if wrong else 'ok'} ({verdict['difference']:.1e})",
+                    failed or wrong,
+                )
+            print(f"{item['name']:50} {item['spread']['median']:10.4g} {item['unit']:10} {words}")
         for gone in self.missing:
             print(f"not measured: {gone['name']}: {gone['reason']}")
         if self.options.output is not None:
@@ -143,28 +134,23 @@ class Results:
                 "schema_version": 1,
                 "command": " ".join(["python", *sys.argv]),
                 "settings": {name: value for name, value in vars(self.options).items() if name != "output"},
-                "machine": describe_machine(self.options),
+                "machine": describe_machine(self.options.device, self.options.threads),
                 "measurements": self.measurements,
                 "missing": self.missing,
             }
             write_json(self.options.output, content)
-        return 1 if failed else 0
+        return int(failed)
 
 
-def describe_machine(options: argparse.Namespace) -> dict[str, Any]:
+def describe_machine(device: str, threads: int) -> dict[str, Any]:
     """What a reader of the results must know of the machine."""
-    name = platform.machine()
-    if options.device.startswith("cuda"):
-        import torch
-
-        name = torch.cuda.get_device_name(options.device)
     versions = {package: machine.installed_version(package) for package in PACKAGES}
     return {
         "cpu": machine.cpu_model(),
         "cores": min(machine.cpu_quota() or machine.usable_cores(), machine.usable_cores()),
-        "threads": options.threads,
-        "device": options.device,
-        "device_name": name,
+        "threads": threads,
+        "device": device,
+        "device_name": platform.machine() if device == "cpu" else torch.cuda.get_device_name(device),
         "memory_gib": round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30, 1),
         "packages": {package: version for package, version in versions.items() if version},
         "date": datetime.now().astimezone().isoformat(timespec="seconds"),

@@ -46,11 +46,11 @@ def visual_step(options: argparse.Namespace) -> Step:
     return step
 
 
-def full_step(options: argparse.Namespace, batch: int, kind: str = FULL, *, double: bool = False) -> Step:
+def full_step(options: argparse.Namespace, batch: int, kind: str = FULL, dtype: torch.dtype | None = None) -> Step:
     """FOCUS with all losses, as `focus train` takes it."""
     model, config = random_model(options.model)
     torch.manual_seed(0)  # for the labels
-    model.to(options.device, torch.float64 if double else None).train()
+    model.to(options.device, dtype).train()
     model.checkpoint_gradients(kind == CHECKPOINTED)
     return step_fn(model, config, batch, options.precision)
 
@@ -62,8 +62,7 @@ def status_mib(name: str) -> float:
 
 
 def measure_memory(options: argparse.Namespace) -> dict[str, float]:
-    """MiB: the most that a step uses (on a CPU: of the process), and how much of it the step adds, activations for the most
-    part."""
+    """MiB: the most that a step uses (on a CPU: of the process), and how much of it the step adds: mostly activations."""
     step = visual_step(options) if options.memory == VISUAL else full_step(options, options.batch, options.memory)
     step()  # makes the optimiser's state
     if options.device == "cpu":
@@ -80,17 +79,17 @@ def measure_memory(options: argparse.Namespace) -> dict[str, float]:
 
 
 def main() -> int:
-    options = parser(__doc__ or "", batch=32, rounds=5)
-    options.add_argument("--precision", default="fp32", choices=("fp32", "bf16"))
-    options.add_argument("--memory", help=argparse.SUPPRESS)  # a process of its own: none gives all memory back
-    options = options.parse_args()
+    known = parser(str(__doc__), batch=32, rounds=5)
+    known.add_argument("--precision", default="fp32", choices=("fp32", "bf16"))
+    known.add_argument("--memory", help=argparse.SUPPRESS)  # a process of its own: none gives all memory back
+    options = known.parse_args()
     torch.set_num_threads(options.threads)
     if options.memory:
         print(json.dumps(measure_memory(options)))
         return 0
     results = Results("train", options)
     note = f"batch {options.batch}, {options.precision}"
-    wanted, found = full_step(options, 2, double=True)(), full_step(options, 2)()
+    wanted, found = full_step(options, 2, dtype=torch.float64)(), full_step(options, 2)()
     bound = 1e-4 if options.precision == "fp32" else 5e-2
     checks = {FULL: check("loss of 2 images against float64, relative", abs(found - wanted) / abs(wanted), bound)}
     calls = {VISUAL: visual_step(options), FULL: full_step(options, options.batch)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,18 +11,8 @@ import typer
 from focuscli.cli import render
 from focuscli.cli.options import DeviceOpt, ForceOpt
 from focuscli.errors import UsageError, did_you_mean
+from focuscli.storage.files import check_free, write_json
 
-SCRIPTS = {
-    "encode": "encode.py",
-    "score": "encode.py",
-    "train": "train_step.py",
-    "data": "data.py",
-    "startup": "startup.py",
-    "search": "search.py",
-    "table": "table.py",
-    "all": "",
-}
-"""What were arguments of this command, and the scripts in examples/benchmarks/ that do it now."""
 MODELS = ("vit-b16", "tiny")
 
 
@@ -33,7 +24,7 @@ def bench_command(
             "--checkpoint",
             "-c",
             metavar="RUN",
-            help="A run's name or folder, a checkpoint folder, or clip. Default: random weights, which are as fast.",
+            help="A run, a checkpoint folder, or clip. Default: random weights, as fast.",
         ),
     ] = None,
     model: Annotated[str, typer.Option(help="Without --checkpoint: vit-b16 or tiny.")] = "vit-b16",
@@ -56,12 +47,14 @@ def bench_command(
 ) -> None:
     """How fast a model runs on this machine: images per second by precision and batch size, and a training step."""
     if moved:
-        _refuse(moved[0])
+        raise UsageError(
+            f'focus bench takes no arguments; got "{moved[0]}".',
+            "Comparisons with other packages are scripts of the source code now: python examples/benchmarks/encode.py, "
+            "data.py, search.py, startup.py, table.py, train_step.py.",
+        )
     if model not in MODELS:
         raise UsageError(f'Unknown model "{model}".', did_you_mean(model, MODELS))
     if output is not None:
-        from focuscli.storage.files import check_free
-
         check_free(output, force=force)
 
     import torch
@@ -75,12 +68,10 @@ def bench_command(
     chosen = resolve_device(device or "auto")
     if threads is not None:
         torch.set_num_threads(threads)
-    precisions = [precision]
-    if precision == "auto":
-        emulated = chosen.type == "cpu" and not machine.cpu_has_bf16()
-        precisions = ["fp32"] if emulated else ["fp32", "bf16"]
-        if emulated:
-            render.note("  no bf16: this CPU has no instructions for it, and emulation is many times slower")
+    precisions = ["fp32", "bf16"] if precision == "auto" else [precision]
+    if precision == "auto" and chosen.type == "cpu" and not machine.cpu_has_bf16():
+        precisions = ["fp32"]
+        render.note("  no bf16: this CPU has no instructions for it, and emulation is many times slower")
     if checkpoint is None:
         name, (method, config) = f"{model}, random weights", random_model(model)
     else:
@@ -105,42 +96,20 @@ def bench_command(
         "device": torch.cuda.get_device_name(chosen) if chosen.type == "cuda" else machine.cpu_model(),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
-        "results": [row.to_json() for row in rows],
+        "results": [asdict(row) for row in rows],
     }
-    if output is not None:
-        from focuscli.storage.files import write_json
-
-        write_json(output, report)
     if render.as_json():
         render.result(report, lines=[])
     else:
-        cells = [
-            (
-                row.task,
-                row.precision,
-                str(row.batch_size),
-                f"{1000 * row.seconds / row.batch_size:.2f}",
-                f"{row.images_per_second:,.1f}",
-                "" if row.peak_memory_mib is None else f"{row.peak_memory_mib:,.0f} MiB",
-            )
-            for row in rows
-        ]
+        cells = []
+        for row in rows:
+            per_image, memory = 1000 * row.seconds / row.batch_size, row.peak_memory_mib
+            speed = [f"{per_image:.2f}", f"{row.images_per_second:,.1f}"]
+            memory_cell = "" if memory is None else f"{memory:,.0f} MiB"
+            cells.append([row.task, row.precision, str(row.batch_size), *speed, memory_cell])
         columns = ("task", "precision", "batch", "ms/image", "images/s", "peak memory")
         render.table(columns, cells, numbers=range(2, 6))
         render.note(f"  {report['device']}, {report['threads']} threads, torch {report['torch']}")
     if output is not None:
+        write_json(output, report)
         render.note(f"  wrote {output}")
-
-
-def _refuse(argument: str) -> None:
-    """Say where the benchmarks went that compare with other packages.
-
-    Raises:
-        UsageError: always.
-    """
-    if argument not in SCRIPTS:
-        raise UsageError(f'focus bench takes no arguments; got "{argument}".', "See: focus bench --help")
-    raise UsageError(
-        f"focus bench {argument} is now a script in examples/benchmarks/ of the source code.",
-        f"Run: python examples/benchmarks/{SCRIPTS[argument] or 'SCRIPT.py'}; for this model on this machine: focus bench",
-    )

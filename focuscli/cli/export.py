@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from focuscli.cli import render
-from focuscli.cli.models import ModelPlace, asked_texts, find_model
+from focuscli.cli.models import asked_texts, find_model
 from focuscli.cli.options import CheckpointOpt, DryRunOpt, ForceOpt, RegionOpt
-from focuscli.data.inputs import expand_images
 from focuscli.errors import InputError, RequirementError, UsageError
 from focuscli.storage import paths
 from focuscli.storage.extras import require_extra
 
-if TYPE_CHECKING:
-    from focuscli.inference.recognizer import Recognizer
-    from focuscli.tools.export.build import ExportReport
-    from focuscli.tools.export.parity import Crops
-
-FORMATS = ("onnx",)
 OLDEST_TORCH = "2.5"  # the first whose torch.onnx.export takes dynamic_shapes
 FEW_CROPS = 16  # compared on without --check, if the training dataset is at hand
 
@@ -63,29 +56,52 @@ def export_command(
     dry_run: DryRunOpt = False,
 ) -> None:
     """Export a checkpoint to ONNX, to predict without PyTorch; compared with the checkpoint before it is written."""
-    if format_ not in FORMATS:
-        raise UsageError(f'Unknown format "{format_}".', f"Known: {', '.join(FORMATS)}.")
+    if format_ != "onnx":
+        raise UsageError(f'Unknown format "{format_}".', "Known: onnx.")
     if texts is not None and dynamic:
         raise UsageError("--texts fixes the texts; --dynamic takes any.", "Use one of the two.")
     wanted = read_texts(texts) if texts is not None else []
     model = find_model(checkpoint)
-    target = _target(model, output, dynamic=dynamic, int8=int8)
+    if output is None and model.weights:
+        raise UsageError("Zero-shot CLIP has no run folder to export to.", "Name a file: -o clip.onnx")
+    target = output or paths.export_path(model.folder, dynamic=dynamic, int8=int8)
+    if target.suffix.lower() != ".onnx":
+        raise UsageError(f"--output must be a .onnx file, not {target}.")
 
     from focuscli.storage.files import check_free, file_sha256
-    from focuscli.tools.export.card import tower_path  # its package sets up onnxruntime, before that is imported
+    from focuscli.tools.export.runtime import tower_path  # its package sets up onnxruntime, before that is imported
 
     for file in [target, tower_path(target)] if dynamic else [target]:
         check_free(file, force=force)
     require_extra("onnx", "onnx", "onnxruntime", "onnxscript", purpose="focus export")
-    _require_exporter()
+
+    from packaging.version import Version
+
+    from focuscli.tools.machine import installed_version
+
+    version = installed_version("torch") or "none"
+    if version == "none" or Version(version) < Version(OLDEST_TORCH):  # training and prediction work with older ones
+        raise RequirementError(
+            f"focus export needs torch {OLDEST_TORCH} or later; installed is {version}.",
+            f"Install a later one: pip install --upgrade 'torch>={OLDEST_TORCH}'",
+        )
 
     from focuscli.storage.fingerprint import checkpoint_fingerprint
     from focuscli.tools.export.build import export_onnx
+    from focuscli.tools.export.parity import real_crops
 
     recognizer = model.open(device="cpu", precision="fp32")
     chosen = asked_texts(recognizer, wanted, region) or [*recognizer.attributes]
     recognizer.encode_texts(chosen)  # refuses texts that are too long before anything else happens
-    crops = _crops(recognizer, images, split, limit, check=check)
+    crops = None
+    try:
+        crops = real_crops(recognizer, images, split, limit if check else FEW_CROPS)
+    except InputError as error:
+        if check or images:
+            raise
+        render.note(f"  compared on synthetic crops only; no real crops: {error.problem}")
+    if crops is not None and not check:
+        crops = replace(crops, truth=None, known=None)  # mA of a few crops means nothing
     if dry_run:
         render.note(f"  dry run: nothing was written to {target}")
         return
@@ -93,7 +109,7 @@ def export_command(
     height, width = recognizer.image_size
     render.note(f"exporting {model.folder}: {len(chosen)} texts, crops of {height} x {width}, any batch size")
     with render.progress("comparing") as progress:
-        report = export_onnx(
+        files, compared = export_onnx(
             recognizer,
             target,
             fingerprint=fingerprint,
@@ -103,12 +119,8 @@ def export_command(
             crops=crops,
             progress=progress,
         )
-    _show(report)
-
-
-def _show(report: ExportReport) -> None:
     lines = []
-    for parity in report.parity:
+    for parity in compared:
         lines.append(
             f"{parity.source}: largest difference {parity.largest:.2g}, mean {parity.mean:.2g}, of scores up to "
             f"{parity.scale:.3g} with a standard deviation of {parity.spread:.3g}; {parity.changed:,} of "
@@ -116,8 +128,15 @@ def _show(report: ExportReport) -> None:
         )
         if parity.mA is not None:
             lines.append(f"  mA {parity.mA[0]:.2f} of the checkpoint, {parity.mA[1]:.2f} of the export")
-    lines += [f"wrote {file} ({file.stat().st_size / 2**20:.1f} MiB)" for file in report.files]
-    render.result(report.to_json(), lines=lines)
+    lines += [f"wrote {file} ({file.stat().st_size / 2**20:.1f} MiB)" for file in files]
+    report = {
+        "files": [str(file) for file in files],
+        "kind": "dynamic" if dynamic else "fixed",
+        "precision": "int8" if int8 else "fp32",
+        "texts": len(chosen),
+        "parity": [asdict(parity) for parity in compared],
+    }
+    render.result(report, lines=lines)
 
 
 def read_texts(path: Path) -> list[str]:
@@ -136,58 +155,3 @@ def read_texts(path: Path) -> list[str]:
     if not found:
         raise InputError(f"{path} has no texts.", "Write one text per line, for example: red scarf")
     return found
-
-
-def _require_exporter() -> None:
-    """Training and prediction work with older versions of PyTorch, but its exporter does not.
-
-    Raises:
-        RequirementError: torch is too old.
-    """
-    from packaging.version import Version
-
-    from focuscli.tools.machine import installed_version
-
-    version = installed_version("torch") or "none"
-    if version == "none" or Version(version) < Version(OLDEST_TORCH):
-        raise RequirementError(
-            f"focus export needs torch {OLDEST_TORCH} or later; installed is {version}.",
-            f"Install a later one: pip install --upgrade 'torch>={OLDEST_TORCH}'",
-        )
-
-
-def _target(model: ModelPlace, output: Path | None, *, dynamic: bool, int8: bool) -> Path:
-    if output is None:
-        if model.weights:
-            raise UsageError("Zero-shot CLIP has no run folder to export to.", "Name a file: -o clip.onnx")
-        return paths.export_path(model.folder, dynamic=dynamic, int8=int8)
-    if output.suffix.lower() != ".onnx":
-        raise UsageError(f"--output must be a .onnx file, not {output}.")
-    return output
-
-
-def _crops(recognizer: Recognizer, images: str | None, split: str, limit: int, *, check: bool) -> Crops | None:
-    """The real crops to compare on. With --check or --images there must be some; otherwise None is possible.
-
-    Raises:
-        InputError: there are none.
-    """
-    from focuscli.data.folder import read_folder
-    from focuscli.tools.export.parity import dataset_crops, file_crops
-
-    count = limit if check else FEW_CROPS
-    name = images or recognizer.config.data.dataset
-    try:
-        if not name:
-            raise InputError(
-                "The model does not say which dataset it was trained on.", "Name crops: --images NAME or FOLDER"
-            )
-        if images and Path(images).is_dir() and not (Path(images) / "schema.toml").is_file():
-            return file_crops(expand_images([images]), count)
-        found = dataset_crops(recognizer, read_folder(paths.resolve_dataset(name)), split, count)
-        return found if check else replace(found, truth=None, known=None)  # mA of a few crops means nothing
-    except InputError as error:
-        if check or images:
-            raise
-        render.note(f"  compared on synthetic crops only; no real crops: {error.problem}")
-        return None

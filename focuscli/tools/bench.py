@@ -8,9 +8,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +19,8 @@ from focuscli.data.images import Pixels, read_pixels
 from focuscli.data.loader import normalise, to_unit
 from focuscli.data.regions import region_block_matrix
 from focuscli.data.schema import builtin_schema
+from focuscli.data.synthetic.drawing import STYLES, draw
+from focuscli.data.synthetic.people import sample_person
 from focuscli.data.texts import Text
 from focuscli.engine.device import autocast
 from focuscli.engine.optim import build_optimizer
@@ -30,8 +31,7 @@ from focuscli.models.build import new_method
 MIB = 2**20
 Step = Callable[[], float]
 """Take a training step and return its loss."""
-DECODED = 32
-"""Crops that are decoded, each once a round."""
+DECODED = 32  # crops that are decoded, each once a round
 POSITIVE_RATE = 0.2
 
 
@@ -52,9 +52,6 @@ class Row:
     seconds: float
     images_per_second: float
     peak_memory_mib: float | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def random_model(preset: str) -> tuple[Method, RunConfig]:
@@ -81,9 +78,6 @@ def benchmark(
         config: of the model's run. precisions: "fp32", "bf16".
         rounds: timed calls of each, after one that is not timed.
         train: whether to time the training step, which takes several times the memory of the others.
-
-    Returns:
-        One row per measurement.
     """
     size = config.model.image_size
     calls: list[tuple[str, str, int, Callable[[], object]]] = []
@@ -98,17 +92,21 @@ def benchmark(
     with tempfile.TemporaryDirectory(prefix="focus-bench-") as folder:
         files = write_crops(Path(folder), DECODED)
         calls.append(("decode", "", DECODED, lambda: [read_pixels(file, size) for file in files]))
-        if train:
-            largest = max(batch_sizes)
-            calls += [
-                ("train", precision, largest, step_fn(model, config, largest, precision)) for precision in precisions
-            ]
+        largest = max(batch_sizes)
+        for precision in precisions if train else ():
+            calls.append(("train", precision, largest, step_fn(model, config, largest, precision)))
         rows = []
         for number, (task, precision, batch_size, call) in enumerate(calls, start=1):
             model.train(task == "train")
             if device.type == "cuda":
                 torch.cuda.reset_peak_memory_stats(device)
-            seconds = median_seconds(call, rounds)
+            call()
+            taken = []
+            for _ in range(rounds):
+                start = time.perf_counter()
+                call()
+                taken.append(time.perf_counter() - start)
+            seconds = statistics.median(taken)
             memory = peak_memory_mib(device) if task == "train" else None
             rows.append(Row(task, precision, batch_size, seconds, batch_size / seconds, memory))
             if progress is not None:
@@ -158,25 +156,11 @@ def random_pixels(count: int, size: tuple[int, int]) -> Pixels:
 
 def write_crops(folder: Path, count: int) -> list[Path]:
     """JPEG files of synthetic pedestrians."""
-    from focuscli.data.synthetic.drawing import STYLES, draw
-    from focuscli.data.synthetic.people import sample_person
-
     rng = np.random.default_rng(0)
     files = [folder / f"{number}.jpg" for number in range(count)]
     for file in files:
         draw(sample_person(rng), STYLES["street"], rng=rng).image.save(file, quality=80)
     return files
-
-
-def median_seconds(call: Callable[[], object], rounds: int) -> float:
-    """Wall time of a call that returns when the device is done, after one call that is not counted."""
-    call()
-    seconds = []
-    for _ in range(rounds):
-        start = time.perf_counter()
-        call()
-        seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds)
 
 
 def peak_memory_mib(device: torch.device) -> float:

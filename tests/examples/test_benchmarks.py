@@ -8,8 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "examples/benchmarks"
 
@@ -21,22 +19,17 @@ def module(name):
     return loaded
 
 
-@pytest.fixture
-def timing():
-    return module("timing")
-
-
-def test_candidates_take_turns_and_nobody_is_always_first(timing):
+def test_candidates_take_turns_and_nobody_is_always_first():
     order, ticks = [], iter(range(1000))
     calls = {name: lambda name=name: order.append(name) for name in "abc"}
-    seconds = timing.interleave(calls, 6, lambda: next(ticks), warmup=1)
+    seconds = module("timing").interleave(calls, 6, lambda: next(ticks))
     rounds = ["".join(order[start : start + 3]) for start in range(0, len(order), 3)]
     assert rounds == ["abc", "cba", "bca", "acb", "cab", "bac", "abc"]
     assert seconds == {name: [1] * 6 for name in "abc"}
 
 
-def test_results_hold_ratios_within_rounds_and_fail_on_a_wrong_result(timing, tmp_path, capsys):
-    path = tmp_path / "a.json"
+def test_results_hold_ratios_within_rounds_and_fail_on_a_wrong_result(tmp_path, capsys):
+    timing, path = module("timing"), tmp_path / "a.json"
     options = timing.parser("", batch=4, rounds=3).parse_args(["-o", str(path)])
     results = timing.Results("score", options)
     values = {"a": [2.0, 4.0, 9.0], "b": [1.0, 4.0, 3.0]}
@@ -51,17 +44,11 @@ def test_results_hold_ratios_within_rounds_and_fail_on_a_wrong_result(timing, tm
     assert (first["spread"]["median"], second["ratios"], second["check"]) == (4.0, [], None)
 
 
-def test_the_page_of_results_is_fresh():
+def test_the_table_of_targets():
     table = module("table")
-    files = sorted(FOLDER.glob("*.json"))
-    page = table.INTRODUCTION + table.markdown([table.read(path) for path in files])
+    page = table.INTRODUCTION + table.markdown([table.read(path) for path in sorted(FOLDER.glob("*.json"))])
     assert page == (ROOT / "docs/results/speed.md").read_text(encoding="utf-8")
-
-
-def test_a_wrong_result_meets_no_target():
-    table = module("table")
-    run = table.read(FOLDER / "xeon-2core-encode.json")
-    target = table.read_targets()[0]
+    run, target = table.read(FOLDER / "xeon-2core-encode.json"), table.read_targets()[0]
     assert table.cell(target, [run]).endswith(", met")
     item = next(item for item in run["measurements"] if item["name"] == "ours fp32")
     item["check"]["difference"] = 1.0

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from clip_impl import CLIP
 from clip_impl.layers import MLP, QUICK_GELU_SLOPE, ResidualAttentionBlock, Transformer
 from focuscli.data.loader import normalise, to_unit
 from focuscli.data.schema import Text
@@ -47,38 +48,31 @@ class Scores(nn.Module):
         return self.model.score(self.model.encode_image(images).tokens, features).scores.float()
 
 
-class PromptedTower(nn.Module):
-    """FOCUS's texts: ids [Z, L] and weights of the learned prompts [Z, seen] -> text features [Z, D]."""
+class TextTower(nn.Module):
+    """Token ids [Z, L] -> text features: [Z, D], or for POAR [Z, D + K] with `rows` [Z, K] appended.
 
-    def __init__(self, model: FocusModel) -> None:
+    With learned prompts (`context` [seen, S, W]), `rows` [Z, seen] are the weights of those of each text.
+    """
+
+    def __init__(self, clip: CLIP, context: Tensor | None = None) -> None:
         super().__init__()
-        self.clip = model.clip
-        self.context = model.prompts.context
-
-    def forward(self, ids: Tensor, rows: Tensor) -> Tensor:
-        words = self.clip.token_embedding(ids)
-        context = torch.einsum("zs,smw->zmw", rows, self.context)
-        words = torch.cat([words[:, :1], context.to(words.dtype), words[:, 1:]], dim=1)
-        return self.clip.encode_text_embeddings(words, (ids != 0).sum(dim=1) - 1 + self.context.shape[1])
-
-
-class PlainTower(nn.Module):
-    """Texts without learned prompts: ids [Z, L] -> text features [Z, D]; with rows, which POAR needs, [Z, D + K]."""
-
-    def __init__(self, model: Method) -> None:
-        super().__init__()
-        self.clip = model.clip
+        self.clip, self.context = clip, context
 
     def forward(self, ids: Tensor, rows: Tensor | None = None) -> Tensor:
-        features = self.clip.encode_text_embeddings(self.clip.token_embedding(ids), (ids != 0).sum(dim=1) - 1)
-        return features if rows is None else torch.cat([features, rows], dim=1)
+        words, end = self.clip.token_embedding(ids), (ids != 0).sum(dim=1) - 1
+        if self.context is None:
+            features = self.clip.encode_text_embeddings(words, end)
+            return features if rows is None else torch.cat([features, rows], dim=1)
+        context = torch.einsum("zs,smw->zmw", rows, self.context).to(words.dtype)
+        words = torch.cat([words[:, :1], context, words[:, 1:]], dim=1)
+        return self.clip.encode_text_embeddings(words, end + self.context.shape[1])
 
 
 class FoldedMLP(nn.Module):
     """A QuickGELU MLP with the activation's factors multiplied into its weights.
 
-    x sigmoid(1.702 x) = silu(1.702 x) / 1.702. `clip_impl.layers.MLP` passes the factors to the matrix products as alpha and
-    beta, but onnxruntime's quantiser skips a product that has them, without a warning: these two are the largest of a layer.
+    x sigmoid(1.702 x) = silu(1.702 x) / 1.702. `clip_impl.layers.MLP` passes the factors to the products as alpha and beta;
+    onnxruntime's quantiser skips such products, the largest of a layer, without a warning.
     """
 
     def __init__(self, mlp: MLP) -> None:
@@ -123,18 +117,18 @@ def text_tower(model: Method) -> tuple[nn.Module, TextInputs]:
     context = model.clip.context_length
     if isinstance(model, FocusModel):
         if not model.prompts.enabled:
-            return PlainTower(model), TextInputs("{phrase}", context)
-        return PromptedTower(model), TextInputs(DESCRIPTION, context, learned=model.prompts.length, rows="prompts")
+            return TextTower(model.clip), TextInputs("{phrase}", context)
+        inputs = TextInputs(DESCRIPTION, context, learned=model.prompts.length, rows="prompts")
+        return TextTower(model.clip, model.prompts.context), inputs
     if isinstance(model, PoarModel):
-        nowhere = Text("", region="", category="", group="")
-        return PlainTower(model), TextInputs(
+        return TextTower(model.clip), TextInputs(
             sentence(Text("{phrase}", "", "", "")).phrase,
             context,
             by_category={category: template.format("{phrase}") for category, template in TEMPLATES.items()},
             rows="tokens",
             token_of_group={group: number for number, group in enumerate(model.groups)},
             token_of_region={region: model.regions.index(region) for region in model.regions},
-            other_token=model.token_of(nowhere),
+            other_token=model.token_of(Text("", "", "", "")),
             tokens=len(model.groups),
         )
     raise UsageError(
@@ -153,6 +147,7 @@ def to_onnx(
         axes: input name -> axis -> name of a dimension that may have any size.
     """
     dims = {name: torch.export.Dim(name) for named in axes.values() for name in named.values()}
+    shapes = {name: {axis: dims[dim] for axis, dim in axes.get(name, {}).items()} for name in inputs}
     with quiet(), torch.no_grad():
         program = torch.onnx.export(
             module.eval(),
@@ -161,7 +156,7 @@ def to_onnx(
             dynamo=True,
             input_names=[*inputs],
             output_names=[output],
-            dynamic_shapes={name: {axis: dims[dim] for axis, dim in axes.get(name, {}).items()} for name in inputs},
+            dynamic_shapes=shapes,
             verbose=False,
         )
     assert program is not None
@@ -199,13 +194,8 @@ def quantise(proto: onnx.ModelProto, folder: Path) -> onnx.ModelProto:
 
     target = folder / "int8.onnx"
     with quiet():
-        quantize_dynamic(
-            proto,
-            str(target),
-            op_types_to_quantize=["MatMul", "Gemm"],
-            per_channel=True,
-            weight_type=QuantType.QInt8,
-        )
+        products = ["MatMul", "Gemm"]
+        quantize_dynamic(proto, target, products, per_channel=True, weight_type=QuantType.QInt8)
     return onnx.load(str(target))
 
 
@@ -215,8 +205,7 @@ def quiet() -> Iterator[None]:
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(action="ignore"):
             yield
     finally:
         logging.disable(before)

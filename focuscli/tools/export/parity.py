@@ -4,29 +4,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from focuscli.data.folder import DatasetFolder
-from focuscli.data.images import Pixels, squash
+from focuscli.data.folder import read_folder
+from focuscli.data.images import squash
+from focuscli.data.inputs import expand_images
 from focuscli.data.schema import Text
+from focuscli.data.synthetic.drawing import STYLES, draw
+from focuscli.data.synthetic.people import sample_person
 from focuscli.engine.scoring import Progress, score_files
 from focuscli.errors import CheckFailed, InputError
 from focuscli.evaluation.closed_set import label_split
 from focuscli.inference.recognizer import Recognizer
 from focuscli.metrics.attributes import pedestrian_metrics
-from focuscli.tools.export.card import Precision
-from focuscli.tools.export.runtime import OnnxScorer
+from focuscli.storage.paths import resolve_dataset
+from focuscli.tools.export.runtime import OnnxScorer, Precision
 
-BATCH = 16
 FP32_TOLERANCE = 1e-4
 """Largest difference of a score in fp32, as a share of the largest score."""
 INT8_TOLERANCE = 0.25
-"""Root mean square difference in int8, as a share of the scores' standard deviation. Twice what a sound export has; a
-wrong one is far above."""
+"""Root mean square difference in int8, as a share of the scores' standard deviation. A sound export has half of it."""
 SYNTHETIC = 5  # neither the batch size that the graph was traced with, nor a multiple of it
 
 
@@ -76,58 +77,50 @@ class Parity:
         limit = FP32_TOLERANCE * self.scale
         if precision == "fp32" and self.largest > limit:
             return f"scores on {self.source} differ by up to {self.largest:.3g}; at most {limit:.3g} is allowed"
-        if precision == "int8" and self.share > INT8_TOLERANCE:
+        # Rounded as it is printed, so that the message never says that 0.250 is more than 0.250.
+        share = round(self.rms / self.spread, 3) if self.spread else math.inf if self.rms else 0.0
+        if precision == "int8" and share > INT8_TOLERANCE:
             return (
-                f"int8 scores on {self.source} are off by {self.share:.3f} of their standard deviation (root mean "
-                f"square); at most {INT8_TOLERANCE:.3f} is allowed"
+                f"int8 scores on {self.source} are off by {share:.3f} of their standard deviation (root mean square); "
+                f"at most {INT8_TOLERANCE:.3f} is allowed"
             )
         return None
 
-    @property
-    def share(self) -> float:
-        """`rms` as a share of `spread`, rounded as it is printed, so that a message never says 0.250 > 0.250."""
-        if not self.spread:
-            return math.inf if self.rms else 0.0
-        return round(self.rms / self.spread, 3)
 
-
-def dataset_crops(recognizer: Recognizer, folder: DatasetFolder, split: str, limit: int) -> Crops:
-    """Crops spread evenly over a dataset's split, with labels if its attributes are those the model was trained on.
+def real_crops(recognizer: Recognizer, source: str | None, split: str, limit: int) -> Crops:
+    """Crops spread evenly over a folder of images, or a dataset's split with the labels of the trained attributes.
 
     Args:
+        source: a folder, or a dataset's name; None: the training dataset.
         limit: how many at most; 0 for all.
 
     Raises:
-        InputError: no images, no such split, or an empty one.
+        InputError: no such dataset or split, no image, or the training dataset is unknown.
     """
+    name = source or recognizer.config.data.dataset
+    if not name:
+        raise InputError(
+            "The model does not say which dataset it was trained on.", "Name crops: --images NAME or FOLDER"
+        )
+    if source and Path(source).is_dir() and not (Path(source) / "schema.toml").is_file():
+        found = expand_images([source])
+        chosen = _spread(len(found), limit)
+        return Crops(f"{len(chosen):,} given crops", [found[row] for row in chosen])
+    folder = read_folder(resolve_dataset(name))
     folder.require_images()
     indices = folder.select(split)
     if not len(indices):
         raise InputError(f"Split {split} of {folder.path} is empty.")
     chosen = _spread(len(indices), limit)
-    source = f"{len(chosen):,} crops of {folder.schema.name} {split}"
+    crops = Crops(
+        f"{len(chosen):,} crops of {folder.schema.name} {split}",
+        [folder.image_path(int(index)) for index in indices[chosen]],
+    )
     try:
         labelled = label_split(recognizer, folder, split)
     except InputError:  # another dataset's attributes: its crops are compared without labels
-        return Crops(source, [folder.image_path(int(index)) for index in indices[chosen]])
-    paths = [labelled.paths[row] for row in chosen]
-    return Crops(source, paths, labelled.truth[chosen], labelled.known[chosen])
-
-
-def file_crops(paths: Sequence[Path], limit: int) -> Crops:
-    """Crops spread evenly over files; `limit` 0 for all."""
-    chosen = [paths[row] for row in _spread(len(paths), limit)]
-    return Crops(f"{len(chosen):,} given crops", chosen)
-
-
-def synthetic_crops(count: int, size: tuple[int, int]) -> Pixels:
-    """Synthetic pedestrians [count, H, W, 3], the same at every call: for comparing where no dataset is at hand."""
-    from focuscli.data.synthetic.drawing import STYLES, draw
-    from focuscli.data.synthetic.people import sample_person
-
-    rng = np.random.default_rng(0)
-    people = [draw(sample_person(rng), STYLES["street"], rng=rng).image for _ in range(count)]
-    return np.stack([squash(person, size) for person in people])
+        return crops
+    return replace(crops, truth=labelled.truth[chosen], known=labelled.known[chosen])
 
 
 def compare(
@@ -177,14 +170,14 @@ def check_parity(
     """
     thresholds = np.array([recognizer.threshold(text)[0] for text in texts])
     size = recognizer.image_size
-    pixels = synthetic_crops(SYNTHETIC, size)
+    rng = np.random.default_rng(0)
+    people = [draw(sample_person(rng), STYLES["street"], rng=rng).image for _ in range(SYNTHETIC)]
+    pixels = np.stack([squash(person, size) for person in people])
     score_fns = [recognizer.score_fn(texts), exported.score_fn(texts)]
     ours, theirs = (score_fn(pixels) for score_fn in score_fns)
     found = [compare(f"{SYNTHETIC} synthetic crops", ours, theirs, thresholds)]
     if crops is not None:
-        ours, theirs = (
-            score_files(score_fn, crops.paths, size, batch_size=BATCH, progress=progress) for score_fn in score_fns
-        )
+        ours, theirs = (score_files(fn, crops.paths, size, batch_size=16, progress=progress) for fn in score_fns)
         mA = None
         count = len(recognizer.attributes)
         if crops.truth is not None and recognizer.thresholds and tuple(texts[:count]) == recognizer.attributes:
@@ -195,12 +188,10 @@ def check_parity(
     precision = exported.card.precision
     for parity in found[-1:] if precision == "int8" else found:
         if problem := parity.problem(precision):
-            raise CheckFailed(
-                f"The exported model differs from the checkpoint: {problem}. Nothing was written.",
-                "Compare on real crops instead: --images NAME or FOLDER"
-                if precision == "int8" and crops is None
-                else None,
+            hint = (
+                "Compare on real crops instead: --images NAME or FOLDER" if precision == "int8" and not crops else None
             )
+            raise CheckFailed(f"The exported model differs from the checkpoint: {problem}. Nothing was written.", hint)
     return found
 
 
