@@ -16,6 +16,7 @@ from focuscli.cli.render import percent
 from focuscli.errors import CheckFailed, UsageError, did_you_mean
 from focuscli.evaluation.protocols import protocol_named
 from focuscli.storage import paths
+from focuscli.storage.files import write_json
 
 if TYPE_CHECKING:
     from focuscli.engine.distributed import ProcessGroup
@@ -110,7 +111,6 @@ def _run_closed_set(
 
     from focuscli.data.folder import read_folder
     from focuscli.evaluation.closed_set import check_same_attributes, check_same_data, evaluate, with_val_thresholds
-    from focuscli.storage.files import write_json
 
     recognizer = model.open(
         schema=read_folder(known).schema if known else None,

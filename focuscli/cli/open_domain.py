@@ -12,6 +12,7 @@ from focuscli.cli.models import find_model
 from focuscli.errors import InputError, RequirementError
 from focuscli.evaluation.protocols import Protocol
 from focuscli.storage import paths
+from focuscli.storage.files import write_json
 
 if TYPE_CHECKING:
     from focuscli.engine.distributed import ProcessGroup
@@ -63,7 +64,6 @@ def run_open_domain(
     ]
 
     from focuscli.evaluation.open_domain import evaluate_open_domain
-    from focuscli.storage.files import write_json
 
     reports: list[OpenDomainReport] = []
     written: list[Path | None] = []

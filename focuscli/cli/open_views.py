@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -160,18 +159,12 @@ def _source(report: OpenDomainReport) -> str:
 def _labels(named: Sequence[tuple[str, str]]) -> list[str]:
     """A label per (name, place), the same for the same pair: the shortest of the name alone, with the last part of its
     place, and with the whole place that no other pair shares."""
-    distinct = set(named)
-    forms = [
-        lambda name, _: name,
-        lambda name, place: f"{name}: {Path(place).name}",
-        lambda name, place: f"{name}: {place}",
-    ]
+    forms = (lambda name, place: name, lambda name, place: f"{name}: {Path(place).name}")
 
     def label(pair: tuple[str, str]) -> str:
-        for form in forms[:-1]:
-            count = Counter(form(*other) for other in distinct)
-            if count[form(*pair)] == 1:
+        for form in forms:
+            if sum(form(*other) == form(*pair) for other in set(named)) == 1:
                 return form(*pair)
-        return forms[-1](*pair)
+        return ": ".join(pair)
 
     return [label(pair) for pair in named]

@@ -16,22 +16,15 @@ DatasetOpt = Annotated[
     str | None,
     typer.Option("--dataset", "-d", help="A prepared dataset's name, or a dataset folder.", metavar="NAME|FOLDER"),
 ]
+CHECKPOINT = ("--checkpoint", "-c")
+RUN = "A run's name or folder, a checkpoint folder,"
 CheckpointOpt = Annotated[
-    str | None,
-    typer.Option(
-        "--checkpoint",
-        "-c",
-        help="A run's name or folder, a checkpoint folder, or clip. Default: the latest run.",
-        metavar="RUN",
-    ),
+    str | None, typer.Option(*CHECKPOINT, metavar="RUN", help=f"{RUN} or clip. Default: the latest run.")
 ]
 CheckpointsOpt = Annotated[
     list[str] | None,
     typer.Option(
-        "--checkpoint",
-        "-c",
-        help="A run's name or folder, a checkpoint folder, or clip. Default: the latest run. Repeatable with --open-domain.",
-        metavar="RUN",
+        *CHECKPOINT, metavar="RUN", help=f"{RUN} or clip. Default: the latest run. Repeatable with --open-domain."
     ),
 ]
 DeviceOpt = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]

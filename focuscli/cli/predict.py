@@ -13,10 +13,10 @@ import typer
 
 from focuscli.cli import processes, render, views
 from focuscli.cli.models import asked_texts, find_scorer
-from focuscli.cli.options import DeviceOpt, ForceOpt, RegionOpt
+from focuscli.cli.options import CHECKPOINT, RUN, DeviceOpt, ForceOpt, RegionOpt
 from focuscli.data.inputs import expand_images
 from focuscli.errors import InputError, UsageError, did_you_mean
-from focuscli.storage.files import ANY_NAME, to_json
+from focuscli.storage.files import ANY_NAME, check_free, to_json, write_text
 
 if TYPE_CHECKING:
     from focuscli.inference.predict import Prediction, Scorer, Skipped, TextDecision
@@ -37,10 +37,7 @@ def predict_command(
     checkpoint: Annotated[
         str | None,
         typer.Option(
-            "--checkpoint",
-            "-c",
-            help="A run's name or folder, a checkpoint folder, clip, or an exported FILE.onnx. Default: the latest run.",
-            metavar="RUN|FILE",
+            *CHECKPOINT, metavar="RUN|FILE", help=f"{RUN} clip, or an exported FILE.onnx. Default: the latest run."
         ),
     ] = None,
     backend: Annotated[
@@ -86,8 +83,6 @@ def predict_command(
         if output is None:
             _write(chosen, good, decisions, scorer, sys.stdout)
         else:
-            from focuscli.storage.files import write_text
-
             buffer = io.StringIO()
             _write(chosen, good, decisions, scorer, buffer)
             if process_group.is_main:
@@ -100,8 +95,6 @@ def predict_command(
 
 def _images(inputs: Sequence[str], output: Path | None, *, force: bool) -> list[Path]:
     if output is not None:
-        from focuscli.storage.files import check_free
-
         check_free(output, force=force)
     return expand_images(inputs, sys.stdin)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from typing import Any, NamedTuple
@@ -51,18 +51,6 @@ class Candidates:
         """The group of each text."""
         return tuple(item.text.group for item in self.items)
 
-    def select(self, names: Sequence[str]) -> Candidates:
-        """The candidates of some groups.
-
-        Raises:
-            UsageError: an unknown group.
-        """
-        known = list(dict.fromkeys(self.groups))
-        for name in names:
-            if name not in known:
-                raise UsageError(f'{self.schema.name} has no group "{name}".', did_you_mean(name, known))
-        return replace(self, items=tuple(item for item in self.items if item.text.group in names))
-
     def truth(self, labels: NDArray[np.int8]) -> Truth:
         """Which text is true of which image: targets [N, Z] of 0 or 1 (0 where unknown), known [N, Z].
 
@@ -103,11 +91,17 @@ def candidates(schema: AttributeSchema, protocol: Protocol, groups: Sequence[str
             that POAR does not know.
         UsageError: an unknown group.
     """
-    found = (
-        _poar_candidates(schema, protocol) if protocol.candidates == "poar" else _schema_candidates(schema, protocol)
-    )
-    if groups:
-        found = found.select(groups)
+    if protocol.candidates == "poar":
+        items = _poar_candidates(schema)
+    else:
+        order = {group.name: number for number, group in enumerate(schema.groups)}
+        texts = sorted(schema.texts(complements=True), key=lambda text: order[text.group])
+        items = [Candidate(text, text.phrase, text) for text in texts]
+    known = list(dict.fromkeys(item.text.group for item in items))
+    for name in groups or ():
+        if name not in known:
+            raise UsageError(f'{schema.name} has no group "{name}".', did_you_mean(name, known))
+    found = Candidates(schema, protocol, tuple(item for item in items if not groups or item.text.group in groups))
     counts = Counter(found.groups)
     lonely = [name for name, count in counts.items() if count == 1]
     if lonely:
@@ -123,30 +117,21 @@ def candidates(schema: AttributeSchema, protocol: Protocol, groups: Sequence[str
     return found
 
 
-def _schema_candidates(schema: AttributeSchema, protocol: Protocol) -> Candidates:
-    order = {group.name: number for number, group in enumerate(schema.groups)}
-    texts = sorted(schema.texts(complements=True), key=lambda text: order[text.group])
-    return Candidates(schema, protocol, tuple(Candidate(text, text.phrase, text) for text in texts))
-
-
-def _poar_candidates(schema: AttributeSchema, protocol: Protocol) -> Candidates:
+def _poar_candidates(schema: AttributeSchema) -> list[Candidate]:
     items = []
     for group in _poar_table(schema)["group"]:
         named = [schema.attributes[schema.index(name)] for _, name, *_ in group["words"] if name]
-        none_of_these = _complement(schema, {attribute.group for attribute in named})
+        # The schema's text for "none of these" fits where POAR's group is one group of the schema.
+        places = {attribute.group for attribute in named}
+        complements = [text for text in schema.texts(complements=True) if text.attribute is None]
+        none_of_these = next((text for text in complements if {text.group} == places), None)
         for word, name, *means in group["words"]:
             place = schema.attributes[schema.index(name)] if name else named[0]
             text = Text(word, place.region, place.category, group["name"], place.subregion, attribute=name or None)
             same = name or (means[0] if means else "")
             declared = schema.attributes[schema.index(same)].text if same else none_of_these
             items.append(Candidate(text, group["template"].format(word) + ".", declared))
-    return Candidates(schema, protocol, tuple(items))
-
-
-def _complement(schema: AttributeSchema, groups: set[str]) -> Text | None:
-    """The schema's text for "none of these", if POAR's group is one group of the schema."""
-    texts = [text for text in schema.texts(complements=True) if text.attribute is None and {text.group} == groups]
-    return texts[0] if texts else None
+    return items
 
 
 def _poar_truth(

@@ -123,8 +123,9 @@ def evaluate(
         source = f"val: per attribute, {recognizer.threshold_source}"
     predictions = scores > thresholds
 
-    rows = _per_attribute(labelled.texts, thresholds, truth, predictions, scores, known)
-    unseen = _unseen_persons(recognizer, folder, labelled.indices)
+    data = (truth, predictions, scores, known)
+    rows = _per_attribute(labelled.texts, thresholds, *data)
+    unseen, identity = _persons(recognizer, folder, labelled.indices)
     return EvaluationReport(
         dataset=folder.schema.name,
         split=split,
@@ -133,14 +134,11 @@ def evaluate(
         weights=recognizer.weights,
         trained_on=recognizer.trained_on,
         threshold_source=source,
-        metrics=_metrics(truth, predictions, scores, known),
+        metrics=_metrics(*data),
         unseen_persons=None
         if unseen is None
-        else {
-            "images": int(unseen.sum()),
-            **_metrics(truth[unseen], predictions[unseen], scores[unseen], known[unseen]),
-        },
-        identity=_identity(recognizer, folder, labelled.indices),
+        else {"images": int(unseen.sum()), **_metrics(*(v[unseen] for v in data))},
+        identity=identity,
         attributes=rows,
         notes=_notes(recognizer, folder, rows, known),
     )
@@ -150,7 +148,6 @@ def with_val_thresholds(
     recognizer: Recognizer,
     folder: DatasetFolder,
     *,
-    batch_size: int = 128,
     workers: int = 2,
     progress: Callable[[int, int], None] | None = None,
 ) -> Recognizer:
@@ -164,9 +161,7 @@ def with_val_thresholds(
     config = recognizer.config
     data = prepare_training_data(folder, config.data, config.train.seed)
     targets, known = data.labels(data.val)
-    scores = recognizer.score_files(
-        data.paths(data.val), recognizer.attributes, batch_size=batch_size, workers=workers, progress=progress
-    )
+    scores = recognizer.score_files(data.paths(data.val), recognizer.attributes, workers=workers, progress=progress)
     names = [attribute.name for attribute in folder.schema.evaluated]
     split = f"{data.val_note} of {folder.schema.name}"
     thresholds = Thresholds.choose(names, targets, scores, known, criterion=config.eval.criterion, split=split)
@@ -236,10 +231,10 @@ def check_same_data(recognizer: Recognizer, folder: DatasetFolder) -> None:
 def _per_attribute(
     texts: tuple[Text, ...],
     thresholds: NDArray[np.float64],
-    truth: NDArray[np.bool_],
-    predictions: NDArray[np.bool_],
-    scores: NDArray[np.float32],
-    known: NDArray[np.bool_],
+    truth: NDArray,
+    predictions: NDArray,
+    scores: NDArray,
+    known: NDArray,
 ) -> list[AttributeMetrics]:
     metrics = label_accuracy(truth, predictions, known)
     precision, area = average_precision(truth, scores, known), area_under_roc(truth, scores, known)
@@ -267,29 +262,23 @@ def _metrics(truth: NDArray, predictions: NDArray, scores: NDArray, known: NDArr
     return metrics
 
 
-def _unseen_persons(
+def _persons(
     recognizer: Recognizer, folder: DatasetFolder, indices: NDArray[np.int64]
-) -> NDArray[np.bool_] | None:
-    """Which of the images show a person who is in neither train nor val; None where that says nothing new."""
+) -> tuple[NDArray[np.bool_] | None, dict[str, int] | None]:
+    """Which of the images show a person who is in neither train nor val, and the report's `identity`.
+
+    Each is None where it says nothing. Training saw train for the weights, and val for thresholds and the best epoch.
+    """
     if folder.fingerprint != recognizer.data_fingerprint:
-        return None
+        return None, None
+    trained = np.flatnonzero(np.isin(folder.splits, ("train", "val")))
     persons = folder.persons[indices]
-    known = persons != ""
-    unseen = known & ~np.isin(persons, folder.persons[_in_training(folder)])
-    return unseen if known.any() and unseen.any() and not unseen.all() else None
-
-
-def _identity(recognizer: Recognizer, folder: DatasetFolder, indices: NDArray[np.int64]) -> dict[str, int] | None:
-    trained = _in_training(folder)
-    if folder.fingerprint != recognizer.data_fingerprint or np.isin(indices, trained).any():
-        return None
-    shared, persons, images = shared_persons(folder.persons, trained, indices)
-    return {"shared": shared, "persons": persons, "images": images} if persons else None
-
-
-def _in_training(folder: DatasetFolder) -> NDArray[np.int64]:
-    """Images that training saw: for the weights, or in val for thresholds and the choice of the epoch."""
-    return np.flatnonzero(np.isin(folder.splits, ("train", "val")))
+    unseen = (persons != "") & ~np.isin(persons, folder.persons[trained])
+    apart = unseen if unseen.any() and not unseen.all() else None
+    if np.isin(indices, trained).any():
+        return apart, None
+    shared, known, images = shared_persons(folder.persons, trained, indices)
+    return apart, {"shared": shared, "persons": known, "images": images} if known else None
 
 
 def _notes(

@@ -34,6 +34,11 @@ from focuscli.metrics.retrieval import (
 Metrics = dict[str, float | None]
 DEPTHS = (1, 10)
 """k of precision at k; undefined for a text with fewer images to rank."""
+RECALL = {
+    "any": (grouped_recall, grouped_chance),
+    "last positive": (grouped_recall_last_positive, grouped_chance_last_positive),
+}
+"""`Protocol.recall_at_2` -> recall of scores, and what it is for a random order."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +153,15 @@ def evaluate_open_domain(
     elif target.folder.labels_only:
         notes.append("labels alone, no images: chance and the majority-class baseline only")
     majority = majority_scores(target.training, len(target.indices)) if len(target.training) else None
-    retrieval = None if scores is None else scores[:, : len(found.texts)]
+    recall, chance = RECALL[found.protocol.recall_at_2]
+
+    def image_to_text(ranked: NDArray | None) -> tuple[Grouped | None, Grouped | None]:
+        if ranked is None:
+            return None, None
+        return recall(ranked, target.targets, groups), grouped_macro_recall(ranked, target.targets, groups)
+
+    checkpoint_recall, checkpoint_macro = image_to_text(None if scores is None else scores[:, : len(found.texts)])
+    majority_recall, majority_macro = image_to_text(majority)
     rows = _text_metrics(recognizer, target, texts, inputs, scores)
     return OpenDomainReport(
         source=recognizer.schema.name if recognizer else None,
@@ -162,11 +175,11 @@ def evaluate_open_domain(
         protocol=found.protocol.name,
         decisions=asdict(found.protocol),
         groups=_group_facts(target, rows, majority),
-        recall=None if retrieval is None else _recall(target, retrieval),
-        macro=None if retrieval is None else grouped_macro_recall(retrieval, target.targets, groups),
-        chance=_chance(target),
-        majority=None if majority is None else _recall(target, majority),
-        majority_macro=None if majority is None else grouped_macro_recall(majority, target.targets, groups),
+        recall=checkpoint_recall,
+        macro=checkpoint_macro,
+        chance=chance(target.targets, groups),
+        majority=majority_recall,
+        majority_macro=majority_macro,
         ranking={} if scores is None else _ranking(target, rows, scores),
         texts=rows,
         notes=notes,
@@ -207,18 +220,6 @@ def _untrained_regions(recognizer: Recognizer, texts: Sequence[Text]) -> list[st
     if not unknown or not recognizer.config.model.rlp:
         return []
     return [f"regions never trained ({', '.join(unknown)}): their texts use the mean of all prompts"]
-
-
-def _recall(target: Target, scores: NDArray) -> Grouped:
-    last_positive = target.candidates.protocol.recall_at_2 == "last positive"
-    function = grouped_recall_last_positive if last_positive else grouped_recall
-    return function(scores, target.targets, target.candidates.groups)
-
-
-def _chance(target: Target) -> Grouped:
-    last_positive = target.candidates.protocol.recall_at_2 == "last positive"
-    function = grouped_chance_last_positive if last_positive else grouped_chance
-    return function(target.targets, target.candidates.groups)
 
 
 def _group_facts(target: Target, rows: Sequence[TextMetrics], majority: NDArray | None) -> dict[str, GroupFacts]:

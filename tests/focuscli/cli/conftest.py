@@ -10,28 +10,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-MICRO = [
-    "--model",
-    "tiny",
-    "--weights",
-    "none",
-    "--device",
-    "cpu",
-    "--threads",
-    "1",
-    "--batch-size",
-    "8",
-    "--set",
-    "model.image_size=32,16",
-    "--set",
-    "model.global_tokens=2",
-    "--set",
-    "augment.margin=2",
-    "--set",
-    "augment.erase=0",
-    "--set",
-    "train.warmup_steps=2",
-]
+_LINE = (
+    "--model tiny --weights none --device cpu --threads 1 --batch-size 8 --set model.image_size=32,16 "
+    "--set model.global_tokens=2 --set augment.margin=2 --set augment.erase=0 --set train.warmup_steps=2"
+)
+MICRO = _LINE.split()
 """Options of the smallest run that trains."""
 
 
@@ -65,6 +48,21 @@ def focus():
 
 
 @pytest.fixture
+def refused(focus):
+    """refused(code, words, *arguments): the command ends with this code and one error, and has printed nothing else."""
+
+    def check(code: int, words: str, *arguments: object) -> Outcome:
+        outcome = focus(*arguments)
+        assert outcome.code == code, outcome.stderr
+        assert words in outcome.stderr
+        assert (outcome.stdout, outcome.stderr.count("error:")) == ("", 1)
+        assert "Traceback" not in outcome.stderr
+        return outcome
+
+    return check
+
+
+@pytest.fixture
 def weights(tmp_path, focus):
     """A random CLIP, installed."""
     from dataclasses import replace
@@ -89,19 +87,8 @@ def trained_run(tmp_path_factory, coloured_dataset) -> Path:
     from focuscli.cli.main import app
 
     folder = tmp_path_factory.mktemp("runs") / "coloured"
-    arguments = [
-        "train",
-        "--dataset",
-        str(coloured_dataset),
-        "--run",
-        str(folder),
-        "--epochs",
-        "10",
-        "--lr",
-        "3e-3",
-        *MICRO,
-    ]
-    result = CliRunner().invoke(app, arguments)
+    arguments = ["train", "--dataset", coloured_dataset, "--run", folder, "--epochs", 10, "--lr", 3e-3, *MICRO]
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
     assert result.exit_code == 0, result.stderr
     return folder
 

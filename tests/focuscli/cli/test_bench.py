@@ -61,11 +61,8 @@ def test_a_step_trains_what_a_run_trains_and_nothing_else():
         (["-o", "mine.json"], 3, "mine.json exists already; nothing was changed.\nhint:  Add --force"),
     ],
 )
-def test_bench_refuses(focus, tmp_path, monkeypatch, arguments, code, words):
+def test_refusals(refused, tmp_path, monkeypatch, arguments, code, words):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.json").write_text("mine")
-    outcome = focus("bench", *arguments)
-    assert outcome.code == code, outcome.stderr
-    assert words in outcome.stderr
-    assert outcome.stdout == ""
+    refused(code, words, "bench", *arguments)
     assert (tmp_path / "mine.json").read_text() == "mine"

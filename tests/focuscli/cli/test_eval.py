@@ -58,23 +58,16 @@ def test_a_metric_below_its_bound_fails_with_the_metrics(focus, trained_run):
         (["-c", "nothing"], 3, "nothing"),
         (["-c", "model.onnx"], 2, "only focus predict"),
         (["-d", "nowhere"], 3, 'Unknown dataset "nowhere"'),
+        (["-c", "latest"], 4, "focus train"),
+        (["-c", "RUN", "-c", "RUN"], 2, "Several are for a matrix: add --open-domain"),
     ],
 )
-def test_refusals(focus, trained_run, arguments, code, words):
+def test_refusals(refused, trained_run, arguments, code, words):
     run = [] if "-c" in arguments else ["-c", trained_run]
-    outcome = focus("eval", *run, *arguments)
-    assert outcome.code == code
-    assert words in outcome.stderr
-    assert outcome.stdout == ""
+    refused(code, words, "eval", *run, *(trained_run if word == "RUN" else word for word in arguments))
 
 
-def test_closed_set_metrics_are_of_one_checkpoint(focus, trained_run):
-    outcome = focus("eval", "-c", trained_run, "-c", trained_run)
-    assert outcome.code == 2
-    assert "--open-domain" in outcome.stderr
-
-
-def test_a_dataset_with_other_attributes_is_refused(focus, trained_run, coloured_dataset, tmp_path):
+def test_a_dataset_with_other_attributes_is_refused(refused, trained_run, coloured_dataset, tmp_path):
     other = tmp_path / "other"
     shutil.copytree(coloured_dataset, other)
     for file, old, new in (
@@ -83,15 +76,20 @@ def test_a_dataset_with_other_attributes_is_refused(focus, trained_run, coloured
         ("labels.csv", "RedHat", "RedCap"),
     ):
         (other / file).write_text((other / file).read_text().replace(old, new))
-    outcome = focus("eval", "-c", trained_run, "-d", other)
-    assert outcome.code == 3
-    assert "RedCap" in outcome.stderr
-    assert "closed-set" in outcome.stderr
+    refused(
+        3,
+        "closed-set metrics on coloured need its 3; not among the trained ones: RedCap",
+        "eval",
+        "-c",
+        trained_run,
+        "-d",
+        other,
+    )
 
 
 @pytest.mark.parametrize("mode", [[], ["--open-domain"]])
 def test_another_state_of_the_trained_data_is_refused_with_the_way_out(
-    focus, trained_run, coloured_dataset, tmp_path, mode
+    focus, refused, trained_run, coloured_dataset, tmp_path, mode
 ):
     """Its test images may have been trained on: nothing in the metrics would show it."""
     changed = tmp_path / "changed"
@@ -101,9 +99,7 @@ def test_another_state_of_the_trained_data_is_refused_with_the_way_out(
         labels.read_text().replace(",test,", ",swap,").replace(",val,", ",test,").replace(",swap,", ",val,")
     )
     option = "--target" if mode else "-d"
-    outcome = focus("eval", "-c", trained_run, *mode, option, changed)
-    assert outcome.code == 3
-    assert "another state of coloured" in outcome.stderr
+    outcome = refused(3, "another state of coloured", "eval", "-c", trained_run, *mode, option, changed)
     assert "--other-data" in outcome.stderr
     assert str(coloured_dataset) in outcome.stderr
     assert focus("eval", "-c", trained_run, *mode, option, changed, "--other-data").code == 0
@@ -138,11 +134,7 @@ def test_zero_shot_clip_equals_plain_clip(focus, weights, coloured_dataset, tmp_
     assert not any("another domain" in note for note in found["notes"])
 
 
-def test_zero_shot_clip_needs_weights_and_a_dataset(focus, weights, coloured_dataset, tmp_path, monkeypatch):
-    unnamed = focus("eval", "-c", "clip")
-    assert unnamed.code == 2
-    assert "--dataset" in unnamed.stderr
+def test_zero_shot_clip_needs_weights_and_a_dataset(refused, weights, coloured_dataset, tmp_path, monkeypatch):
+    refused(2, "--dataset", "eval", "-c", "clip")
     monkeypatch.setenv("FOCUS_HOME", str(tmp_path / "empty"))
-    without = focus("eval", "-c", "clip", "--dataset", coloured_dataset)
-    assert without.code == 4
-    assert "focus prepare weights" in without.stderr
+    refused(4, "focus prepare weights", "eval", "-c", "clip", "--dataset", coloured_dataset)

@@ -100,12 +100,10 @@ def test_several_sources_and_targets_make_the_matrix(focus, trained_run, make_ta
 
 
 def test_without_targets_all_prepared_datasets_are_taken_and_the_unfit_named(
-    focus, trained_run, make_target, tmp_path, monkeypatch
+    focus, refused, trained_run, make_target, tmp_path, monkeypatch
 ):
     monkeypatch.setenv("FOCUS_HOME", str(tmp_path / "home"))
-    empty = focus("eval", "-c", trained_run, "--open-domain")
-    assert empty.code == 3
-    assert "--target" in empty.stderr
+    refused(3, "--target", "eval", "-c", trained_run, "--open-domain")
     good = make_target("home/datasets/good", *HEADS)
     make_target("home/datasets/lonely", ("scarf", "head"), complements=())
     make_target("home/datasets/tail", ("scarf", "tail"), regions=("tail",))
@@ -116,7 +114,7 @@ def test_without_targets_all_prepared_datasets_are_taken_and_the_unfit_named(
     assert "tail; trained: head, lower" in outcome.stderr
 
 
-def test_targets_of_labels_alone_need_no_model(focus, make_target, tmp_path, monkeypatch):
+def test_targets_of_labels_alone_need_no_model(focus, refused, make_target, tmp_path, monkeypatch):
     monkeypatch.setenv("FOCUS_RUNS", str(tmp_path / "none"))
     bare, pictured = make_target("bare", *HEADS), make_target("pictured", ("cap", "head"))
     remove_images(bare, declared=True)
@@ -126,9 +124,7 @@ def test_targets_of_labels_alone_need_no_model(focus, make_target, tmp_path, mon
     assert report["source"] is None
     assert 0 < report["chance"]["mean"]["R@1"] <= report["blind"]["mean"]["R@1"]
     for targets in (["--target", bare, "--target", pictured], []):
-        refused = focus("eval", "--open-domain", *targets)
-        assert refused.code == 4
-        assert "No trained model" in refused.stderr
+        refused(4, "No trained model", "eval", "--open-domain", *targets)
 
 
 def test_a_target_of_labels_alone_has_the_baselines_and_no_row(focus, trained_run, make_target):
@@ -160,14 +156,11 @@ def test_a_target_of_labels_alone_has_the_baselines_and_no_row(focus, trained_ru
         ([], 2, "--target goes with --open-domain"),
     ],
 )
-def test_refusals(focus, trained_run, make_target, arguments, code, words):
-    outcome = focus("eval", "-c", trained_run, "--target", make_target("target", *HEADS), *arguments)
-    assert outcome.code == code
-    assert words in outcome.stderr
-    assert outcome.stdout == ""
+def test_refusals(refused, trained_run, make_target, arguments, code, words):
+    refused(code, words, "eval", "-c", trained_run, "--target", make_target("target", *HEADS), *arguments)
 
 
-def test_targets_are_refused_before_any_image_is_read(focus, trained_run, make_target, monkeypatch):
+def test_targets_are_refused_before_any_image_is_read(refused, trained_run, make_target, monkeypatch):
     from focuscli.inference.recognizer import Recognizer
 
     monkeypatch.setattr(Recognizer, "score_files", lambda *_args, **_more: pytest.fail("scored"))
@@ -178,9 +171,7 @@ def test_targets_are_refused_before_any_image_is_read(focus, trained_run, make_t
         (make_target("tail", ("scarf", "tail"), regions=("tail",)), "no learned prompt fits"),
         (gone, "None of the 16 test images of gone"),
     ):
-        outcome = focus("eval", "-c", trained_run, "--open-domain", "--target", good, "--target", bad)
-        assert outcome.code == 3
-        assert words in outcome.stderr
+        refused(3, words, "eval", "-c", trained_run, "--open-domain", "--target", good, "--target", bad)
 
 
 @pytest.mark.parametrize(

@@ -56,21 +56,15 @@ def pictures(coloured_dataset, tmp_path) -> Path:
 
 
 @pytest.mark.parametrize(("kind", "batch"), [("table", 3), ("jsonl", 16)])
-def test_predict_says_what_one_process_says(workers, trained_run, pictures, kind, batch):
+def test_predict_says_what_one_process_says(workers, trained_run, pictures, tmp_path, kind, batch):
     line = ["predict", pictures, "-c", trained_run, "--format", kind, "--batch", batch, "-a", "red hat", "-a", "scarf"]
     alone, shared = (workers(count, "focus", *map(str, line)) for count in (1, 2))
     assert alone[0][0] == 0
     assert len(alone[0][1].splitlines()) > 19
     assert shared == [alone[0], (0, "", "")]
-
-
-def test_predict_writes_the_file_of_one_process(workers, trained_run, pictures, tmp_path):
-    files = [tmp_path / "one.csv", tmp_path / "two.csv"]
-    for count, file in zip((1, 2), files, strict=True):
-        outcomes = workers(count, "focus", "predict", pictures, "-c", trained_run, "--format", "csv", "-o", file)
-        assert {code for code, _, _ in outcomes} == {0}
-    assert files[0].read_bytes() == files[1].read_bytes()
-    assert len(files[0].read_text().splitlines()) == 21
+    written = workers(2, "focus", *map(str, line), "-o", tmp_path / "out")
+    assert [(code, out) for code, out, _ in written] == 2 * [(0, "")]
+    assert (tmp_path / "out").read_text() == alone[0][1]
 
 
 def test_predict_stops_at_the_same_unreadable_image(workers, trained_run, pictures):
@@ -113,15 +107,9 @@ def test_index_and_search_give_what_one_process_gives(workers, trained_run, pict
         assert alone[0][0] == 0, alone
         assert len(alone[0][1].splitlines()) >= 7
         assert [outcome[:2] for outcome in shared] == [alone[0][:2], *4 * [(0, "")]], shared
-
-
-def test_only_one_process_writes_what_search_finds(workers, trained_run, pictures, tmp_path):
-    gallery, hits, sheet = tmp_path / "gallery", tmp_path / "hits.csv", tmp_path / "sheet.png"
-    indexed = workers(1, "focus", "index", str(pictures), "-o", gallery, "-c", trained_run)
-    assert indexed[0][0] == 0, indexed
-    line = ["search", gallery, "red hat", "-k", "3", "--format", "csv", "-o", hits, "--sheet", sheet]
-    outcomes = workers(2, "focus", *line)
-    assert [code for code, _, _ in outcomes] == [0, 0], outcomes
+    hits, sheet = tmp_path / "hits.csv", tmp_path / "sheet.png"
+    line = ["search", galleries[0], "red hat", "-k", "3", "--format", "csv", "-o", hits, "--sheet", sheet]
+    assert [code for code, _, _ in workers(2, "focus", *line)] == [0, 0]
     assert len(hits.read_text().splitlines()) == 4
     assert sheet.stat().st_size > 0
 
