@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from focuscli.cli import processes, render
+from focuscli.cli import processes, render, views
 from focuscli.cli.models import find_model
 from focuscli.cli.open_domain import Options, run_open_domain
 from focuscli.cli.options import CheckpointsOpt, DatasetOpt, DeviceOpt, PrecisionOpt
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from focuscli.evaluation.closed_set import EvaluationReport, ThresholdMode
 
 THRESHOLDS = ("val", "global", "oracle")
-METRICS = ("mA", "Acc", "Prec", "Recall", "F1", "F1h", "mAP", "AUC")
+METRICS = (*views.METRICS, "mAP", "AUC")
 
 
 def eval_command(
@@ -167,19 +167,15 @@ def show(report: EvaluationReport, *, per_attribute: bool, written: Path) -> Non
     print("F1 is the mean of per-image F1, F1h the harmonic mean of Prec and Recall")
     if per_attribute:
         print()
-        _show_attributes(report)
+        rows = []
+        for row in report.attributes:
+            values = (row.mA, row.recall, row.specificity, row.precision, row.f1, row.AP, row.AUC)
+            rows.append((row.name, row.region, f"{row.positives:,}", *map(percent, values), f"{row.threshold:.3f}"))
+        header = ("attribute", "region", "positives", "mA", "recall", "spec.", "prec.", "F1", "AP", "AUC", "threshold")
+        render.table(header, rows, numbers=range(2, 11))
     for line in report.notes:
         render.warn(line)
     render.note(f"wrote {written}")
-
-
-def _show_attributes(report: EvaluationReport) -> None:
-    rows = []
-    for row in report.attributes:
-        values = (row.mA, row.recall, row.specificity, row.precision, row.f1, row.AP, row.AUC)
-        rows.append((row.name, row.region, f"{row.positives:,}", *map(percent, values), f"{row.threshold:.3f}"))
-    header = ("attribute", "region", "positives", "mA", "recall", "spec.", "prec.", "F1", "AP", "AUC", "threshold")
-    render.table(header, rows, numbers=range(2, 11))
 
 
 def _refuse(options: Mapping[str, object], belongs_to: str) -> None:

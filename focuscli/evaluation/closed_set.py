@@ -137,7 +137,7 @@ def evaluate(
         metrics=_metrics(*data),
         unseen_persons=None
         if unseen is None
-        else {"images": int(unseen.sum()), **_metrics(*(v[unseen] for v in data))},
+        else {"images": int(unseen.sum()), **_metrics(*(values[unseen] for values in data))},
         identity=identity,
         attributes=rows,
         notes=_notes(recognizer, folder, rows, known),

@@ -6,6 +6,7 @@ import copy
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -284,11 +285,6 @@ class Recognizer(Scorer):
 def _batched(images: Iterable[ImageLike], size: int) -> Iterable[list[ImageLike]]:
     if isinstance(images, (str, Path, Image.Image)):
         images = [images]
-    batch: list[ImageLike] = []
-    for image in images:
-        batch.append(image)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
+    remaining = iter(images)
+    while batch := list(islice(remaining, size)):
         yield batch
