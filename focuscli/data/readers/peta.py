@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ from focuscli.data.readers.mat import (
     strings,
     struct_fields,
 )
-from focuscli.data.readers.peta_files import EXCLUDED, SUBSETS, LabelTexts, PetaFiles, find_peta, read_label_texts
+from focuscli.data.readers.peta_files import EXCLUDED, SUBSETS, PetaFiles, find_peta, read_label_texts
 from focuscli.data.readers.pickles import ZS_PREFIX, read_zero_shot_splits, zero_shot_file
 from focuscli.data.schema import AttributeSchema, builtin_schema
 from focuscli.data.splits import identity_split, shared_persons
@@ -43,38 +44,28 @@ _LABEL_COLUMN = 4  # before it: image number, global person, subset, person with
 
 
 @dataclass(frozen=True, eq=False)
-class PetaMat:
-    """The content of PETA.mat for N images.
-
-    Attributes:
-        labels: [N, A] int8, 0 or 1, in the order of the given schema.
-        subsets: [N] 1 to 10. numbers: [N] the person's number within its subset.
-        partitions: the split of each image, per partition.
-    """
-
-    labels: NDArray[np.int8]
-    subsets: NDArray[np.int64]
-    numbers: NDArray[np.int64]
-    partitions: list[NDArray[np.str_]]
-
-
-@dataclass(frozen=True, eq=False)
 class Peta:
     """PETA's images with their labels, N of them.
 
     Attributes:
-        subsets: [N] 1 to 10. persons: [N] "<subset>/<number>", the same with and without PETA.mat.
         labels: [N, A] int8 in schema order.
-        mat: content of PETA.mat, or None without it.
+        subsets: [N] 1 to 10. numbers: [N] the person's number within its subset.
+        partitions: the split of each image [N] in each partition of PETA.mat; empty without it.
         notes: what was found and checked.
     """
 
     files: PetaFiles
-    subsets: NDArray[np.int64]
-    persons: NDArray[np.str_]
     labels: NDArray[np.int8]
-    mat: PetaMat | None
+    subsets: NDArray[np.int64]
+    numbers: NDArray[np.int64]
+    partitions: list[NDArray[np.str_]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+
+    @cached_property
+    def persons(self) -> NDArray[np.str_]:
+        """[N] "<subset>/<number>", the same with and without PETA.mat."""
+        pairs = zip(self.subsets.tolist(), self.numbers.tolist(), strict=True)
+        return np.array([f"{SUBSETS[subset - 1]}/{number}" for subset, number in pairs])
 
 
 def read_peta(source: Path, *, split: str = "official:0", images: Path | None = None) -> Annotations:
@@ -109,7 +100,7 @@ def read_peta(source: Path, *, split: str = "official:0", images: Path | None = 
         published,
         peta_warnings(peta, splits, split, schema),
         peta.notes,
-        {"layout": peta.files.layout, "labels_from": "PETA.mat" if peta.mat is not None else "Label.txt"},
+        {"layout": peta.files.layout, "labels_from": "PETA.mat" if peta.files.mat else "Label.txt"},
     )
 
 
@@ -120,34 +111,27 @@ def load_peta(source: Path, schema: AttributeSchema) -> Peta:
         InputError: not PETA, incomplete, or PETA.mat does not fit the images.
     """
     files = find_peta(source)
-    mat = read_peta_mat(files.mat, schema) if files.mat else None
-    notes: list[str] = []
-    if files.ignored:
-        notes.append(f"ignored {files.ignored} files in the image folders that are not images")
-    if files.layout == "numbered":
-        assert mat is not None  # find_peta refuses this layout without it
-        if len(mat.labels) != len(files.images):
+    peta = read_peta_mat(files, files.mat, schema) if files.mat else None
+    ignored = [f"ignored {files.ignored} files in the image folders that are not images"] if files.ignored else []
+    if peta is not None and files.layout == "numbered":
+        if len(peta.labels) != len(files.images):
             raise InputError(
-                f"{files.root} has {len(files.images):,} images, but {files.mat} describes {len(mat.labels):,}.",
+                f"{files.root} has {len(files.images):,} images, but {files.mat} describes {len(peta.labels):,}.",
                 "Copy the images again.",
             )
-        return Peta(files, mat.subsets, _persons(mat.subsets, mat.numbers), mat.labels, mat, notes)
-    if mat is not None:
-        _check_alignment(files, mat)
-        notes.append("the person number in each file name matches PETA.mat, for every image")
-    texts = read_label_texts(files, schema)
-    if texts.without_image:
-        notes.append(f"{texts.without_image} lines of Label.txt are about files or persons without an image")
-    if texts.unknown:
-        words = ", ".join(f"{word} ({count})" for word, count in texts.unknown.most_common(5))
-        notes.append(f"ignored words in Label.txt that are not attributes of PETA: {words}")
-    if mat is not None:
-        notes.append(_compare(files, texts, mat))
-    labels = texts.labels if mat is None else mat.labels
-    return Peta(files, files.subsets, _persons(files.subsets, files.numbers), labels, mat, notes)
+        peta.notes.extend(ignored)
+        return peta
+    if peta is not None:
+        _check_alignment(peta)
+    labels, has_excluded, notes = read_label_texts(files, schema)
+    if peta is None:
+        return Peta(files, labels, files.subsets, files.numbers, notes=[*ignored, *notes])
+    matches = "the person number in each file name matches PETA.mat, for every image"
+    peta.notes.extend([*ignored, matches, *notes, _compare(peta, labels, has_excluded)])
+    return peta
 
 
-def read_peta_mat(path: Path, schema: AttributeSchema) -> PetaMat:
+def read_peta_mat(files: PetaFiles, path: Path, schema: AttributeSchema) -> Peta:
     """Read PETA.mat, a MATLAB 5 file with the struct `peta`: data, attribute and partion_attribute.
 
     Raises:
@@ -164,7 +148,7 @@ def read_peta_mat(path: Path, schema: AttributeSchema) -> PetaMat:
         if not np.isin(data[:, 2], np.arange(1, len(SUBSETS) + 1)).all():
             raise ValueError("it has subset numbers other than 1 to 10")
         partitions = partition_splits(struct["partion_attribute"], {part: part for part in PUBLISHED}, len(data))
-    return PetaMat(labels, data[:, 2], data[:, 3], partitions)
+    return Peta(files, labels, data[:, 2], data[:, 3], partitions)
 
 
 def peta_splits(peta: Peta, split: str) -> tuple[NDArray[np.str_], dict[str, int] | None]:
@@ -184,12 +168,12 @@ def peta_splits(peta: Peta, split: str) -> tuple[NDArray[np.str_], dict[str, int
     if kind == "zs":
         numbered = [f"{number:05}.png" for number in range(1, len(peta.persons) + 1)]
         return read_zero_shot_splits(zero_shot_file(split), numbered), PUBLISHED_ZS
-    if peta.mat is None or peta.files.mat is None:
+    if peta.files.mat is None:
         raise InputError(
             f"Split {split} is written in PETA.mat, and there is none in {peta.files.root} or beside it.",
             "Put PETA.mat there (it comes with most repositories on the subject), or use --split identity.",
         )
-    splits = pick_partition(peta.mat.partitions, number, peta.files.mat)
+    splits = pick_partition(peta.partitions, number, peta.files.mat)
     if kind == "official":
         return splits, PUBLISHED
     published = {PAPER[part]: count for part, count in PUBLISHED.items()}
@@ -223,7 +207,7 @@ def peta_warnings(peta: Peta, splits: NDArray[np.str_], split: str, schema: Attr
         warnings.append(PARTITIONS_OVERLAP)
     else:
         warnings.append(_ABOUT_SPLIT[kind])
-    if peta.files.layout == "subsets" and peta.mat is not None and kind not in ("identity", "subset"):
+    if peta.files.layout == "subsets" and peta.files.mat is not None and kind not in ("identity", "subset"):
         warnings.append(
             "In all subsets but CUHK and MIT labels are per person, so the order of one person's frames is inferred "
             "(sorted file names). With another order, frames of one person would change splits; labels would not change."
@@ -285,15 +269,10 @@ def _tested_subsets(split: str) -> list[int]:
     return numbers
 
 
-def _persons(subsets: NDArray[np.int64], numbers: NDArray[np.int64]) -> NDArray[np.str_]:
-    return np.array(
-        [f"{SUBSETS[subset - 1]}/{number}" for subset, number in zip(subsets.tolist(), numbers.tolist(), strict=True)]
-    )
-
-
-def _check_alignment(files: PetaFiles, mat: PetaMat) -> None:
+def _check_alignment(peta: Peta) -> None:
     """Refuse a tree with a missing or additional file: every image after it would have another's labels."""
-    found, wanted = (np.bincount(subsets, minlength=len(SUBSETS) + 1) for subsets in (files.subsets, mat.subsets))
+    files = peta.files
+    found, wanted = (np.bincount(subsets, minlength=len(SUBSETS) + 1) for subsets in (files.subsets, peta.subsets))
     different = [
         f"{name} has {found[subset]:,} images, not {wanted[subset]:,}"
         for subset, name in enumerate(SUBSETS, start=1)
@@ -303,26 +282,26 @@ def _check_alignment(files: PetaFiles, mat: PetaMat) -> None:
         raise InputError(
             f"The images in {files.root} are not those of {files.mat}: {'; '.join(different)}.", "Unpack PETA again."
         )
-    wrong = np.flatnonzero((files.subsets != mat.subsets) | (files.numbers != mat.numbers))
+    wrong = np.flatnonzero((files.subsets != peta.subsets) | (files.numbers != peta.numbers))
     if len(wrong):
         first = int(wrong[0])
         raise InputError(
             f"{len(wrong):,} images in {files.root} are not the ones of {files.mat}; the first is "
-            f"{files.images[first]}, where row {first + 1} is person {mat.numbers[first]} of that subset.",
+            f"{files.images[first]}, where row {first + 1} is person {peta.numbers[first]} of that subset.",
             "Files were renamed, added or lost; unpack PETA again.",
         )
 
 
-def _compare(files: PetaFiles, texts: LabelTexts, mat: PetaMat) -> str:
+def _compare(peta: Peta, labels: NDArray[np.int8], has_excluded: NDArray[np.bool_]) -> str:
     """A note on how far Label.txt and PETA.mat agree; refuses two that do not belong together."""
-    differ = (texts.labels != mat.labels).any(axis=1)
+    differ = (labels != peta.labels).any(axis=1)
     if differ.mean() > 0.01:
         raise InputError(
-            f"Label.txt and {files.mat} disagree on {int(differ.sum()):,} of {len(differ):,} images; the first is "
-            f"{files.images[int(np.argmax(differ))]}.",
+            f"Label.txt and {peta.files.mat} disagree on {int(differ.sum()):,} of {len(differ):,} images; the first is "
+            f"{peta.files.images[int(np.argmax(differ))]}.",
             "One of them belongs to another version; fetch both again.",
         )
-    equal, excluded = int((~differ & ~texts.has_excluded).sum()), int(texts.has_excluded.sum())
+    equal, excluded = int((~differ & ~has_excluded).sum()), int(has_excluded.sum())
     note = f"Label.txt equals PETA.mat for {equal:,} of {len(differ):,} images"
     if excluded:
         note += f"; {excluded:,} have attributes that PETA.mat does not ({', '.join(EXCLUDED)})"

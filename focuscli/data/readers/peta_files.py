@@ -14,7 +14,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -57,23 +57,6 @@ class PetaFiles:
     ignored: int = 0
 
 
-@dataclass(frozen=True, eq=False)
-class LabelTexts:
-    """What the Label.txt files say of N images.
-
-    Attributes:
-        labels: [N, A] int8 in schema order.
-        has_excluded: [N], whether a label of `EXCLUDED` is on the image.
-        unknown: words that are neither in the schema nor in `EXCLUDED`, with how many lines have them.
-        without_image: lines whose key belongs to no image.
-    """
-
-    labels: NDArray[np.int8]
-    has_excluded: NDArray[np.bool_]
-    unknown: Counter[str] = field(default_factory=Counter)
-    without_image: int = 0
-
-
 def find_peta(source: Path) -> PetaFiles:
     """Find the images below `source`: the folder itself or one at most two levels down.
 
@@ -107,10 +90,15 @@ def find_peta(source: Path) -> PetaFiles:
     raise InputError(f"{source} is not PETA: no subset such as 3DPeS/archive and no images/00001.png in it.", _HINT)
 
 
-def read_label_texts(files: PetaFiles, schema: AttributeSchema) -> LabelTexts:
+def read_label_texts(
+    files: PetaFiles, schema: AttributeSchema
+) -> tuple[NDArray[np.int8], NDArray[np.bool_], list[str]]:
     """Read the ten Label.txt files of layout "subsets".
 
     A line is a key and the names of the attributes that are true: per file in CUHK, per person in the other subsets.
+
+    Returns:
+        labels [N, A] in schema order; whether a label of `EXCLUDED` is on an image [N]; notes on what was ignored.
 
     Raises:
         InputError: a Label.txt is missing, or an image has no line.
@@ -142,13 +130,13 @@ def read_label_texts(files: PetaFiles, schema: AttributeSchema) -> LabelTexts:
         for words in lines.values():
             unknown.update(word for word in words if word not in columns and word not in EXCLUDED)
         without_image += len(lines.keys() - set(files.numbers[rows].tolist()))
-    return LabelTexts(labels, has_excluded, unknown, without_image)
-
-
-def person_number(subset: str, file_name: str) -> int | None:
-    """The person's number (within the subset) at the head of an image's file name; None without one."""
-    digits = re.match(r"[0-9]+", file_name)
-    return int(digits[0][: _PREFIX_DIGITS.get(subset)]) if digits else None
+    notes = []
+    if without_image:
+        notes.append(f"{without_image} lines of Label.txt are about files or persons without an image")
+    if unknown:
+        named = ", ".join(f"{word} ({count})" for word, count in unknown.most_common(5))
+        notes.append(f"ignored words in Label.txt that are not attributes of PETA: {named}")
+    return labels, has_excluded, notes
 
 
 def parse_label_text(text: str, path: Path) -> dict[int, set[str]]:
@@ -191,14 +179,14 @@ def _subsets_layout(root: Path, folders: dict[str, Path], mat: Path | None) -> P
         if not files:
             raise InputError(f"Subset {name} has no images in {folders[name]}.", "Unpack PETA again.")
         for file in sorted(files, key=os.fsencode):
-            number = person_number(name, file)
-            if number is None:
+            digits = re.match(r"[0-9]+", file)
+            if digits is None:
                 raise InputError(
                     f"{folders[name] / file}: PETA's image files begin with a number.", "Move that file elsewhere."
                 )
             images.append((folders[name] / file).relative_to(root).as_posix())
             subsets.append(subset)
-            numbers.append(number)
+            numbers.append(int(digits[0][: _PREFIX_DIGITS.get(name)]))
     return PetaFiles("subsets", root, tuple(images), mat, np.array(subsets), np.array(numbers), ignored)
 
 

@@ -53,7 +53,7 @@ def test_suffixes_letter_case_and_other_files_do_not_matter(fake_peta: FakePeta)
     assert len(files.images) == len(fake.images)
     assert "VIPeR/archive/000_45_1.JPEG" in files.images
     assert files.ignored == 2
-    assert read_label_texts(files, SCHEMA).labels.tolist() == fake.labels.tolist()
+    assert read_label_texts(files, SCHEMA)[0].tolist() == fake.labels.tolist()
 
 
 @pytest.mark.parametrize("folder", ["images", "images/images", "."])
@@ -123,10 +123,11 @@ def test_label_txt_covers_every_image(fake_peta: FakePeta) -> None:
     assert files.mat is None
     label_file = fake.root / "PRID/archive/Label.txt"
     label_file.write_text(label_file.read_text().replace("\n", " hatOfTin\n"))
-    texts = read_label_texts(files, SCHEMA)
-    assert texts.labels.tolist() == fake.labels.tolist()
-    assert texts.has_excluded.sum() >= 1
-    assert (texts.without_image, texts.unknown) == (1, {"hatOfTin": 2})
+    labels, has_excluded, notes = read_label_texts(files, SCHEMA)
+    assert labels.tolist() == fake.labels.tolist()
+    assert has_excluded.sum() >= 1
+    assert notes[0].startswith("1 lines of Label.txt are about")
+    assert notes[1].endswith("not attributes of PETA: hatOfTin (2)")
     lines = label_file.read_text().splitlines()
     for content, words in (
         (lines[0] + "\n\n  \n", "PRID.*has no line in"),
