@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from clip_impl.preprocess import MEAN, STD
-from focuscli.data.images import chunks, load_image, read_ahead, read_pixels, squash
+from focuscli.data.images import chunks, load_image, read_ahead, squash
 
 Progress = Callable[[int, int], None]
 Resize = Literal["pillow", "torch"]
@@ -26,8 +26,6 @@ def read_crop(path: Path, size: tuple[int, int], resize: Resize = "pillow") -> T
     Raises:
         InputError: not there or not readable as an image.
     """
-    if resize == "pillow":
-        return torch.from_numpy(read_pixels(path, size))
     return resize_crop(load_image(path), size, resize)
 
 

@@ -6,7 +6,7 @@ import csv
 import dataclasses
 import io
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from focuscli.data.folder import check_target, refuse_overlap, split_counts, write_folder
+from focuscli.data.folder import DatasetFolder, check_target, refuse_overlap, split_counts, write_folder
 from focuscli.data.images import check_images
 from focuscli.data.readers.annotations import Annotations
 from focuscli.data.readers.csv import SCHEMA_COMMENT, read_csv
@@ -62,6 +62,30 @@ class PrepareReport:
     warnings: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     seconds: float = 0.0
+
+    @classmethod
+    def of(
+        cls,
+        folder: DatasetFolder,
+        started: float,
+        *,
+        warnings: list[str],
+        notes: list[str],
+        published: dict[str, int] | None = None,
+    ) -> PrepareReport:
+        """The report on a folder just written; `started` is the value of `time.monotonic` at the beginning."""
+        return cls(
+            path=folder.path,
+            name=folder.schema.name,
+            images=len(folder.images),
+            attributes=len(folder.schema.attributes),
+            evaluated=len(folder.schema.evaluated),
+            counts=folder.counts,
+            published=published,
+            warnings=warnings,
+            notes=notes,
+            seconds=time.monotonic() - started,
+        )
 
 
 def prepare_official(
@@ -196,7 +220,11 @@ def _write(
             f"Skipped {len(bad):,} unreadable images (first: {Path(data.images[first]).name}: {reason}). "
             f"Listed in {SKIPPED_FILE}."
         )
-        extra_files[SKIPPED_FILE] = _skipped_csv(data.images, bad)
+        text = io.StringIO(newline="")
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["image", "reason"])
+        writer.writerows([data.images[row], reason] for row, reason in bad.items())
+        extra_files[SKIPPED_FILE] = text.getvalue()
         data = _select(data, np.setdiff1d(np.arange(len(data.images)), [*bad]))
     folder = write_folder(
         out,
@@ -218,18 +246,8 @@ def _write(
         },
         schema_comment=comment,
     )
-    return PrepareReport(
-        path=folder.path,
-        name=folder.schema.name,
-        images=len(folder.images),
-        attributes=len(folder.schema.attributes),
-        evaluated=len(folder.schema.evaluated),
-        counts=folder.counts,
-        published=data.published,
-        warnings=[*skipped, *data.warnings],
-        notes=data.notes,
-        seconds=time.monotonic() - started,
-    )
+    warnings = [*skipped, *data.warnings]
+    return PrepareReport.of(folder, started, warnings=warnings, notes=data.notes, published=data.published)
 
 
 def _select(data: Annotations, rows: NDArray[np.int64]) -> Annotations:
@@ -255,11 +273,3 @@ def _check(data: Annotations, on_bad_image: OnBadImage, progress: Progress | Non
             "Replace them, or exclude them with --on-bad-image skip.",
         )
     return bad
-
-
-def _skipped_csv(images: Sequence[str], bad: Mapping[int, str]) -> str:
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["image", "reason"])
-    writer.writerows([images[row], reason] for row, reason in bad.items())
-    return text.getvalue()

@@ -92,14 +92,18 @@ def find_rap_images(file: Path, images: Sequence[str]) -> Path:
     return find_image_root((above / "RAP_dataset", here / "RAP_dataset", above, here), images)
 
 
-def count_parts(splits: NDArray[np.str_], published: dict[str, int]) -> dict[str, int]:
-    """Images in each of the published parts."""
-    return {part: int((splits == part).sum()) for part in published}
-
-
 def slashed(counts: dict[str, int]) -> str:
     """Counts as "80,000 / 10,000 / 10,000"."""
     return " / ".join(f"{count:,}" for count in counts.values())
+
+
+def other_counts(name: str, splits: NDArray[np.str_], published: dict[str, int]) -> list[str]:
+    """A warning if the splits have other sizes than the published ones; empty if they agree."""
+    counts = {part: int((splits == part).sum()) for part in published}
+    if counts == published:
+        return []
+    here = slashed(counts)
+    return [f"{name} has {slashed(published)} images; this file says {here}. Published metrics do not compare."]
 
 
 def uncertain_columns(schema: AttributeSchema, labels: NDArray[np.int8]) -> list[str]:

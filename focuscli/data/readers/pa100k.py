@@ -8,9 +8,9 @@ import numpy as np
 
 from focuscli.data.readers.annotations import (
     Annotations,
-    count_parts,
     find_file,
     find_image_root,
+    other_counts,
     rare_attributes,
     slashed,
 )
@@ -65,14 +65,8 @@ def read_pa100k(source: Path, *, split: str = "official", images: Path | None = 
         if len(set(names)) != len(names):
             raise ValueError("it names an image twice")
     labels, splits = np.concatenate(tables), np.array(parts, dtype=np.str_)
-    counts = count_parts(splits, PUBLISHED)
-    if counts == PUBLISHED:
-        first = (
-            "Labels differ between train and test (female 46 % and 39 %, under 18 6.2 % and 0.9 %): thresholds from val "
-            "carry that."
-        )
-    else:
-        first = f"PA-100K has {slashed(PUBLISHED)} images; this file says {slashed(counts)}. Published metrics do not compare."
+    shares = "female 46 % and 39 %, under 18 6.2 % and 0.9 %"
+    differ = f"Labels differ between train and test ({shares}): thresholds from val carry that."
     root = images or find_image_root([file.parent / folder for folder in _IMAGE_FOLDERS], names)
     return Annotations(
         schema,
@@ -84,7 +78,7 @@ def read_pa100k(source: Path, *, split: str = "official", images: Path | None = 
         split,
         PUBLISHED,
         warnings=[
-            first,
+            *(other_counts("PA-100K", splits, PUBLISHED) or [differ]),
             "PA-100K names no persons, so whether test shows people of train cannot be checked.",
             "Published rows train on train + val (90,000 images): focus train --set data.train_split=trainval.",
             *rare_attributes(schema, labels, splits),

@@ -10,12 +10,11 @@ from numpy.typing import NDArray
 from focuscli.data.readers.annotations import (
     PARTITIONS_OVERLAP,
     Annotations,
-    count_parts,
     find_file,
     find_rap_images,
     official_partition,
+    other_counts,
     rare_attributes,
-    slashed,
     uncertain_columns,
 )
 from focuscli.data.readers.mat import (
@@ -78,12 +77,7 @@ def _warnings(
     schema: AttributeSchema, labels: NDArray[np.int8], splits: NDArray[np.str_], persons: NDArray[np.str_], number: int
 ) -> list[str]:
     train, test = (np.flatnonzero(splits == part) for part in ("train", "test"))
-    warnings = []
-    counts = count_parts(splits, PUBLISHED)
-    if counts != PUBLISHED:
-        warnings.append(
-            f"RAPv1 has {slashed(PUBLISHED)} images; this partition has {slashed(counts)}. Published metrics do not compare."
-        )
+    warnings = other_counts("RAPv1", splits, PUBLISHED)
     shared, known, images = shared_persons(persons, train, test)
     if shared:
         warnings.append(

@@ -117,14 +117,4 @@ def prepare_synthetic(
         extra_files=files,
         info=info | {"warnings": [_WARNING], "notes": notes},
     )
-    return PrepareReport(
-        path=folder.path,
-        name=schema.name,
-        images=images,
-        attributes=len(schema.attributes),
-        evaluated=len(schema.evaluated),
-        counts=folder.counts,
-        warnings=[_WARNING],
-        notes=notes,
-        seconds=time.monotonic() - started,
-    )
+    return PrepareReport.of(folder, started, warnings=[_WARNING], notes=notes)
