@@ -1,167 +1,61 @@
-"""A real browser, driven over a pipe by its own protocol, so that nothing but Chromium is needed; and small runs."""
+"""Small runs on noisy labels, their reports, and a page in a headless browser."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
+import html
 import json
-import os
-import select
+import re
 import shutil
 import subprocess
-import time
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --disable-dev-shm-usage --hide-scrollbars --remote-debugging-pipe"
-)
-SECONDS = 60.0
-
-
-class Browser:
-    """One headless Chromium with one page."""
-
-    def __init__(self, program: str, profile: Path) -> None:
-        ours, theirs = os.pipe(), os.pipe()
-        # Chromium reads commands from descriptor 3 and writes answers to 4, each ended by a zero byte.
-        command = f'exec "$0" "$@" 3<&{ours[0]} 4>&{theirs[1]}'
-        self.process = subprocess.Popen(
-            ["/bin/bash", "-c", command, program, *FLAGS.split(), f"--user-data-dir={profile}", "about:blank"],
-            pass_fds=(ours[0], theirs[1]),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        os.close(ours[0])
-        os.close(theirs[1])
-        self._out, self._in = ours[1], theirs[0]
-        self._buffer = b""
-        self._last = 0
-        self.requests: list[str] = []
-        self.problems: list[str] = []
-        target = self.call("Target.createTarget", {"url": "about:blank"}, session=None)["targetId"]
-        self._session = self.call("Target.attachToTarget", {"targetId": target, "flatten": True}, session=None)[
-            "sessionId"
-        ]
-        for domain in ("Page", "Runtime", "Network", "Log"):
-            self.call(f"{domain}.enable")
-
-    _session: str | None = None
-
-    def call(self, method: str, parameters: dict[str, Any] | None = None, *, session: str | None = "") -> Any:
-        """Send a command and return its result."""
-        self._last += 1
-        message: dict[str, Any] = {"id": self._last, "method": method, "params": parameters or {}}
-        if session == "":
-            message["sessionId"] = self._session
-        os.write(self._out, json.dumps(message).encode() + b"\0")
-        while True:
-            answer = self._receive()
-            if answer.get("id") == message["id"]:
-                if "error" in answer:
-                    raise RuntimeError(f"{method}: {answer['error']}")
-                return answer["result"]
-
-    def open(
-        self, page: Path, *, scripts: bool = True, width: int = 1200, height: int = 900, dark: bool = False
-    ) -> None:
-        """Load a file and wait until it is there."""
-        self.call("Emulation.setScriptExecutionDisabled", {"value": not scripts})
-        self.call(
-            "Emulation.setDeviceMetricsOverride",
-            {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False},
-        )
-        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        self.call("Emulation.setEmulatedMedia", {"features": [scheme]})
-        self.requests.clear()
-        self.problems.clear()
-        self._loaded = False
-        self.call("Page.navigate", {"url": page.resolve().as_uri()})
-        while not self._loaded:
-            self._receive()
-
-    _loaded = False
-
-    def evaluate(self, expression: str) -> Any:
-        """The value of a JavaScript expression."""
-        answer = self.call("Runtime.evaluate", {"expression": expression, "returnByValue": True})
-        if "exceptionDetails" in answer:
-            raise RuntimeError(f"{expression}: {answer['exceptionDetails']}")
-        return answer["result"].get("value")
-
-    def click(self, selector: str, at: float = 0.5, index: int = 0) -> None:
-        """A real mouse click on an element, at a share of its width."""
-        find = f"document.querySelectorAll({json.dumps(selector)})[{index}]"
-        x, y = self.evaluate(
-            f"(() => {{ const e = {find}; e.scrollIntoView({{block: 'center', behavior: 'instant'}}); "
-            f"const b = e.getBoundingClientRect(); return [b.x + b.width * {at}, b.y + b.height / 2]; }})()"
-        )
-        for kind in ("mousePressed", "mouseReleased"):
-            self.call("Input.dispatchMouseEvent", {"type": kind, "x": x, "y": y, "button": "left", "clickCount": 1})
-
-    def press(self, key: str) -> None:
-        """A real key press on what has the focus."""
-        codes = {"ArrowRight": 39, "ArrowLeft": 37, "ArrowDown": 40, "Home": 36, "End": 35}
-        for kind in ("keyDown", "keyUp"):
-            self.call(
-                "Input.dispatchKeyEvent",
-                {"type": kind, "key": key, "code": key, "windowsVirtualKeyCode": codes[key]},
-            )
-
-    def close(self) -> None:
-        with contextlib.suppress(OSError):
-            os.close(self._out)
-        try:
-            self.process.wait(5)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        os.close(self._in)
-
-    def _receive(self) -> dict[str, Any]:
-        end = time.monotonic() + SECONDS
-        while b"\0" not in self._buffer:
-            ready, _, _ = select.select([self._in], [], [], max(0.0, end - time.monotonic()))
-            block = os.read(self._in, 1 << 16) if ready else b""
-            if not block:
-                raise RuntimeError("the browser has gone" if ready else f"no answer from the browser in {SECONDS} s")
-            self._buffer += block
-        line, _, self._buffer = self._buffer.partition(b"\0")
-        message: dict[str, Any] = json.loads(line)
-        parameters = message.get("params", {})
-        match message.get("method"):
-            case "Page.loadEventFired":
-                self._loaded = True
-            case "Network.requestWillBeSent":
-                self.requests.append(parameters["request"]["url"])
-            case "Runtime.exceptionThrown":
-                self.problems.append(parameters["exceptionDetails"]["text"])
-            case "Log.entryAdded" if parameters["entry"]["level"] in ("warning", "error"):
-                self.problems.append(parameters["entry"]["text"])
-        return message
+PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+HOST = """<!doctype html><body><pre id="found"></pre>{frames}<script>
+window.onload = () => {{
+  const found = [...document.querySelectorAll("iframe")].map((frame) => {{
+    const window = frame.contentWindow, document = window.document;
+    return ({probe})(document, window);
+  }});
+  document.getElementById("found").textContent = "FOUND" + JSON.stringify(found) + "END";
+}};
+</script>"""
 
 
 @pytest.fixture(scope="session")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """A headless Chromium; the test is skipped if none is installed, or it does not start."""
-    program = os.environ.get("FOCUS_BROWSER") or next(filter(None, map(shutil.which, NAMES)), None)
+def probe(tmp_path_factory):
+    """probe(page, function, {"width": 360, "dark": True, "scripts": False}, ...) opens a page in one frame of each kind.
+
+    Returns what the JavaScript function (document, window) => value finds in each.
+    """
+    program = next(filter(None, map(shutil.which, PROGRAMS)), None)
     if program is None:
-        pytest.skip(f"no browser: none of {', '.join(NAMES)} is installed (Debian: apt-get install chromium)")
-    try:
-        opened = Browser(program, tmp_path_factory.mktemp("chromium"))
-    except (OSError, RuntimeError) as error:
-        pytest.skip(f"{program} does not start: {error}")
-    yield opened
-    opened.close()
+        pytest.skip(f"no browser: none of {', '.join(PROGRAMS)} is installed (Debian: apt-get install chromium)")
+
+    def call(page, function, *frames):
+        content, tags = html.escape(page), ""
+        for frame in frames:
+            scheme, width = "dark" if frame.get("dark") else "light", frame.get("width", 1200)
+            # Without allow-scripts no script of the page runs, but the host can still look into it.
+            sandbox = "allow-same-origin" + " allow-scripts" * frame.get("scripts", True)
+            look = f"color-scheme: {scheme}; width: {width}px; height: 900px; border: 0"
+            tags += f'<iframe sandbox="{sandbox}" style="{look}" srcdoc="{content}"></iframe>'
+        folder = tmp_path_factory.mktemp("chromium")
+        (folder / "host.html").write_text(HOST.format(frames=tags, probe=function), encoding="utf-8")
+        options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--dump-dom"]
+        command = [program, *options, f"--user-data-dir={folder / 'profile'}", (folder / "host.html").as_uri()]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        answer = re.search("FOUND(.*?)END", done.stdout)
+        assert answer, done.stderr
+        return json.loads(html.unescape(answer[1]))
+
+    return call
 
 
 @pytest.fixture(scope="session")
-def noisy_dataset(tmp_path_factory: pytest.TempPathFactory, coloured_dataset: Path) -> Path:
+def noisy_dataset(tmp_path_factory, coloured_dataset):
     """The coloured dataset with every fifth label of val and test wrong and some uncertain: no model is always right."""
     import numpy as np
 
@@ -178,58 +72,56 @@ def noisy_dataset(tmp_path_factory: pytest.TempPathFactory, coloured_dataset: Pa
 
 
 @pytest.fixture(scope="session")
-def small_run(tmp_path_factory: pytest.TempPathFactory, noisy_dataset: Path) -> Path:
-    """A run of a few seconds on the noisy dataset."""
-    return _train(tmp_path_factory.mktemp("reported") / "first", noisy_dataset)
+def make_run(tmp_path_factory, noisy_dataset, micro_config):
+    """make_run(name, **changes) trains a run of a few seconds on the noisy dataset, with changes as in micro_config."""
+
+    @functools.cache
+    def make(name, **changes):
+        from focuscli.engine.run import Run
+
+        folder = tmp_path_factory.mktemp("reported") / name
+        settings = {"train__learning_rate": 1e-3, "train__weights": "none", **changes}
+        for _ in Run(folder, micro_config(**settings), noisy_dataset, None).train():
+            pass
+        return folder
+
+    return make
 
 
 @pytest.fixture(scope="session")
-def second_run(tmp_path_factory: pytest.TempPathFactory, noisy_dataset: Path) -> Path:
-    """The same with another seed."""
-    return _train(tmp_path_factory.mktemp("reported") / "second", noisy_dataset, seed=1)
+def small_run(make_run):
+    return make_run("first")
 
 
 @pytest.fixture(scope="session")
-def ablated_run(tmp_path_factory: pytest.TempPathFactory, noisy_dataset: Path) -> Path:
+def ablated_run(make_run):
     """A run without attention over Mix Tokens."""
-    return _train(tmp_path_factory.mktemp("reported") / "ablated", noisy_dataset, avfe=False)
-
-
-def _train(folder: Path, dataset: Path, *, seed: int = 0, avfe: bool = True) -> Path:
-    from focuscli.config import PRESETS, build_config
-    from focuscli.engine.run import Run
-
-    settings = {
-        "data": {"dataset": str(dataset)},
-        "model": {"image_size": [32, 16], "global_tokens": 2, "avfe": avfe},
-        "augment": {"margin": 2, "erase": 0.0},
-        "train": {
-            "epochs": 2,
-            "batch_size": 8,
-            "warmup_steps": 2,
-            "learning_rate": 1e-3,
-            "threads": 1,
-            "device": "cpu",
-            "weights": "none",
-            "seed": seed,
-        },
-    }
-    run = Run(folder, build_config([("preset", PRESETS["tiny"]), ("test", settings)])[0], dataset, None)
-    for _ in run.train():
-        pass
-    return folder
+    return make_run("ablated", model__avfe=False)
 
 
 @pytest.fixture(scope="session")
 def collected():
-    """collected(run, ..., **options) collects runs without a progress bar."""
+    """collected(run, ..., **options) collects runs without a progress bar; each only once."""
     from focuscli.tools.report.collect import Options, collect
 
     @contextlib.contextmanager
-    def silent(_label: str) -> Iterator[Any]:
+    def silent(_label):
         yield lambda done, total: None
 
-    def call(*runs: Path, **options: Any) -> list[Any]:
+    @functools.cache
+    def call(*runs, **options):
         return collect([str(run) for run in runs], Options(device="cpu", workers=1, **options), silent)
 
     return call
+
+
+@pytest.fixture(scope="session")
+def report(collected, small_run):
+    return collected(small_run)[0]
+
+
+@pytest.fixture(scope="session")
+def page(report):
+    from focuscli.tools.report.page import render_page
+
+    return render_page([report])

@@ -15,15 +15,7 @@ from focuscli.tools.report.drawing import inline_svg, style, write_figures
 HISTORY = [
     {"epoch": 1, "loss": 3.0, "v2t": 2.0, "t2v": 1.0, "lsim": 0.0, "racl": None, "learning_rate": 0.1, "val": {}},
     {"epoch": 2, "loss": 2.0, "v2t": None, "t2v": 1.0, "lsim": 0.0, "learning_rate": 0.2, "val": {"mA": 0.6}},
-    {
-        "epoch": 3,
-        "loss": 1.0,
-        "v2t": 0.5,
-        "t2v": 0.5,
-        "lsim": 0.0,
-        "learning_rate": 0.1,
-        "val": {"mA": None, "F1": 0.3},
-    },
+    {"epoch": 3, "loss": 1.0, "v2t": 0.5, "t2v": 0.5, "learning_rate": 0.1, "val": {"mA": None, "F1": 0.3}},
 ]
 CURVE = CommonCurve(
     [0.0, 1.0, 2.0], {"Prec": [0.2, 0.5, None], "Recall": [1.0, 0.5, 0.0], "mA": [0.5] * 3}, {"global": 1}
@@ -105,8 +97,7 @@ def test_files_of_each_format(tmp_path, file_format, head):
     assert file.read_bytes().startswith(head)
 
 
-def test_every_figure_of_a_run(collected, small_run, ablated_run):
-    report = collected(small_run)[0]
+def test_every_figure_of_a_run(report, collected, ablated_run):
     charts = figures.run_charts(report)
     when = [f"{name}-{state}" for state in ("before", "after") for name in ("attention-similarity", "region-tokens")]
     assert {"losses", "val-metrics", "learning-rate", "thresholds", "thresholds-by-attribute", "block-matrix"} < {

@@ -10,28 +10,27 @@ from html.parser import HTMLParser
 import pytest
 
 from focuscli.data.folder import read_folder
-from focuscli.errors import UsageError
+from focuscli.errors import InputError, UsageError
 from focuscli.evaluation.closed_set import evaluate
 from focuscli.inference.recognizer import Recognizer
 from focuscli.tools.report import page as page_module
 from focuscli.tools.report.collect import short_names
+from focuscli.tools.report.compare import compare
+from focuscli.tools.report.history import read_history
 from focuscli.tools.report.page import render_page, without_folders
 
 VOID = {"meta", "img", "input", "br", "link", "hr", "wbr"}
 
 
 class Outline(HTMLParser):
-    """Refuses tags that are not closed in order; keeps cells, attributes that load something, and texts."""
+    """Refuses tags that are not closed in order; keeps cells, attributes that load something, and scripts."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
         self.open: list[str] = []
-        self.ids: list[str] = []
         self.links: list[str] = []
         self.rows: list[list[str]] = []
-        self.text = ""
         self.scripts: list[str] = []
-        self._cell = False
         self.feed(html)
         self.close()
         assert self.open == []
@@ -39,7 +38,6 @@ class Outline(HTMLParser):
     def handle_starttag(self, tag, attributes):
         if tag not in VOID:
             self.open.append(tag)
-        self.ids += [value for name, value in attributes if name == "id"]
         loading = ("src", "href", "srcset", "action", "poster", "data", "xlink:href")
         self.links += [value for name, value in attributes if name in loading]
         if tag == "script":
@@ -48,51 +46,39 @@ class Outline(HTMLParser):
             self.rows.append([])
         if tag in ("td", "th") and self.rows:
             self.rows[-1].append("")
-            self._cell = True
 
     def handle_startendtag(self, tag, attributes):
         self.handle_starttag(tag, attributes)
         self.handle_endtag(tag)
 
     def handle_endtag(self, tag):
-        self._cell = self._cell and tag not in ("td", "th")
         if tag not in VOID:
             assert self.open, f"</{tag}> closes nothing"
             assert self.open.pop() == tag, f"</{tag}> closes another element"
 
     def handle_data(self, data):
-        self.text += data
         if self.open and self.open[-1] == "script":
             self.scripts[-1] += data
-        if self._cell and self.rows[-1]:
+        if {"td", "th"} & {*self.open} and self.rows[-1]:
             self.rows[-1][-1] += data
 
 
-@pytest.fixture(scope="module")
-def report(collected, small_run):
-    return collected(small_run)[0]
-
-
-@pytest.fixture(scope="module")
-def html(report):
-    return render_page([report])
-
-
-def test_it_is_one_well_formed_file_that_requests_nothing(html):
-    found = Outline(html)
-    assert len(found.ids) == len(set(found.ids))
+def test_it_is_one_well_formed_file_that_requests_nothing(page):
+    found = Outline(page)
+    ids = re.findall(r' id="([^"]+)"', page)
+    assert len(ids) == len(set(ids))
     assert all(value.startswith(("#", "data:image/webp;base64,", "data:image/png;base64,")) for value in found.links)
-    assert all(value[1:] in found.ids for value in found.links if value.startswith("#"))
-    words = re.sub(r"base64,[A-Za-z0-9+/=]+", "", html)
+    assert all(value[1:] in ids for value in found.links if value.startswith("#"))
+    words = re.sub(r"base64,[A-Za-z0-9+/=]+", "", page)
     assert not re.search(r"https?:|//[a-z]|url\(|@import|<link|<iframe|<object", words)
-    assert "default-src 'none'" in html
-    assert len(html.encode()) < 3_000_000
+    assert "default-src 'none'" in page
+    assert len(page.encode()) < 3_000_000
 
 
-def test_every_metric_equals_evaluate_and_names_its_threshold(html, small_run, noisy_dataset):
+def test_every_metric_equals_evaluate_and_names_its_threshold(page, small_run, noisy_dataset):
     recognizer, data = Recognizer.from_checkpoint(small_run, device="cpu"), read_folder(noisy_dataset)
-    found = Outline(html)
-    rows = {row[0].strip(): row[1:] for row in found.rows if row}
+    found = Outline(page).rows
+    rows = {row[0].strip(): row[1:] for row in found if row}
     for mode in ("val", "global", "oracle"):
         report = evaluate(recognizer, data, "test", threshold=mode)
         wanted = [report.metrics[name] for name in ("mA", "Acc", "Prec", "Recall", "F1", "F1h", "mAP", "AUC")]
@@ -100,53 +86,28 @@ def test_every_metric_equals_evaluate_and_names_its_threshold(html, small_run, n
         assert shown == ["16", *(f"{100 * value:.2f}" for value in wanted)]
         assert ("optimistic" in report.threshold_source) is (mode == "oracle")
     for row in evaluate(recognizer, data, "test").attributes:
-        cells = next(cells for cells in found.rows if cells and cells[0] == row.phrase and len(cells) == 11)
+        cells = next(cells for cells in found if cells and cells[0] == row.phrase and len(cells) == 11)
         wanted = (row.mA, row.recall, row.specificity, row.precision, row.f1, row.AP, row.AUC)
-        assert cells[2:] == [
-            str(row.positives),
-            *(f"{100 * value:.2f}" for value in wanted),
-            f"{row.threshold:.3f}".replace("-", "−"),
-        ]
-        assert f">{100 * row.mA:.2f}</text>" in html
+        threshold = f"{row.threshold:.3f}".replace("-", "−")
+        assert cells[2:] == [str(row.positives), *(f"{100 * value:.2f}" for value in wanted), threshold]
+        assert f">{100 * row.mA:.2f}</text>" in page
 
 
-def test_the_slider_holds_the_metrics_of_evaluate_at_each_mark(html, small_run, noisy_dataset):
-    common, *views = json.loads(Outline(html).scripts[0])
-    recognizer, folder = Recognizer.from_checkpoint(small_run, device="cpu"), read_folder(noisy_dataset)
-    for mode in ("val", "global", "oracle"):
-        for view, row in zip(views, evaluate(recognizer, folder, "test", threshold=mode).attributes, strict=True):
-            at = view["positions"][mode]
-            hits, wrong = view["true_positives"][at], view["false_positives"][at]
-            assert (view["phrase"], view["region"]) == (row.phrase, row.region)
-            assert view["thresholds"][at] == pytest.approx(row.threshold, abs=1e-4)
-            assert hits / view["positives"] == pytest.approx(row.recall)
-            assert 1 - wrong / view["negatives"] == pytest.approx(row.specificity)
-            assert hits / max(1, hits + wrong) == pytest.approx(row.precision)
-    wanted = evaluate(recognizer, folder, "test", threshold="global").metrics
-    at = common["positions"]["global"]
-    shown = {"mA": "mA", "precision": "Prec", "recall": "Recall", "F1": "F1"}
-    assert {key: common["metrics"][key][at] for key in shown} == pytest.approx(
-        {key: wanted[name] for key, name in shown.items()}, abs=1e-6
-    )
-
-
-def test_it_has_every_part_and_says_where_the_model_comes_from(html, report):
-    found = Outline(html)
+def test_it_has_every_part_and_says_where_the_model_comes_from(page, report):
     for part in ("metrics", "training", "attributes", "thresholds", "errors", "regions", "tokens", "configuration"):
-        assert f"run-1-{part}" in found.ids
-    labels = re.findall(r'aria-label="([^"]+)"', html)
+        assert f'id="run-1-{part}"' in page
+    labels = re.findall(r'aria-label="([^"]+)"', page)
     for when in ("before", "after"):
         assert sum(f"{when} training" in label for label in labels) == 3
-    assert html.count("<img") == html.count("data:image/webp") >= 4
-    text = " ".join(found.text.split())
-    assert "Trained from scratch, without CLIP’s weights, on coloured (40 images, train)" in text
-    assert report.data.fingerprint in text
-    assert "model: yes, label: no" in text or "model: no, label: yes" in text
+    assert page.count("<img") == page.count("data:image/webp") >= 4
+    assert "<b>Trained from scratch</b>, without CLIP’s weights, on coloured (40 images, train)" in page
+    assert report.data.fingerprint in page
+    rows = [row[:2] for row in Outline(page).rows]
     for name, value in (("learning_rate", "0.001"), ("global_tokens", "2"), ("seed", "0")):
-        assert [name, value] in [row[:2] for row in found.rows]
+        assert [name, value] in rows
 
 
-def test_without_crops_there_is_no_picture_and_no_folder(collected, small_run, noisy_dataset, html):
+def test_without_crops_there_is_no_picture_and_no_folder(collected, small_run, noisy_dataset, page):
     shared = render_page(collected(small_run, crops=False))
     Outline(shared)
     assert "<img" not in shared
@@ -155,21 +116,16 @@ def test_without_crops_there_is_no_picture_and_no_folder(collected, small_run, n
     assert str(noisy_dataset.parent) not in shared
     assert "This page contains no pictures of the dataset" in shared
     assert "model: yes, label: no" in shared or "model: no, label: yes" in shared
-    assert len(shared) < len(html)
+    assert len(shared) < len(page)
 
 
 def test_texts_of_users_stay_text(report):
     evil = '</script ><img src=x onerror="alert(1)"> & <!-- <script>'
     row, *rest = report.main.attributes
     main = dataclasses.replace(report.main, attributes=[dataclasses.replace(row, phrase=evil), *rest])
-    first, *others = report.curves
-    changed = dataclasses.replace(
-        report,
-        name=evil,
-        evaluations={**report.evaluations, "val": main},
-        curves=[dataclasses.replace(first, phrase=evil), *others],
-    )
-    html = render_page([changed])
+    curves = [dataclasses.replace(report.curves[0], phrase=evil), *report.curves[1:]]
+    evaluations = {**report.evaluations, "val": main}
+    html = render_page([dataclasses.replace(report, name=evil, evaluations=evaluations, curves=curves)])
     assert evil not in html
     found = Outline(html)
     assert "x" not in found.links
@@ -187,17 +143,16 @@ def test_undefined_metrics_are_dashes(report):
     assert (row[1], row[8], row[9]) == ("–", "–", "50.00")
 
 
-def test_several_runs_are_compared_like_table_3(collected, small_run, second_run, ablated_run):
-    reports = collected(small_run, second_run, ablated_run)
+def test_several_runs_are_compared_like_table_3(collected, small_run, make_run, ablated_run):
+    reports = collected(small_run, make_run("second", train__seed=1), ablated_run)
     html = render_page(reports)
-    found = Outline(html)
     rows: dict[str, list[str]] = {}
-    for name, *cells in (row for row in found.rows if len(row) == 13):
+    for name, *cells in (row for row in Outline(html).rows if len(row) == 13):
         rows.setdefault(name.strip(), [cell.strip() for cell in cells])
     for report in reports:
-        ablated = report.name == "ablated"
+        avfe = "–" if report.name == "ablated" else "●"
         wanted = [report.main.metrics[name] for name in ("mA", "Acc", "Prec", "Recall", "F1", "F1h")]
-        assert rows[report.name][:5] == ["●", "●", "–" if ablated else "●", "–" if ablated else "●", "●"]
+        assert rows[report.name][:5] == ["●", "●", avfe, avfe, "●"]
         assert rows[report.name][5:11] == [f"{100 * value:.2f}" for value in wanted]
     first, second = (report.main.metrics["mA"] for report in reports[:2])
     assert rows["second"][11] == f"{100 * (second - first):+.2f}".replace("-", "−")
@@ -207,24 +162,19 @@ def test_several_runs_are_compared_like_table_3(collected, small_run, second_run
     assert seeds[6].replace("\u202f", " ") == f"{50 * (first + second):.2f} ± {100 * spread:.2f}"
     assert "This run has no attention over Mix Tokens" in html
     assert "not comparable" not in html
+    # The same page on other images.
+    other = dataclasses.replace(reports[1], evaluations={"val": dataclasses.replace(reports[1].main, split="val")})
+    assert "their metrics are not comparable" in " ".join(compare([reports[0], other]).warnings)
 
 
-def test_runs_on_other_images_are_said_not_to_compare(collected, small_run, second_run):
-    reports = collected(small_run, split="test") + collected(second_run, split="val")
-    assert "their metrics are not comparable" in render_page(reports)
-
-
-def test_a_page_that_gets_too_large_is_refused(report, monkeypatch):
+def test_large_pages_are_refused_and_many_runs_come_without_details(report, page, monkeypatch):
+    many = render_page([report] * 5)
+    assert "The curves of every attribute" not in many
+    assert "The curves of every attribute" in page
     monkeypatch.setattr(page_module, "MAX_PAGE_BYTES", 10_000)
     with pytest.raises(UsageError, match="at most") as caught:
         render_page([report])
     assert "--no-crops" in caught.value.hint
-
-
-def test_a_page_on_many_runs_omits_the_details_of_each_attribute(report, html):
-    many = render_page([report] * 5)
-    assert "The curves of every attribute" not in many
-    assert "The curves of every attribute" in html
 
 
 def test_short_names_are_as_long_as_they_must_be(tmp_path):
@@ -244,3 +194,23 @@ def test_short_names_are_as_long_as_they_must_be(tmp_path):
 )
 def test_settings_are_shown_without_folders(given, shown):
     assert without_folders(given) == shown
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "has no metrics.jsonl"),
+        ("", "no epoch of this run was finished"),
+        ('{"epoch": 1}\n{"epoch": ', "line 2 is not JSON"),
+        ('{"epoch": 1}\n[]\n', "line 2 is not an epoch"),
+        ('{"step": 1}\n', "line 1 is not an epoch"),
+        (b"\xff\xfe", "Cannot read"),
+    ],
+)
+def test_a_history_that_cannot_be_read_is_refused_with_the_way_out(tmp_path, content, words):
+    if content is not None:
+        (tmp_path / "metrics.jsonl").write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(InputError) as caught:
+        read_history(tmp_path)
+    assert words in caught.value.problem
+    assert f"focus train --resume --run {tmp_path}" in caught.value.hint

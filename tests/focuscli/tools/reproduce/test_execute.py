@@ -31,26 +31,14 @@ def save(folder, config, *, epoch, best_epoch=1, history=(), best=True):
     return folder
 
 
-@pytest.mark.parametrize(
-    ("change", "same"),
-    [
-        ({"train__device": "cuda"}, True),
-        ({"data__dataset": "/elsewhere"}, True),
-        ({"train__threads": 2}, True),
-        ({"train__seed": 1}, False),
-        ({"train__epochs": 3}, False),
-        ({"model__rlp": False}, False),
-        ({"data__train_split": "trainval"}, False),
-    ],
-)
-def test_only_what_changes_the_outcome_makes_another_run(micro_config, change, same):
-    one, other = (identity(micro_config(**changes)) for changes in ({}, change))
-    assert (one == other) is same
-
-
-def test_other_data_and_other_weights_make_another_run(micro_config):
-    config = micro_config()
-    assert len({identity(config, "a", "x"), identity(config, "b", "x"), identity(config, "a", "y")}) == 3
+def test_only_what_changes_the_outcome_makes_another_run(micro_config):
+    usual = identity(micro_config())
+    for same in ({"train__device": "cuda"}, {"data__dataset": "/elsewhere"}, {"train__threads": 2}):
+        assert identity(micro_config(**same)) == usual
+    changes = ({"train__seed": 1}, {"train__epochs": 3}, {"model__rlp": False}, {"data__train_split": "trainval"})
+    others = [identity(micro_config(**change)) for change in changes]
+    others += [identity(micro_config(), "other data"), identity(micro_config(), weights="other weights")]
+    assert len({usual, *others}) == 7
 
 
 def test_finished_unfinished_and_new(micro_config, tmp_path):
@@ -63,6 +51,9 @@ def test_finished_unfinished_and_new(micro_config, tmp_path):
     assert find_run(whole, [], wanted)[1] == "finished"
     assert find_run(whole, [], identity(config, "other"))[1] == "new"
     assert find_run(save(tmp_path / "no-best", config, epoch=2.0, best=False), [], wanted)[1] == "unfinished"
+    damaged = save(tmp_path / "damaged", config, epoch=2.0)
+    (damaged / "checkpoints" / "last" / "state.json").write_text("{")
+    assert find_run(damaged, [], wanted)[1] == "new"
     # a finished run elsewhere is better than an unfinished one here; an unfinished one elsewhere is not touched
     assert find_run(half, [whole], wanted)[0] == whole
     assert find_run(tmp_path / "none", [half], wanted)[0] == tmp_path / "none"
@@ -75,12 +66,6 @@ def test_a_run_that_lost_its_patience_is_finished(micro_config, tmp_path):
     assert find_run(folder, [], identity(config))[1] == "finished"
     folder = save(tmp_path / "two", config, epoch=2.0, history=history[:2])
     assert find_run(folder, [], identity(config))[1] == "unfinished"
-
-
-def test_a_damaged_checkpoint_is_no_run(micro_config, tmp_path):
-    folder = save(tmp_path / "run", micro_config(), epoch=2.0)
-    (folder / "checkpoints" / "last" / "state.json").write_text("{")
-    assert find_run(folder, [], identity(micro_config()))[1] == "new"
 
 
 def test_runs_are_found_at_both_depths(micro_config, tmp_path):

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 
-import pytest
-
-from focuscli.errors import UsageError
 from focuscli.tools.reproduce.plan import Settings, make_plan
 from focuscli.tools.reproduce.tables import read_table
 
@@ -62,12 +59,9 @@ def test_table_2_tests_every_source_on_every_target_under_both_protocols(prepare
     assert all(run.evaluations == pairs for run in plan.runs)
     assert plan.runs[0].config is None
     assert "cannot score other texts" in str(plan.excluded[0])
-
-
-def test_clip_without_its_weights_is_excluded(prepared):
-    plan = make_plan(read_table("table2"), prepared("peta"), Settings(layers=SCRATCH))
-    assert "clip" not in names(plan)
-    assert any(item.what == "CLIP (clip)" for item in plan.excluded)
+    scratch = make_plan(read_table("table2"), prepared("peta"), Settings(layers=SCRATCH))
+    assert "clip" not in names(scratch)
+    assert any(item.what == "CLIP (clip)" for item in scratch.excluded)
 
 
 def test_table_3_is_the_ladder_and_an_ablation_is_no_deviation(prepared):
@@ -99,20 +93,6 @@ def test_datasets_without_images_or_unprepared_are_not_trained(prepared):
     assert names(make_plan(read_table("table1"), data, Settings(methods=("focus",)))) == ["peta-focus-train-seed0"]
     opened = make_plan(read_table("table2"), data, Settings(methods=("focus",)))
     assert {test.target for run in opened.runs for test in run.evaluations} == {"peta"}
-
-
-@pytest.mark.parametrize(
-    ("table", "settings", "words"),
-    [
-        ("table1", Settings(methods=("clip-ft",)), "clip-ft"),
-        ("table1", Settings(methods=("fucos",)), "fucos"),
-        ("table3", Settings(datasets=("peta",)), "peta"),
-        ("table1", Settings(layers=(("x", {"train": {"epoch": 1}}),)), "train.epoch"),
-    ],
-)
-def test_what_a_table_does_not_have_is_refused(prepared, table, settings, words):
-    with pytest.raises(UsageError, match=words):
-        make_plan(read_table(table), prepared("peta", "pa100k"), settings)
 
 
 def test_full_runs_in_the_papers_protocol_deviate_little(prepared):

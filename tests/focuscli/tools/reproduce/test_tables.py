@@ -25,31 +25,32 @@ def values(name):
     }
 
 
-@pytest.mark.parametrize(
-    ("name", "label", "source", "target", "metric", "value"),
-    [
-        ("table1", "PGDM", "rapv1", "rapv1", "mA", 74.31),
-        ("table1", "SSCsoft", "pa100k", "pa100k", "Recall", 89.10),
-        ("table1", "VTB", "peta", "peta", "Acc", 79.60),
-        ("table1", "DAFL", "pa100k", "pa100k", "Prec", 87.01),
-        ("table1", "SOFA", "peta", "peta", "F1", 87.80),
-        ("table1", "POAR", "peta", "peta", "mA", 83.10),
-        ("table1", "POAR", "peta", "peta", "Acc", None),
-        ("table1", "POAR*", "rapv1", "rapv1", "Recall", 82.38),
-        ("table1", "FOCUS", "peta", "peta", "mA", 88.04),
-        ("table1", "FOCUS", "rapv1", "rapv1", "F1", 80.91),
-        ("table2", "CLIP", None, "pa100k", "R@1", 43.4),
-        ("table2", "VTB", "pa100k", "rapv1", "R@2", 50.7),
-        ("table2", "POAR", "peta", "rapv1", "R@1", 42.2),
-        ("table2", "FOCUS", "pa100k", "peta", "R@1", 51.2),
-        ("table2", "FOCUS", "rapv1", "rapv1", "R@2", 95.3),
-        ("table2", "FOCUS", "rapv1", "rapv1", "macro R@1", None),
-        ("table3", "+ RACL", "pa100k", "pa100k", "Prec", 89.29),
-        ("table3", "baseline", "pa100k", "pa100k", "mA", None),
-    ],
-)
-def test_published_values(name, label, source, target, metric, value):
-    assert values(name)[label, source, target, metric] == value
+PUBLISHED = """
+table1 PGDM rapv1 rapv1 mA 74.31
+table1 SSCsoft pa100k pa100k Recall 89.10
+table1 VTB peta peta Acc 79.60
+table1 DAFL pa100k pa100k Prec 87.01
+table1 SOFA peta peta F1 87.80
+table1 POAR peta peta mA 83.10
+table1 POAR peta peta Acc None
+table1 POAR* rapv1 rapv1 Recall 82.38
+table1 FOCUS peta peta mA 88.04
+table1 FOCUS rapv1 rapv1 F1 80.91
+table2 CLIP None pa100k R@1 43.4
+table2 VTB pa100k rapv1 R@2 50.7
+table2 POAR peta rapv1 R@1 42.2
+table2 FOCUS pa100k peta R@1 51.2
+table2 FOCUS rapv1 rapv1 R@2 95.3
+table3 +RACL pa100k pa100k Prec 89.29
+table3 baseline pa100k pa100k mA None
+"""
+
+
+@pytest.mark.parametrize("line", PUBLISHED.strip().splitlines())
+def test_published_values(line):
+    name, label, source, target, metric, value = (None if word == "None" else word for word in line.split())
+    found = values(name)[label.replace("+", "+ "), source, target, metric]
+    assert found == (None if value is None else float(value))
 
 
 def test_table_2_agrees_with_the_gains_in_the_papers_text():
@@ -95,34 +96,21 @@ def test_tables_are_sound(name):
     assert set(table.methods) <= set(METHODS)
     if name in TABLES:
         assert set(table.datasets) <= set(official())
+    assert [sum(entry.counts.values()) for entry in official().values()] == [19000, 100000, 41585]
     assert all(value is None or 0 < value < 100 for value in values(name).values())
     assert set(table.splits) <= set(table.targets)
-
-
-def test_official_counts():
-    assert {name: sum(entry.counts.values()) for name, entry in official().items()} == {
-        "peta": 19000,
-        "pa100k": 100000,
-        "rapv1": 41585,
-    }
 
 
 def test_the_ladder_of_table_3_moves_to_another_dataset_without_its_published_values():
     table = read_table("table3")
     there = moved(table, "peta")
     assert there.datasets == ("peta",)
-    assert [(row.label, row.method, row.without) for row in there.rows] == [
-        (row.label, row.method, row.without) for row in table.rows
-    ]
+    assert [row.without for row in there.rows] == [row.without for row in table.rows]
     assert not any(row.published or row.gain for row in there.rows)
     assert "PETA" in there.title
-    assert read_table("table3").datasets == ("pa100k",)
-
-
-@pytest.mark.parametrize(("name", "dataset"), [("table1", "peta2"), ("table2", "peta"), ("table3", "peta2")])
-def test_what_cannot_move_is_refused(name, dataset):
-    with pytest.raises(UsageError):
-        moved(read_table(name), dataset)
+    for name, dataset in (("table1", "peta2"), ("table2", "peta"), ("table3", "peta2")):
+        with pytest.raises(UsageError):
+            moved(read_table(name), dataset)
 
 
 ROW = 'title = "t"\nkind = "closed"\nmetrics = ["mA"]\n[[rows]]\nlabel = "a"\ndataset = "peta"\n'
