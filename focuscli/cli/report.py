@@ -63,9 +63,11 @@ def report_command(
     if figures is not None:
         check_free(figures, force=force, folder=True, hint="Add --force to write into it, or name another folder.")
 
-    from focuscli.tools.report.collect import Options, collect
+    from focuscli.tools.report.collect import collect
 
-    options = Options(
+    reports = collect(
+        [str(folder) for folder in folders],
+        render.progress,
         dataset=dataset,
         split=split,
         errors=errors,
@@ -74,7 +76,6 @@ def report_command(
         precision=precision or "auto",
         workers=workers,
     )
-    reports = collect([str(folder) for folder in folders], options, render.progress)
     from focuscli.tools.report.drawing import write_figures  # loads matplotlib
     from focuscli.tools.report.figures import run_charts
     from focuscli.tools.report.page import render_page

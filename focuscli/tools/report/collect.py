@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,47 +15,19 @@ from focuscli.config import SCRATCH
 from focuscli.data.folder import DatasetFolder, read_folder
 from focuscli.engine.checkpoint import read_checkpoint
 from focuscli.errors import InputError
-from focuscli.evaluation.closed_set import (
-    AttributeMetrics,
-    EvaluationReport,
-    ThresholdMode,
-    evaluate,
-    label_split,
-)
+from focuscli.evaluation.closed_set import AttributeMetrics, EvaluationReport, ThresholdMode, evaluate, label_split
 from focuscli.inference.recognizer import Recognizer
 from focuscli.storage.paths import resolve_checkpoint, resolve_dataset
 from focuscli.tools.report.curves import AttributeCurve, CommonCurve, attribute_curve, common_curve, threshold_grid
 from focuscli.tools.report.error_gallery import PredictionError, confident_errors, with_pictures
-from focuscli.tools.report.history import read_history
-from focuscli.tools.report.scores import split_scores
 from focuscli.tools.report.similarity import BeforeAndAfter, before_and_after
 
 SOURCES: tuple[ThresholdMode, ...] = ("val", "global", "oracle")
 Progress = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
 MAX_PAGE_BYTES = 3_000_000
-MAX_PICTURE_BYTES = 1_600_000  # Of one run.
 DETAILED_RUNS = 4  # More runs on one page come without the curves and errors of each attribute.
 TOP_ERRORS = 12  # Errors shown of all attributes together; they repeat some of the attributes' own.
 SIMILARITY_IMAGES = 256  # Images of the split, evenly spaced, on which similarities are measured.
-
-
-@dataclass(frozen=True)
-class Options:
-    """What is collected.
-
-    Attributes:
-        dataset: name or folder; None: the one that the run was trained on, which must be unchanged.
-        errors: most confident errors per attribute and kind; 0 shows none.
-        crops: whether pictures of the dataset enter the report.
-    """
-
-    dataset: str | None = None
-    split: str = "test"
-    errors: int = 3
-    crops: bool = True
-    device: str = "auto"
-    precision: str = "auto"
-    workers: int = 2
 
 
 @dataclass(frozen=True)
@@ -70,7 +42,6 @@ class RunReport:
     """
 
     name: str
-    folder: Path
     state: dict[str, Any]
     environment: dict[str, Any]
     history: list[dict[str, Any]]
@@ -118,34 +89,48 @@ class RunReport:
         return [f"{kind}{number + 1}" for kind, count in counts for number in range(count)]
 
 
-def collect(runs: Sequence[str], options: Options, progress: Progress) -> list[RunReport]:
+def collect(
+    runs: Sequence[str],
+    progress: Progress,
+    *,
+    dataset: str | None = None,
+    split: str = "test",
+    errors: int = 3,
+    crops: bool = True,
+    device: str = "auto",
+    precision: str = "auto",
+    workers: int = 2,
+) -> list[RunReport]:
     """Everything about some runs. All inputs are checked before the first image is scored.
 
     Args:
         runs: names or folders of runs, as for --checkpoint. progress: opens a named progress bar.
+        dataset: name or folder; None: the one that the run was trained on, which must be unchanged.
+        errors: most confident errors per attribute and kind; 0 shows none.
+        crops: whether pictures of the dataset enter the report.
 
     Raises:
         InputError: no such run; a run without metrics or thresholds; its dataset is gone, has changed or has other
             attributes.
         RequirementError: there is no run at all, or no such device.
     """
-    opened = [_open(name, options) for name in runs]
-    names = short_names([run.resolve() for _, run, _, _ in opened])
+    opened = [_open(name, dataset) for name in runs]
+    names = short_names([checkpoint.parent.parent.resolve() for checkpoint, _, _ in opened])
     if not is_detailed(len(opened)):
-        options = replace(options, errors=min(1, options.errors))
-    budget = picture_budget(len(opened), max(len(data.schema.evaluated) for *_, data in opened))
-    return [_collect(name, *parts, options, budget, progress) for name, parts in zip(names, opened, strict=True)]
+        errors = min(1, errors)
+    # Pictures may take what the rest of the page, which grows with the attributes, leaves of each run's share.
+    rest = 200_000 + 10_000 * max(len(data.schema.evaluated) for *_, data in opened)
+    picture_bytes = int(0.95 * MAX_PAGE_BYTES / len(opened)) - rest if crops else None
+    reports = []
+    for name, (checkpoint, history, data) in zip(names, opened, strict=True):
+        recognizer = Recognizer.from_checkpoint(checkpoint, device=device, precision=precision)
+        reports.append(_report(name, recognizer, history, data, split, errors, picture_bytes, workers, progress))
+    return reports
 
 
 def is_detailed(runs: int) -> bool:
     """Whether a page about so many runs shows the curves and errors of each attribute."""
     return runs <= DETAILED_RUNS
-
-
-def picture_budget(runs: int, attributes: int) -> int:
-    """Bytes that the pictures of each run may take beside the rest of the page, which grows with the attributes."""
-    rest = 200_000 + 10_000 * attributes
-    return max(0, min(MAX_PICTURE_BYTES, int(0.95 * MAX_PAGE_BYTES / runs) - rest))
 
 
 def short_names(folders: Sequence[Path]) -> list[str]:
@@ -159,7 +144,39 @@ def short_names(folders: Sequence[Path]) -> list[str]:
     return [str(folder) for folder in folders]
 
 
-def _open(name: str, options: Options) -> tuple[Path, Path, list[dict[str, Any]], DatasetFolder]:
+def read_history(run: Path) -> list[dict[str, Any]]:
+    """metrics.jsonl: one record per finished epoch, in order; undefined metrics are None. `Trainer` documents the fields.
+
+    Raises:
+        InputError: the file is missing, empty or damaged; the message names the line.
+    """
+    file = run / "metrics.jsonl"
+    hint = f"Rewrite it from the last checkpoint: focus train --resume --run {run}"
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError as error:
+        raise InputError(f"{run} has no {file.name}, so there are no training curves to report.", hint) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"Cannot read {file}: {error}.", hint) from error
+    records = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise InputError(f"{file} line {number} is not JSON: {error.msg}.", hint) from error
+        if not isinstance(record, dict) or not isinstance(record.get("epoch"), int):
+            raise InputError(f'{file} line {number} is not an epoch: it has no number "epoch".', hint)
+        records.append(record)
+    if not records:
+        hint = f"Resume it: focus train --resume --run {run}"
+        raise InputError(f"{file} is empty: no epoch of this run was finished.", hint)
+    return records
+
+
+def _open(name: str, dataset: str | None) -> tuple[Path, list[dict[str, Any]], DatasetFolder]:
+    """Checkpoint, history and dataset of a run."""
     checkpoint = resolve_checkpoint(name)
     if checkpoint.parent.name != "checkpoints":
         raise InputError(
@@ -174,13 +191,13 @@ def _open(name: str, options: Options) -> tuple[Path, Path, list[dict[str, Any]]
             f"Run {run} was never evaluated on val, so it has no thresholds yet.",
             f"Resume it: focus train --resume --run {run}",
         )
-    return checkpoint, run, history, _dataset(run, state, options)
+    return checkpoint, history, _dataset(run, state, dataset)
 
 
-def _dataset(run: Path, state: Mapping[str, Any], options: Options) -> DatasetFolder:
+def _dataset(run: Path, state: Mapping[str, Any], named: str | None) -> DatasetFolder:
     """The dataset to report on; unless it was named, it must be exactly the one of the training."""
-    if options.dataset is not None:
-        return read_folder(resolve_dataset(options.dataset))
+    if named is not None:
+        return read_folder(resolve_dataset(named))
     trained = state["data"]
     folder = Path(trained["folder"])
     if not (folder / "schema.toml").is_file():
@@ -198,67 +215,54 @@ def _dataset(run: Path, state: Mapping[str, Any], options: Options) -> DatasetFo
     return data
 
 
-def _collect(
+def _report(
     name: str,
-    checkpoint: Path,
-    run: Path,
+    recognizer: Recognizer,
     history: list[dict[str, Any]],
     data: DatasetFolder,
-    options: Options,
-    budget: int,
+    split: str,
+    errors: int,
+    picture_bytes: int | None,
+    workers: int,
     progress: Progress,
 ) -> RunReport:
-    recognizer = Recognizer.from_checkpoint(checkpoint, device=options.device, precision=options.precision)
-    labelled = label_split(recognizer, data, options.split)
+    run = recognizer.folder.parent.parent
+    labelled = label_split(recognizer, data, split)
     truth, known = labelled.truth, labelled.known
-    with progress(f"scoring {data.schema.name} {options.split}") as step:
-        scores = split_scores(
-            recognizer, data, options.split, labelled, run / "eval", workers=options.workers, progress=step
-        )
+    with progress(f"scoring {data.schema.name} {split}") as step:
+        scores = recognizer.score_files(labelled.paths, labelled.texts, workers=workers, progress=step)
     evaluations: dict[str, EvaluationReport] = {
-        mode: evaluate(recognizer, data, options.split, threshold=mode, scores=scores) for mode in SOURCES
+        mode: evaluate(recognizer, data, split, threshold=mode, scores=scores) for mode in SOURCES
     }
     attributes = evaluations["val"].attributes
-    errors = confident_errors(
-        truth,
-        scores,
-        known,
-        [attribute.threshold for attribute in attributes],
-        [data.images[index] for index in labelled.indices],
-        options.errors,
-    )
-    if options.crops:
-        errors = with_pictures(recognizer, errors, labelled.paths, labelled.texts, budget)
+    images = [data.images[index] for index in labelled.indices]
+    thresholds = [attribute.threshold for attribute in attributes]
+    found = confident_errors(truth, scores, known, thresholds, images, errors)
+    if picture_bytes is not None:
+        found = with_pictures(recognizer, found, labelled.paths, labelled.texts, picture_bytes)
     with progress("attention before and after training") as step:
         count = len(labelled.paths)
         chosen = np.linspace(0, count - 1, min(SIMILARITY_IMAGES, count)).round().astype(int)
-        images = [labelled.paths[index] for index in chosen]
-        similarities = before_and_after(recognizer, images, workers=options.workers, progress=step)
+        paths = [labelled.paths[index] for index in chosen]
+        similarities = before_and_after(recognizer, paths, workers=workers, progress=step)
     grid = threshold_grid(scores)
-    curves = [
-        attribute_curve(
-            truth[known[:, column], column],
-            scores[known[:, column], column],
-            attribute.phrase,
-            attribute.region,
-            {mode: evaluations[mode].attributes[column].threshold for mode in SOURCES},
-            grid,
-        )
-        for column, attribute in enumerate(attributes)
-    ]
+    curves = []
+    for column, attribute in enumerate(attributes):
+        sources = {mode: evaluations[mode].attributes[column].threshold for mode in SOURCES}
+        labels, values = truth[known[:, column], column], scores[known[:, column], column]
+        curves.append(attribute_curve(labels, values, attribute.phrase, attribute.region, sources, grid))
     return RunReport(
         name=name,
-        folder=run,
-        state=read_checkpoint(checkpoint).state,
+        state=read_checkpoint(recognizer.folder).state,
         environment=_environment(run),
         history=history,
         data=data,
         evaluations=evaluations,
         common=common_curve(truth, scores, known, {"global": recognizer.global_threshold}, grid),
         curves=curves,
-        errors=errors,
+        errors=found,
         similarities=similarities,
-        crops=options.crops,
+        crops=picture_bytes is not None,
     )
 
 

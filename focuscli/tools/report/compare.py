@@ -1,4 +1,4 @@
-"""Several runs side by side: the parts of the method that each has, and its metrics, laid out like the paper's Table III."""
+"""What several runs share and in what they differ: parts of the method, seeds, data; laid out like the paper's Table III."""
 
 from __future__ import annotations
 
@@ -13,15 +13,6 @@ METRICS = ("mA", "Acc", "Prec", "Recall", "F1", "F1h")
 
 
 @dataclass(frozen=True)
-class Row:
-    """One run: the parts of the method that are on, and the difference of its mA to the first run's."""
-
-    report: RunReport
-    parts: dict[str, bool]
-    gain: float | None
-
-
-@dataclass(frozen=True)
 class SeedGroup:
     """Runs that differ in nothing but their seed; mean and spread of each metric (see `mean_and_spread`)."""
 
@@ -30,25 +21,21 @@ class SeedGroup:
     metrics: dict[str, tuple[float | None, float | None]]
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """Rows in the order given; `groups` if any runs differ in nothing but their seed; `warnings` say what else differs."""
-
-    rows: list[Row]
-    groups: list[SeedGroup]
-    warnings: list[str]
-
-
-def compare(reports: Sequence[RunReport]) -> Comparison:
-    """Lay runs side by side, all with thresholds per attribute from their own val."""
+def seed_groups(reports: Sequence[RunReport]) -> list[SeedGroup]:
+    """The runs by what they share besides their seed; empty if no two do."""
     groups: dict[str, list[RunReport]] = {}
     for report in reports:
         state = report.state
         key = run_identity(state["config"], state["data"]["fingerprint"], state["weights"], ignore={"train.seed"})
         groups.setdefault(key, []).append(report)
-    seeds = [_group(members) for members in groups.values()] if len(groups) < len(reports) else []
-    rows = [Row(report, parts_of(report.state["config"]), _gain(report, reports[0])) for report in reports]
-    return Comparison(rows, seeds, _warnings(reports))
+    if len(groups) == len(reports):
+        return []
+    found = []
+    for members in groups.values():
+        values = {name: [report.main.metrics[name] for report in members] for name in METRICS}
+        metrics = {name: mean_and_spread([value for value in row if value is not None]) for name, row in values.items()}
+        found.append(SeedGroup([report.name for report in members], parts_of(members[0].state["config"]), metrics))
+    return found
 
 
 def parts_of(config: dict[str, Any]) -> dict[str, bool]:
@@ -63,18 +50,7 @@ def parts_of(config: dict[str, Any]) -> dict[str, bool]:
     }
 
 
-def _gain(report: RunReport, first: RunReport) -> float | None:
-    ours, theirs = report.main.metrics["mA"], first.main.metrics["mA"]
-    return None if report is first or ours is None or theirs is None else ours - theirs
-
-
-def _group(members: Sequence[RunReport]) -> SeedGroup:
-    values = {name: [report.main.metrics[name] for report in members] for name in METRICS}
-    metrics = {name: mean_and_spread([value for value in row if value is not None]) for name, row in values.items()}
-    return SeedGroup([report.name for report in members], parts_of(members[0].state["config"]), metrics)
-
-
-def _warnings(reports: Sequence[RunReport]) -> list[str]:
+def comparison_warnings(reports: Sequence[RunReport]) -> list[str]:
     """What makes this no like-for-like comparison, in words."""
     warnings = []
     if len({(report.data.fingerprint, report.main.split) for report in reports}) > 1:

@@ -75,11 +75,7 @@ def attribute_curve(
     sources: Mapping[str, float],
     grid: NDArray[np.float64],
 ) -> AttributeCurve:
-    """The curve of one attribute over its known labels.
-
-    Args:
-        truth, scores: [N] each. sources: thresholds by their source; each becomes a point of the curve.
-    """
+    """The curve of one attribute over its known labels; truth and scores are [N], each source's threshold is a point."""
     values = scores.astype(np.float64)
     thresholds, positions = _merge(grid, sources)
     positives, negatives = np.sort(values[truth]), np.sort(values[~truth])
@@ -102,11 +98,7 @@ def common_curve(
     sources: Mapping[str, float],
     grid: NDArray[np.float64],
 ) -> CommonCurve:
-    """The metrics of the literature (per-image Acc, Prec, Recall, F1; mA over attributes) at each common threshold.
-
-    Args:
-        truth, scores, known: [N, Z].
-    """
+    """The metrics of `pedestrian_metrics` at each common threshold; truth, scores and known are [N, Z]."""
     thresholds, positions = _merge(grid, sources)
     rows = [pedestrian_metrics(truth, scores > threshold, known) for threshold in thresholds]
     return CommonCurve(

@@ -33,31 +33,18 @@ PALETTE = {
 _STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
-    "font.size": 8,
     "svg.fonttype": "none",
     "pdf.fonttype": 42,
-    "text.color": PALETTE["soft"],
-    "axes.labelcolor": PALETTE["soft"],
-    "axes.edgecolor": PALETTE["rule"],
-    "axes.labelsize": 8,
+    **dict.fromkeys(("font.size", "axes.labelsize", "xtick.labelsize", "ytick.labelsize", "legend.fontsize"), 8),
+    **dict.fromkeys(("text.color", "axes.labelcolor", "xtick.color", "ytick.color"), PALETTE["soft"]),
+    **dict.fromkeys(("axes.edgecolor", "grid.color"), PALETTE["rule"]),
+    **dict.fromkeys((f"{axis}tick.{kind}.size" for axis in "xy" for kind in ("major", "minor")), 0),
+    **dict.fromkeys((f"axes.spines.{side}" for side in ("top", "right", "left")), False),
     "axes.axisbelow": True,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.spines.left": False,
-    "grid.color": PALETTE["rule"],
     "grid.linewidth": 0.8,
-    "xtick.color": PALETTE["soft"],
-    "ytick.color": PALETTE["soft"],
-    "xtick.labelsize": 8,
-    "ytick.labelsize": 8,
-    "xtick.major.size": 0,
-    "ytick.major.size": 0,
-    "xtick.minor.size": 0,
-    "ytick.minor.size": 0,
     "lines.linewidth": 1.3,
     "lines.markersize": 3.5,
     "legend.frameon": False,
-    "legend.fontsize": 8,
 }
 
 
@@ -67,13 +54,11 @@ class Chart:
 
     Attributes:
         title: says in words what the figure shows, for readers who cannot see it.
-        classes: gids of artists that the page's script looks up.
-        plot: the inline SVG's data-plot, which tells the script where the axes are.
+        plot: the inline SVG's data-plot, which tells the page's script where the axes are.
     """
 
     title: str
     figure: Figure
-    classes: tuple[str, ...] = ()
     plot: str = ""
 
 
@@ -93,7 +78,7 @@ def inline_svg(chart: Chart, name: str) -> Markup:
     body = svg[svg.index(">", svg.index("<svg")) + 1 : svg.rindex("</svg>")]
     body = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", body, flags=re.DOTALL)
     body = re.sub(r"\s+", " ", body).replace("> <", "><").replace("base64, ", "base64,")
-    body = re.sub(r'(<g|<path) id="([^"]+)"', lambda found: _as_class(found, chart), body)
+    body = re.sub(r'(<g|<path) id="([^"]+)"', _as_class, body)
     body = re.sub(r' d="[^"]*"', lambda found: re.sub(r"(\.\d\d)\d+", r"\1", found[0]), body)
     # Everything is drawn inside its axes, so clip paths, whose ids would have to be unique on the page, are not needed.
     body = re.sub(r' clip-path="[^"]*"|<clipPath.*?</clipPath>', "", body)
@@ -120,9 +105,12 @@ def write_figures(charts: Mapping[str, Chart], folder: Path, file_format: str) -
     return written
 
 
-def _as_class(found: re.Match[str], chart: Chart) -> str:
-    """An element without its id, which other charts on the page have too. Markers keep theirs: they are referred to."""
+def _as_class(found: re.Match[str]) -> str:
+    """An element without its id, which other charts have too: matplotlib's own (name_NUMBER) goes, ours is a class.
+
+    Paths keep theirs: markers refer to them.
+    """
     element, name = found[1], found[2]
-    if name in chart.classes:
-        return f'{element} class="{name}"'
-    return found[0] if element == "<path" else element
+    if element == "<path":
+        return found[0]
+    return element if re.search(r"_\d+$", name) else f'{element} class="{name}"'

@@ -31,6 +31,7 @@ class PredictionError:
         predicted_positive: True for a false positive, False for a false negative.
         score, threshold: in the model's unit.
         margin: their distance in standard deviations of the attribute's scores, so that attributes compare.
+        rank: 0 for the most confident error of its kind and attribute, 1 for the next, ...
         picture: data URIs of the crop and of the crop under its heat map; empty without crops.
     """
 
@@ -41,6 +42,7 @@ class PredictionError:
     score: float
     threshold: float
     margin: float
+    rank: int
     picture: tuple[str, ...] = ()
 
 
@@ -62,13 +64,17 @@ def confident_errors(
         values = scores[:, column].astype(np.float64)
         margins = np.abs(values - threshold) / (float(values.std()) or 1.0)
         # A score at the threshold itself is negative, as everywhere.
-        wrong = known[:, column] & ((values > threshold) != truth[:, column])
+        predicted = values > threshold
         chosen = []
         for positive in (True, False):
-            rows = np.flatnonzero(wrong & (truth[:, column] != positive))
-            for row in rows[np.argsort(-margins[rows], kind="stable")][:most].tolist():
-                score, margin = float(values[row]), float(margins[row])
-                chosen.append(PredictionError(row, column, images[row], positive, score, float(threshold), margin))
+            rows = np.flatnonzero(known[:, column] & (predicted == positive) & (truth[:, column] != positive))
+            best = rows[np.argsort(-margins[rows], kind="stable")][:most].tolist()
+            chosen += [
+                PredictionError(
+                    row, column, images[row], positive, float(values[row]), threshold, float(margins[row]), rank
+                )
+                for rank, row in enumerate(best)
+            ]
         errors.append(chosen)
     return errors
 
@@ -89,12 +95,13 @@ def with_pictures(
         InputError: an image cannot be read.
     """
     pictured = [[*row] for row in errors]
-    order = picture_order(errors)
-    for chunk in chunks(len(order), BATCH):
-        places = [order[number] for number in chunk]
-        crops = [load_image(paths[errors[column][place].row]) for column, place in places]
+    places = [(error.rank, column, place) for column, row in enumerate(errors) for place, error in enumerate(row)]
+    places.sort()
+    for chunk in chunks(len(places), BATCH):
+        wanted = [places[number][1:] for number in chunk]
+        crops = [load_image(paths[errors[column][place].row]) for column, place in wanted]
         heat = recognizer.attention(crops, texts).heat
-        for number, (column, place) in enumerate(places):
+        for number, (column, place) in enumerate(wanted):
             small = _fit(crops[number])
             picture = (_data_uri(small), _data_uri(overlay(small, unit_range(heat[number, column]), 0.5)))
             max_bytes -= sum(map(len, picture))
@@ -102,17 +109,6 @@ def with_pictures(
                 return pictured
             pictured[column][place] = replace(errors[column][place], picture=picture)
     return pictured
-
-
-def picture_order(errors: Sequence[Sequence[PredictionError]]) -> list[tuple[int, int]]:
-    """(column, place) of the most confident error of each kind of every attribute, then of the second ones, and so on."""
-    ranked = []
-    for column, row in enumerate(errors):
-        ranks = {True: 0, False: 0}
-        for place, error in enumerate(row):
-            ranked.append((ranks[error.predicted_positive], column, place))
-            ranks[error.predicted_positive] += 1
-    return [(column, place) for _, column, place in sorted(ranked)]
 
 
 def _fit(image: Image.Image) -> Image.Image:

@@ -124,7 +124,6 @@ def threshold_chart(curve: CommonCurve) -> Chart:
     return Chart(
         "Precision, recall and mA in percent against one threshold for all attributes",
         figure,
-        classes=(*CURVES, "mark", "cursor"),
         plot=" ".join(f"{number:.6g}" for number in numbers),
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import PurePath, PureWindowsPath
@@ -18,7 +18,7 @@ from focuscli.config import RunConfig
 from focuscli.errors import UsageError
 from focuscli.evaluation.closed_set import EvaluationReport
 from focuscli.tools.report.collect import MAX_PAGE_BYTES, SOURCES, TOP_ERRORS, RunReport, is_detailed
-from focuscli.tools.report.compare import compare
+from focuscli.tools.report.compare import comparison_warnings, parts_of, seed_groups
 from focuscli.tools.report.drawing import inline_svg
 from focuscli.tools.report.error_gallery import PredictionError
 from focuscli.tools.report.figures import run_charts
@@ -33,8 +33,9 @@ def render_page(reports: Sequence[RunReport]) -> str:
     Raises:
         UsageError: it would be larger than `MAX_PAGE_BYTES`.
     """
+    loader = PackageLoader("focuscli.tools.report", "templates")
     environment = Environment(
-        loader=PackageLoader("focuscli.tools.report", "templates"),
+        loader=loader,
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -44,12 +45,13 @@ def render_page(reports: Sequence[RunReport]) -> str:
     detailed = is_detailed(len(reports))
     page = environment.get_template("report.html").render(
         runs=[RunView(report, number, detailed) for number, report in enumerate(reports, start=1)],
-        comparison=compare(reports) if len(reports) > 1 else None,
+        groups=seed_groups(reports),
+        warnings=comparison_warnings(reports),
         version=__version__,
         crops=all(report.crops for report in reports),
         metrics=METRICS,
-        css=_source(environment, "report.css"),
-        script=_source(environment, "report.js"),
+        css=Markup(loader.get_source(environment, "report.css")[0]),
+        script=Markup(loader.get_source(environment, "report.js")[0]),
     )
     size = len(page.encode())
     if size > MAX_PAGE_BYTES:
@@ -73,8 +75,8 @@ class RunView:
         return [(mode, self.report.evaluations[mode]) for mode in SOURCES]
 
     @property
-    def best_epoch(self) -> int:
-        return int(self.report.state["best"]["epoch"])
+    def parts(self) -> dict[str, bool]:
+        return parts_of(self.report.state["config"])
 
     @cached_property
     def figures(self) -> dict[str, Markup]:
@@ -89,13 +91,6 @@ class RunView:
         return [figure for name, figure in self.figures.items() if name.startswith("attributes-")]
 
     @property
-    def threshold_row(self) -> dict[str, Any]:
-        """The readout before the slider is moved: the metrics at the global threshold."""
-        common = self.report.common
-        at = common.positions["global"]
-        return {"threshold": common.thresholds[at], **{name: values[at] for name, values in common.metrics.items()}}
-
-    @property
     def curve_data(self) -> Markup:
         """The counts behind the slider as JSON that is safe inside a script element."""
         common = self.report.common
@@ -103,11 +98,13 @@ class RunView:
             key: [None if value is None else round(value, 6) for value in common.metrics[name]]
             for key, name in (("precision", "Prec"), ("recall", "Recall"), ("mA", "mA"), ("F1", "F1"))
         }
-        views: list[Mapping[str, Any]] = [
-            {"phrase": "", "thresholds": _rounded(common.thresholds), "metrics": metrics, "positions": common.positions}
+        views: list[dict[str, Any]] = [
+            {"phrase": "", "thresholds": common.thresholds, "metrics": metrics, "positions": common.positions}
         ]
         if self.detailed:
-            views += [{**vars(curve), "thresholds": _rounded(curve.thresholds)} for curve in self.report.curves]
+            views += [{**vars(curve)} for curve in self.report.curves]
+        for view in views:
+            view["thresholds"] = [round(value, 4) for value in view["thresholds"]]
         text = json.dumps(views, separators=(",", ":"), ensure_ascii=False)
         return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))
 
@@ -134,16 +131,12 @@ class RunView:
     def config_sections(self) -> list[tuple[str, list[tuple[str, str, bool]]]]:
         """The configuration by section: key, value, and whether it differs from the default."""
         defaults = RunConfig().model_dump(mode="json")
-        return [
-            (
-                section,
-                [
-                    (key, self.shown(value), value != defaults.get(section, {}).get(key))
-                    for key, value in values.items()
-                ],
-            )
-            for section, values in self.report.state["config"].items()
-        ]
+        sections = []
+        for section, values in self.report.state["config"].items():
+            usual = defaults.get(section, {})
+            rows = [(key, self.shown(value), value != usual.get(key)) for key, value in values.items()]
+            sections.append((section, rows))
+        return sections
 
     @property
     def environment(self) -> list[tuple[str, str]]:
@@ -177,13 +170,3 @@ def percent(value: float | None) -> str:
 
 def _number(value: float | None, digits: int = 3) -> str:
     return "–" if value is None or value != value else f"{value:.{digits}f}".replace("-", "−")
-
-
-def _rounded(values: Sequence[float]) -> list[float]:
-    return [round(value, 4) for value in values]
-
-
-def _source(environment: Environment, name: str) -> Markup:
-    """A file of the package, unchanged."""
-    assert environment.loader is not None
-    return Markup(environment.loader.get_source(environment, name)[0])

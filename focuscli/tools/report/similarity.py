@@ -25,6 +25,7 @@ from focuscli.models.losses import mix_diversity_loss, region_contrastive_loss
 from focuscli.storage.weights import resolve_weights
 
 Matrix = NDArray[np.float64]
+Progress = Callable[[int, int], None]
 BATCH = 32
 
 
@@ -88,11 +89,7 @@ class BeforeAndAfter:
 
 
 def before_and_after(
-    recognizer: Recognizer,
-    paths: Sequence[Path],
-    *,
-    workers: int = 2,
-    progress: Callable[[int, int], None] | None = None,
+    recognizer: Recognizer, paths: Sequence[Path], *, workers: int = 2, progress: Progress | None = None
 ) -> BeforeAndAfter | None:
     """Measure a run's checkpoint and its initial state on some images; None if it has no attention over Mix Tokens (MGMT
     or AVFE is off)."""
@@ -143,7 +140,7 @@ def measure(
     paths: Sequence[Path],
     *,
     workers: int = 2,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Similarities:
     """Means over the images of `paths` for one state of the recognizer's model."""
     config, device = recognizer.config, recognizer.device

@@ -211,19 +211,15 @@ def _retrieval_metrics(report: OpenDomainReport) -> Metrics:
     for kind in ("seen", "unseen"):
         for name in ("AP", "prevalence"):
             metrics[f"{name} {kind}"] = report.ranking.get(kind, {}).get(name)
-    return _finite(metrics)
+    return {name: None if value is None else finite(value) for name, value in metrics.items()}
 
 
 def _baseline_metrics(report: OpenDomainReport) -> dict[str, Metrics]:
-    baselines = {"chance": _finite(report.chance["mean"])}
+    baselines = {"chance": dict(report.chance["mean"])}
     if report.majority is not None:
         macro = {"macro R@1": report.majority_macro["mean"]["R@1"]} if report.majority_macro is not None else {}
-        baselines["majority-class baseline"] = _finite({**report.majority["mean"], **macro})
-    return baselines
-
-
-def _finite(metrics: Mapping[str, float | None]) -> Metrics:
-    return {name: None if value is None else finite(value) for name, value in metrics.items()}
+        baselines["majority-class baseline"] = {**report.majority["mean"], **macro}
+    return {baseline: {name: finite(value) for name, value in row.items()} for baseline, row in baselines.items()}
 
 
 def _stored(file: Path, origin: Mapping[str, Any]) -> Measured | None:

@@ -127,7 +127,7 @@ def compare(plan: Plan, measured: Sequence[Measured]) -> Results:
             for target in plan.table.targets_of(row):
                 found = {run.seed: by_test.get((run.name, target, scoring)) for run in tested}
                 for metric in plan.table.metrics:
-                    values = _values(found, ours_metric(row, metric))
+                    values = _values(found, row.our_metric(metric))
                     cells.append(_cell(plan.table, row, target, metric, variant, values))
                     current[variant, metric] = values
                     gains = {seed: value - before for seed, value in values.items()
@@ -138,8 +138,7 @@ def compare(plan: Plan, measured: Sequence[Measured]) -> Results:
     baselines: dict[str, dict[str, dict[str, Metrics]]] = {}
     for item in measured:
         if not item.folder:
-            scorings = baselines.setdefault(item.target, {})
-            scorings.setdefault(item.scoring, {})[item.run] = _percent(item.metrics)
+            baselines.setdefault(item.target, {}).setdefault(item.scoring, {})[item.run] = _percent(item.metrics)
     return Results(
         plan=plan,
         cells=tuple(cells),
@@ -152,11 +151,6 @@ def compare(plan: Plan, measured: Sequence[Measured]) -> Results:
         ),
         done=tuple(run.name for run in plan.runs if all((run.name, *test) in by_test for test in run.evaluations)),
     )
-
-
-def ours_metric(row: Row, metric: str) -> str:
-    """Our metric that is comparable to a published one."""
-    return "F1h" if metric == "F1" and row.f1 == "of means" else metric
 
 
 def write_results(results: Results, out: Path) -> list[Path]:
@@ -191,7 +185,10 @@ def as_markdown(results: Results) -> str:
     """The table with published values, ours and differences, what deviates, and every note that a reader needs."""
     table, plan = results.plan.table, results.plan
     complete = len(results.done) == len(plan.runs)
-    columns = sorted(dict.fromkeys(_column(table, cell.target, cell.metric) for cell in results.cells), key=_is_gain)
+    columns = sorted(
+        dict.fromkeys(_column(table, cell.target, cell.metric) for cell in results.cells),
+        key=lambda column: column.startswith("gain "),
+    )
     lines = [
         f"# {table.title}",
         "",
@@ -210,7 +207,7 @@ def as_markdown(results: Results) -> str:
         "| " + " | ".join(["method", "values", *columns]) + " |",
         "| --- | --- |" + " ---: |" * len(columns),
     ]
-    for label, what, values in [*_table_rows(results), *_baseline_rows(results)]:
+    for (label, what), values in _table_rows(results).items():
         lines.append("| " + " | ".join([label, what, *(values.get(name, "") for name in columns)]) + " |")
     notes = [*table.notes, *_f1_notes(results)]
     if results.baselines:
@@ -219,12 +216,13 @@ def as_markdown(results: Results) -> str:
     return "\n".join([*lines, "", "## Notes", "", *(f"- {note}" for note in notes)]) + "\n"
 
 
-def _table_rows(results: Results) -> list[tuple[str, str, dict[str, str]]]:
-    """Label, what the values are, and values by column: per row the published ones, then per variant ours and the
-    difference."""
+def _table_rows(results: Results) -> dict[tuple[str, str], dict[str, str]]:
+    """(label, what the values are) -> values by column: per row the published ones, then per variant ours and the
+    difference; then the baselines."""
+    table = results.plan.table
     rows: dict[tuple[str, str], dict[str, str]] = {}
     for cell in results.cells:
-        column, label = _column(results.plan.table, cell.target, cell.metric), _label(results.plan.table, cell)
+        column, label = _column(table, cell.target, cell.metric), _label(table, cell)
         if cell.published is not None or not cell.variant:
             published = ("" if cell.printed or cell.published is None else "~") + _number(cell.published)
             rows.setdefault((label, "published"), {})[column] = published
@@ -233,17 +231,12 @@ def _table_rows(results: Results) -> list[tuple[str, str, dict[str, str]]]:
             rows.setdefault((label, f"ours, {cell.variant}"), {})[column] = _number(cell.mean) + spread
             if cell.difference is not None:
                 rows.setdefault((label, f"difference, {cell.variant}"), {})[column] = f"{cell.difference:+.2f}"
-    return [(label, what, values) for (label, what), values in rows.items()]
-
-
-def _baseline_rows(results: Results) -> list[tuple[str, str, dict[str, str]]]:
-    rows: dict[tuple[str, str], dict[str, str]] = {}
     for scoring in RETRIEVAL_PROTOCOLS:
         for target, scorings in results.baselines.items():
             for baseline, metrics in scorings.get(scoring, {}).items():
-                values = rows.setdefault((baseline, SCORINGS[scoring]), {})
-                values |= {_column(results.plan.table, target, name): _number(value) for name, value in metrics.items()}
-    return [(label, what, values) for (label, what), values in rows.items()]
+                values = {_column(table, target, name): _number(value) for name, value in metrics.items()}
+                rows.setdefault((baseline, SCORINGS[scoring]), {}).update(values)
+    return rows
 
 
 def _values(found: Mapping[int | None, Measured | None], metric: str) -> dict[str, float]:
@@ -267,7 +260,7 @@ def _cell(
         published=published,
         printed=published is not None and (gain or not row.reconstructed),
         variant=variant,
-        ours_metric=ours_metric(row, metric),
+        ours_metric=row.our_metric(metric),
         values={seed: round(value, 4) for seed, value in values.items()},
         mean=None if mean is None else round(mean, 4),
         spread=None if spread is None else round(spread, 4),
@@ -277,10 +270,6 @@ def _cell(
 
 def _column(table: Table, target: str, metric: str) -> str:
     return f"{title_of(target)} {metric}" if table.kind == "open" else metric
-
-
-def _is_gain(column: str) -> bool:
-    return column.startswith("gain ")
 
 
 def _label(table: Table, cell: Cell) -> str:

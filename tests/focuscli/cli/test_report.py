@@ -41,29 +41,23 @@ def test_several_runs_make_a_comparison_and_figures_by_run(focus, run, tmp_path,
     other = tmp_path / "runs" / "other"
     shutil.copytree(run, other)
     monkeypatch.chdir(tmp_path)
-    outcome = focus("report", run, other, "--errors", "0", "--json")
-    assert outcome.code == 0, outcome.stderr
-    assert outcome.json["report"] == "report.html"
-    assert [*outcome.json["metrics"]] == ["mine", "other"]
-    assert "2 runs compared" in (tmp_path / "report.html").read_text(encoding="utf-8")
-    figures = focus("report", run, other, "--figures", "figures", "--format", "png")
-    assert figures.stdout == "figures\n"
-    assert (tmp_path / "figures" / "other" / "val-metrics.png").is_file()
+    both = focus("report", run, other, "--errors", "0", "--figures", "figures", "-o", "both.html", "--json")
+    assert both.code == 0, both.stderr
+    assert both.json["report"] == "both.html"
+    assert [*both.json["metrics"]] == ["mine", "other"]
+    assert "2 runs compared" in (tmp_path / "both.html").read_text(encoding="utf-8")
+    figures = [*(tmp_path / "figures" / "other").iterdir()]
+    assert {"losses.pdf", "thresholds.pdf", "block-matrix.pdf"} < {file.name for file in figures}
+    assert len(both.json["files"]) == 1 + 2 * len(figures)
+    assert focus("report", run, "--figures", "figures").code == 3
 
 
 def test_figures_are_files_instead_of_a_page(focus, run, tmp_path):
-    folder = tmp_path / "figures"
-    outcome = focus("report", run, "--figures", folder, "--json")
+    outcome = focus("report", run, "--figures", tmp_path / "figures", "--format", "svg")
     assert outcome.code == 0, outcome.stderr
-    assert outcome.json["report"] is None
+    assert outcome.stdout == f"{tmp_path / 'figures'}\n"
     assert not (run / "report.html").exists()
-    assert sorted(outcome.json["files"]) == sorted(str(file) for file in folder.iterdir())
-    assert {"losses.pdf", "thresholds.pdf", "block-matrix.pdf"} < {file.name for file in folder.iterdir()}
-    assert focus("report", run, "--figures", folder).code == 3
-    both = focus("report", run, "--figures", folder, "--format", "svg", "-o", tmp_path / "page.html", "--force")
-    assert both.code == 0, both.stderr
-    assert (folder / "losses.svg").is_file()
-    assert (tmp_path / "page.html").is_file()
+    assert (tmp_path / "figures" / "losses.svg").is_file()
 
 
 def changed_dataset(coloured_dataset, target, file, old, new):
@@ -119,18 +113,14 @@ def test_no_run_at_all(focus):
     assert "No trained model" in outcome.stderr
 
 
-def test_a_run_without_metrics_says_how_to_get_them(focus, run):
+def test_a_run_without_metrics_or_thresholds_names_the_command_that_writes_them(focus, run):
     (run / "metrics.jsonl").unlink()
     outcome = focus("report", run)
     assert outcome.code == 3
-    assert f"{run} has no metrics.jsonl" in outcome.stderr
     assert f"focus train --resume --run {run}" in outcome.stderr
     # The command that it names helps.
     assert focus("train", "--resume", "--run", run).code == 0
-    assert focus("report", run).code == 0
-
-
-def test_a_run_that_was_never_evaluated(focus, run):
+    assert (run / "metrics.jsonl").is_file()
     shutil.rmtree(run / "checkpoints" / "best")
     state = run / "checkpoints" / "last" / "state.json"
     state.write_text(json.dumps({**json.loads(state.read_text()), "thresholds": {}}))
@@ -140,16 +130,12 @@ def test_a_run_that_was_never_evaluated(focus, run):
     assert "focus train --resume" in outcome.stderr
 
 
-def test_a_dataset_that_is_gone_can_be_named(focus, run, coloured_dataset, tmp_path):
+def test_a_dataset_that_is_gone_or_has_changed_is_refused_unless_named(focus, run, coloured_dataset, tmp_path):
     moved(run, tmp_path / "unplugged")
     outcome = focus("report", run)
     assert outcome.code == 3
     assert f"coloured was in {tmp_path / 'unplugged'}" in outcome.stderr
     assert f"focus report {run} --dataset" in outcome.stderr
-    assert focus("report", run, "--dataset", coloured_dataset).code == 0
-
-
-def test_a_dataset_that_has_changed_is_refused_unless_named(focus, run, coloured_dataset, tmp_path):
     changed = changed_dataset(coloured_dataset, tmp_path / "changed", "labels.csv", ",test,", ",val,")
     moved(run, changed)
     outcome = focus("report", run)

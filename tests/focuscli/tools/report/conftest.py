@@ -102,7 +102,7 @@ def ablated_run(make_run):
 @pytest.fixture(scope="session")
 def collected():
     """collected(run, ..., **options) collects runs without a progress bar; each only once."""
-    from focuscli.tools.report.collect import Options, collect
+    from focuscli.tools.report.collect import collect
 
     @contextlib.contextmanager
     def silent(_label):
@@ -110,7 +110,7 @@ def collected():
 
     @functools.cache
     def call(*runs, **options):
-        return collect([str(run) for run in runs], Options(device="cpu", workers=1, **options), silent)
+        return collect([str(run) for run in runs], silent, device="cpu", workers=1, **options)
 
     return call
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from focuscli.tools.report.error_gallery import confident_errors, picture_order
+from focuscli.tools.report.error_gallery import confident_errors
 
 TRUTH = np.array([[0, 1], [0, 1], [1, 0], [1, 0], [0, 1]], dtype=bool)
 SCORES = np.array([[3.0, 0.0], [5.0, 2.0], [1.0, 9.0], [0.0, 1.0], [2.0, 1.0]], dtype=np.float32)
@@ -35,5 +35,5 @@ def test_at_most_so_many_of_each_kind_and_none_with_an_uncertain_label():
     assert [error.image for error in errors(known=known)[0]] == ["a", "d", "c"]
 
 
-def test_the_first_error_of_every_attribute_gets_its_picture_before_any_second():
-    assert picture_order(errors()) == [(0, 0), (0, 2), (1, 0), (1, 1), (0, 1), (0, 3), (1, 2)]
+def test_an_error_has_its_rank_among_those_of_its_kind_and_attribute():
+    assert [[error.rank for error in row] for row in errors()] == [[0, 1, 0, 1], [0, 0, 1]]
