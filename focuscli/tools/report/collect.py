@@ -248,7 +248,7 @@ def _report(
     grid = threshold_grid(scores)
     curves = []
     for column, attribute in enumerate(attributes):
-        sources = {mode: evaluations[mode].attributes[column].threshold for mode in SOURCES}
+        sources = {source: row.attributes[column].threshold for source, row in evaluations.items()}
         labels, values = truth[known[:, column], column], scores[known[:, column], column]
         curves.append(attribute_curve(labels, values, attribute.phrase, attribute.region, sources, grid))
     return RunReport(
