@@ -85,10 +85,10 @@ def read_peta(source: Path, *, split: str = "official:0", images: Path | None = 
     """
     if images is not None:
         raise UsageError("PETA's images are found by their place in the download.", "Remove --images.")
-    _check_split(split)
+    kind, number = _check_split(split)
     schema = builtin_schema("peta")
-    peta = load_peta(source, schema)
-    splits, published = peta_splits(peta, split)
+    peta = _load(source, schema)
+    splits, published = _splits(peta, split, kind, number)
     return Annotations(
         schema,
         peta.files.root,
@@ -98,20 +98,16 @@ def read_peta(source: Path, *, split: str = "official:0", images: Path | None = 
         peta.labels,
         split,
         published,
-        peta_warnings(peta, splits, split, schema),
+        _warnings(peta, splits, kind, number, schema),
         peta.notes,
         {"layout": peta.files.layout, "labels_from": "PETA.mat" if peta.files.mat else "Label.txt"},
     )
 
 
-def load_peta(source: Path, schema: AttributeSchema) -> Peta:
-    """Find PETA and read its labels; with both PETA.mat and Label.txt there, check one against the other.
-
-    Raises:
-        InputError: not PETA, incomplete, or PETA.mat does not fit the images.
-    """
+def _load(source: Path, schema: AttributeSchema) -> Peta:
+    """Find PETA and read its labels; with both PETA.mat and Label.txt there, check one against the other."""
     files = find_peta(source)
-    peta = read_peta_mat(files, files.mat, schema) if files.mat else None
+    peta = _read_mat(files, files.mat, schema) if files.mat else None
     ignored = [f"ignored {files.ignored} files in the image folders that are not images"] if files.ignored else []
     if peta is not None and files.layout == "numbered":
         if len(peta.labels) != len(files.images):
@@ -131,7 +127,7 @@ def load_peta(source: Path, schema: AttributeSchema) -> Peta:
     return peta
 
 
-def read_peta_mat(files: PetaFiles, path: Path, schema: AttributeSchema) -> Peta:
+def _read_mat(files: PetaFiles, path: Path, schema: AttributeSchema) -> Peta:
     """Read PETA.mat, a MATLAB 5 file with the struct `peta`: data, attribute and partion_attribute.
 
     Raises:
@@ -151,13 +147,8 @@ def read_peta_mat(files: PetaFiles, path: Path, schema: AttributeSchema) -> Peta
     return Peta(files, labels, data[:, 2], data[:, 3], partitions)
 
 
-def peta_splits(peta: Peta, split: str) -> tuple[NDArray[np.str_], dict[str, int] | None]:
-    """The split of each image, see `read_peta`, and the published counts if there are any.
-
-    Raises:
-        UsageError: no such split. InputError: it needs PETA.mat and there is none.
-    """
-    kind, number = _check_split(split)
+def _splits(peta: Peta, split: str, kind: str, number: int) -> tuple[NDArray[np.str_], dict[str, int] | None]:
+    """The split of each image, see `read_peta`, and the published counts if there are any."""
     if kind == "identity":
         return identity_split(peta.persons, IDENTITY_FRACTIONS, IDENTITY_SEED), None
     if kind == "subset":
@@ -166,7 +157,7 @@ def peta_splits(peta: Peta, split: str) -> tuple[NDArray[np.str_], dict[str, int
         splits[~tested] = identity_split(peta.persons[~tested], SUBSET_FRACTIONS, IDENTITY_SEED)
         return splits, None
     if kind == "zs":
-        numbered = [f"{number:05}.png" for number in range(1, len(peta.persons) + 1)]
+        numbered = [f"{row:05}.png" for row in range(1, len(peta.persons) + 1)]
         return read_zero_shot_splits(zero_shot_file(split), numbered), PUBLISHED_ZS
     if peta.files.mat is None:
         raise InputError(
@@ -181,9 +172,8 @@ def peta_splits(peta: Peta, split: str) -> tuple[NDArray[np.str_], dict[str, int
     return renamed, {name: published[name] for name in SPLITS if name in published}
 
 
-def peta_warnings(peta: Peta, splits: NDArray[np.str_], split: str, schema: AttributeSchema) -> list[str]:
+def _warnings(peta: Peta, splits: NDArray[np.str_], kind: str, number: int, schema: AttributeSchema) -> list[str]:
     """What readers of metrics measured on this split must know, one or two sentences each."""
-    kind, number = _check_split(split)
     train, test = np.flatnonzero(np.isin(splits, ("train", "val"))), np.flatnonzero(splits == "test")
     warnings = []
     if len(splits) != IMAGES:

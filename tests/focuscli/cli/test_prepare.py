@@ -121,8 +121,15 @@ def test_csv_becomes_a_dataset_by_the_name_of_the_file_or_its_folder(focus, tabl
     assert (paths.datasets_dir() / "source" / "schema.toml").is_file()
 
 
-def test_nothing_is_replaced_without_force(focus, table, tmp_path):
+def test_a_dry_run_writes_nothing_and_nothing_is_replaced_without_force(focus, table, tmp_path):
     out = tmp_path / "own"
+    start = everything(tmp_path)
+    outcome = focus("prepare", "csv", table, "--out", out, "--dry-run")
+    assert outcome.code == 0
+    assert f"dry run: nothing was written to {out}" in outcome.stderr
+    assert "  own  6 images" in outcome.stderr
+    assert "next:" not in outcome.stderr
+    assert everything(tmp_path) == start
     assert focus("prepare", "csv", table, "--out", out).code == 0
     before = {path: path.read_bytes() for path in out.iterdir()}
     table.write_text(table.read_text().replace("0.png,p0,0", "0.png,p0,1"))
@@ -134,21 +141,10 @@ def test_nothing_is_replaced_without_force(focus, table, tmp_path):
     assert {path: path.read_bytes() for path in out.iterdir()} == before
     assert focus("prepare", "csv", table, "--out", out, "--force").code == 0
     assert read_folder(out).labels.sum() == 7
-
-
-def test_a_dry_run_reports_and_writes_nothing(focus, table, tmp_path):
-    before = everything(tmp_path)
-    outcome = focus("prepare", "csv", table, "--out", tmp_path / "own", "--dry-run")
-    assert outcome.code == 0
-    assert f"dry run: nothing was written to {tmp_path / 'own'}" in outcome.stderr
-    assert "  own  6 images" in outcome.stderr
-    assert "next:" not in outcome.stderr
-    assert everything(tmp_path) == before
-    (tmp_path / "source" / "3.png").write_bytes(b"no image")
-    outcome = focus("prepare", "csv", table, "--dry-run", "--json")
+    (table.parent / "3.png").write_bytes(b"no image")
+    outcome = focus("prepare", "csv", table, "--json")
     assert outcome.code == outcome.json["error"]["code"] == 3
     assert "3.png" in outcome.json["error"]["message"]
-    assert not paths.datasets_dir().exists()
 
 
 @pytest.mark.parametrize("as_json", [True, False])
