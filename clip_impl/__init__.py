@@ -7,11 +7,18 @@
 Names follow OpenAI's package: parameters, `load`, `tokenize`, `encode_image`, `encode_text`.
 """
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from clip_impl.config import TINY, VIT_B_16, CLIPConfig, TextConfig, VisionConfig
-from clip_impl.model import CLIP
-from clip_impl.preprocess import Preprocess, openai_transform
-from clip_impl.tokenizer import tokenize
-from clip_impl.weights import load, read_state_dict
+
+if TYPE_CHECKING:
+    from clip_impl.model import CLIP
+    from clip_impl.preprocess import Preprocess, openai_transform
+    from clip_impl.tokenizer import tokenize
+    from clip_impl.weights import load, read_state_dict
 
 __all__ = [
     "CLIP",
@@ -26,3 +33,19 @@ __all__ = [
     "read_state_dict",
     "tokenize",
 ]
+
+_MODULES = {
+    "CLIP": "model",
+    "Preprocess": "preprocess",
+    "load": "weights",
+    "openai_transform": "preprocess",
+    "read_state_dict": "weights",
+    "tokenize": "tokenizer",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Loads what needs torch on first use: the tokenizer and the configuration need none."""
+    if name in _MODULES:
+        return getattr(import_module(f"clip_impl.{_MODULES[name]}"), name)
+    raise AttributeError(f"module clip_impl has no attribute {name!r}")

@@ -10,12 +10,14 @@ import io
 import itertools
 from collections.abc import Sequence
 from importlib.resources import files
+from typing import TYPE_CHECKING
 
 import regex
-import torch
-from torch import Tensor
 
 from clip_impl.config import EOT_ID, SOT_ID, VOCABULARY_SIZE
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MERGES_FILE = "bpe_simple_vocab_16e6.txt.gz"
 MERGES_SHA256 = "924691ac288e54409236115652ad4aa250f48203de50a9e4722a6ecd48d6804a"
@@ -47,6 +49,8 @@ def tokenize(texts: str | Sequence[str], context_length: int = 77, truncate: boo
         RuntimeError: a text is too long; quotes it with its length.
         TypeError: something other than a string.
     """
+    import torch  # predicting with an exported model needs token ids, not torch
+
     texts = [texts] if isinstance(texts, str) else [*texts]
     result = torch.zeros(len(texts), context_length, dtype=torch.long)
     for row, text in enumerate(texts):
