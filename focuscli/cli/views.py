@@ -21,7 +21,7 @@ METRICS = ("mA", "Acc", "Prec", "Recall", "F1", "F1h")
 def configuration(values: Mapping[str, Mapping[str, Any]], origins: Mapping[str, str]) -> None:
     """Every setting with its value and where it came from."""
     if render.as_json():
-        print(json.dumps({"config": values, "origins": dict(origins)}))
+        render.result({"config": values, "origins": dict(origins)}, lines=[])
         return
     rows = [
         (f"{section}.{key}", json.dumps(value), origins.get(f"{section}.{key}", "default"))

@@ -53,7 +53,7 @@ def rows_of(outcome) -> list[str]:
     return [" ".join(line.split()) for line in outcome.stdout.splitlines()]
 
 
-def test_one_target_as_a_table(focus, trained_run, make_target):
+def test_one_target_as_a_table_a_file_and_json(focus, trained_run, make_target):
     target = make_target("target", *HEADS, ("boots", "foot"))
     outcome = focus("eval", "-c", trained_run, "--open-domain", "--target", target, "--per-attribute")
     assert outcome.code == 0, outcome.stderr
@@ -68,12 +68,7 @@ def test_one_target_as_a_table(focus, trained_run, make_target):
     assert any(" never trained 2 " in line for line in lines)
     assert "from scratch" in outcome.stdout
     assert "regions never trained (foot)" in outcome.stderr
-
-
-def test_json_is_one_object_equal_to_the_file(focus, trained_run, make_target):
-    target = make_target("target", *HEADS)
-    outcome = focus("eval", "-c", trained_run, "--open-domain", "--target", target, "--json")
-    (report,) = outcome.json["reports"]
+    (report,) = focus("eval", "-c", trained_run, "--open-domain", "--target", target, "--json").json["reports"]
     assert set(report["recall"]) == set(report["chance"]) == set(report["blind"]) == {"things", "mean"}
     assert report["decisions"]["recall_at_2"] == "any"
     saved = json.loads((trained_run / "eval" / "open-domain-target-test-corrected-best.json").read_text())
