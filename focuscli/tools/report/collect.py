@@ -116,7 +116,7 @@ def collect(
     """
     opened = [_open(name, dataset) for name in runs]
     names = short_names([checkpoint.parent.parent.resolve() for checkpoint, _, _ in opened])
-    if not is_detailed(len(opened)):
+    if len(opened) > DETAILED_RUNS:
         errors = min(1, errors)
     # Pictures may take what the rest of the page, which grows with the attributes, leaves of each run's share.
     rest = 200_000 + 10_000 * max(len(data.schema.evaluated) for *_, data in opened)
@@ -126,11 +126,6 @@ def collect(
         recognizer = Recognizer.from_checkpoint(checkpoint, device=device, precision=precision)
         reports.append(_report(name, recognizer, history, data, split, errors, picture_bytes, workers, progress))
     return reports
-
-
-def is_detailed(runs: int) -> bool:
-    """Whether a page about so many runs shows the curves and errors of each attribute."""
-    return runs <= DETAILED_RUNS
 
 
 def short_names(folders: Sequence[Path]) -> list[str]:

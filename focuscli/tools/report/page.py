@@ -16,8 +16,7 @@ from markupsafe import Markup
 from focuscli import __version__
 from focuscli.config import RunConfig
 from focuscli.errors import UsageError
-from focuscli.evaluation.closed_set import EvaluationReport
-from focuscli.tools.report.collect import MAX_PAGE_BYTES, SOURCES, TOP_ERRORS, RunReport, is_detailed
+from focuscli.tools.report.collect import DETAILED_RUNS, MAX_PAGE_BYTES, TOP_ERRORS, RunReport
 from focuscli.tools.report.compare import comparison_warnings, parts_of, seed_groups
 from focuscli.tools.report.drawing import inline_svg
 from focuscli.tools.report.error_gallery import PredictionError
@@ -42,7 +41,7 @@ def render_page(reports: Sequence[RunReport]) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update(percent=percent, count=lambda value: f"{int(value):,}", number=_number)
-    detailed = is_detailed(len(reports))
+    detailed = len(reports) <= DETAILED_RUNS
     page = environment.get_template("report.html").render(
         runs=[RunView(report, number, detailed) for number, report in enumerate(reports, start=1)],
         groups=seed_groups(reports),
@@ -69,10 +68,6 @@ class RunView:
     report: RunReport
     number: int
     detailed: bool
-
-    @property
-    def sources(self) -> list[tuple[str, EvaluationReport]]:
-        return [(mode, self.report.evaluations[mode]) for mode in SOURCES]
 
     @property
     def parts(self) -> dict[str, bool]:

@@ -27,6 +27,10 @@ def test_table_1_plans_three_methods_per_dataset(prepared):
     assert poar.config.model.method == "poar"
     assert poar.config.data.dataset == "/data/peta"
     assert not poar.config.model.mgmt
+    settings = Settings(seeds=(0, 2), methods=("focus",), datasets=("peta",))
+    chosen = make_plan(read_table("table1"), prepared("peta"), settings)
+    assert names(chosen) == ["peta-focus-train-seed0", "peta-focus-train-seed2"]
+    assert [run.config.train.seed for run in chosen.runs] == [0, 2]
 
 
 def test_the_papers_protocol_trains_on_val_too_and_takes_thresholds_from_test(prepared):
@@ -37,13 +41,6 @@ def test_the_papers_protocol_trains_on_val_too_and_takes_thresholds_from_test(pr
         "rapv1-focus-train-seed0": ["val", "oracle"],
     }
     assert [run.config.data.train_split for run in plan.runs] == ["train", "trainval", "train"]
-
-
-def test_seeds_datasets_and_methods_choose(prepared):
-    settings = Settings(seeds=(0, 2), methods=("focus",), datasets=("peta",))
-    plan = make_plan(read_table("table1"), prepared("peta"), settings)
-    assert names(plan) == ["peta-focus-train-seed0", "peta-focus-train-seed2"]
-    assert [run.config.train.seed for run in plan.runs] == [0, 2]
 
 
 def test_table_2_tests_every_source_on_every_target_under_both_protocols(prepared):
