@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from focuscli.cli import render
-from focuscli.cli.options import DeviceOpt, ForceOpt
+from focuscli.cli.options import CHECKPOINT, RUN, DeviceOpt, ForceOpt
 from focuscli.errors import UsageError, did_you_mean
 from focuscli.storage.files import check_free, write_json
 
@@ -20,12 +20,7 @@ def bench_command(
     moved: Annotated[list[str] | None, typer.Argument(metavar="[WORK]...", hidden=True)] = None,
     checkpoint: Annotated[
         str | None,
-        typer.Option(
-            "--checkpoint",
-            "-c",
-            metavar="RUN",
-            help="A run, a checkpoint folder, or clip. Default: random weights, as fast.",
-        ),
+        typer.Option(*CHECKPOINT, metavar="RUN", help=f"{RUN} or clip. Default: random weights, which are as fast."),
     ] = None,
     model: Annotated[str, typer.Option(help="Without --checkpoint: vit-b16 or tiny.")] = "vit-b16",
     device: DeviceOpt = None,
