@@ -10,7 +10,7 @@ import inspect
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_type_hints
 
 from pydantic import BaseModel
 from typer.main import get_command
@@ -24,6 +24,7 @@ API = {
     "clip_impl": ("load", "tokenize", "CLIP"),
 }
 """Public names by module, in the order of the page."""
+TYPE_NAMES = {str: "text", int: "integer", float: "number", Path: "path"}
 
 
 def cli_page() -> str:
@@ -35,7 +36,8 @@ def cli_page() -> str:
         "`--home FOLDER`, `--version`.",
     ]
     for name, command in sorted(commands()):
-        usage = " ".join(command.collect_usage_pieces(command.context_class(command)))
+        arguments = [_argument(item) for item in command.params if item.param_type_name == "argument"]
+        usage = " ".join(["[OPTIONS]", *arguments])
         lines += ["", f"## focus {name}", "", (command.help or "").strip(), "", "```", f"focus {name} {usage}", "```"]
         rows = [_option_row(command, parameter) for parameter in command.params if _is_own(parameter)]
         if rows:
@@ -67,19 +69,31 @@ def _is_own(parameter: Any) -> bool:
 def _option_row(command: Any, parameter: Any) -> str:
     value = default = ""
     if parameter.param_type_name == "argument":
-        names = parameter.make_metavar(command.context_class(command))
+        names = _argument(parameter)
     else:
         names = ", ".join((*parameter.opts, *parameter.secondary_opts))
         if not parameter.is_flag:
-            value = parameter.metavar or parameter.type.name
+            value = parameter.metavar or _type_name(get_type_hints(command.callback)[parameter.name])
             given = parameter.default
             default = "" if given in (None, "", (), []) or callable(given) else str(given)
     text = (parameter.help or "").replace("|", "\\|").replace("\n", " ")
     return "| " + " | ".join([f"`{names}`", _code(value), _code(default), text]) + " |"
 
 
+def _argument(parameter: Any) -> str:
+    name = (parameter.metavar or parameter.name.upper()).strip("[]{}.")
+    many = f"{name}..." if parameter.nargs != 1 else name
+    return many if parameter.required else f"[{many}]"
+
+
+def _type_name(annotation: Any) -> str:
+    """What an option takes, in a word: of `list[str] | None` and the like, the innermost type."""
+    inner = [part for part in get_args(annotation) if part is not type(None)]
+    return _type_name(inner[0]) if inner else TYPE_NAMES.get(annotation, annotation.__name__)
+
+
 def _code(text: str) -> str:
-    return f"`{text}`" if text else ""
+    return "`{}`".format(text.replace("|", "\\|")) if text else ""
 
 
 def configuration_page() -> str:
