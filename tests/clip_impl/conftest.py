@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from clip_impl.config import VIT_B_16, CLIPConfig, TextConfig, VisionConfig
 from clip_impl.model import CLIP
+from clip_impl.tokenizer import tokenize
 
 SMALL = CLIPConfig(
     vision=VisionConfig(image_size=(64, 64), patch_size=16, width=128, layers=3, heads=2),
@@ -54,6 +55,14 @@ def as_openai() -> Callable[[dict[str, Tensor]], dict[str, Tensor]]:
 @pytest.fixture(scope="session")
 def vit_b_16() -> dict[str, Tensor]:
     return random_weights(VIT_B_16)
+
+
+@pytest.fixture(scope="session")
+def ids() -> Tensor:
+    """Token ids of three texts of different lengths."""
+    return tokenize(
+        ["a photo of a person with a red backpack", "hat", "a lower body feature of clothes is long trousers."]
+    )
 
 
 @pytest.fixture(scope="session")

@@ -10,11 +10,9 @@ from torch import Tensor, nn
 
 from clip_impl.config import VIT_B_16
 from clip_impl.convert import to_huggingface, to_timm
-from clip_impl.tokenizer import tokenize
 from clip_impl.weights import build_model
 
 TOLERANCE = 1e-5
-TEXTS = ["a photo of a person with a red backpack", "hat", "a lower body feature of clothes is long trousers."]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -34,11 +32,6 @@ def image() -> Tensor:
 @pytest.fixture(scope="module")
 def upright() -> Tensor:
     return torch.randn(1, 3, 256, 128, generator=torch.Generator().manual_seed(2))
-
-
-@pytest.fixture(scope="module")
-def ids() -> Tensor:
-    return tokenize(TEXTS)
 
 
 @pytest.fixture(scope="module")
