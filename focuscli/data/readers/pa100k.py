@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from focuscli.data.readers import mat
 from focuscli.data.readers.annotations import (
     Annotations,
     find_file,
@@ -14,7 +15,6 @@ from focuscli.data.readers.annotations import (
     rare_attributes,
     slashed,
 )
-from focuscli.data.readers.mat import attribute_labels, open_mat, strings
 from focuscli.data.schema import builtin_schema
 from focuscli.errors import UsageError
 
@@ -48,16 +48,16 @@ def read_pa100k(source: Path, *, split: str = "official", images: Path | None = 
     file = find_file(source, "annotation.mat", "PA-100K", ("PA-100K", "PA100K", "pa100k", "data"))
     names: list[str] = []
     tables, parts = [], []
-    with open_mat(file, "Fetch annotation.mat again; the real one has 579 kB.") as variables:
-        attributes = strings(variables["attributes"])
+    with mat.open_mat(file, "Fetch annotation.mat again; the real one has 579 kB.") as variables:
+        attributes = mat.strings(variables["attributes"])
         if attributes != wanted:
             different = [name for name in attributes if name not in wanted] or attributes
             raise ValueError(
                 f"it has {len(attributes)} attributes and not PA-100K's {len(wanted)} in their order ({different[0]})"
             )
         for part in PUBLISHED:
-            found = strings(variables[f"{part}_images_name"])
-            tables.append(attribute_labels(variables[f"{part}_label"], wanted, schema, (0, 1)))
+            found = mat.strings(variables[f"{part}_images_name"])
+            tables.append(mat.attribute_labels(variables[f"{part}_label"], wanted, schema, (0, 1)))
             if len(tables[-1]) != len(found):
                 raise ValueError(f"{part}_label has {len(tables[-1]):,} rows, but there are {len(found):,} names")
             names += found
@@ -68,20 +68,12 @@ def read_pa100k(source: Path, *, split: str = "official", images: Path | None = 
     shares = "female 46 % and 39 %, under 18 6.2 % and 0.9 %"
     differ = f"Labels differ between train and test ({shares}): thresholds from val carry that."
     root = images or find_image_root([file.parent / folder for folder in _IMAGE_FOLDERS], names)
-    return Annotations(
-        schema,
-        root.resolve(),
-        names,
-        splits,
-        np.full(len(names), "", dtype=np.str_),
-        labels,
-        split,
-        PUBLISHED,
-        warnings=[
-            *(other_counts("PA-100K", splits, PUBLISHED) or [differ]),
-            "PA-100K names no persons, so whether test shows people of train cannot be checked.",
-            "Published rows train on train + val (90,000 images): focus train --set data.train_split=trainval.",
-            *rare_attributes(schema, labels, splits),
-        ],
-        info={"labels_from": file.name},
-    )
+    persons = np.full(len(names), "", dtype=np.str_)
+    warnings = [
+        *(other_counts("PA-100K", splits, PUBLISHED) or [differ]),
+        "PA-100K names no persons, so whether test shows people of train cannot be checked.",
+        "Published rows train on train + val (90,000 images): focus train --set data.train_split=trainval.",
+        *rare_attributes(schema, labels, splits),
+    ]
+    info = {"labels_from": file.name}
+    return Annotations(schema, root.resolve(), names, splits, persons, labels, split, PUBLISHED, warnings, info=info)

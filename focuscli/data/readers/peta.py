@@ -10,20 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from focuscli.data.labels_csv import SPLITS
+from focuscli.data.readers import mat
 from focuscli.data.readers.annotations import (
     PARTITIONS_OVERLAP,
     Annotations,
     official_partition,
     rare_attributes,
     slashed,
-)
-from focuscli.data.readers.mat import (
-    attribute_labels,
-    open_mat,
-    partition_splits,
-    pick_partition,
-    strings,
-    struct_fields,
 )
 from focuscli.data.readers.peta_files import EXCLUDED, SUBSETS, PetaFiles, find_peta, read_label_texts
 from focuscli.data.readers.pickles import ZS_PREFIX, read_zero_shot_splits, zero_shot_file
@@ -134,16 +127,16 @@ def _read_mat(files: PetaFiles, path: Path, schema: AttributeSchema) -> Peta:
         InputError: it cannot be read or contradicts the schema or the format.
     """
     fields = ("data", "attribute", "partion_attribute")
-    with open_mat(path, "Fetch the file again; the real one has 343,449 bytes.") as variables:
-        struct = struct_fields(variables, "peta", fields)
+    with mat.open_mat(path, "Fetch the file again; the real one has 343,449 bytes.") as variables:
+        struct = mat.struct_fields(variables, "peta", fields)
         data = np.asarray(struct["data"]).astype(np.int64)  # uint16 in the file
-        names = strings(struct["attribute"])
-        labels = attribute_labels(data[:, _LABEL_COLUMN:], names, schema, (0, 1))
+        names = mat.strings(struct["attribute"])
+        labels = mat.attribute_labels(data[:, _LABEL_COLUMN:], names, schema, (0, 1))
         if not np.array_equal(data[:, 0], np.arange(1, len(data) + 1)):
             raise ValueError(f"its first column does not count from 1 to {len(data)}")
         if not np.isin(data[:, 2], np.arange(1, len(SUBSETS) + 1)).all():
             raise ValueError("it has subset numbers other than 1 to 10")
-        partitions = partition_splits(struct["partion_attribute"], {part: part for part in PUBLISHED}, len(data))
+        partitions = mat.partition_splits(struct["partion_attribute"], {part: part for part in PUBLISHED}, len(data))
     return Peta(files, labels, data[:, 2], data[:, 3], partitions)
 
 
@@ -164,7 +157,7 @@ def _splits(peta: Peta, split: str, kind: str, number: int) -> tuple[NDArray[np.
             f"Split {split} is written in PETA.mat, and there is none in {peta.files.root} or beside it.",
             "Put PETA.mat there (it comes with most repositories on the subject), or use --split identity.",
         )
-    splits = pick_partition(peta.partitions, number, peta.files.mat)
+    splits = mat.pick_partition(peta.partitions, number, peta.files.mat)
     if kind == "official":
         return splits, PUBLISHED
     published = {PAPER[part]: count for part, count in PUBLISHED.items()}

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from focuscli.data.readers import mat
 from focuscli.data.readers.annotations import (
     PARTITIONS_OVERLAP,
     Annotations,
@@ -16,14 +17,6 @@ from focuscli.data.readers.annotations import (
     other_counts,
     rare_attributes,
     uncertain_columns,
-)
-from focuscli.data.readers.mat import (
-    attribute_labels,
-    open_mat,
-    partition_splits,
-    pick_partition,
-    strings,
-    struct_fields,
 )
 from focuscli.data.schema import UNCERTAIN, AttributeSchema, builtin_schema
 from focuscli.data.splits import shared_persons
@@ -46,17 +39,17 @@ def read_rapv1(source: Path, *, split: str = "official:0", images: Path | None =
     number = official_partition(split, "official:0 to official:4")
     schema = builtin_schema("rapv1")
     file = find_file(source, "RAP_annotation.mat", "RAPv1", ("RAP_annotation", "RAP", "RAP/RAP_annotation"))
-    with open_mat(file, "Fetch RAP_annotation.mat again.") as variables:
+    with mat.open_mat(file, "Fetch RAP_annotation.mat again.") as variables:
         fields = ("label", "attribute_eng", "imagesname", "identity", "partion")
-        struct = struct_fields(variables, "RAP_annotation", fields, "; RAPv2's file is another one")
-        names = strings(struct["imagesname"])
-        labels = attribute_labels(struct["label"], strings(struct["attribute_eng"]), schema, (0, 1, UNCERTAIN))
+        struct = mat.struct_fields(variables, "RAP_annotation", fields, "; RAPv2's file is another one")
+        names = mat.strings(struct["imagesname"])
+        labels = mat.attribute_labels(struct["label"], mat.strings(struct["attribute_eng"]), schema, (0, 1, UNCERTAIN))
         identity = np.asarray(struct["identity"]).astype(np.int64).ravel()
         if not len(names) == len(labels) == len(identity):
             raise ValueError(
                 f"it has {len(labels):,} rows of labels and {len(identity):,} identities for {len(names):,} images"
             )
-        splits = pick_partition(partition_splits(struct["partion"], PARTS, len(names)), number, file)
+        splits = mat.pick_partition(mat.partition_splits(struct["partion"], PARTS, len(names)), number, file)
     persons = np.array(["" if person == _UNKNOWN_PERSON else str(person) for person in identity.tolist()])
     root = images or find_rap_images(file, names)
     return Annotations(

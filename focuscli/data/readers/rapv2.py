@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from focuscli.data.readers import mat
 from focuscli.data.readers.annotations import (
     PARTITIONS_OVERLAP,
     Annotations,
@@ -20,14 +21,6 @@ from focuscli.data.readers.annotations import (
     official_partition,
     rare_attributes,
     uncertain_columns,
-)
-from focuscli.data.readers.mat import (
-    attribute_labels,
-    open_mat,
-    partition_splits,
-    pick_partition,
-    strings,
-    struct_fields,
 )
 from focuscli.data.readers.pickles import ZS_PREFIX, read_zero_shot_splits, zero_shot_file
 from focuscli.data.schema import (
@@ -62,13 +55,13 @@ def read_rapv2(source: Path, *, split: str = "official:0", images: Path | None =
     zs_file = zero_shot_file(split) if zs else None
     number = 0 if zs else official_partition(split, "official:0 to official:4, zs:FILE")
     file = find_file(source, "RAP_annotation.mat", "RAPv2", ("RAP_annotation", "RAP2", "RAP2/RAP_annotation"))
-    with open_mat(file, "Fetch RAP_annotation.mat of RAPv2 again.") as variables:
+    with mat.open_mat(file, "Fetch RAP_annotation.mat of RAPv2 again.") as variables:
         fields = ("name", "data", "attribute", "selected_attribute", "partition_attribute")
         otherwise = "; RAPv1's file is another one (focus prepare rapv1)"
-        struct = struct_fields(variables, "RAP_annotation", fields, otherwise)
-        names = strings(struct["name"])
+        struct = mat.struct_fields(variables, "RAP_annotation", fields, otherwise)
+        names = mat.strings(struct["name"])
         schema, labels, notes = _attributes(struct, len(names))
-        partitions = partition_splits(struct["partition_attribute"], PARTS, len(names))
+        partitions = mat.partition_splits(struct["partition_attribute"], PARTS, len(names))
     if zs_file is not None:
         splits = read_zero_shot_splits(zs_file, names)
         schema = _with_attributes(
@@ -79,21 +72,13 @@ def read_rapv2(source: Path, *, split: str = "official:0", images: Path | None =
             ],
         )
     else:
-        splits = pick_partition(partitions, number, file)
-    root = images or find_rap_images(file, names)
-    return Annotations(
-        schema,
-        root.resolve(),
-        names,
-        splits,
-        np.full(len(names), "", dtype=np.str_),
-        labels,
-        split,
-        PUBLISHED_ZS if zs else PUBLISHED,
-        _warnings(schema, labels, splits, zs=zs),
-        notes,
-        {"labels_from": file.name},
-    )
+        splits = mat.pick_partition(partitions, number, file)
+    root = (images or find_rap_images(file, names)).resolve()
+    persons = np.full(len(names), "", dtype=np.str_)
+    published = PUBLISHED_ZS if zs else PUBLISHED
+    warnings = _warnings(schema, labels, splits, zs=zs)
+    info = {"labels_from": file.name}
+    return Annotations(schema, root, names, splits, persons, labels, split, published, warnings, notes, info)
 
 
 def _warnings(schema: AttributeSchema, labels: NDArray[np.int8], splits: NDArray[np.str_], *, zs: bool) -> list[str]:
@@ -116,7 +101,7 @@ def _warnings(schema: AttributeSchema, labels: NDArray[np.int8], splits: NDArray
 def _attributes(struct: Any, count: int) -> tuple[AttributeSchema, NDArray[np.int8], list[str]]:
     """The schema of the file's attributes, the evaluated ones first and in the file's order of them; their labels; and
     notes on ignored columns and guessed descriptions."""
-    columns, table = strings(struct["attribute"]), np.asarray(struct["data"])
+    columns, table = mat.strings(struct["attribute"]), np.asarray(struct["data"])
     if table.shape != (count, len(columns)):
         raise ValueError(f"its data have shape {table.shape}, but it names {count:,} images, {len(columns)} columns")
     # Numbers of columns from 1, in an order that is not that of the columns.
@@ -136,7 +121,7 @@ def _attributes(struct: Any, count: int) -> tuple[AttributeSchema, NDArray[np.in
     notes = [f"ignored {len(columns) - len(evaluated) - len(extras)} of the file's {len(columns)} columns"]
     if guessed:
         notes.append(f"schema.toml guesses what {', '.join(guessed)} mean; read it before you train")
-    return schema, attribute_labels(table, columns, schema, (0, 1, UNCERTAIN)), notes
+    return schema, mat.attribute_labels(table, columns, schema, (0, 1, UNCERTAIN)), notes
 
 
 def _schema(names: list[str], evaluated: int) -> tuple[AttributeSchema, list[str]]:
