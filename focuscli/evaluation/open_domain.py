@@ -18,25 +18,16 @@ from focuscli.errors import InputError
 from focuscli.evaluation.candidates import Candidates
 from focuscli.evaluation.targets import Target
 from focuscli.inference.recognizer import Recognizer
+from focuscli.metrics import retrieval
 from focuscli.metrics.attributes import average_precision, finite
-from focuscli.metrics.retrieval import (
-    Grouped,
-    grouped_chance,
-    grouped_chance_last_positive,
-    grouped_macro_recall,
-    grouped_recall,
-    grouped_recall_last_positive,
-    hit_rate,
-    majority_scores,
-    precision_at_k,
-)
+from focuscli.metrics.retrieval import Grouped
 
 Metrics = dict[str, float | None]
 DEPTHS = (1, 10)
 """k of precision at k; undefined for a text with fewer images to rank."""
 RECALL = {
-    "any": (grouped_recall, grouped_chance),
-    "last positive": (grouped_recall_last_positive, grouped_chance_last_positive),
+    "any": (retrieval.grouped_recall, retrieval.grouped_chance),
+    "last positive": (retrieval.grouped_recall_last_positive, retrieval.grouped_chance_last_positive),
 }
 """`Protocol.recall_at_2` -> recall of scores, and what it is for a random order."""
 
@@ -152,13 +143,13 @@ def evaluate_open_domain(
         notes += _untrained_regions(recognizer, texts)
     elif target.folder.labels_only:
         notes.append("labels alone, no images: chance and the majority-class baseline only")
-    majority = majority_scores(target.training, len(target.indices)) if len(target.training) else None
+    majority = retrieval.majority_scores(target.training, len(target.indices)) if len(target.training) else None
     recall, chance = RECALL[found.protocol.recall_at_2]
 
     def image_to_text(ranked: NDArray | None) -> tuple[Grouped | None, Grouped | None]:
         if ranked is None:
             return None, None
-        return recall(ranked, target.targets, groups), grouped_macro_recall(ranked, target.targets, groups)
+        return recall(ranked, target.targets, groups), retrieval.grouped_macro_recall(ranked, target.targets, groups)
 
     checkpoint_recall, checkpoint_macro = image_to_text(None if scores is None else scores[:, : len(found.texts)])
     majority_recall, majority_macro = image_to_text(majority)
@@ -250,7 +241,8 @@ def _text_metrics(
     precision: Mapping[str, NDArray] = {}
     area = np.full(len(texts), np.nan)
     if scores is not None:
-        area, precision = average_precision(truth, scores, known), precision_at_k(truth, scores, DEPTHS, known)
+        area = average_precision(truth, scores, known)
+        precision = retrieval.precision_at_k(truth, scores, DEPTHS, known)
     return [
         TextMetrics(
             phrase=text.phrase,
@@ -274,7 +266,8 @@ def _ranking(target: Target, rows: Sequence[TextMetrics], scores: NDArray) -> di
     if found.protocol.text_to_image == "hit rate":
         columns = [position for position, text in enumerate(found.texts) if text.attribute is not None]
         words = [found.texts[position].phrase for position in columns]
-        return {"all": {"texts": len(set(words)), **hit_rate(target.targets[:, columns], scores[:, columns], words)}}
+        hits = retrieval.hit_rate(target.targets[:, columns], scores[:, columns], words)
+        return {"all": {"texts": len(set(words)), **hits}}
     ranked = [row for row in rows if row.attribute is not None and row.AP is not None]
     parts = {"seen": [row for row in ranked if row.seen], "unseen": [row for row in ranked if not row.seen]}
     images = len(target.indices)

@@ -14,7 +14,7 @@ from focuscli.errors import UsageError, did_you_mean
 
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
-    """The decisions of a preset.
+    """The decisions of a preset; the defaults are those of `corrected`.
 
     Attributes:
         candidates: texts and groups of the target's schema, or POAR's words (focuscli/evaluation/poar.toml).
@@ -32,29 +32,18 @@ class Protocol:
     """
 
     name: str
-    candidates: Literal["schema", "poar"]
-    sentences: Literal["own", "poar"]
-    complements: Literal["own label", "rest"]
-    lost_labels: bool
-    leaked_words: bool
-    recall_at_2: Literal["any", "last positive"]
-    text_to_image: Literal["ranking", "hit rate"]
-    beyond: bool
-    partition: Literal["prepared", "poar"]
+    candidates: Literal["schema", "poar"] = "schema"
+    sentences: Literal["own", "poar"] = "own"
+    complements: Literal["own label", "rest"] = "own label"
+    lost_labels: bool = False
+    leaked_words: bool = False
+    recall_at_2: Literal["any", "last positive"] = "any"
+    text_to_image: Literal["ranking", "hit rate"] = "ranking"
+    beyond: bool = True
+    partition: Literal["prepared", "poar"] = "prepared"
 
 
-CORRECTED = Protocol(
-    name="corrected",
-    candidates="schema",
-    sentences="own",
-    complements="own label",
-    lost_labels=False,
-    leaked_words=False,
-    recall_at_2="any",
-    text_to_image="ranking",
-    beyond=True,
-    partition="prepared",
-)
+CORRECTED = Protocol(name="corrected")
 POAR = Protocol(
     name="poar",
     candidates="poar",

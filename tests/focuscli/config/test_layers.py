@@ -4,21 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from focuscli.config import (
-    PRESETS,
-    RunConfig,
-    build_config,
-    dump_config,
-    parse_override,
-    read_config_file,
-    stacked,
-    without,
-)
+from focuscli.config import PRESETS, RunConfig, layers
 from focuscli.errors import InputError, UsageError
 
 
 def test_later_layers_win_and_origins_are_known():
-    config, origins = build_config(
+    config, origins = layers.build_config(
         [
             ("preset tiny", PRESETS["tiny"]),
             ("--lr", {"train": {"learning_rate": 5e-4}}),
@@ -36,12 +27,12 @@ def test_later_layers_win_and_origins_are_known():
 
 @pytest.mark.parametrize("preset", sorted(PRESETS))
 def test_a_saved_configuration_reads_back_equal(tmp_path, preset):
-    config, _ = build_config(
+    config, _ = layers.build_config(
         [("preset", PRESETS[preset]), ("x", {"loss": {"racl_ramp": 0.5}, "data": {"dataset": 'a"b\\c'}})]
     )
     file = tmp_path / "config.toml"
-    file.write_text(dump_config(config))
-    assert build_config([("file", read_config_file(file))])[0] == config
+    file.write_text(layers.dump_config(config))
+    assert layers.build_config([("file", layers.read_config_file(file))])[0] == config
 
 
 def test_defaults_are_the_papers_and_poars():
@@ -66,14 +57,14 @@ def test_defaults_are_the_papers_and_poars():
     ],
 )
 def test_overrides(text, expected):
-    assert parse_override(text) == expected
-    build_config([("--set", parse_override(text))])
+    assert layers.parse_override(text) == expected
+    layers.build_config([("--set", layers.parse_override(text))])
 
 
 @pytest.mark.parametrize("text", ["train.epochs", "epochs=3", "train.=3", ""])
 def test_a_malformed_override_says_how_to_write_it(text):
     with pytest.raises(UsageError, match=r"section\.key=value"):
-        parse_override(text)
+        layers.parse_override(text)
 
 
 @pytest.mark.parametrize(
@@ -92,26 +83,26 @@ def test_a_malformed_override_says_how_to_write_it(text):
 )
 def test_wrong_values_are_refused_by_name(text, problem, hint):
     with pytest.raises(UsageError) as caught:
-        build_config([("--set", parse_override(text))])
+        layers.build_config([("--set", layers.parse_override(text))])
     assert problem in caught.value.problem
     if hint:
         assert hint in (caught.value.hint or "")
 
 
 def test_ablation_switches():
-    config, _ = build_config([("--without", without(["rlp", "avfe", "racl", "lsim"]))])
+    config, _ = layers.build_config([("--without", layers.without(["rlp", "avfe", "racl", "lsim"]))])
     assert (config.model.rlp, config.model.mgmt, config.model.avfe) == (False, True, False)
     assert (config.loss.racl, config.loss.lsim) == (0, 0)
     with pytest.raises(UsageError, match="foo"):
-        without(["foo"])
+        layers.without(["foo"])
 
 
 def test_losses_that_cannot_apply_are_off():
-    config, _ = build_config([("--without", without(["mgmt"]))])
+    config, _ = layers.build_config([("--without", layers.without(["mgmt"]))])
     assert config.loss.lsim == 1
     assert config.effective_loss.lsim == 0
     assert config.effective_loss.racl == 0
-    config, _ = build_config([("--without", without(["avfe"]))])
+    config, _ = layers.build_config([("--without", layers.without(["avfe"]))])
     assert config.effective_loss.lsim == 1
     assert config.effective_loss.racl == 0
 
@@ -119,26 +110,26 @@ def test_losses_that_cannot_apply_are_off():
 def test_old_names_of_settings_still_load():
     """As runs of version 0.1.0 have them, in config.toml and in the checkpoint's JSON."""
     old = {"train": {"accumulate": 3, "clip_gradient": 0.5}}
-    for config in (build_config([("file", old)])[0], RunConfig.model_validate(old)):
+    for config in (layers.build_config([("file", old)])[0], RunConfig.model_validate(old)):
         assert (config.train.gradient_accumulation_steps, config.train.max_grad_norm) == (3, 0.5)
-    _, origins = build_config([("--set", parse_override("train.accumulate=2"))])
+    _, origins = layers.build_config([("--set", layers.parse_override("train.accumulate=2"))])
     assert origins == {"train.gradient_accumulation_steps": "--set"}
 
 
 def test_files_that_cannot_be_read(tmp_path):
     with pytest.raises(InputError, match="No such"):
-        read_config_file(tmp_path / "none.toml")
+        layers.read_config_file(tmp_path / "none.toml")
     (tmp_path / "bad.toml").write_text("= 3")
     with pytest.raises(InputError, match="TOML"):
-        read_config_file(tmp_path / "bad.toml")
+        layers.read_config_file(tmp_path / "bad.toml")
 
 
 def test_stacked_layers_come_over_what_preset_and_method_bring():
-    layers = [("a", {"model": {"preset": "tiny", "method": "poar"}}), ("b", {"train": {"epochs": 3}})]
-    settings, origins = build_config(stacked(layers))
+    merged = [("a", {"model": {"preset": "tiny", "method": "poar"}}), ("b", {"train": {"epochs": 3}})]
+    settings, origins = layers.build_config(layers.stacked(merged))
     assert (settings.model.mgmt, settings.train.epochs, settings.train.ema) == (False, 3, 0.99)
     assert origins["train.epochs"] == "b"
     assert origins["model.mgmt"] == "method poar"
     for values, words in (({"preset": "huge"}, "huge"), ({"method": "clip"}, "not trained"), ({"method": "x"}, "x")):
         with pytest.raises(UsageError, match=words):
-            stacked([("a", {"model": values})])
+            layers.stacked([("a", {"model": values})])
