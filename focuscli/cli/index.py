@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from focuscli.tools.gallery.index import Plan
 
 PART_SIZE, BATCH, WORKERS = 8192, 32, 2
+GROUP_HELP = (
+    "Which crops belong together, for search --per-group: a column of the dataset's labels.csv (person), or a regular "
+    "expression that finds the group in the path."
+)
 
 
 def index_command(
@@ -31,14 +35,7 @@ def index_command(
     split: Annotated[
         str | None, typer.Option(help="Of a dataset: train, val, test, trainval or all (default).")
     ] = None,
-    group: Annotated[
-        str | None,
-        typer.Option(
-            metavar="COLUMN|REGEX",
-            help="Which crops belong together, for search --per-group: a column of the dataset's labels.csv (person), or a "
-            "regular expression that finds the group in the path.",
-        ),
-    ] = None,
+    group: Annotated[str | None, typer.Option(metavar="COLUMN|REGEX", help=GROUP_HELP)] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Finish a gallery that was interrupted, or bring one up to date.")
     ] = False,
