@@ -139,14 +139,8 @@ def predict(
         UsageError: a text is empty, too long, or not supported by the model.
         InputError: with `strict`, at the first image that cannot be read.
     """
-    scored = score_images(
-        scorer.score_fn(texts),
-        paths,
-        scorer.image_size,
-        batch_size=batch_size,
-        workers=workers,
-        process_group=process_group,
-    )
+    score_fn, size = scorer.score_fn(texts), scorer.image_size
+    scored = score_images(score_fn, paths, size, batch_size=batch_size, workers=workers, process_group=process_group)
     return _predictions(paths, scored, strict=strict)
 
 
