@@ -133,7 +133,9 @@ class Results:
             content = {
                 "schema_version": 1,
                 "command": " ".join(["python", *sys.argv]),
-                "settings": {name: value for name, value in vars(self.options).items() if name not in ("output", "gallery")},
+                "settings": {
+                    name: value for name, value in vars(self.options).items() if name not in ("output", "gallery")
+                },
                 "machine": describe_machine(self.options.device, self.options.threads),
                 "measurements": self.measurements,
                 "missing": self.missing,

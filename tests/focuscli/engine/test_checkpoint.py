@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from focuscli.engine import checkpoint as module
 from focuscli.engine.checkpoint import (
@@ -92,3 +93,59 @@ def test_optimizer_state_round_trip():
     whole, _ = trained([1, 2, 3, 4])
     rest, _ = trained([3, 4], restored=trained([1, 2]))
     assert all(torch.equal(whole[name], rest[name]) for name in whole)
+
+
+@pytest.mark.parametrize(("words", "number"), [("I/O error: No space left on device", 28), ("something else", 5)])
+def test_the_library_s_own_error_becomes_the_system_s(tmp_path, monkeypatch, words, number):
+    def failing(*_args, **_kwargs):
+        raise SafetensorError(words)
+
+    monkeypatch.setattr(module, "save_file", failing)
+    with pytest.raises(OSError, match=words) as caught:
+        save_checkpoint(tmp_path, {"model": {"a": torch.zeros(2)}}, {"step": 1})
+    assert caught.value.errno == number
+
+
+def test_all_that_does_not_fit_is_listed_and_nothing_is_loaded():
+    model = torch.nn.Linear(2, 3)
+    before = model.weight.clone()
+    tensors = {"weight": torch.zeros(3, 4), **{f"extra{number}": torch.zeros(1) for number in range(5)}}
+    with pytest.raises(InputError) as caught:
+        load_strictly(model, tensors, "checkpoint X")
+    assert str(caught.value.problem) == (
+        "checkpoint X does not fit the model: missing bias; unexpected extra0; unexpected extra1; unexpected extra2; "
+        "unexpected extra3; unexpected extra4; and 1 more."
+    )
+    assert torch.equal(model.weight, before)
+    with pytest.raises(InputError, match=r"X does not fit the model: weight has shape \[3, 4\], want \[3, 2\]\.$"):
+        load_strictly(model, {"weight": torch.zeros(3, 4), "bias": torch.zeros(3)}, "X")
+    load_strictly(model, {"weight": torch.ones(3, 2), "bias": torch.zeros(3)}, "X")
+    assert model.weight.eq(1).all()
+
+
+def test_a_restored_optimiser_goes_on_as_if_it_had_never_stopped():
+    def model_and_optimiser():
+        torch.manual_seed(0)
+        model = torch.nn.Linear(2, 3)
+        names = {parameter: name for name, parameter in model.named_parameters()}
+        return model, torch.optim.AdamW(model.parameters(), lr=0.1), names
+
+    def step(model, optimiser):
+        model(torch.ones(4, 2)).square().sum().backward()
+        optimiser.step()
+        optimiser.zero_grad()
+
+    model, optimiser, names = model_and_optimiser()
+    for _ in range(3):
+        step(model, optimiser)
+    saved = {name: value.clone() for name, value in optimizer_tensors(optimiser, names).items()}
+    assert sorted(saved) == sorted(
+        f"{key}/{name}" for key in ("exp_avg", "exp_avg_sq", "step") for name in ("weight", "bias")
+    )
+    resumed, fresh, its_names = model_and_optimiser()
+    resumed.load_state_dict(model.state_dict())
+    restore_optimizer(fresh, its_names, saved)
+    step(model, optimiser)
+    step(resumed, fresh)
+    assert torch.equal(resumed.weight, model.weight)
+    assert fresh.state[resumed.weight]["step"].device.type == "cpu"

@@ -9,7 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from focuscli.metrics.attributes import area_under_roc, average_precision, label_accuracy, pedestrian_metrics
+from focuscli.metrics.attributes import (
+    area_under_roc,
+    average_precision,
+    finite,
+    label_accuracy,
+    pedestrian_metrics,
+)
 
 
 def loop_metrics(targets, predictions):
@@ -126,3 +132,32 @@ def test_ranking_figures_of_a_missing_class_are_nan():
     assert np.isnan(area_under_roc(targets, scores)).all()
     assert average_precision(targets, scores)[0] == 1
     assert np.isnan(average_precision(targets, scores)[1])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_label_based_metrics_by_counting(seed):
+    generator = np.random.default_rng(seed)
+    truth, predicted, known = (generator.random((30, 6)) < share for share in (0.4, 0.5, 0.9))
+    truth[:, 4], truth[:, 5], predicted[:, 3] = False, True, False
+    found = label_accuracy(truth, predicted, known)
+    assert list(found) == ["mA", "recall", "specificity", "precision", "f1", "positives", "negatives"]
+    for z in range(6):
+        cells = [(bool(t), bool(p)) for t, p, k in zip(truth[:, z], predicted[:, z], known[:, z], strict=True) if k]
+        tp, fn, fp, tn = (cells.count(pair) for pair in ((True, True), (True, False), (False, True), (False, False)))
+        recall = tp / (tp + fn) if tp + fn else np.nan
+        specificity = tn / (tn + fp) if tn + fp else np.nan
+        expected = {
+            "mA": (recall + specificity) / 2,
+            "recall": recall,
+            "specificity": specificity,
+            "precision": tp / (tp + fp) if tp + fp else 0.0,
+            "f1": 2 * tp / (2 * tp + fp + fn) if tp + fn else np.nan,
+            "positives": tp + fn,
+            "negatives": tn + fp,
+        }
+        assert {name: values[z] for name, values in found.items()} == pytest.approx(expected, nan_ok=True)
+
+
+def test_numbers_for_json():
+    assert [finite(value) for value in (0.5, np.float32(2), np.nan, np.inf)] == [0.5, 2.0, None, None]
+    assert type(finite(np.float32(2))) is float
