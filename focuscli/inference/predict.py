@@ -6,6 +6,7 @@ Importing this imports no torch: exported models are used without it.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ from focuscli.errors import InputError
 from focuscli.inference.vocabulary import Vocabulary
 
 
-class Scorer:
+class Scorer(ABC):
     """A trained model that scores crops against texts: a `Recognizer` in torch, or an exported model in onnxruntime.
 
     Attributes:
@@ -36,13 +37,13 @@ class Scorer:
     vocabulary: Vocabulary
     image_size: tuple[int, int]
 
+    @abstractmethod
     def score_fn(self, texts: Sequence[Text]) -> ScorePixels:
         """Encode the texts once, and return a function from uint8 pixels [B, H, W, 3] to scores [B, Z].
 
         Raises:
             UsageError: a text is empty, too long, or not supported by this model.
         """
-        raise NotImplementedError
 
     @property
     def default_texts(self) -> tuple[Text, ...]:

@@ -18,6 +18,14 @@ MICRO = _LINE.split()
 """Options of the smallest run that trains."""
 
 
+@pytest.fixture(autouse=True)
+def fresh_terminal() -> None:
+    """No test sees the --quiet or --json of a command that another test has called in this process."""
+    from focuscli.cli import render
+
+    render.reset()
+
+
 @pytest.fixture
 def micro() -> list[str]:
     return MICRO
