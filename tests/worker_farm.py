@@ -123,7 +123,7 @@ def joined():
     join(process_group)
     try:
         yield process_group
-        process_group.barrier()
+        process_group.any(False)
     finally:
         leave()
 

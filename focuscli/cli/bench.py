@@ -10,14 +10,10 @@ import typer
 
 from focuscli.cli import render
 from focuscli.cli.options import CHECKPOINT, RUN, DeviceOpt, ForceOpt
-from focuscli.errors import UsageError, did_you_mean
 from focuscli.storage.files import check_free, write_json
-
-MODELS = ("vit-b16", "tiny")
 
 
 def bench_command(
-    moved: Annotated[list[str] | None, typer.Argument(metavar="[WORK]...", hidden=True)] = None,
     checkpoint: Annotated[
         str | None,
         typer.Option(*CHECKPOINT, metavar="RUN", help=f"{RUN} or clip. Default: random weights, which are as fast."),
@@ -41,14 +37,6 @@ def bench_command(
     force: ForceOpt = False,
 ) -> None:
     """How fast a model runs on this machine: images per second by precision and batch size, and a training step."""
-    if moved:
-        raise UsageError(
-            f'focus bench takes no arguments; got "{moved[0]}".',
-            "Comparisons with other packages are scripts of the source code now: python examples/benchmarks/encode.py, "
-            "data.py, search.py, startup.py, table.py, train_step.py.",
-        )
-    if model not in MODELS:
-        raise UsageError(f'Unknown model "{model}".', did_you_mean(model, MODELS))
     if output is not None:
         check_free(output, force=force)
 
@@ -98,10 +86,9 @@ def bench_command(
     else:
         cells = []
         for row in rows:
-            per_image, memory = 1000 * row.seconds / row.batch_size, row.peak_memory_mib
-            speed = [f"{per_image:.2f}", f"{row.images_per_second:,.1f}"]
-            memory_cell = "" if memory is None else f"{memory:,.0f} MiB"
-            cells.append([row.task, row.precision, str(row.batch_size), *speed, memory_cell])
+            speed = [f"{1000 * row.seconds / row.batch_size:.2f}", f"{row.images_per_second:,.1f}"]
+            memory = "" if row.peak_memory_mib is None else f"{row.peak_memory_mib:,.0f} MiB"
+            cells.append([row.task, row.precision, str(row.batch_size), *speed, memory])
         columns = ("task", "precision", "batch", "ms/image", "images/s", "peak memory")
         render.table(columns, cells, numbers=range(2, 6))
         render.note(f"  {report['device']}, {report['threads']} threads, torch {report['torch']}")

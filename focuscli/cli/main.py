@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from importlib import import_module
 from itertools import takewhile
-from typing import Any, NamedTuple
+from typing import Any
 
 import typer
 from typer.core import TyperGroup
@@ -15,56 +15,24 @@ from typer.core import TyperGroup
 from focuscli.cli import errors, options, processes, render
 from focuscli.errors import UsageError, did_you_mean
 
-
-class Entry(NamedTuple):
-    """A line of the command table: where the command is defined, and its line in `focus --help`.
-
-    `target` is "module:name" under focuscli.cli; the name is a function, or a mapping from subcommands to functions.
-    """
-
-    target: str
-    help: str
-
-
 COMMANDS = {
-    "prepare": Entry("prepare:COMMANDS", "Bring datasets and weights into the form that focus reads."),
-    "schema": Entry("schema:COMMANDS", "What the labels of a dataset mean."),
-    "train": Entry(
-        "train:train_command",
-        "Train FOCUS, or a method to compare it with, on a prepared dataset; stop with Ctrl-C, go on with --resume.",
-    ),
-    "eval": Entry(
-        "eval:eval_command",
-        "Metrics of a checkpoint: closed set (mA, Acc, Prec, Recall, F1, F1h), or --open-domain retrieval.",
-    ),
-    "predict": Entry(
-        "predict:predict_command", "Which attributes crops show: trained ones, or any text with --attribute."
-    ),
-    "viz": Entry("viz:viz_command", "Draw where the model looked for each text, with score and threshold."),
-    "index": Entry("index:index_command", "Store the features of many crops, for focus search."),
-    "search": Entry("search:search_command", "The crops of a gallery that fit texts best, trained or not."),
-    "report": Entry(
-        "report:report_command", "Write one self-contained HTML page about a run, or a comparison of several."
-    ),
-    "reproduce": Entry(
-        "reproduce:reproduce_command",
-        "Train and test what a table of the paper needs and compare it with the published values; resumable.",
-    ),
-    "export": Entry(
-        "export:export_command",
-        "Export a checkpoint to ONNX, to predict without PyTorch; compared with the checkpoint before it is written.",
-    ),
-    "bench": Entry(
-        "bench:bench_command",
-        "How fast a model runs on this machine: images per second by precision and batch size, and a training step.",
-    ),
-    "demo": Entry(
-        "demo:demo_command", "The whole workflow on synthetic pedestrians: generate, train, evaluate, predict, explain."
-    ),
-    "doctor": Entry("doctor:doctor_command", "Versions, device, weights, datasets and known traps of this machine."),
-    "help": Entry("help:help_command", "Help on a topic: exit-codes."),
+    "prepare": "Bring datasets and weights into the form that focus reads.",
+    "schema": "What the labels of a dataset mean.",
+    "train": "Train FOCUS, or a method to compare it with, on a prepared dataset; stop with Ctrl-C, go on with --resume.",
+    "eval": "Metrics of a checkpoint: closed set (mA, Acc, Prec, Recall, F1, F1h), or --open-domain retrieval.",
+    "predict": "Which attributes crops show: trained ones, or any text with --attribute.",
+    "viz": "Draw where the model looked for each text, with score and threshold.",
+    "index": "Store the features of many crops, for focus search.",
+    "search": "The crops of a gallery that fit texts best, trained or not.",
+    "report": "Write one self-contained HTML page about a run, or a comparison of several.",
+    "reproduce": "Train and test what a table of the paper needs and compare it with the published values; resumable.",
+    "export": "Export a checkpoint to ONNX, to predict without PyTorch; compared with the checkpoint before it is written.",
+    "bench": "How fast a model runs on this machine: images per second by precision and batch size, and a training step.",
+    "demo": "The whole workflow on synthetic pedestrians: generate, train, evaluate, predict, explain.",
+    "doctor": "Versions, device, weights, datasets and known traps of this machine.",
+    "help": "Help on a topic: exit-codes.",
 }
-"""Every command, in the order of `focus --help`. A command's module is imported when the command is called."""
+"""Every command and its line in `focus --help`, in that order. Its module of the same name is imported when it is called."""
 GLOBAL_OPTIONS = ("json", "quiet", "verbose", "home", "version")
 """The parameters of `focus` itself that may also stand after the name of a command."""
 
@@ -90,8 +58,7 @@ class FocusGroup(CommandGroup):
         return list(COMMANDS)
 
     def help_lines(self, ctx: typer.Context) -> Iterator[tuple[str, str]]:
-        for name, entry in COMMANDS.items():
-            yield name, entry.help
+        yield from COMMANDS.items()
 
     def get_command(self, ctx: typer.Context, cmd_name: str) -> Any:  # type: ignore[override]
         if cmd_name in COMMANDS:
@@ -156,10 +123,10 @@ def focus(
 
 def load_command(name: str, global_options: Sequence[Any] = ()) -> Any:
     """Import a command of the table; it and its subcommands also take the global options."""
-    module, _, attribute = COMMANDS[name].target.partition(":")
-    found = getattr(import_module(f"focuscli.cli.{module}"), attribute)
-    builder = typer.Typer(cls=CommandGroup, help=COMMANDS[name].help, rich_markup_mode=None, add_completion=False)
-    for subcommand, function in {name: found}.items() if callable(found) else found.items():
+    module = import_module(f"focuscli.cli.{name}")
+    builder = typer.Typer(cls=CommandGroup, help=COMMANDS[name], rich_markup_mode=None, add_completion=False)
+    subcommands = getattr(module, "COMMANDS", None) or {name: getattr(module, f"{name}_command")}
+    for subcommand, function in subcommands.items():
         builder.command(subcommand)(function)
     command: Any = typer.main.get_command(builder)
     command.name = name

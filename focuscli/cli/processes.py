@@ -25,11 +25,7 @@ def started_group() -> ProcessGroup:
 
 
 def check_command(name: str | None) -> None:
-    """Refuse to run a command in several processes that is for one.
-
-    Raises:
-        UsageError: it would do the same work several times, into the same files.
-    """
+    """Refuse to run a command in several processes that is for one: they would write the same files."""
     size = started_group().world_size
     if name is not None and name not in SHARED and size > 1:
         raise UsageError(
@@ -51,22 +47,17 @@ def only_main_prints() -> Iterator[None]:
 def record_failure(failure: BaseException) -> None:
     """Record a failure for torchrun's report; without torchrun print that of a process that does not print otherwise."""
     group = started_group()
-    if group.world_size == 1:
+    if group.world_size == 1 or not isinstance(failure, Exception):  # Ctrl-C, or SIGTERM because another one has failed
         return
-    if "TORCHELASTIC_ERROR_FILE" not in os.environ:
-        if not group.is_main:
-            print(f"worker {group.rank} of {group.world_size}: {failure}", file=sys.__stderr__)
-        return
-    from torch.distributed.elastic.multiprocessing.errors import get_error_handler
+    if "TORCHELASTIC_ERROR_FILE" in os.environ:
+        from torch.distributed.elastic.multiprocessing.errors import get_error_handler
 
-    try:
-        if isinstance(failure, FocusError):  # its message is enough: torchrun would show the whole traceback
-            raise type(failure)(failure.problem, failure.hint) from None
-        raise failure
-    except Exception as error:
-        get_error_handler().record_exception(error)
-    except BaseException:  # Ctrl-C, or SIGTERM because another process has failed
-        return
+        try:  # it records the traceback of what is being handled; a FocusError's message is enough
+            raise failure.with_traceback(None) if isinstance(failure, FocusError) else failure
+        except Exception as error:
+            get_error_handler().record_exception(error)
+    elif not group.is_main:
+        print(f"worker {group.rank} of {group.world_size}: {failure}", file=sys.__stderr__)
 
 
 @contextlib.contextmanager
@@ -86,6 +77,6 @@ def together() -> Iterator[ProcessGroup]:
         join(process_group)
         atexit.register(leave)  # after the message of a failure: closing broken connections may take long
         yield process_group
-        process_group.barrier()
+        process_group.any(False)
     finally:
         signal.signal(signal.SIGTERM, before)

@@ -2,54 +2,41 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from focuscli import config as configuration
 from focuscli.cli import processes, render, views
 from focuscli.cli.options import DatasetOpt, DeviceOpt, DryRunOpt, PrecisionOpt
 from focuscli.cli.training import open_run, resume_command, show_result, train_to_end
-from focuscli.config import METHODS
 from focuscli.errors import InputError, UsageError
 from focuscli.storage import paths
 from focuscli.storage.files import check_free
 
-if TYPE_CHECKING:
-    from focuscli import config as configuration
-
+_TRAIN = "weights epochs batch_size ema patience gradient_checkpointing compile threads seed device precision"
 FLAGS = {
+    **{name: f"train.{name}" for name in _TRAIN.split()},
     "method": "model.method",
     "model": "model.preset",
-    "weights": "train.weights",
-    "epochs": "train.epochs",
-    "batch_size": "train.batch_size",
     "lr": "train.learning_rate",
     "accumulate": "train.gradient_accumulation_steps",
-    "ema": "train.ema",
-    "patience": "train.patience",
-    "gradient_checkpointing": "train.gradient_checkpointing",
-    "compile": "train.compile",
-    "threads": "train.threads",
-    "seed": "train.seed",
-    "device": "train.device",
-    "precision": "train.precision",
     "train_split": "data.train_split",
 }
 """Parameter of the command -> the configuration key that its flag sets."""
 
-TRAINABLE = [name for name, entry in METHODS.items() if entry.trainable]
+TRAINABLE = ", ".join(name for name, entry in configuration.METHODS.items() if entry.trainable)
 
 
 def train_command(
     dataset: DatasetOpt = None,
-    method: Annotated[str | None, typer.Option(help=f"What to train: {', '.join(TRAINABLE)}. [default: focus]")] = None,
+    method: Annotated[str | None, typer.Option(help=f"What to train: {TRAINABLE}. [default: focus]")] = None,
     model: Annotated[str | None, typer.Option(help="Preset: vit-b16 (default) or tiny.")] = None,
-    weights: Annotated[
-        str | None, typer.Option(help="CLIP weight file; 'none' trains from scratch; default: the installed ones.")
-    ] = None,
+    weights: Annotated[str | None, typer.Option(help="CLIP weight file, or none; default: the installed ones.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
     batch_size: Annotated[int | None, typer.Option("--batch-size", "--batch", help="Images per micro-batch.")] = None,
     lr: Annotated[float | None, typer.Option("--lr", help="Base learning rate.")] = None,
@@ -62,8 +49,7 @@ def train_command(
         bool | None, typer.Option("--gradient-checkpointing", help="Less memory, more time.")
     ] = None,
     compile: Annotated[
-        bool | None,
-        typer.Option("--compile", help="torch.compile: a slow start, faster steps of large models and batches."),
+        bool | None, typer.Option("--compile", help="A slow start, faster steps of large models.")
     ] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads; 0 leaves the choice to torch.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
@@ -82,10 +68,9 @@ def train_command(
 ) -> None:
     """Train FOCUS, or a method to compare it with, on a prepared dataset; stop with Ctrl-C, go on with --resume."""
     flags = _flag_layers({name: value for name, value in locals().items() if name in FLAGS}, without, set_ or [])
-    plan = _resumed if resume else _fresh
     with processes.together() as process_group:
         # Once for all processes: the name of a new folder has the minute in it, and must not exist yet.
-        folder, settings, origins = process_group.broadcast(lambda: plan(run, dataset, flags, config))
+        folder, settings, origins = process_group.broadcast(lambda: _plan(run, dataset, flags, config, resume=resume))
         if print_config:
             views.configuration(settings.model_dump(mode="json"), origins)
             return
@@ -95,7 +80,7 @@ def train_command(
             )
         dataset_folder = paths.resolve_dataset(settings.data.dataset)
         start = weights_file(settings, resuming=(folder / "checkpoints" / "last" / "state.json").is_file())
-        opened = open_run(folder, settings, dataset_folder, start, process_group=process_group)
+        opened = open_run(folder, settings, dataset_folder, start, process_group)
         if dry_run:
             render.note(f"dry run: nothing was written; {opened.trainer.total_steps} steps would follow")
             return
@@ -105,8 +90,6 @@ def train_command(
 
 def _flag_layers(values: Mapping[str, Any], without: str | None, sets: Sequence[str]) -> configuration.Layers:
     """What the flags set, each under its own name as the origin."""
-    from focuscli import config as configuration
-
     layers: configuration.Layers = []
     for name, value in values.items():
         if value is not None:
@@ -118,58 +101,54 @@ def _flag_layers(values: Mapping[str, Any], without: str | None, sets: Sequence[
     return layers + [(f"--set {text}", configuration.parse_override(text)) for text in sets]
 
 
-def _fresh(
-    run: Path | None, dataset: str | None, flags: configuration.Layers, file: Path | None, *, leftovers: bool = False
+def _plan(
+    run: Path | None, dataset: str | None, flags: configuration.Layers, file: Path | None, *, resume: bool
 ) -> tuple[Path, configuration.RunConfig, configuration.Origins]:
-    """A new run, configured by preset, method, file and flags, in this order, and a folder for it.
+    """The folder and configuration of a run: of the saved one with `resume`, else by preset, method, file and flags.
 
-    Args:
-        leftovers: the folder may hold something, but no configuration.
+    With `resume`, a run that was killed before it wrote its configuration starts from the beginning.
     """
-    from focuscli import config as configuration
-
-    layers: configuration.Layers = [(str(file), configuration.read_config_file(file))] if file else []
-    layers += flags
-    layers = configuration.stacked(layers)
+    if resume:
+        if run is None:
+            run = paths.resolve_checkpoint("latest").parent.parent
+        elif not run.exists() and (paths.runs_dir() / run).is_dir():
+            run = paths.runs_dir() / run
+        if (run / "config.toml").is_file():
+            return _saved(run, dataset, flags)
+        if dataset is None and file is None:
+            raise InputError(
+                f"No run to resume in {run} (no config.toml).", "Start one: focus train --dataset NAME --run FOLDER"
+            )
+    layers = configuration.stacked([*([(str(file), configuration.read_config_file(file))] if file else []), *flags])
     if dataset:
-        resolved = paths.resolve_dataset(dataset)
-        layers.append(("--dataset", {"data": {"dataset": str(resolved.resolve())}}))
+        layers.append(("--dataset", {"data": {"dataset": str(paths.resolve_dataset(dataset).resolve())}}))
     settings, origins = configuration.build_config(layers)
     if run is None:
-        from focuscli.engine.run import new_run_folder
-
-        run = new_run_folder(paths.runs_dir(), Path(settings.data.dataset).name, datetime.now())
+        name = re.sub(r"[^A-Za-z0-9.-]+", "-", Path(settings.data.dataset).name).strip("-") or "run"
+        stem = f"{datetime.now():%Y-%m-%d_%H%M}_{name}"
+        folders = (
+            paths.runs_dir() / f"{stem}{suffix}" for suffix in ("", *(f"-{number}" for number in range(2, 1000)))
+        )
+        run = next(folder for folder in folders if not folder.exists())
     elif (run / "config.toml").exists():
         raise InputError(
             f"{run} holds a run already; nothing was changed.",
             f"Go on with it ({resume_command(run)}), or choose another folder.",
         )
-    elif not leftovers and not (run.is_dir() and not any(run.iterdir())):
+    elif not resume and not (run.is_dir() and not any(run.iterdir())):
         check_free(run, force=False, folder=True, hint="Choose another folder, or an empty one.")
     return run, settings, origins
 
 
-def _resumed(
-    run: Path | None, dataset: str | None, flags: configuration.Layers, file: Path | None
+def _saved(
+    run: Path, dataset: str | None, flags: configuration.Layers
 ) -> tuple[Path, configuration.RunConfig, configuration.Origins]:
-    """An earlier run with its saved configuration; a run that was killed before it wrote one starts from the beginning."""
-    from focuscli import config as configuration
+    """An earlier run with its saved configuration, which no flag may change."""
     from focuscli.engine.run import saved_config
 
-    if run is None:
-        run = paths.resolve_checkpoint("latest").parent.parent
-    elif not run.exists() and (paths.runs_dir() / run).is_dir():
-        run = paths.runs_dir() / run
     settings = saved_config(run)
-    if settings is None:
-        if dataset is None and file is None:
-            raise InputError(
-                f"No run to resume in {run} (no config.toml).", "Start one: focus train --dataset NAME --run FOLDER"
-            )
-        return _fresh(run, dataset, flags, file, leftovers=True)
     saved = settings.model_dump(mode="json")
-    given, _ = configuration.build_config([("saved", saved), *flags])
-    wanted = given.model_dump(mode="json")
+    wanted = configuration.build_config([("saved", saved), *flags])[0].model_dump(mode="json")
     changed = [
         f"{section}.{key} is {saved[section][key]!r}, not {value!r}"
         for section, fields in wanted.items()

@@ -1,50 +1,152 @@
-"""The configuration of a run. `settings` declares it, `methods` has the tables behind names, `layers` merges the sources."""
+"""The configuration of a run: `settings` declares it, `methods` has the tables behind names, and here presets, methods, files
+and flags are merged into a checked `RunConfig`."""
 
-from focuscli.config.layers import (
-    ABLATIONS,
-    Layer,
-    Layers,
-    Origins,
-    build_config,
-    dump_config,
-    parse_override,
-    read_config_file,
-    stacked,
-    without,
-)
-from focuscli.config.methods import METHODS, PRESETS, MethodEntry, method_entry
-from focuscli.config.settings import (
-    SCRATCH,
-    AugmentConfig,
-    DataConfig,
-    EvalConfig,
-    LossConfig,
-    ModelConfig,
-    RunConfig,
-    TrainConfig,
-)
+from __future__ import annotations
 
-__all__ = [
-    "ABLATIONS",
-    "METHODS",
-    "PRESETS",
-    "SCRATCH",
-    "AugmentConfig",
-    "DataConfig",
-    "EvalConfig",
-    "Layer",
-    "Layers",
-    "LossConfig",
-    "MethodEntry",
-    "ModelConfig",
-    "Origins",
-    "RunConfig",
-    "TrainConfig",
-    "build_config",
-    "dump_config",
-    "method_entry",
-    "parse_override",
-    "read_config_file",
-    "stacked",
-    "without",
-]
+import contextlib
+import json
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from focuscli.config.methods import METHODS as METHODS
+from focuscli.config.methods import PRESETS, method_entry
+from focuscli.config.settings import RENAMED, ModelConfig, RunConfig
+from focuscli.config.settings import SCRATCH as SCRATCH
+from focuscli.config.settings import AugmentConfig as AugmentConfig
+from focuscli.config.settings import DataConfig as DataConfig
+from focuscli.config.settings import LossConfig as LossConfig
+from focuscli.config.settings import TrainConfig as TrainConfig
+from focuscli.errors import InputError, UsageError, closest, did_you_mean
+
+ABLATIONS = ("rlp", "mgmt", "avfe", "racl", "lsim")
+Origins = dict[str, str]
+Layer = tuple[str, Mapping[str, Any]]
+"""Where values come from, and the values by section: ("--lr", {"train": {"learning_rate": 1e-4}})."""
+Layers = list[Layer]
+
+
+def build_config(layers: Iterable[Layer]) -> tuple[RunConfig, Origins]:
+    """Merge nested mappings, later ones winning, into a checked configuration.
+
+    Args:
+        layers: (origin, values) pairs, e.g. ("preset tiny", {...}), ("--lr", {"train": {"learning_rate": 1e-4}}).
+
+    Returns:
+        The configuration, and for every key that a layer set ("train.learning_rate") the origin of its value.
+
+    Raises:
+        UsageError: an unknown key (with the nearest known one) or a wrong value, by name.
+    """
+    merged: dict[str, Any] = {}
+    origins: Origins = {}
+    for origin, values in layers:
+        for section, fields in values.items():
+            if not isinstance(fields, Mapping):
+                raise UsageError(f"{section} is a section, not a value ({origin}).", f"Write {section}.KEY=VALUE.")
+            for given, value in fields.items():
+                key = RENAMED.get(str(given), str(given))
+                merged.setdefault(section, {})[key] = value
+                origins[f"{section}.{key}"] = origin
+    try:
+        return RunConfig.model_validate(merged), origins
+    except ValidationError as error:
+        raise _refusal(error.errors()[0], origins) from error
+
+
+def stacked(layers: Sequence[Layer]) -> list[Layer]:
+    """The layers on top of those of the preset and the method that they choose.
+
+    Raises:
+        UsageError: an unknown preset or method, or a method that is not trained.
+    """
+    model = {"preset": "vit-b16", "method": "focus"}
+    for _, values in layers:
+        if isinstance(section := values.get("model"), Mapping):
+            model |= section
+    preset, method = model["preset"], model["method"]
+    if preset not in PRESETS:
+        raise UsageError(f'Unknown model "{preset}".', did_you_mean(str(preset), PRESETS))
+    entry = method_entry(method)
+    if not entry.trainable:
+        raise UsageError(
+            f"Method {method} is not trained.", f"Use it without training: focus eval --checkpoint {method}"
+        )
+    return [(f"preset {preset}", PRESETS[preset]), (f"method {method}", entry.changes), *layers]
+
+
+def parse_override(text: str) -> dict[str, dict[str, Any]]:
+    """`section.key=value` as a nested mapping; the value is read as TOML (a list also without brackets), else as a string.
+
+    Raises:
+        UsageError: there is no `=` or no section.
+    """
+    path, equals, raw = text.partition("=")
+    section, dot, key = path.strip().partition(".")
+    if not equals or not dot or not key:
+        raise UsageError(f'--set takes section.key=value; got "{text}".', "Example: --set train.learning_rate=3e-4")
+    for toml in (raw, f"[{raw}]") if "," in raw else (raw,):
+        with contextlib.suppress(tomllib.TOMLDecodeError):
+            return {section: {key: tomllib.loads(f"value = {toml}")["value"]}}
+    return {section: {key: raw.strip()}}
+
+
+def read_config_file(path: Path) -> dict[str, Any]:
+    """A TOML file with the sections of `RunConfig`.
+
+    Raises:
+        InputError: it does not exist or is not TOML.
+    """
+    try:
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(f"No such configuration file: {path}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise InputError(f"{path} is not a readable TOML file: {error}.") from error
+
+
+def dump_config(config: RunConfig) -> str:
+    """The configuration as TOML that `read_config_file` reads back to an equal one."""
+    import tomlkit
+
+    return tomlkit.dumps(json.loads(config.model_dump_json()))
+
+
+def without(parts: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """The settings that switch parts of the method off: rlp, mgmt, avfe (model), racl, lsim (loss weight 0).
+
+    Raises:
+        UsageError: an unknown part.
+    """
+    values: dict[str, dict[str, Any]] = {"model": {}, "loss": {}}
+    for part in parts:
+        if part not in ABLATIONS:
+            raise UsageError(f'Unknown part "{part}" in --without.', did_you_mean(part, ABLATIONS))
+        if part in ModelConfig.model_fields:
+            values["model"][part] = False
+        else:
+            values["loss"][part] = 0.0
+    return values
+
+
+def _refusal(error: Any, origins: Origins) -> UsageError:
+    """What pydantic found first, in the user's words."""
+    path = [str(part) for part in error["loc"][:2]]
+    key = ".".join(path)
+    where = next((f" ({origin})" for name, origin in origins.items() if f"{name}.".startswith(f"{key}.")), "")
+    if error["type"] == "value_error":
+        return UsageError(str(error["ctx"]["error"]))
+    if error["type"] != "extra_forbidden":
+        return UsageError(f"{key}={error['input']!r}{where}: {error['msg']}.")
+    known: list[str] = [*RunConfig.model_fields]
+    if len(path) == 2:
+        known = [f"{path[0]}.{name}" for name in type(getattr(RunConfig(), path[0])).model_fields]
+    near = closest(key, known)
+    hint = f"Did you mean {near}?" if near else did_you_mean(key, known, limit=len(known))
+    if near and "." in near:
+        hint = f"Did you mean {near} (default {attrgetter(near)(RunConfig())})?"
+    return UsageError(f"Unknown key {key}{where}.", hint)

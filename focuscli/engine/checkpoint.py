@@ -123,5 +123,4 @@ def restore_optimizer(
     for key, value in tensors.items():
         kind, _, name = key.partition("/")
         parameter = parameters[name]
-        # AdamW keeps its step counters on the CPU.
-        optimizer.state[parameter][kind] = value if kind == "step" else value.to(parameter.device)
+        optimizer.state[parameter][kind] = value.to(parameter.device)  # "step" too: fused AdamW refuses one on the CPU

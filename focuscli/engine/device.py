@@ -41,18 +41,12 @@ def resolve_device(name: str) -> torch.device:
 
 
 def check_precision(name: str) -> None:
-    """Refuse a precision that a torch model does not run in.
-
-    Raises:
-        UsageError: names those that there are.
-    """
+    """Refuse a precision that a torch model does not run in (UsageError)."""
     if name not in PRECISIONS:
-        hint = f"Known: {', '.join(PRECISIONS)}."
-        if name == "int8":
-            hint = (
-                "int8 is for exported models: focus export --int8, then focus predict --backend onnx --precision int8"
-            )
-        raise UsageError(f"A checkpoint does not run in precision {name}.", hint)
+        raise UsageError(
+            f"A checkpoint does not run in precision {name}.",
+            f"Known: {', '.join(PRECISIONS)}. For int8: focus export --int8, then focus predict --backend onnx --precision int8",
+        )
 
 
 def effective_precision(device: torch.device, precision: str) -> str:
@@ -65,7 +59,7 @@ def autocast(device: torch.device, precision: str) -> contextlib.AbstractContext
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=effective_precision(device, precision) == "bf16")
 
 
-def compile_layers(model: Method, device: torch.device, *, backend: str = "inductor") -> None:
+def compile_layers(model: Method, device: torch.device) -> None:
     """Compile each layer of the visual tower, nine tenths of a training step, when it is first called.
 
     Layers of one shape share the compiled code. Names of parameters, checkpoints and copies of the model stay the same;
@@ -74,22 +68,13 @@ def compile_layers(model: Method, device: torch.device, *, backend: str = "induc
     Raises:
         RequirementError: the compiler that generates code for the device is missing.
     """
-    missing = _missing_compiler(device) if backend == "inductor" else ""
+    variable, *programs = ("CC", "cc", "gcc", "clang") if device.type == "cuda" else ("CXX", "g++", "clang++")
+    missing = (
+        "" if any(map(shutil.which, (os.environ.get(variable, ""), *programs))) else f"a compiler ({programs[-2]})"
+    )
+    if device.type == "cuda" and importlib.util.find_spec("triton") is None:
+        missing = "the package triton"
     if missing:
         raise RequirementError(f"train.compile needs {missing}, and there is none.", "Train without --compile.")
     for layer in model.clip.visual.transformer.resblocks:
-        layer.compile(backend=backend)
-
-
-def _missing_compiler(device: torch.device) -> str:
-    """What code generation for the device lacks, in words."""
-
-    def found(variable: str, *programs: str) -> bool:
-        chosen = os.environ.get(variable)
-        return any(shutil.which(name) for name in ([chosen] if chosen else programs))
-
-    if device.type == "cuda":
-        if importlib.util.find_spec("triton") is None:
-            return "the package triton"
-        return "" if found("CC", "cc", "gcc", "clang") else "a C compiler (gcc or clang)"
-    return "" if found("CXX", "g++", "clang++") else "a C++ compiler (g++ or clang++)"
+        layer.compile()

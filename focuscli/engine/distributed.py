@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from focuscli.errors import FocusError, RequirementError, UsageError
 if TYPE_CHECKING:
     import torch
 
-REQUIRED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 TIMEOUT = timedelta(days=1)
 """How long a process waits for another one, which may be slower with work of its own. One that has died is noticed at once."""
 T = TypeVar("T")
@@ -52,27 +51,17 @@ class ProcessGroup:
         Raises:
             UsageError: the name of a single device, in a group. RequirementError: fewer GPUs than processes here.
         """
-        import torch
-
         from focuscli.engine.device import resolve_device
 
-        if self.world_size == 1:
-            return resolve_device(name)
-        if name not in ("auto", "cpu", "cuda"):
-            raise UsageError(
-                f"--device {name} is one device for {self.world_size} processes.",
-                "Use --device cuda (each process takes the GPU of its LOCAL_RANK) or --device cpu.",
-            )
-        if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
-            return torch.device("cpu")
-        present = torch.cuda.device_count()
-        if present and self.local_rank >= present:
-            raise RequirementError(
-                f"{self.local_world_size} processes on this machine (LOCAL_RANK={self.local_rank}), but torch sees "
-                f"{present} GPUs.",
-                f"Start torchrun --nproc-per-node {present}, or use --device cpu.",
-            )
-        return resolve_device(f"cuda:{self.local_rank}")
+        if self.world_size > 1:
+            if name not in ("auto", "cpu", "cuda"):
+                raise UsageError(
+                    f"--device {name} is one device for {self.world_size} processes.",
+                    "Use --device cuda (each process takes the GPU of its LOCAL_RANK) or --device cpu.",
+                )
+            if resolve_device(name).type == "cuda":
+                name = f"cuda:{self.local_rank}"
+        return resolve_device(name)
 
     def shard(self, items: Sequence[T]) -> Sequence[T]:
         """This process's block of the items: contiguous, in order of rank, sizes differing by at most one."""
@@ -80,19 +69,17 @@ class ProcessGroup:
 
     def broadcast(self, choose: Callable[[], T]) -> T:
         """What `choose` returns in the main process, for all; a `FocusError` that it raises there is raised in all."""
-        if self.world_size == 1:
-            return choose()
-        outcome: list[Any] = [None, None]
+        chosen: Any = None
         if self.is_main:
             try:
-                outcome[0] = choose()
+                chosen = choose()
             except FocusError as error:
-                outcome[1] = error
-        with lost_workers() as dist:
-            dist.broadcast_object_list(outcome, src=0)
-        if outcome[1] is not None:
-            raise outcome[1]
-        chosen: T = outcome[0]
+                if self.world_size == 1:
+                    raise
+                chosen = error
+        chosen = self.all_gather(chosen)[0]
+        if isinstance(chosen, FocusError):
+            raise chosen
         return chosen
 
     def all_gather(self, value: T) -> list[T]:
@@ -106,18 +93,7 @@ class ProcessGroup:
 
     def any(self, flag: bool) -> bool:
         """Whether the flag is true in any process; also a barrier."""
-        if self.world_size == 1:
-            return flag
-        from torch import tensor
-
-        total = tensor([int(flag)])
-        with lost_workers() as dist:
-            dist.all_reduce(total)
-        return bool(total.item())
-
-    def barrier(self) -> None:
-        """Wait until all processes are here."""
-        self.any(False)
+        return any(self.all_gather(flag))
 
 
 SINGLE = ProcessGroup()
@@ -137,37 +113,23 @@ def read_environment(environment: Mapping[str, str] = os.environ) -> ProcessGrou
     # Not MASTER_ADDR: clusters set it in every container.
     if not any(environment.get(name) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")):
         return SINGLE
-    hint = (
-        "torchrun sets all of them: torchrun --nproc-per-node 2 -m focuscli train ... "
-        "For one process alone: unset RANK WORLD_SIZE LOCAL_RANK"
-    )
-    missing = [name for name in REQUIRED if not environment.get(name)]
-    if missing:
-        present = [f"{name}={environment[name]}" for name in REQUIRED if environment.get(name)]
+    try:
+        rank, size, local_rank, port = (int(environment[name]) for name in VARIABLES if name != "MASTER_ADDR")
+        local_size = int(environment.get("LOCAL_WORLD_SIZE") or size)
+        sound = bool(environment["MASTER_ADDR"]) and 1 <= port <= 65535
+        sound = sound and 0 <= local_rank <= rank < size and local_rank < local_size <= size
+    except (KeyError, ValueError):
+        sound = False
+    if not sound:
+        names = (*VARIABLES, "LOCAL_WORLD_SIZE")
+        given = ", ".join(f"{name}={environment[name]}" for name in names if environment.get(name))
         raise UsageError(
-            f"Some of torchrun's variables are missing: {', '.join(missing)} (set: {', '.join(present)}).", hint
+            f"torchrun's variables do not fit together: {given}. All of {', '.join(VARIABLES)} must be set, to whole "
+            "numbers (but MASTER_ADDR) with LOCAL_RANK <= RANK < WORLD_SIZE.",
+            "torchrun sets all of them: torchrun --nproc-per-node 2 -m focuscli train ... "
+            "For one process alone: unset RANK WORLD_SIZE LOCAL_RANK",
         )
-    given = {name: environment[name].strip() for name in REQUIRED if name != "MASTER_ADDR"}
-    given["LOCAL_WORLD_SIZE"] = environment.get("LOCAL_WORLD_SIZE", "").strip() or given["WORLD_SIZE"]
-    for name, value in given.items():
-        if not (value.isascii() and value.isdecimal()):
-            raise UsageError(f"torchrun's variable {name} is not a whole number: {value!r}.", hint)
-    numbers = {name: int(value) for name, value in given.items()}
-    contradictions = [
-        f"{low}={numbers[low]} is not {relation} {high}={numbers[high]}"
-        for low, relation, high, holds in (
-            ("RANK", "below", "WORLD_SIZE", numbers["RANK"] < numbers["WORLD_SIZE"]),
-            ("LOCAL_RANK", "at most", "RANK", numbers["LOCAL_RANK"] <= numbers["RANK"]),
-            ("LOCAL_RANK", "below", "LOCAL_WORLD_SIZE", numbers["LOCAL_RANK"] < numbers["LOCAL_WORLD_SIZE"]),
-            ("LOCAL_WORLD_SIZE", "at most", "WORLD_SIZE", numbers["LOCAL_WORLD_SIZE"] <= numbers["WORLD_SIZE"]),
-        )
-        if not holds
-    ]
-    if not 1 <= numbers["MASTER_PORT"] <= 65535:
-        contradictions.append(f"MASTER_PORT={numbers['MASTER_PORT']} is not a port (1 to 65535)")
-    if contradictions:
-        raise UsageError(f"torchrun's variables contradict each other: {'; '.join(contradictions)}.", hint)
-    return ProcessGroup(*(numbers[name] for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")))
+    return ProcessGroup(rank, size, local_rank, local_size)
 
 
 def join(process_group: ProcessGroup, *, timeout: timedelta = TIMEOUT) -> None:
@@ -199,7 +161,7 @@ def join(process_group: ProcessGroup, *, timeout: timedelta = TIMEOUT) -> None:
         dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=timeout)
     except RuntimeError as error:
         raise WorkerLost(
-            f"Worker {rank} of {size} on {socket.gethostname()} cannot reach the others at {host}:{port}: {_brief(error)}.",
+            f"Worker {rank} of {size} cannot reach the others at {host}:{port}: {_brief(error)}.",
             "All must be started together, and MASTER_ADDR:MASTER_PORT must be reachable and free.",
         ) from error
 
@@ -223,37 +185,29 @@ def lost_workers() -> Iterator[Any]:
     except RuntimeError as error:
         # gloo raises plain RuntimeErrors, which name its source file.
         signs = ("gloo", "nccl", "connection closed", "connection reset", "broken pipe", "timed out")
-        words = str(error).lower()
-        if not (dist.is_initialized() and (isinstance(error, dist.DistError) or any(sign in words for sign in signs))):
+        known = isinstance(error, dist.DistError) or any(sign in str(error).lower() for sign in signs)
+        if not (dist.is_initialized() and known):
             raise
-        others = dist.get_world_size() - 1
-        other = "The other worker" if others == 1 else f"One of the other {others} workers"
-        what = "has not answered in time" if "timed out" in words else "has gone: killed, out of memory, or failed"
         raise WorkerLost(
-            f"{other} {what}; the job cannot go on without it ({_brief(error)}).", "torchrun's own report names it."
+            f"Another worker has gone (killed, out of memory, or failed) or no longer answers ({_brief(error)}).",
+            "torchrun's own report names it.",
         ) from error
 
 
 def _check_ranks(store: Any, rank: int, size: int, timeout: timedelta, hosts: bool) -> None:
-    """Wait until all are there, each with its own rank: connecting them would wait for a missing rank for ever.
-
-    Raises:
-        UsageError: two processes have the same rank, or another number of processes.
-    """
-    store.set(f"process-{store.add('processes', 1)}", f"{rank} {size}")
-    ranks: set[int] = set()
+    """Wait until all are there, each with its own rank: connecting them would wait for a missing rank for ever."""
+    store.set(f"process-{store.add('processes', 1)}", f"RANK={rank} WORLD_SIZE={size}")
+    seen: set[str] = set()
     for number in range(1, size + 1):
         store.wait([f"process-{number}"], timeout)
-        other_rank, other_size = map(int, store.get(f"process-{number}").split())
-        problem = ""
-        if other_size != size:
-            problem = f"One process has WORLD_SIZE={other_size}, another one (RANK={rank}) WORLD_SIZE={size}."
-        elif other_rank in ranks:
-            problem = f"Two processes have RANK={other_rank}; each needs its own."
-        if problem:
+        found = store.get(f"process-{number}").decode()
+        if found in seen or not found.endswith(f"={size}"):
             time.sleep(0.5 * hosts)  # the store is in this process, and the others have to read it too
-            raise UsageError(problem, "Start them with torchrun.")
-        ranks.add(other_rank)
+            raise UsageError(
+                f"The processes do not fit together: two have {found}, or others have another WORLD_SIZE than {size}.",
+                "Start them with torchrun.",
+            )
+        seen.add(found)
 
 
 def _brief(error: BaseException) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from focuscli.config import PRESETS, RunConfig, TrainConfig, build_config
+from focuscli.config import TrainConfig
 
 
 def trained_parameters(model: nn.Module) -> dict[Tensor, str]:
@@ -45,24 +44,6 @@ def build_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
         {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
-
-
-def advised_rate(config: RunConfig) -> float | None:
-    """The learning rate by the square-root rule, where a run combines the preset's rate with at least twice its images per
-    step; else None.
-
-    AdamW's steps do not grow with the gradient, so that its rate scales with the square root of the images per step, unlike
-    SGD's (Malladi et al., NeurIPS 2022). Only a suggestion: nothing is changed by it.
-    """
-    preset = build_config([("preset", PRESETS[config.model.preset])])[0].train
-    growth = (
-        config.train.batch_size
-        * config.train.gradient_accumulation_steps
-        / (preset.batch_size * preset.gradient_accumulation_steps)
-    )
-    if growth < 2 or config.train.learning_rate != preset.learning_rate:
-        return None
-    return preset.learning_rate * math.sqrt(growth)
 
 
 def build_scheduler(optimizer: torch.optim.Optimizer, config: TrainConfig, total_steps: int) -> Any:

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields, replace
-from typing import Any, TypeVar
+from dataclasses import replace
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
 from focuscli.engine.distributed import ProcessGroup, lost_workers
-from focuscli.errors import UsageError
-from focuscli.models.base import Method
-from focuscli.models.outputs import ImageFeatures, MethodOutput
-
-Rows = TypeVar("Rows", ImageFeatures, MethodOutput)
+from focuscli.models.base import Method, MethodOutput
 
 
 def replicate(model: Method, process_group: ProcessGroup, device: torch.device) -> nn.Module:
@@ -29,32 +25,29 @@ def replicate(model: Method, process_group: ProcessGroup, device: torch.device) 
         return nn.parallel.DistributedDataParallel(model, device_ids=[device.index] if device.type == "cuda" else None)
 
 
-def check_divides(batch_size: int, processes: int) -> None:
-    """Refuse a batch that cannot be shared equally.
-
-    Raises:
-        UsageError: with the nearest sizes that can.
-    """
-    if batch_size % processes:
-        below = batch_size // processes * processes
-        fitting = [str(size) for size in (below, below + processes) if size >= 2]
-        raise UsageError(
-            f"A batch of {batch_size} images does not divide over {processes} processes.",
-            f"--batch-size counts the images of all processes; use {' or '.join(fitting)}.",
-        )
+def share_batch_norms(model: nn.Module, device: torch.device) -> None:
+    """Compute the statistics of every batch norm over all processes; parameters and their names stay."""
+    if device.type == "cuda":
+        nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        return
+    for module in model.modules():
+        if type(module) is nn.BatchNorm1d:
+            module.__class__ = GlobalBatchNorm1d
 
 
-def gather_outputs(
-    features: ImageFeatures, output: MethodOutput, names: Sequence[str], process_group: ProcessGroup
-) -> tuple[ImageFeatures, MethodOutput]:
+class GlobalBatchNorm1d(nn.BatchNorm1d):
+    """`nn.SyncBatchNorm` for the CPU: mean and variance are those of all processes' rows."""
+
+    def forward(self, rows: Tensor) -> Tensor:
+        if not self.training:
+            return super().forward(rows)
+        every: Tensor = super().forward(gather_rows(rows))
+        return every[dist.get_rank() * len(rows) :][: len(rows)]
+
+
+def gather_output(output: MethodOutput, names: Sequence[str]) -> MethodOutput:
     """The rows of all processes in the fields of these names; see `gather_rows`."""
-    if process_group.world_size == 1:
-        return features, output
-
-    def gathered(part: Rows) -> Rows:
-        return replace(part, **{f.name: gather_rows(getattr(part, f.name)) for f in fields(part) if f.name in names})
-
-    return gathered(features), gathered(output)
+    return replace(output, **{name: gather_rows(getattr(output, name)) for name in names})
 
 
 def gather_rows(rows: Tensor) -> Tensor:
@@ -63,7 +56,7 @@ def gather_rows(rows: Tensor) -> Tensor:
     The gradient is that of the sum of all processes' results. Where all compute the same loss from the rows, that is the
     number of processes times the loss's own gradient, which the mean of DistributedDataParallel undoes exactly.
     """
-    exact = rows if rows.dtype in (torch.float32, torch.float64) else rows.float()
+    exact = rows if rows.dtype == torch.float64 else rows.float()
     with lost_workers():
         gathered: Tensor = _GatherRows.apply(exact)
     return gathered
@@ -84,33 +77,3 @@ class _GatherRows(torch.autograd.Function):
         total = gradients[0].contiguous().clone()  # autograd may still need the one that it passed
         dist.all_reduce(total)
         return total[dist.get_rank() * ctx.rows :][: ctx.rows]
-
-
-class GlobalBatchNorm1d(nn.BatchNorm1d):
-    """`nn.SyncBatchNorm` for the CPU: mean and variance are those of all processes' rows."""
-
-    def __init__(self, norm: nn.BatchNorm1d) -> None:
-        """Take the place of `norm`, with its parameters and buffers themselves."""
-        super().__init__(norm.num_features, eps=norm.eps, momentum=norm.momentum)
-        self.weight, self.bias = norm.weight, norm.bias
-        self.running_mean, self.running_var = norm.running_mean, norm.running_var
-        self.num_batches_tracked = norm.num_batches_tracked
-
-    def forward(self, rows: Tensor) -> Tensor:
-        if not self.training:
-            return super().forward(rows)
-        every: Tensor = super().forward(gather_rows(rows))
-        return every[dist.get_rank() * len(rows) :][: len(rows)]
-
-
-def share_batch_norms(model: nn.Module, process_group: ProcessGroup, device: torch.device) -> None:
-    """Compute the statistics of every batch norm over all processes; parameters and their names stay."""
-    if process_group.world_size == 1:
-        return
-    if device.type == "cuda":
-        nn.SyncBatchNorm.convert_sync_batchnorm(model)
-        return
-    for module in [*model.modules()]:
-        for name, child in [*module.named_children()]:
-            if isinstance(child, nn.BatchNorm1d):
-                setattr(module, name, GlobalBatchNorm1d(child))

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import os
 import platform
-import re
 import sys
 from collections.abc import Callable, Iterator
-from datetime import datetime
-from importlib.metadata import PackageNotFoundError, version
+from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,30 +17,26 @@ from filelock import FileLock
 
 from focuscli import __version__
 from focuscli.config import SCRATCH, RunConfig, build_config, dump_config, read_config_file
-from focuscli.data.folder import DatasetFolder, read_folder
+from focuscli.data.folder import read_folder
 from focuscli.engine.checkpoint import Checkpoint, read_checkpoint, save_checkpoint
 from focuscli.engine.device import compile_layers, effective_precision
 from focuscli.engine.distributed import SINGLE, ProcessGroup
-from focuscli.engine.replicas import check_divides
 from focuscli.engine.trainer import EpochEvent, Event, Trainer
 from focuscli.engine.training_data import prepare_training_data
-from focuscli.errors import InputError
+from focuscli.errors import InputError, UsageError
 from focuscli.metrics.attributes import finite
-from focuscli.models.build import clip_shape_to_json, new_method, saved_method
+from focuscli.models.build import new_method, saved_method
 from focuscli.storage.files import write_json, write_text
 
 
-def new_run_folder(runs: Path, dataset: str, now: datetime) -> Path:
-    """A folder name that sorts by time and names the dataset: 2026-11-23_1012_peta, with a number where it is taken."""
-    stem = f"{now:%Y-%m-%d_%H%M}_{re.sub(r'[^A-Za-z0-9.-]+', '-', dataset).strip('-') or 'run'}"
-    names = [stem, *(f"{stem}-{number}" for number in range(2, 1000))]
-    return next(runs / name for name in names if not (runs / name).exists())
+def saved_config(run: Path) -> RunConfig:
+    """The configuration that a run was started with.
 
-
-def saved_config(run: Path) -> RunConfig | None:
-    """The configuration that a run was started with; None where none was written."""
+    Raises:
+        InputError: there is none.
+    """
     file = run / "config.toml"
-    return build_config([(str(file), read_config_file(file))])[0] if file.is_file() else None
+    return build_config([(str(file), read_config_file(file))])[0]
 
 
 def last_checkpoint(run: Path) -> Checkpoint | None:
@@ -72,14 +67,19 @@ class Run:
             InputError: the dataset is unusable, or has changed since the run was started, or the processes of the group
                 see different ones. UsageError: the batch size does not divide over the processes.
         """
-        check_divides(config.train.batch_size, process_group.world_size)
+        batch, size = config.train.batch_size, process_group.world_size
+        if batch % size:
+            raise UsageError(
+                f"A batch of {batch} images does not divide over {size} processes.",
+                f"--batch-size counts the images of all processes; use a multiple of {size}.",
+            )
         self.folder = folder
         self.config = config
         self.process_group = process_group
         self.device = process_group.device(config.train.device)
         if config.train.threads:
             torch.set_num_threads(config.train.threads)
-        self.dataset: DatasetFolder = read_folder(dataset)
+        self.dataset = read_folder(dataset)
         self.data = prepare_training_data(self.dataset, config.data, config.train.seed)
         checkpoint = last_checkpoint(folder)
         if checkpoint is not None:
@@ -100,12 +100,18 @@ class Run:
         model.checkpoint_gradients(config.train.gradient_checkpointing)
         if config.train.compile:
             compile_layers(model, self.device)
-        self._check_alike(0 if checkpoint is None else checkpoint.state["step"])
-        self.trainer = Trainer(model, self.data, config, self.device, process_group=process_group, progress=progress)
-        self.resumed_from = 0
+        self.resumed_from: int = 0 if checkpoint is None else checkpoint.state["step"]
+        seen = process_group.all_gather((self.dataset.fingerprint, self.resumed_from))
+        for rank, (fingerprint, step) in enumerate(seen):
+            if (fingerprint, step) != seen[0]:
+                raise InputError(
+                    f"Worker {rank} sees other data or another checkpoint than worker 0: fingerprint {fingerprint[:12]} at "
+                    f"step {step}, not {seen[0][0][:12]} at step {seen[0][1]}.",
+                    "Give every machine the same dataset folder, images and run folder: put them on a disk that they share.",
+                )
+        self.trainer = Trainer(model, self.data, config, self.device, process_group, progress)
         if checkpoint is not None:
             self.trainer.restore(checkpoint)
-            self.resumed_from = self.trainer.step
 
     def train(self, stop: Callable[[], bool] = lambda: False) -> Iterator[Event]:
         """Train to the end, or until `stop` returns true; see `Trainer.run`.
@@ -125,8 +131,10 @@ class Run:
             for event in self.trainer.run(self._save, stop):
                 if isinstance(event, EpochEvent):
                     self._write_history()
-                    for name, value in _flat(event.record).items():
-                        board.add_scalar(name, value, event.record["step"])
+                    for group, values in (("train", event.record), ("val", event.record.get("val", {}))):
+                        for name, value in values.items():
+                            if name != "val":
+                                board.add_scalar(f"{group}/{name}", value, event.record["step"])
                     board.flush()
                 yield event
 
@@ -141,34 +149,18 @@ class Run:
             saved = last_checkpoint(self.folder)
             if saved is not None and saved.state["step"] >= trainer.step:
                 return int(saved.state["step"])
-            if trainer.best_epoch and trainer.step == trainer.best_epoch * trainer.steps_per_epoch:
+            if trainer.best["epoch"] and trainer.step == trainer.best["epoch"] * trainer.steps_per_epoch:
                 self._write_checkpoint("best")  # the main process may have gone before it did
             write_text(self.folder / "config.toml", dump_config(self.config))
             self._write_checkpoint("last")
             self._write_history()
             return trainer.step
 
-    def _check_alike(self, step: int) -> None:
-        """Refuse a group whose processes see different data or checkpoints, as machines without shared folders do."""
-        seen = self.process_group.all_gather((self.dataset.fingerprint, step))
-        for rank, (fingerprint, other) in enumerate(seen):
-            if fingerprint != seen[0][0]:
-                raise InputError(
-                    f"Worker {rank} sees other data at {self.dataset.path} than worker 0 (fingerprint {fingerprint[:12]}, "
-                    f"not {seen[0][0][:12]}).",
-                    "Give every machine the same dataset folder and images under the same path.",
-                )
-            if other != seen[0][1]:
-                raise InputError(
-                    f"Worker {rank} finds the run {self.folder} at step {other}, worker 0 at step {seen[0][1]}.",
-                    "Every machine needs the run folder under the same path: put it on a disk that they share.",
-                )
-
     def _save(self, name: str) -> None:
         """Save a checkpoint in the main process, while the others wait."""
         if self.process_group.is_main:
             self._write_checkpoint(name)
-        self.process_group.barrier()
+        self.process_group.any(False)
 
     def _write_checkpoint(self, name: str) -> None:
         trainer = self.trainer
@@ -177,7 +169,7 @@ class Run:
             "focus": __version__,
             "weights": self.origin,
             "config": self.config.model_dump(mode="json"),
-            "clip": clip_shape_to_json(trainer.model.clip.config),
+            "clip": asdict(trainer.model.clip.config),
             "schema": self.dataset.schema.model_dump(mode="json"),
             "metrics": trainer.history[-1].get("val") if trainer.history else None,
             "threshold_source": f"{self.data.val_note}, criterion {self.config.eval.criterion}",
@@ -198,20 +190,22 @@ class Run:
 
     def _write_history(self) -> None:
         """metrics.jsonl, one line per epoch; written whole, so that a resumed run never repeats or loses a line."""
-        lines = [json.dumps(_json_values(record), allow_nan=False) + "\n" for record in self.trainer.history]
+        lines = []
+        for record in self.trainer.history:
+            val = {name: finite(value) for name, value in record.get("val", {}).items()}  # undefined metrics are null
+            lines.append(json.dumps({**record, "val": val} if val else record, allow_nan=False) + "\n")
         write_text(self.folder / "metrics.jsonl", "".join(lines))
 
     def _environment(self) -> dict[str, Any]:
         packages = ("torch", "timm", "numpy", "pillow", "ftfy", "regex", "safetensors")
+        gpu = self.device.type == "cuda"
         return {
             "focus": __version__,
             "python": platform.python_version(),
             "platform": platform.platform(),
-            "packages": {name: _version(name) for name in packages},
+            "packages": {name: version(name) for name in packages},
             "device": str(self.device),
-            "device_name": torch.cuda.get_device_name(self.device)
-            if self.device.type == "cuda"
-            else platform.machine(),
+            "device_name": torch.cuda.get_device_name(self.device) if gpu else platform.machine(),
             "precision": effective_precision(self.device, self.config.train.precision),
             "processes": self.process_group.world_size,
             "threads": torch.get_num_threads(),
@@ -219,27 +213,3 @@ class Run:
             "command": sys.argv,
             "weights": self.origin,
         }
-
-
-def _json_values(value: Any) -> Any:
-    """A record as JSON: metrics that are undefined (NaN) are null."""
-    if isinstance(value, dict):
-        return {key: _json_values(item) for key, item in value.items()}
-    return finite(value) if isinstance(value, float) else value
-
-
-def _flat(record: dict[str, Any], prefix: str = "train/") -> dict[str, float]:
-    flat: dict[str, float] = {}
-    for key, value in record.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{key}/")
-        else:
-            flat[prefix + key] = float(value)
-    return flat
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None

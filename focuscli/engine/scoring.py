@@ -54,9 +54,10 @@ def score_images(
 
     crops = read_ahead(read, own, workers=workers)
     for start in range(0, len(batches), process_group.world_size):
-        scored: list[NDArray[np.float32] | InputError] = []
-        if start + process_group.rank < len(batches):
-            scored = _score_batch(score_fn, next(crops))
+        batch = next(crops) if start + process_group.rank < len(batches) else []
+        readable = [crop for crop in batch if not isinstance(crop, InputError)]
+        scores = iter(score_fn(np.stack(readable)) if readable else ())
+        scored = [crop if isinstance(crop, InputError) else next(scores) for crop in batch]
         for part in process_group.all_gather(scored):
             yield from part
 
@@ -104,9 +105,3 @@ def model_score_fn(model: Method, text_features: Tensor, precision: str) -> Scor
         return found
 
     return score
-
-
-def _score_batch(score_fn: ScorePixels, crops: Sequence[Pixels | InputError]) -> list[NDArray[np.float32] | InputError]:
-    readable = [crop for crop in crops if not isinstance(crop, InputError)]
-    scores = iter(score_fn(np.stack(readable)) if readable else ())
-    return [crop if isinstance(crop, InputError) else next(scores) for crop in crops]

@@ -23,7 +23,7 @@ from focuscli.data.augment import augment
 from focuscli.data.loader import CropStore
 from focuscli.engine.checkpoint import Checkpoint, load_strictly, optimizer_tensors, restore_optimizer
 from focuscli.engine.device import autocast
-from focuscli.engine.distributed import SINGLE, ProcessGroup, block, lost_workers
+from focuscli.engine.distributed import ProcessGroup, block, lost_workers
 from focuscli.engine.optim import (
     build_ema,
     build_optimizer,
@@ -31,7 +31,7 @@ from focuscli.engine.optim import (
     trained_parameters,
     zero_invariant_gradients,
 )
-from focuscli.engine.replicas import gather_outputs, replicate, share_batch_norms
+from focuscli.engine.replicas import gather_output, replicate, share_batch_norms
 from focuscli.engine.scoring import model_score_fn, score_files
 from focuscli.engine.training_data import TrainingData
 from focuscli.errors import CheckFailed
@@ -46,7 +46,6 @@ class StepEvent:
 
     epoch: int
     step: int
-    steps: int
     losses: dict[str, float]
     learning_rate: float
     gradient_norm: float
@@ -63,6 +62,8 @@ class EpochEvent:
 
 Event = StepEvent | EpochEvent
 Save = Callable[[Literal["best", "last"]], None]
+STATE = ("step", "epoch_sums", "history", "thresholds", "global_threshold", "best")
+"""The attributes of a trainer that a checkpoint needs beside tensors to resume exactly."""
 
 
 class Trainer:
@@ -74,9 +75,8 @@ class Trainer:
         data: TrainingData,
         config: RunConfig,
         device: torch.device,
-        *,
-        process_group: ProcessGroup = SINGLE,
-        progress: Callable[[int, int], None] | None = None,
+        process_group: ProcessGroup,
+        progress: Callable[[int, int], None] | None,
     ) -> None:
         """Read the crops into memory where they fit."""
         self.config = config
@@ -85,7 +85,8 @@ class Trainer:
         self.process_group = process_group
         train = config.train
         self.model = model.to(device).train()
-        share_batch_norms(self.model, process_group, device)
+        if process_group.world_size > 1:
+            share_batch_norms(self.model, device)
         self.criterion = model.criterion(
             config.effective_loss, groups=data.groups, blocks=data.blocks, positive_rate=data.positive_rate
         ).to(device)
@@ -97,14 +98,13 @@ class Trainer:
         self.optimizer = build_optimizer(model, train)
         self.scheduler = build_scheduler(self.optimizer, train, self.total_steps)
         self.ema = build_ema(model, train)
-        self._replica = replicate(model, process_group, device)
+        self._replica: Any = replicate(model, process_group, device)
         self.step = 0
-        self.sums = dict.fromkeys((*self.criterion.names, "loss"), 0.0)
+        self.epoch_sums = dict.fromkeys((*self.criterion.names, "loss"), 0.0)
         self.history: list[dict[str, Any]] = []
         self.thresholds: dict[str, float] = {}
         self.global_threshold = 0.0
-        self.best_value = -math.inf
-        self.best_epoch = 0
+        self.best: dict[str, Any] = {"epoch": 0, "value": None}
 
     @property
     def evaluated_model(self) -> Method:
@@ -122,7 +122,9 @@ class Trainer:
             CheckFailed: a loss is not finite; the checkpoints stay as they were.
         """
         train = self.config.train
-        while len(self.history) < train.epochs and not self._out_of_patience():
+        while len(self.history) < train.epochs and not out_of_patience(
+            self.history, self.best["epoch"], train.patience
+        ):
             epoch = len(self.history)
             # All of them where only the end of the epoch is missing: a worker was lost there.
             done = self.step - epoch * self.steps_per_epoch
@@ -135,8 +137,7 @@ class Trainer:
                 yield StepEvent(
                     epoch + 1,
                     number,
-                    self.steps_per_epoch,
-                    {name: value / number for name, value in self.sums.items()},
+                    {name: value / number for name, value in self.epoch_sums.items()},
                     self.optimizer.param_groups[0]["lr"],
                     norm,
                     (number - done) * self.images_per_step / (time.perf_counter() - started),
@@ -157,16 +158,8 @@ class Trainer:
                 return
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint needs beside tensors to resume exactly."""
-        return {
-            "step": self.step,
-            "epoch": self.step / self.steps_per_epoch,
-            "epoch_sums": self.sums,
-            "history": self.history,
-            "thresholds": self.thresholds,
-            "global_threshold": self.global_threshold,
-            "best": {"epoch": self.best_epoch, "value": self.best_value if self.best_epoch else None},
-        }
+        """The values of `STATE`, and for readers the epochs that are done."""
+        return {**{name: getattr(self, name) for name in STATE}, "epoch": self.step / self.steps_per_epoch}
 
     def tensors(self) -> dict[str, dict[str, Tensor]]:
         """Model, optimiser and moving average by name."""
@@ -181,20 +174,14 @@ class Trainer:
         Raises:
             InputError: the checkpoint is damaged or fits another model.
         """
-        state = checkpoint.state
         load_strictly(self.model, checkpoint.tensors("model"), f"checkpoint {checkpoint.folder}")
         restore_optimizer(self.optimizer, self.names, checkpoint.tensors("optimizer"))
         if self.ema is not None:
             load_strictly(self.ema.module, checkpoint.tensors("ema"), f"checkpoint {checkpoint.folder}")
-        self.step = state["step"]
+        for name in STATE:
+            setattr(self, name, checkpoint.state[name])
         if self.step:
             self.scheduler.step_update(self.step - 1)  # for the record of an epoch whose end is missing
-        self.sums = state["epoch_sums"]
-        self.history = state["history"]
-        self.thresholds = state["thresholds"]
-        self.global_threshold = state["global_threshold"]
-        self.best_epoch = state["best"]["epoch"]
-        self.best_value = -math.inf if state["best"]["value"] is None else state["best"]["value"]
 
     def _open_store(self, progress: Callable[[int, int], None] | None) -> CropStore:
         data, size = self.config.data, self.config.model.image_size
@@ -223,65 +210,70 @@ class Trainer:
 
     def _step(self, batches: Sequence[list[int]], crops: Iterator[Tensor]) -> float:
         """One optimiser step over some micro-batches; returns the norm of the gradient."""
+        config = self.config
         self.scheduler.step_update(self.step)
         generator = torch.Generator().manual_seed(self._seed(self.step, stream=2))
-        means = dict.fromkeys(self.sums, 0.0)
+        means = dict.fromkeys(self.epoch_sums, 0.0)
         for number, positions in enumerate(batches, start=1):
             indices = torch.from_numpy(self.data.train[positions])
-            with self._exchanging(number == len(batches)), lost_workers():
+            # Processes exchange gradients after the last micro-batch only.
+            alone = self.process_group.world_size > 1 and number < len(batches)
+            with self._replica.no_sync() if alone else contextlib.nullcontext(), lost_workers():
                 losses = self._losses(next(crops), indices, generator)
                 (losses["loss"] / len(batches)).backward()
             values = torch.stack([*losses.values()]).tolist()  # waits for the device once
             for name, value in zip(losses, values, strict=True):
                 means[name] += value / len(batches)
         zero_invariant_gradients(self.names)
-        norm = float(nn.utils.clip_grad_norm_([*self.names], self.config.train.max_grad_norm or math.inf))
+        norm = float(nn.utils.clip_grad_norm_([*self.names], config.train.max_grad_norm or math.inf))
         if not math.isfinite(norm) or not all(map(math.isfinite, means.values())):
-            raise self._not_finite(means)
+            epoch, number = divmod(self.step, self.steps_per_epoch)
+            shown = ", ".join(f"{name} {value:.3g}" for name, value in means.items())
+            raise CheckFailed(
+                f"Training diverged in epoch {epoch + 1}, step {number + 1}: a loss or gradient is not finite ({shown}). "
+                "The checkpoints of earlier epochs are kept.",
+                f"Try a smaller --lr (now {config.train.learning_rate:g}), --set train.max_grad_norm=1, "
+                "or --set train.precision=fp32.",
+            )
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         if self.ema is not None:
             self.ema.update(self.model, step=self.step)
         self.step += 1
-        self.sums = {name: value + means[name] for name, value in self.sums.items()}
+        self.epoch_sums = {name: value + means[name] for name, value in self.epoch_sums.items()}
         return norm
-
-    def _exchanging(self, last: bool) -> contextlib.AbstractContextManager[object]:
-        """Processes exchange gradients after the last micro-batch of a step only."""
-        if not last and isinstance(self._replica, nn.parallel.DistributedDataParallel):
-            return self._replica.no_sync()
-        return contextlib.nullcontext()
 
     def _losses(self, crops: Tensor, indices: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         """The losses of the whole micro-batch `indices`, of which this process has `crops`."""
-        config = self.config
-        start = block(len(indices), self.process_group.rank, self.process_group.world_size).start
+        config, group = self.config, self.process_group
+        start = block(len(indices), group.rank, group.world_size).start
         images = augment(
             crops.to(self.device), config.model.image_size, config.augment, generator, start=start, total=len(indices)
         )
         with autocast(self.device, config.train.precision):
-            features, output = self._replica(images)
-        features, output = gather_outputs(features, output, self.criterion.inputs, self.process_group)
+            output = self._replica(images)
+        if group.world_size > 1:
+            output = gather_output(output, self.criterion.inputs)
         targets, known = self.data.targets[indices].to(self.device), self.data.known[indices].to(self.device)
-        losses: dict[str, Tensor] = self.criterion(features, output, targets, known, self.step / self.total_steps)
+        losses: dict[str, Tensor] = self.criterion(output, targets, known, self.step / self.total_steps)
         return losses
 
     def _finish_epoch(self, epoch: int, seconds: float) -> bool:
         """Record the epoch, evaluate where it is due, and return whether it is the best so far."""
         train = self.config.train
         record: dict[str, Any] = {"epoch": epoch, "step": self.step, "seconds": round(seconds, 3)}
-        record |= {name: value / self.steps_per_epoch for name, value in self.sums.items()}
+        record |= {name: value / self.steps_per_epoch for name, value in self.epoch_sums.items()}
         record["learning_rate"] = self.optimizer.param_groups[0]["lr"]
         best = False
         if epoch % train.eval_every == 0 or epoch == train.epochs:
             record["val"] = self._evaluate()
-            value = record["val"][self.config.eval.select]
+            value, previous = record["val"][self.config.eval.select], self.best["value"]
             # NaN (no attribute is defined on val) is never better, but it is better than no best epoch at all.
-            best = value > self.best_value or not self.best_epoch
+            best = value > (-math.inf if previous is None else previous) or not self.best["epoch"]
             if best:
-                self.best_value, self.best_epoch = (value if math.isfinite(value) else -math.inf), epoch
+                self.best = {"epoch": epoch, "value": value if math.isfinite(value) else None}
         self.history.append(record)
-        self.sums = dict.fromkeys(self.sums, 0.0)
+        self.epoch_sums = dict.fromkeys(self.epoch_sums, 0.0)
         return best
 
     def _evaluate(self) -> dict[str, float]:
@@ -312,19 +304,6 @@ class Trainer:
         areas = area_under_roc(targets, scores, known)
         metrics["AUC"] = float(areas[np.isfinite(areas)].mean()) if np.isfinite(areas).any() else math.nan
         return metrics, chosen
-
-    def _out_of_patience(self) -> bool:
-        return out_of_patience(self.history, self.best_epoch, self.config.train.patience)
-
-    def _not_finite(self, losses: Mapping[str, float]) -> CheckFailed:
-        epoch, number = divmod(self.step, self.steps_per_epoch)
-        shown = ", ".join(f"{name} {value:.3g}" for name, value in losses.items())
-        return CheckFailed(
-            f"Training diverged in epoch {epoch + 1}, step {number + 1}: a loss or gradient is not finite ({shown}). "
-            "The checkpoints of earlier epochs are kept.",
-            f"Try a smaller --lr (now {self.config.train.learning_rate:g}), --set train.max_grad_norm=1, "
-            "or --set train.precision=fp32.",
-        )
 
 
 def out_of_patience(history: Sequence[Mapping[str, Any]], best_epoch: int, patience: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,7 +83,6 @@ def prepare_training_data(folder: DatasetFolder, config: DataConfig, seed: int) 
     if config.uncertain == "negative":
         labels = np.where(labels == 2, 0, labels).astype(labels.dtype)
     targets, known = text_targets(labels, schema, texts)
-    names = sorted({text.group for text in texts})
     rate = targets[train].sum(axis=0) / np.maximum(known[train].sum(axis=0), 1)
     return TrainingData(
         folder=folder,
@@ -92,10 +92,16 @@ def prepare_training_data(folder: DatasetFolder, config: DataConfig, seed: int) 
         val_note=val_note,
         targets=torch.from_numpy(targets),
         known=torch.from_numpy(known),
-        groups=torch.tensor([[text.group == name for name in names] for text in texts]),
+        groups=group_matrix(texts),
         blocks=torch.from_numpy(region_block_matrix(texts, config.regions)).float(),
         positive_rate=torch.from_numpy(rate).float(),
     )
+
+
+def group_matrix(texts: Sequence[Text]) -> Tensor:
+    """Membership of text z in group q, boolean [Z, Q]."""
+    names = sorted({text.group for text in texts})
+    return torch.tensor([[text.group == name for name in names] for text in texts])
 
 
 def _split(folder: DatasetFolder, config: DataConfig, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64], str]:

@@ -1,20 +1,90 @@
-"""The interface of a method: what training, evaluation and attention maps need from a model."""
+"""The interface of a method: what training, evaluation and attention maps need from a model and its losses."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from clip_impl import CLIP
-from focuscli.config import ModelConfig
+from focuscli.config import LossConfig, ModelConfig
 from focuscli.data.texts import Text
-from focuscli.errors import UsageError
-from focuscli.models.criterion import Criterion
-from focuscli.models.outputs import ImageFeatures, MethodOutput
+
+
+@dataclass(frozen=True)
+class ImageFeatures:
+    """The image side of a method.
+
+    Attributes:
+        tokens: [B, K, D], the K tokens that texts are compared with (FOCUS: M_out; the class token alone with MGMT off).
+        patch_attention: A [B, K, rows, columns], attention of each token over patches, averaged over heads and over the
+            requested number of last layers; None if it was not requested. 0 where the mask hides a patch from a token.
+    """
+
+    tokens: Tensor
+    patch_attention: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class MethodOutput:
+    """Scores and what they are computed from.
+
+    Attributes:
+        scores: [B, Z]; FOCUS: exp(logit_scale) * cos(V_z, T_z).
+        attribute_features: V [B, Z, D].
+        attention_maps: G [B, Z, K], how much each text attends to each token; rows sum to 1.
+        tokens: [B, K, D], those of `ImageFeatures`.
+    """
+
+    scores: Tensor
+    attribute_features: Tensor
+    attention_maps: Tensor
+    tokens: Tensor
+
+
+class Criterion(nn.Module):
+    """The losses of a method. What they need to know of the training set are buffers; there are no parameters.
+
+    Attributes:
+        names: of the losses that `forward` returns, without "loss".
+        inputs: the fields of `MethodOutput` that `forward` reads. With several processes only these hold the rows of all of
+            them.
+    """
+
+    names: ClassVar[tuple[str, ...]]
+    inputs: ClassVar[tuple[str, ...]]
+    groups: Tensor
+    blocks: Tensor
+    positive_rate: Tensor
+
+    def __init__(self, weights: LossConfig, *, groups: Tensor, blocks: Tensor, positive_rate: Tensor) -> None:
+        """Keep the constants of a training set.
+
+        Args:
+            weights: of the losses.
+            groups: [Z, Q] bool, membership of text z in group q.
+            blocks: [Z, Z], the block matrix (Eq. 6).
+            positive_rate: [Z], share of positives in the training split.
+        """
+        super().__init__()
+        self.weights = weights
+        self.register_buffer("groups", groups)
+        self.register_buffer("blocks", blocks)
+        self.register_buffer("positive_rate", positive_rate)
+
+    def forward(self, output: MethodOutput, targets: Tensor, known: Tensor, progress: float) -> dict[str, Tensor]:
+        """The losses by name, and their weighted sum as "loss". Call it outside of mixed precision.
+
+        Args:
+            output: what the model returns for the batch.
+            targets, known: [B, Z]; known is False where a label is uncertain.
+            progress: the completed share of the run, 0 to 1.
+        """
+        raise NotImplementedError
 
 
 class Method(nn.Module, ABC):
@@ -26,8 +96,6 @@ class Method(nn.Module, ABC):
     """
 
     criterion: ClassVar[type[Criterion]]
-    training_ids: Tensor
-    """Token ids [Z, L] of the training texts' sentences."""
 
     def __init__(self, clip: CLIP, config: ModelConfig, texts: Sequence[Text]) -> None:
         super().__init__()
@@ -56,10 +124,9 @@ class Method(nn.Module, ABC):
     def score(self, tokens: Tensor, text_features: Tensor) -> MethodOutput:
         """Tokens [B, K, D] of images against rows of `encode_texts` [Z, ...]."""
 
-    def forward(self, images: Tensor) -> tuple[ImageFeatures, MethodOutput]:
+    def forward(self, images: Tensor) -> MethodOutput:
         """Normalised pixels [B, 3, H, W] against all training texts: what a training step needs."""
-        features = self.encode_image(images)
-        return features, self.score(features.tokens, self.encode_texts())
+        return self.score(self.encode_image(images).tokens, self.encode_texts())
 
     def prompt_source(self, text: Text) -> str:
         """Which learned prompt vectors a text is encoded with, in words."""
@@ -72,16 +139,15 @@ class Method(nn.Module, ABC):
         Without pretrained weights the tower trains on random token vectors: they already tell the words apart, and
         updating 49,408 rows for the few dozen words of a schema would be most of a small model's optimiser step.
         """
-        self.clip.logit_scale.requires_grad_(False)
-        self.clip.token_embedding.requires_grad_(False)
         for name, parameter in self.clip.named_parameters():
-            if text_tower and not name.startswith("visual."):
+            fixed = name == "logit_scale" or name.startswith("token_embedding.")
+            if fixed or (text_tower and not name.startswith("visual.")):
                 parameter.requires_grad_(False)
         for parameter in self.parameters():
             if not parameter.numel():  # the prompts with RLP off; DistributedDataParallel waits for all that train
                 parameter.requires_grad_(False)
 
-    def checkpoint_gradients(self, enabled: bool = True) -> None:
+    def checkpoint_gradients(self, enabled: bool) -> None:
         """Recompute the layers of both towers in the backward pass instead of keeping their activations."""
         self.clip.visual.transformer.gradient_checkpointing = enabled
         self.clip.transformer.gradient_checkpointing = enabled
@@ -92,24 +158,10 @@ class Method(nn.Module, ABC):
         return images.shape[-2] // patch, images.shape[-1] // patch
 
 
-def mean_patch_attention(attention: Sequence[Tensor], readers: slice, grid: tuple[int, int]) -> Tensor:
-    """Attention weights [B, heads, T, T] of some layers -> [B, K, rows, columns] of the `readers` over the patches, which
-    are the last tokens; mean over heads and layers."""
-    patches = grid[0] * grid[1]
-    weights = [layer[:, :, readers, -patches:].mean(dim=1) for layer in attention]
+def mean_patch_attention(attention: Sequence[Tensor], readers: int, grid: tuple[int, int]) -> Tensor | None:
+    """Attention weights [B, heads, T, T] of some layers -> [B, K, rows, columns] of the first `readers` tokens over the
+    patches, which are the last ones; mean over heads and layers. None without a layer."""
+    if not attention:
+        return None
+    weights = [layer[:, :, :readers, -grid[0] * grid[1] :].mean(dim=1) for layer in attention]
     return torch.stack(weights).mean(dim=0).unflatten(-1, grid)
-
-
-def refuse_unseen(method: str, texts: Sequence[Text], seen: Sequence[Text]) -> None:
-    """Refuse unseen texts, for methods with one classifier per attribute.
-
-    Raises:
-        UsageError: a text was not trained.
-    """
-    known = set(seen)
-    for text in texts:
-        if text not in known:
-            raise UsageError(
-                f'Method {method} has one classifier per trained attribute; it cannot score "{text.phrase}".',
-                "Use attributes that it was trained on, or train --method focus.",
-            )

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,20 +38,34 @@ def new_method(config: RunConfig, texts: Sequence[Text], weights: Path | None) -
     Raises:
         InputError: the weights' patch size or number of layers does not fit the configuration.
     """
-    with seeded(config.train.seed):
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        torch.manual_seed(config.train.seed)
         if weights is None:
-            clip, origin = CLIP(clip_config(config.model)), SCRATCH
-        else:
-            clip, origin = load_clip(weights)
-            check_shape(clip.config.vision, config.model, weights)
-            if config.model.layers:
-                keep_layers(clip, config.model.layers)
+            return build_method(config.model, CLIP(clip_config(config.model)), texts), SCRATCH
+        clip, origin = load_clip(weights)
+        found, wanted = clip.config.vision, config.model
+        problem = ""
+        if found.patch_size != wanted.patch_size:
+            problem = f"has patches of {found.patch_size} pixels, but the configuration wants {wanted.patch_size}"
+        elif wanted.layers > found.layers:
+            problem = f"has {found.layers} layers, but model.layers={wanted.layers}"
+        if problem:
+            hint = "Use CLIP ViT-B/16 weights, or train from scratch with --weights none."
+            raise InputError(f"{weights} {problem}.", hint)
+        if wanted.layers:
+            keep_layers(clip, wanted.layers)
         return build_method(config.model, clip, texts), origin
 
 
-def saved_method(config: ModelConfig, texts: Sequence[Text], clip_shape: Mapping[str, Any]) -> Method:
-    """The model of a checkpoint before its tensors are loaded; `clip_shape` is the "clip" of its state.json."""
-    return build_method(config, CLIP(clip_shape_from_json(clip_shape)), texts)
+def saved_method(config: ModelConfig, texts: Sequence[Text], shape: Mapping[str, Any]) -> Method:
+    """The model of a checkpoint before its tensors are loaded; `shape` is the "clip" of its state.json.
+
+    Raises:
+        KeyError, TypeError: a value of the shape is missing or unknown.
+    """
+    vision = VisionConfig(**{**shape["vision"], "image_size": tuple(shape["vision"]["image_size"])})
+    clip = CLIPConfig(vision, TextConfig(**shape["text"]), shape["embed_dim"], shape["activation"])
+    return build_method(config, CLIP(clip), texts)
 
 
 def load_clip(weights: Path) -> tuple[CLIP, str]:
@@ -84,21 +97,6 @@ def clip_config(config: ModelConfig) -> CLIPConfig:
     return replace(base, vision=vision)
 
 
-def check_shape(found: VisionConfig, wanted: ModelConfig, weights: Path) -> None:
-    """Refuse weights that the configuration cannot use.
-
-    Raises:
-        InputError: another patch size, or fewer layers than configured.
-    """
-    if found.patch_size != wanted.patch_size:
-        problem = f"has patches of {found.patch_size} pixels, but the configuration wants {wanted.patch_size}"
-    elif wanted.layers > found.layers:
-        problem = f"has {found.layers} layers, but model.layers={wanted.layers}"
-    else:
-        return
-    raise InputError(f"{weights} {problem}.", "Use CLIP ViT-B/16 weights, or train from scratch with --weights none.")
-
-
 def keep_layers(clip: CLIP, layers: int) -> None:
     """Shorten the visual tower to its first layers, as POAR's code builds it (6 of 12)."""
     vision = clip.visual
@@ -106,27 +104,3 @@ def keep_layers(clip: CLIP, layers: int) -> None:
     vision.transformer.layers = layers
     vision.transformer.resblocks = vision.transformer.resblocks[:layers]
     clip.config = replace(clip.config, vision=vision.config)
-
-
-def clip_shape_to_json(config: CLIPConfig) -> dict[str, Any]:
-    """CLIP's shape as JSON values."""
-    return asdict(config)
-
-
-def clip_shape_from_json(shape: Mapping[str, Any]) -> CLIPConfig:
-    """CLIP's shape from the values of `clip_shape_to_json`.
-
-    Raises:
-        KeyError, TypeError: a value is missing or unknown.
-    """
-    vision = {**shape["vision"], "image_size": tuple(shape["vision"]["image_size"])}
-    return CLIPConfig(VisionConfig(**vision), TextConfig(**shape["text"]), shape["embed_dim"], shape["activation"])
-
-
-@contextlib.contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Seed torch's generators inside, and restore their state afterwards."""
-    devices = list(range(torch.cuda.device_count()))
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed)
-        yield

@@ -9,13 +9,33 @@ from torch import Tensor
 
 from clip_impl import CLIP
 from focuscli.config import ModelConfig
-from focuscli.data.texts import Text
-from focuscli.models.base import Method, mean_patch_attention
-from focuscli.models.criterion import FocusCriterion
+from focuscli.data.texts import Text, normalise_phrase
+from focuscli.models.base import Criterion, ImageFeatures, Method, MethodOutput, mean_patch_attention
 from focuscli.models.cross_attention import AttributeCrossAttention
+from focuscli.models.losses import grouped_many_to_many_loss, mix_diversity_loss, region_contrastive_loss
 from focuscli.models.mix_tokens import MixTokens
-from focuscli.models.outputs import ImageFeatures, MethodOutput
-from focuscli.models.prompts import PromptLearner, encode_texts, text_ids
+from focuscli.models.prompts import PromptLearner, encode_texts
+from focuscli.models.text_inputs import source_prompts
+
+
+class FocusCriterion(Criterion):
+    """L_v2t, L_t2v, L_sim and L_racl (Eq. 8); a similarity loss whose weight is 0 is not computed."""
+
+    names = ("v2t", "t2v", "lsim", "racl")
+    inputs = ("scores", "attention_maps", "tokens")
+
+    def forward(self, output: MethodOutput, targets: Tensor, known: Tensor, progress: float) -> dict[str, Tensor]:
+        weights = self.weights
+        v2t, t2v = grouped_many_to_many_loss(output.scores, targets, self.groups, known)
+        lsim, racl = v2t.new_zeros(()), v2t.new_zeros(())
+        if weights.lsim:
+            lsim = mix_diversity_loss(output.tokens, eps=weights.eps)
+        if weights.racl:
+            maps = output.attention_maps.mean(dim=0) if weights.racl_over == "batch" else output.attention_maps
+            racl = region_contrastive_loss(maps, self.blocks, eps=weights.eps)
+        ramp = min(1.0, progress / weights.racl_ramp) if weights.racl_ramp else 1.0
+        total = weights.v2t * v2t + weights.t2v * t2v + weights.lsim * lsim + ramp * weights.racl * racl
+        return {"v2t": v2t, "t2v": t2v, "lsim": lsim, "racl": racl, "loss": total}
 
 
 class FocusModel(Method):
@@ -40,12 +60,16 @@ class FocusModel(Method):
                 start=vision.class_embedding + vision.positional_embedding[0],
                 noise=config.mix_init_noise,
             )
-        self.prompts = PromptLearner(texts, clip.config.text.width, length=config.prompt_length, enabled=config.rlp)
+        self.prompts = PromptLearner(
+            texts,
+            clip.config.text.width,
+            length=config.prompt_length,
+            enabled=config.rlp,
+            context_length=clip.context_length,
+        )
         self.avfe: AttributeCrossAttention | None = None
         if config.avfe:
             self.avfe = AttributeCrossAttention(clip.config.embed_dim, config.attention_heads, config.avfe_init)
-        ids = text_ids(self.prompts, self.texts, clip.context_length)
-        self.register_buffer("training_ids", ids, persistent=False)
 
     @property
     def token_names(self) -> list[str]:
@@ -63,24 +87,20 @@ class FocusModel(Method):
             prefix = self.mix_tokens.tokens
             mask = self.mix_tokens.attention_mask(grid[0] * grid[1], images.device)
         output = vision.forward_features(images, prefix, mask, attention_layers=attention_layers)
-        attention = None
-        if output.attention:
-            attention = mean_patch_attention(output.attention, slice(0, output.tokens.shape[1]), grid)
+        attention = mean_patch_attention(output.attention, output.tokens.shape[1], grid)
         return ImageFeatures(vision.project(output.tokens), attention)
 
     def encode_texts(self, texts: Sequence[Text] | None = None) -> Tensor:
         """Text features T [Z, D]; without an argument those of the training texts."""
-        if texts is None:
-            return encode_texts(self.clip, self.prompts, self.texts, self.training_ids)
         return encode_texts(self.clip, self.prompts, texts)
 
     def prompt_source(self, text: Text) -> str:
         """Its own, the mean over the region's attributes, or none."""
         if not self.prompts.enabled:
             return super().prompt_source(text)
-        if self.prompts.is_seen(text.phrase):
+        if normalise_phrase(text.phrase) in {normalise_phrase(seen.phrase) for seen in self.texts}:
             return "its own"
-        regions = [self.texts[index].region for index in self.prompts.source_prompts(text.region)]
+        regions = [self.texts[index].region for index in source_prompts(self.texts, text.region)]
         where = text.region if text.region in regions else "all, region unseen"
         return f"mean of {len(regions)} ({where})"
 
@@ -93,4 +113,4 @@ class FocusModel(Method):
         else:
             features, maps = self.avfe(text_features, tokens)
         cosine = (F.normalize(features.float(), dim=-1) * F.normalize(text_features.float(), dim=-1)).sum(dim=-1)
-        return MethodOutput(self.clip.logit_scale.exp() * cosine, features, maps)
+        return MethodOutput(self.clip.logit_scale.exp() * cosine, features, maps, tokens)

@@ -47,14 +47,8 @@ def mix_attention_mask(
     mask = torch.zeros(length, length, dtype=torch.bool, device=device)
     mask[count:, count:] = True
     mask[:num_global, count + 1 :] = True
-    for token in range(num_local):
-        subset = patch_subset(token, num_local, partitions, patches)
-        mask[num_global + token, count + 1 + subset.start : count + 1 + subset.stop] = True
-    return mask
-
-
-def patch_subset(token: int, num_local: int, partitions: int, patches: int) -> slice:
-    """The patches, in raster order, that local token number `token` attends to."""
-    subset = token // (num_local // partitions)
     size = patches // partitions
-    return slice(subset * size, (subset + 1) * size)
+    for token in range(num_local):
+        start = count + 1 + token // (num_local // partitions) * size
+        mask[num_global + token, start : start + size] = True
+    return mask

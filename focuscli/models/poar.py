@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -17,10 +18,9 @@ from torch import Tensor, nn
 from clip_impl import CLIP
 from focuscli.config import ModelConfig
 from focuscli.data.texts import Text
-from focuscli.models.base import Method, mean_patch_attention
-from focuscli.models.criterion import PoarCriterion
-from focuscli.models.outputs import ImageFeatures, MethodOutput
-from focuscli.models.prompts import PromptLearner, encode_texts, text_ids
+from focuscli.models.base import Criterion, ImageFeatures, Method, MethodOutput, mean_patch_attention
+from focuscli.models.losses import grouped_many_to_many_loss
+from focuscli.models.prompts import PromptLearner, encode_texts
 
 ROWS_OF_REGION = {"head": (0, 6), "upper": (0, 10), "lower": (4, 14), "foot": (10, 14), "bag": (4, 12)}
 """First and last (exclusive) of 14 patch rows that a region's token attends to; any other region: all rows."""
@@ -29,19 +29,25 @@ ROWS_OF_GROUP = {"accessory": (0, 12)}
 _GRID_ROWS = 14
 
 TEMPLATES = {
-    "clothes": "This person is wearing {}.",
-    "footwear": "This person is wearing {}.",
-    "shoes": "This person is wearing {}.",
-    "sleeve": "This person is wearing {}.",
-    "pattern": "This person is wearing {}.",
-    "colour": "This person is wearing {}.",
-    "luggage": "This person is carrying {}.",
+    **dict.fromkeys(("clothes", "footwear", "shoes", "sleeve", "pattern", "colour"), "This person is wearing {}."),
+    **dict.fromkeys(("luggage", "carrying", "bag"), "This person is carrying {}."),
     "accessory": "This person is accessorying {}.",
-    "carrying": "This person is carrying {}.",
-    "bag": "This person is carrying {}.",
     "hair": "This person has {}.",
 }
 """POAR's sentences by category; any other category: "This person is {}."."""
+
+
+class PoarCriterion(Criterion):
+    """The many-to-many loss in both directions; as in POAR's code only texts that are true of some image of the batch are
+    candidates."""
+
+    names = ("v2t", "t2v")
+    inputs = ("scores",)
+
+    def forward(self, output: MethodOutput, targets: Tensor, known: Tensor, progress: float) -> dict[str, Tensor]:
+        present = ((targets > 0.5) & known).any(dim=0, keepdim=True)
+        v2t, t2v = grouped_many_to_many_loss(output.scores, targets, self.groups, known & present)
+        return {"v2t": v2t, "t2v": t2v, "loss": self.weights.v2t * v2t + self.weights.t2v * t2v}
 
 
 class PoarModel(Method):
@@ -55,12 +61,12 @@ class PoarModel(Method):
     def __init__(self, clip: CLIP, config: ModelConfig, texts: Sequence[Text]) -> None:
         super().__init__(clip, config, texts)
         self.groups = tuple(dict.fromkeys(text.group for text in texts))
-        self.regions = tuple(_region_of(group, texts) for group in self.groups)
+        regions = {group: Counter(text.region for text in texts if text.group == group) for group in self.groups}
+        self.regions = tuple(counts.most_common(1)[0][0] for counts in regions.values())
         width = clip.config.vision.width
         self.tokens = nn.Parameter(width**-0.5 * torch.randn(len(self.groups), width))
-        self._prompts = PromptLearner([sentence(text) for text in texts], width=1, length=0, enabled=False)
-        ids = text_ids(self._prompts, self._prompts.texts, clip.context_length)
-        self.register_buffer("training_ids", ids, persistent=False)
+        sentences = [sentence(text) for text in texts]
+        self._prompts = PromptLearner(sentences, width=1, length=0, enabled=False, context_length=clip.context_length)
 
     @property
     def token_names(self) -> list[str]:
@@ -68,26 +74,22 @@ class PoarModel(Method):
 
     def attention_mask(self, grid: tuple[int, int], device: torch.device) -> Tensor:
         """Boolean [T, T], T = K + 1 + S: see `region_mask`."""
-        bands = [
-            ROWS_OF_GROUP.get(group, rows_of(region)) for group, region in zip(self.groups, self.regions, strict=True)
-        ]
-        return region_mask(bands, grid, device)
+        pairs = zip(self.groups, self.regions, strict=True)
+        return region_mask([ROWS_OF_GROUP.get(group, rows_of(region)) for group, region in pairs], grid, device)
 
     def encode_image(self, images: Tensor, *, attention_layers: int = 0) -> ImageFeatures:
         """Normalised pixels [B, 3, H, W] -> one feature per group [B, K, D]."""
         vision, grid = self.clip.visual, self.grid(images)
         mask = self.attention_mask(grid, images.device)
         output = vision.forward_features(images, self.tokens, mask, attention_layers=attention_layers)
-        attention = None
-        if output.attention:
-            attention = mean_patch_attention(output.attention, slice(0, len(self.groups)), grid)
+        attention = mean_patch_attention(output.attention, len(self.groups), grid)
         return ImageFeatures(vision.project(output.tokens), attention)
 
     def encode_texts(self, texts: Sequence[Text] | None = None) -> Tensor:
         """Rows [Z, D + K]: the text's feature, then which token it is compared with (1 there, else 0)."""
         chosen = self.texts if texts is None else texts
-        ids = self.training_ids if texts is None else None
-        features = encode_texts(self.clip, self._prompts, [sentence(text) for text in chosen], ids)
+        sentences = None if texts is None else [sentence(text) for text in texts]
+        features = encode_texts(self.clip, self._prompts, sentences)
         places = torch.tensor([self.token_of(text) for text in chosen], device=features.device)
         return torch.cat([features, F.one_hot(places, len(self.groups)).to(features.dtype)], dim=1)
 
@@ -106,13 +108,13 @@ class PoarModel(Method):
         texts, places = text_features[:, :-count], text_features[:, -count:]
         features = places.to(tokens.dtype) @ tokens  # [B, Z, D]
         cosine = (F.normalize(features.float(), dim=-1) * F.normalize(texts.float(), dim=-1)).sum(dim=-1)
-        return MethodOutput(self.clip.logit_scale.exp() * cosine, features, places.expand(tokens.shape[0], -1, -1))
+        maps = places.expand(tokens.shape[0], -1, -1)
+        return MethodOutput(self.clip.logit_scale.exp() * cosine, features, maps, tokens)
 
 
 def sentence(text: Text) -> Text:
     """The text with POAR's sentence as its phrase."""
-    words = TEMPLATES.get(text.category, "This person is {}.").format(text.phrase)
-    return Text(words, text.region, text.category, text.group, text.subregion, text.attribute)
+    return replace(text, phrase=TEMPLATES.get(text.category, "This person is {}.").format(text.phrase))
 
 
 def rows_of(region: str) -> tuple[int, int]:
@@ -136,8 +138,3 @@ def region_mask(bands: Sequence[tuple[int, int]], grid: tuple[int, int], device:
         start, stop = math.floor(low * rows / _GRID_ROWS), math.ceil(high * rows / _GRID_ROWS)
         mask[token, first + start * columns : first + stop * columns] = True
     return mask
-
-
-def _region_of(group: str, texts: Sequence[Text]) -> str:
-    """The region of most of a group's texts, the first of equals."""
-    return Counter(text.region for text in texts if text.group == group).most_common(1)[0][0]

@@ -50,50 +50,42 @@ class TextInputs:
             )
             for text in texts
         ]
-        rows = sentence_ids(texts, sentences, learned=self.learned, context_length=self.context_length)
-        ids = np.zeros((len(rows), max((len(row) for row in rows), default=0)), dtype=np.int64)
-        for number, row in enumerate(rows):
-            ids[number, : len(row)] = row
-        return ids
+        return padded_ids(texts, sentences, learned=self.learned, context_length=self.context_length)
 
     def extra(self, texts: Sequence[Text], seen: Sequence[Text]) -> NDArray[np.float32] | None:
         """The second input of the tower for these texts, see `rows`; `seen` are the training texts."""
         if self.rows == "prompts":
             return prompt_weights(texts, seen)
         if self.rows == "tokens":
-            return np.eye(self.tokens, dtype=np.float32)[[self._token(text) for text in texts]]
+            other = [self.token_of_region.get(text.region, self.other_token) for text in texts]
+            tokens = [self.token_of_group.get(text.group, token) for text, token in zip(texts, other, strict=True)]
+            return np.eye(self.tokens, dtype=np.float32)[tokens]
         return None
 
-    def _token(self, text: Text) -> int:
-        if text.group in self.token_of_group:
-            return self.token_of_group[text.group]
-        return self.token_of_region.get(text.region, self.other_token)
 
-
-def sentence_ids(
+def padded_ids(
     texts: Sequence[Text], sentences: Sequence[str], *, learned: int, context_length: int
-) -> list[list[int]]:
-    """Token ids of each text's sentence, start and end tokens included.
+) -> NDArray[np.int64]:
+    """Token ids [Z, L] of each text's sentence, start and end tokens included, zero-padded to the longest.
 
     Raises:
         UsageError: a text is empty, or with the learned prompt it is longer than the text tower's input.
     """
     from clip_impl.tokenizer import token_ids  # its tables take 0.1 s to load
 
-    rows = []
-    for number, (text, sentence) in enumerate(zip(texts, sentences, strict=True), start=1):
+    rows = [token_ids(sentence) for sentence in sentences]
+    ids = np.zeros((len(rows), max(map(len, rows), default=0)), dtype=np.int64)
+    for number, (text, row) in enumerate(zip(texts, rows, strict=True), start=1):
         if not text.phrase.strip():
             raise UsageError(f"Text {number} is empty.", "Give each text at least one word.")
-        row = token_ids(sentence)
-        length = len(row) + learned
-        if length > context_length:
+        if len(row) + learned > context_length:
             taken = f" ({learned} are taken by the learned prompt)" if learned else ""
             raise UsageError(
-                f"Text {number} has {length} tokens; CLIP reads {context_length}{taken}.",
+                f"Text {number} has {len(row) + learned} tokens; CLIP reads {context_length}{taken}.",
                 f'Shorten: "{text.phrase[:40]}..."',
             )
-        rows.append(row)
-    return rows
+        ids[number - 1, : len(row)] = row
+    return ids
 
 
 def source_prompts(seen: Sequence[Text], region: str) -> list[int]:

@@ -15,10 +15,21 @@ from torch import Tensor, nn
 from clip_impl import CLIP
 from focuscli.config import ModelConfig
 from focuscli.data.texts import Text
-from focuscli.models.base import Method, refuse_unseen
-from focuscli.models.criterion import VtbCriterion
-from focuscli.models.outputs import ImageFeatures, MethodOutput
-from focuscli.models.prompts import PromptLearner, encode_texts, text_ids
+from focuscli.errors import UsageError
+from focuscli.models.base import Criterion, ImageFeatures, Method, MethodOutput
+from focuscli.models.losses import weighted_binary_cross_entropy
+from focuscli.models.prompts import PromptLearner, encode_texts
+
+
+class VtbCriterion(Criterion):
+    """Binary cross-entropy in which rare labels weigh more."""
+
+    names = ("bce",)
+    inputs = ("scores",)
+
+    def forward(self, output: MethodOutput, targets: Tensor, known: Tensor, progress: float) -> dict[str, Tensor]:
+        bce = weighted_binary_cross_entropy(output.scores, targets, self.positive_rate, known)
+        return {"bce": bce, "loss": bce}
 
 
 class VtbModel(Method):
@@ -39,9 +50,7 @@ class VtbModel(Method):
         self.classifier_weight = nn.Parameter(width**-0.5 * torch.randn(count, width))
         self.classifier_bias = nn.Parameter(torch.zeros(count))
         self.norm = nn.BatchNorm1d(count)
-        self._prompts = PromptLearner(texts, width=1, length=0, enabled=False)
-        ids = text_ids(self._prompts, self.texts, clip.context_length)
-        self.register_buffer("training_ids", ids, persistent=False)
+        self._prompts = PromptLearner(texts, width=1, length=0, enabled=False, context_length=clip.context_length)
 
     @property
     def token_names(self) -> list[str]:
@@ -71,14 +80,19 @@ class VtbModel(Method):
         device = self.classifier_weight.device
         if texts is None:
             return torch.eye(len(self.texts), device=device)
-        refuse_unseen("vtb", texts, self.texts)
+        for text in texts:
+            if text not in self.texts:
+                raise UsageError(
+                    f'Method vtb has one classifier per trained attribute; it cannot score "{text.phrase}".',
+                    "Use attributes that it was trained on, or train --method focus.",
+                )
         places = torch.tensor([self.texts.index(text) for text in texts], device=device)
         return F.one_hot(places, len(self.texts)).float()
 
     def score(self, tokens: Tensor, text_features: Tensor) -> MethodOutput:
         """Logits [B, Z] of the texts that the rows select, for tokens [B, 1 + S, W]."""
         vision, count = self.clip.visual, len(self.texts)
-        words = encode_texts(self.clip, self._prompts, self.texts, self.training_ids)
+        words = encode_texts(self.clip, self._prompts)
         words = self.word_embed(words) + self.token_type[0]
         seen = self.visual_embed(tokens) + self.token_type[1]
         sequence = torch.cat([words.to(seen.dtype).expand(tokens.shape[0], -1, -1), seen], dim=1)
@@ -90,7 +104,7 @@ class VtbModel(Method):
         if weights is not None:
             to_patches = weights[:, :, :count, count + 1 :].float().mean(dim=1)  # [B, A, S]
             maps = rows.to(to_patches) @ (to_patches / to_patches.sum(dim=-1, keepdim=True))
-        return MethodOutput(logits @ rows.T, rows.to(features.dtype) @ features, maps)
+        return MethodOutput(logits @ rows.T, rows.to(features.dtype) @ features, maps, tokens)
 
     def freeze(self, *, text_tower: bool) -> None:
         """As for all methods, and the projection of the visual tower, which is not used."""

@@ -6,25 +6,26 @@ import resource
 import statistics
 import sys
 import tempfile
-import time
+import timeit
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from focuscli.config import PRESETS, RunConfig, build_config
+from focuscli.config import RunConfig, build_config, stacked
 from focuscli.data.images import Pixels, read_pixels
 from focuscli.data.loader import normalise, to_unit
 from focuscli.data.regions import region_block_matrix
 from focuscli.data.schema import builtin_schema
 from focuscli.data.synthetic.drawing import STYLES, draw
 from focuscli.data.synthetic.people import sample_person
-from focuscli.data.texts import Text
 from focuscli.engine.device import autocast
 from focuscli.engine.optim import build_optimizer
 from focuscli.engine.scoring import Progress, model_score_fn
+from focuscli.engine.training_data import group_matrix
 from focuscli.models.base import Method
 from focuscli.models.build import new_method
 
@@ -55,10 +56,13 @@ class Row:
 
 
 def random_model(preset: str) -> tuple[Method, RunConfig]:
-    """FOCUS with random weights for the 51 evaluated attributes of RAPv1: speed does not depend on the weights."""
-    config = build_config([(f"preset {preset}", PRESETS[preset])])[0]
-    model, _ = new_method(config, builtin_schema("rapv1").texts(complements=False), None)
-    return model, config
+    """FOCUS with random weights for the 51 evaluated attributes of RAPv1: speed does not depend on the weights.
+
+    Raises:
+        UsageError: there is no such preset.
+    """
+    config = build_config(stacked([("--model", {"model": {"preset": preset}})]))[0]
+    return new_method(config, builtin_schema("rapv1").texts(complements=False), None)[0], config
 
 
 def benchmark(
@@ -69,30 +73,27 @@ def benchmark(
     precisions: Sequence[str],
     batch_sizes: Sequence[int],
     rounds: int,
-    train: bool = True,
-    progress: Progress | None = None,
+    train: bool,
+    progress: Progress,
 ) -> list[Row]:
-    """Time prediction in every precision and batch size, decoding, and a training step of the largest batch.
+    """Time prediction in every precision ("fp32", "bf16") and batch size, decoding, and a training step of the largest batch.
 
     Args:
-        config: of the model's run. precisions: "fp32", "bf16".
+        config: of the model's run.
         rounds: timed calls of each, after one that is not timed.
         train: whether to time the training step, which takes several times the memory of the others.
     """
-    size = config.model.image_size
+    size, largest = config.model.image_size, max(batch_sizes)
     calls: list[tuple[str, str, int, Callable[[], object]]] = []
     model = model.to(device).eval()
     for precision in precisions:
         with torch.inference_mode(), autocast(device, precision):
-            text_features = model.encode_texts()
-        score_fn = model_score_fn(model, text_features, precision)
+            score_fn = model_score_fn(model, model.encode_texts(), precision)
         for batch_size in batch_sizes:
-            pixels = random_pixels(batch_size, size)
-            calls.append(("predict", precision, batch_size, lambda f=score_fn, p=pixels: f(p)))  # type: ignore[misc]
+            calls.append(("predict", precision, batch_size, partial(score_fn, random_pixels(batch_size, size))))
     with tempfile.TemporaryDirectory(prefix="focus-bench-") as folder:
         files = write_crops(Path(folder), DECODED)
         calls.append(("decode", "", DECODED, lambda: [read_pixels(file, size) for file in files]))
-        largest = max(batch_sizes)
         for precision in precisions if train else ():
             calls.append(("train", precision, largest, step_fn(model, config, largest, precision)))
         rows = []
@@ -101,16 +102,10 @@ def benchmark(
             if device.type == "cuda":
                 torch.cuda.reset_peak_memory_stats(device)
             call()
-            taken = []
-            for _ in range(rounds):
-                start = time.perf_counter()
-                call()
-                taken.append(time.perf_counter() - start)
-            seconds = statistics.median(taken)
+            seconds = statistics.median(timeit.repeat(call, number=1, repeat=rounds))
             memory = peak_memory_mib(device) if task == "train" else None
             rows.append(Row(task, precision, batch_size, seconds, batch_size / seconds, memory))
-            if progress is not None:
-                progress(number, len(calls))
+            progress(number, len(calls))
     return rows
 
 
@@ -133,20 +128,14 @@ def step_fn(model: Method, config: RunConfig, batch_size: int, precision: str) -
 
     def step() -> float:
         with autocast(device, precision):
-            features, output = model(images)
-        loss = criterion(features, output, targets, known)["loss"]
+            output = model(images)
+        loss = criterion(output, targets, known, 0.0)["loss"]
         loss.backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         return float(loss.detach())  # waits for the device
 
     return step
-
-
-def group_matrix(texts: Sequence[Text]) -> torch.Tensor:
-    """Membership of text z in group q, boolean [Z, Q]."""
-    names = sorted({text.group for text in texts})
-    return torch.tensor([[text.group == name for name in names] for text in texts])
 
 
 def random_pixels(count: int, size: tuple[int, int]) -> Pixels:

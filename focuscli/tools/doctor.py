@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-import importlib.metadata
 import json
 import math
 import os
+import platform
 import shutil
 import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from packaging.specifiers import SpecifierSet
 
@@ -24,7 +25,6 @@ from focuscli.tools import machine
 Status = Literal["ok", "warn", "missing", "failed"]
 Result = tuple[Status, str, str | None]  # status, detail and fix, see `Check`
 DISTRIBUTION = "focus-par"
-OLDEST_PYTHON = (3, 11)
 LEAST_FREE_SPACE = 2 * 1024**3  # bytes; a checkpoint with its optimiser state takes more than 1 GiB
 
 
@@ -58,21 +58,18 @@ def run_checks() -> list[Check]:
 
 
 def check_python() -> Result:
-    version = ".".join(str(part) for part in sys.version_info[:3])
-    if sys.version_info[:2] < OLDEST_PYTHON:
-        return "failed", f"{version} is too old", "Install Python 3.11 or newer."
-    return "ok", f"{version} ({sys.executable})", None
+    return "ok", f"{platform.python_version()} ({sys.executable})", None
 
 
 def check_torch() -> Result:
-    version = machine.installed_version("torch")
-    if version is None:
-        return "failed", "not installed", _pip("torch")
     torch, problem = machine.try_import("torch")
     if torch is None:
-        return "failed", f"{version} does not load: {problem}", _pip("--force-reinstall torch")
-    build = "CPU build" if torch.version.cuda is None else f"build for CUDA {torch.version.cuda}"
-    return "ok", f"{torch.__version__} ({build})", None
+        return (
+            "failed",
+            f"{machine.installed_version('torch')} does not load: {problem}",
+            _pip("--force-reinstall torch"),
+        )
+    return "ok", f"{torch.__version__} ({_build(torch)})", None
 
 
 def check_torchvision() -> Result:
@@ -81,43 +78,30 @@ def check_torchvision() -> Result:
     build = (torch or "").partition("+")[2]  # such as cpu or cu128
     index = f" --index-url https://download.pytorch.org/whl/{build}" if build else ""
     fix = _pip(f"--force-reinstall --upgrade torch torchvision{index}")
-    if version is None:
-        return "failed", "not installed; timm needs it", fix
-    pair = f"torchvision {version} with torch {torch}"
-    wanted = machine.requirements("torchvision").get("torch", SpecifierSet())
-    other_build = version.partition("+")[2]
-    reason = ""
-    if torch is not None and not wanted.contains(torch, prereleases=True):
-        reason = f"it was built for torch {wanted}"
-    elif build and other_build not in ("", build):
-        reason = f"one is the {build} build, the other the {other_build} build"
     module, problem = machine.try_import("torchvision")
     if module is None:
-        return "failed", f"{pair} does not load: {reason}{'; ' * bool(reason)}{problem}", fix
-    if reason:
-        return "warn", f"{pair} loads, but {reason}", fix
+        return "failed", f"{version} does not load with torch {torch}: {problem}", fix
+    wanted = machine.requirements("torchvision").get("torch", SpecifierSet())
+    if torch is not None and not wanted.contains(torch, prereleases=True):
+        return "warn", f"{version} loads, but it was built for torch {wanted}, not {torch}", fix
     return "ok", f"{version}, fits torch {torch}", None
 
 
 def check_packages() -> Result:
     """Every other required package with its lower bound; timm is also imported."""
-    try:
-        declared = machine.requirements(DISTRIBUTION)
-    except importlib.metadata.PackageNotFoundError:
-        return "failed", f"{DISTRIBUTION} itself is not installed", _pip("--editable .")
     present, broken, fixes = [], [], []
-    for name, wanted in declared.items():
+    for name, wanted in machine.requirements(DISTRIBUTION).items():
         version = machine.installed_version(name)
         if name in ("torch", "torchvision"):
             continue
         if version is not None and wanted.contains(version, prereleases=True):
             present.append(f"{name} {version}")
-            continue
-        broken.append(f"{name} is not installed" if version is None else f"{name} is {version}, {wanted} is required")
-        fixes.append(f"'{name}{wanted}'")
+        else:
+            broken.append(f"{name} is {version or 'not installed'}, {wanted} is required")
+            fixes.append(f"'{name}{wanted}'")
     module, problem = machine.try_import("timm")
     if module is None:
-        broken.append(f"timm {machine.installed_version('timm')} does not load: {problem}")
+        broken.append(f"timm does not load: {problem}")
     if broken:
         fix = _pip(f"--upgrade {' '.join(fixes)}") if fixes else "Fix torch and torchvision first."
         return "failed", "; ".join(broken), fix
@@ -134,29 +118,23 @@ def check_device() -> Result:
             free, total = torch.cuda.mem_get_info(index)
             names.append(f"{torch.cuda.get_device_name(index)} ({_gib(free)} of {_gib(total)} free)")
         return "ok", f"cuda: {', '.join(names)}", None
-    if machine.has_nvidia_driver():
-        if torch.version.cuda is None:
-            detail = f"cpu, although there is an NVIDIA driver: torch {torch.__version__} is a CPU build"
-            return "warn", detail, _pip("--force-reinstall torch torchvision")
-        detail = f"cpu: torch for CUDA {torch.version.cuda} finds no GPU that it can use with this NVIDIA driver"
-        return "warn", detail, "Compare with nvidia-smi; an older driver needs an older CUDA build."
+    if Path("/proc/driver/nvidia/version").exists() or shutil.which("nvidia-smi"):
+        detail = f"cpu, although there is an NVIDIA driver: torch {torch.__version__} ({_build(torch)}) finds no GPU"
+        fix = f"{_pip('--force-reinstall torch torchvision')}; an older driver (nvidia-smi) needs an older CUDA build."
+        return "warn", detail, fix
     mps = torch.backends.mps.is_available()
     return "ok", "cpu; an Apple GPU is available with --device mps" if mps else "cpu, no GPU", None
 
 
 def check_threads() -> Result:
     torch, _ = machine.try_import("torch")
-    threads = torch.get_num_threads() if torch is not None else (os.cpu_count() or 1)
-    usable, quota, load = machine.usable_cores(), machine.cpu_quota(), machine.load()
-    cores = min(usable, math.ceil(quota)) if quota is not None else usable
+    usable, quota = machine.usable_cores(), machine.cpu_quota()
+    threads = usable if torch is None else torch.get_num_threads()
+    cores = usable if quota is None else min(usable, math.ceil(quota))
     limit = f", limited to {quota:g} by the container" if quota is not None and quota < usable else ""
-    detail = f"{threads} for {usable} usable cores{limit}; load {load:.1f}"
+    detail = f"{threads} for {usable} usable cores{limit}"
     if threads > cores:
-        detail += ": more threads than cores slow each other down"
-        return "warn", detail, f"export OMP_NUM_THREADS={cores}"
-    if cores == threads == 2 and load >= 1:
-        detail += ": two threads on a busy two-core machine can be slower than one"
-        return "warn", detail, "export OMP_NUM_THREADS=1"
+        return "warn", f"{detail}: more threads than cores slow each other down", f"export OMP_NUM_THREADS={cores}"
     return "ok", detail, None
 
 
@@ -167,25 +145,16 @@ def check_weights() -> Result:
     if path is None:
         fix = "focus prepare weights PATH" if paths.offline() else "focus prepare weights"
         return "missing", f"no CLIP weights in {paths.weights_dir()}", fix
-    fix = "focus prepare weights --force"
-    size = path.stat().st_size
-    if not size:
-        return "failed", f"{path} is empty", fix
-    digest, recorded = files.file_sha256(path), _recorded_sha256(path)
-    if recorded not in (None, digest):
-        detail = f"{path} has changed since it was installed: sha256 {digest[:8]}..., was {str(recorded)[:8]}..."
-        return "failed", detail, fix
-    agrees = "ok" if recorded else "not compared, no record of it"
-    return "ok", f"{path} ({size / 1024**2:,.0f} MiB, sha256 {digest[:8]}... {agrees})", None
-
-
-def _recorded_sha256(path: Path) -> str | None:
-    """What `focus prepare weights` noted beside the file; None for a file that was put there by hand."""
-    try:
+    digest, recorded = files.file_sha256(path), None
+    with contextlib.suppress(
+        OSError, ValueError, KeyError, TypeError
+    ):  # a file that was put there by hand has no record
         recorded = json.loads(path.with_name(f"{path.name}.json").read_text(encoding="utf-8"))["sha256"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return str(recorded)
+    if recorded not in (None, digest) or not path.stat().st_size:
+        detail = f"{path} is empty or has changed since it was installed: sha256 {digest[:8]}..., recorded: {recorded}"
+        return "failed", detail, "focus prepare weights --force"
+    agrees = "ok" if recorded else "not compared, no record of it"
+    return "ok", f"{path} ({path.stat().st_size / 1024**2:,.0f} MiB, sha256 {digest[:8]}... {agrees})", None
 
 
 def check_datasets() -> Result:
@@ -240,9 +209,8 @@ def check_disk() -> Result:
 
 
 def check_offline() -> Result:
-    if paths.offline():
-        return "ok", "off (FOCUS_OFFLINE is set): weights must come from a file", None
-    return "ok", "allowed, for weights only and only when asked; FOCUS_OFFLINE=1 forbids them", None
+    offline = "off (FOCUS_OFFLINE is set): weights must come from a file"
+    return "ok", offline if paths.offline() else "allowed, for weights only; FOCUS_OFFLINE=1 forbids them", None
 
 
 CHECKS: dict[str, Callable[[], Result]] = {
@@ -258,6 +226,10 @@ CHECKS: dict[str, Callable[[], Result]] = {
     "disk": check_disk,
     "downloads": check_offline,
 }
+
+
+def _build(torch: Any) -> str:
+    return "CPU build" if torch.version.cuda is None else f"build for CUDA {torch.version.cuda}"
 
 
 def _pip(arguments: str) -> str:

@@ -7,7 +7,6 @@ import importlib.metadata
 import os
 import platform
 import re
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from focuscli.errors import one_line
 
 CGROUP = Path("/sys/fs/cgroup")
 CPUINFO = Path("/proc/cpuinfo")
-BF16_FLAGS = ("avx512_bf16", "amx_bf16", "bf16", "svebf16")
+BF16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16", "svebf16"}
 
 
 def try_import(name: str) -> tuple[Any, str]:
@@ -49,53 +48,40 @@ def requirements(package: str) -> dict[str, SpecifierSet]:
     }
 
 
-def has_nvidia_driver() -> bool:
-    """Whether an NVIDIA driver is installed, also if torch cannot use it."""
-    return Path("/proc/driver/nvidia/version").exists() or shutil.which("nvidia-smi") is not None
-
-
 def usable_cores() -> int:
     """CPU cores that this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
 
 
 def cpu_quota() -> float | None:
-    """CPU time that the container grants, in cores (control groups v2, then v1); None without a limit."""
-    for quota_file, period_file in (("cpu.max", None), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):
-        try:
-            words = (CGROUP / quota_file).read_text().split()
-            words += (CGROUP / period_file).read_text().split() if period_file else []
-            quota, period = float(words[0]), float(words[1])
-        except (OSError, ValueError, IndexError):  # No such file, or `max` for no limit.
-            continue
-        if quota > 0 and period > 0:
-            return quota / period
-    return None
+    """CPU time that the container grants, in cores (control groups v2); None without a limit."""
+    try:
+        quota, period = (CGROUP / "cpu.max").read_text().split()
+        return int(quota) / int(period)
+    except (OSError, ValueError, ZeroDivisionError):  # no such file, or `max` for no limit
+        return None
 
 
 def cpu_model() -> str:
     """The CPU's name, and whether it has AMX, which virtual machines leave out of the name and which makes bf16 and int8
     several times as fast."""
-    match = re.search(r"^(?:model name|Hardware)\s*:\s*(.+)$", _cpuinfo(), re.MULTILINE)
-    name = " ".join(match[1].split()) if match else (platform.processor() or platform.machine() or "unknown CPU")
-    return f"{name} with AMX" if "amx_tile" in _cpu_flags() else name
+    name = _cpuinfo("model name|Hardware") or platform.processor() or platform.machine() or "unknown CPU"
+    return f"{name} with AMX" if "amx_tile" in _cpuinfo("flags|Features").split() else name
 
 
 def cpu_has_bf16() -> bool:
     """Whether the CPU has instructions for bf16; without them torch emulates it, many times slower than fp32."""
-    return not _cpu_flags().isdisjoint(BF16_FLAGS)
+    return not BF16_FLAGS.isdisjoint(_cpuinfo("flags|Features").split())
 
 
-def _cpu_flags() -> frozenset[str]:
-    match = re.search(r"^(?:flags|Features)\s*:\s*(.+)$", _cpuinfo(), re.MULTILINE)
-    return frozenset(match[1].split() if match else ())
-
-
-def _cpuinfo() -> str:
+def _cpuinfo(key: str) -> str:
+    """The first value of a key (a regular expression) in /proc/cpuinfo, or nothing."""
     try:
-        return CPUINFO.read_text(encoding="utf-8", errors="replace")
+        text = CPUINFO.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
+    match = re.search(rf"^(?:{key})\s*:\s*(.+)$", text, re.MULTILINE)
+    return " ".join(match[1].split()) if match else ""
 
 
 def load() -> float:

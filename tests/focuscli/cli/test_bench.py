@@ -49,11 +49,9 @@ def test_a_step_trains_what_a_run_trains_and_nothing_else():
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["encode"], 2, "python examples/benchmarks/encode.py"),
-        (["cook"], 2, 'takes no arguments; got "cook"'),
+        (["encode"], 2, "encode"),
         (["--model", "huge"], 2, 'Unknown model "huge"'),
         (["--precision", "int4"], 2, "int4"),
-        (["--precision", "fp16"], 2, "fp16"),
         (["--rounds", "0"], 2, "rounds"),
         (["--batch", "0"], 2, "batch"),
         (["--device", "cuda:7"], 4, "cuda:7"),

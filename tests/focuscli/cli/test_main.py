@@ -11,18 +11,13 @@ import pytest
 
 from focuscli.cli import render
 from focuscli.cli.errors import EXIT_CODES, describe
-from focuscli.cli.main import COMMANDS, load_command
+from focuscli.cli.main import COMMANDS
 from focuscli.errors import CheckFailed, InputError, Interrupted, RequirementError, UsageError
-
-
-@pytest.mark.parametrize("name", COMMANDS)
-def test_the_table_says_what_the_command_says(name):
-    assert load_command(name).get_short_help_str(limit=400) == COMMANDS[name].help
 
 
 def test_help_shows_the_whole_line_of_each_command(focus):
     for arguments, lines in (
-        ([], [entry.help for entry in COMMANDS.values()]),
+        ([], [*COMMANDS.values()]),
         (["prepare"], ["or a file in any usual format."]),
     ):
         listing = " ".join(focus(*arguments, "--help").stdout.partition("Commands:")[2].split())

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from focuscli.config import PRESETS, RunConfig, layers
+import focuscli.config as layers
+from focuscli.config import PRESETS, RunConfig
 from focuscli.errors import InputError, UsageError
 
 

@@ -32,18 +32,14 @@ def weights(tmp_path_factory) -> Path:
     return path
 
 
-def test_from_scratch_the_preset_is_the_default_shape():
+def test_from_scratch_the_preset_is_the_default_and_patch_and_layers_can_be_chosen():
     model, origin = new_method(config(), TEXTS, None)
-    assert origin == "from scratch"
-    assert model.clip.config.vision == TINY.vision
-
-
-def test_from_scratch_patch_and_layers_can_be_chosen():
+    assert (origin, model.clip.config.vision) == ("from scratch", TINY.vision)
     model, _ = new_method(config("model.patch=4", "model.layers=2", "model.image_size=64,32"), TEXTS, None)
     vision = model.clip.config.vision
     assert (vision.patch_size, vision.layers, vision.grid) == (4, 2, (16, 8))
-    features, output = model(torch.randn(2, 3, 64, 32))
-    assert features.tokens.shape[:2] == (2, 12)
+    output = model(torch.randn(2, 3, 64, 32))
+    assert output.tokens.shape[:2] == (2, 12)
     assert output.scores.shape == (2, len(TEXTS))
 
 

@@ -7,19 +7,18 @@ import torch
 import torch.nn.functional as F
 
 from focuscli.config import LossConfig
-from focuscli.models.base import mean_patch_attention
-from focuscli.models.criterion import FocusCriterion
+from focuscli.models.base import MethodOutput, mean_patch_attention
+from focuscli.models.focus import FocusCriterion
 from focuscli.models.losses import grouped_many_to_many_loss, mix_diversity_loss, region_contrastive_loss
-from focuscli.models.outputs import ImageFeatures, MethodOutput
 
 IMAGES = torch.randn(2, 3, 64, 32, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
 
 
 def test_scores_are_scaled_cosines(build, texts):
     model = build("focus")
-    features, output = model(IMAGES)
+    output = model(IMAGES)
     encoded = model.encode_texts()
-    assert features.tokens.shape == (2, 12, 16)
+    assert output.tokens.shape == (2, 12, 16)
     assert output.attention_maps.shape == (2, len(texts), 12)
     cosine = F.cosine_similarity(output.attribute_features, encoded.expand(2, -1, -1), dim=-1)
     assert torch.allclose(output.scores.double(), cosine / 0.07, atol=1e-4)
@@ -27,14 +26,14 @@ def test_scores_are_scaled_cosines(build, texts):
 
 def test_switches(build):
     plain = build("focus", rlp=False, mgmt=False, avfe=False)
-    features, output = plain(IMAGES)
+    output = plain(IMAGES)
     image = plain.clip.encode_image(IMAGES, normalize=True)
     expected = image @ F.normalize(plain.encode_texts(), dim=-1).mT
-    assert features.tokens.shape == (2, 1, 16)
+    assert output.tokens.shape == (2, 1, 16)
     assert torch.allclose(output.scores.double(), expected / 0.07, atol=1e-4)
     assert plain.prompts.context.numel() == 0
-    mixed, averaged = build("focus", avfe=False)(IMAGES)
-    assert torch.allclose(averaged.attribute_features[:, 0], mixed.tokens.mean(dim=1))
+    averaged = build("focus", avfe=False)(IMAGES)
+    assert torch.allclose(averaged.attribute_features[:, 0], averaged.tokens.mean(dim=1))
 
 
 def test_a_local_token_attends_to_its_stripe_only(build):
@@ -49,7 +48,7 @@ def test_a_local_token_attends_to_its_stripe_only(build):
 
 def test_patch_attention_is_the_mean_over_heads_and_layers():
     layers = [torch.rand(2, 3, 9, 9) for _ in range(2)]  # 2 tokens, class token, 3 x 2 patches
-    found = mean_patch_attention(layers, slice(0, 2), (3, 2))
+    found = mean_patch_attention(layers, 2, (3, 2))
     assert found.shape == (2, 2, 3, 2)
     expected = sum(layer[1, head, 1, 3:] for layer in layers for head in range(3)) / 6
     assert torch.allclose(found[1, 1].flatten(), expected)
@@ -66,8 +65,7 @@ def test_any_size_that_divides_works(build):
 def test_what_trains(build, text_tower):
     model = build("focus").train()
     model.freeze(text_tower=text_tower)
-    _, output = model(IMAGES)
-    output.scores.sum().backward()
+    model(IMAGES).scores.sum().backward()
     trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     assert {"clip.visual.proj", "prompts.context", "mix_tokens.tokens", "avfe.query.weight"} <= trained.keys()
     assert not {"clip.logit_scale", "clip.token_embedding.weight"} & trained.keys()
@@ -81,7 +79,7 @@ def test_gradient_checkpointing_changes_nothing(build):
     for enabled in (False, True):
         model = build("focus").train()
         model.checkpoint_gradients(enabled)
-        model(IMAGES)[1].scores.sum().backward()
+        model(IMAGES).scores.sum().backward()
         gradients.append(model.clip.visual.conv1.weight.grad)
     assert torch.equal(*gradients)
 
@@ -94,7 +92,7 @@ def test_the_criterion_is_equation_8(over, ramp, progress):
     tokens, scores, maps = torch.randn(4, 5, 6), torch.randn(4, 3), torch.rand(4, 3, 5).softmax(dim=-1)
     targets, known = torch.tensor([[1, 0, 1], [0, 1, 0], [1, 1, 0], [0, 0, 1]]).float(), torch.rand(4, 3) < 0.9
     criterion = FocusCriterion(weights, groups=groups, blocks=blocks, positive_rate=torch.zeros(3))
-    losses = criterion(ImageFeatures(tokens), MethodOutput(scores, tokens, maps), targets, known, progress)
+    losses = criterion(MethodOutput(scores, tokens, maps, tokens), targets, known, progress)
     v2t, t2v = grouped_many_to_many_loss(scores, targets, groups, known)
     lsim = mix_diversity_loss(tokens, eps=0.01)
     racl = region_contrastive_loss(maps.mean(dim=0) if over == "batch" else maps, blocks, eps=0.01)
@@ -106,14 +104,9 @@ def test_the_criterion_is_equation_8(over, ramp, progress):
     )
     assert not [*criterion.parameters()]
 
-
-def test_a_similarity_loss_of_weight_0_is_not_computed():
-    weights = LossConfig(lsim=0.0, racl=0.0)
-    criterion = FocusCriterion(
-        weights, groups=torch.ones(2, 1).bool(), blocks=torch.eye(2), positive_rate=torch.ones(2)
-    )
-    broken = torch.full((3, 2, 4), torch.nan)
-    output = MethodOutput(torch.randn(3, 2), broken, broken)
-    losses = criterion(ImageFeatures(broken), output, torch.eye(3)[:, :2], torch.ones(3, 2).bool())
+    # A similarity loss of weight 0 is not computed.
+    criterion.weights = LossConfig(lsim=0.0, racl=0.0)
+    broken = torch.full_like(tokens, torch.nan)
+    losses = criterion(MethodOutput(scores, broken, broken, broken), targets, known, progress)
     assert (losses["lsim"].item(), losses["racl"].item()) == (0, 0)
     assert losses["loss"].isfinite()

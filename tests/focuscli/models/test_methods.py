@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from focuscli.config import METHODS, LossConfig, ModelConfig, method_entry
+from focuscli.engine.training_data import group_matrix
 from focuscli.errors import UsageError
 from focuscli.models.base import Method
 
@@ -17,12 +18,12 @@ def test_every_method_scores_and_trains(build, texts, name):
     assert isinstance(model, Method)
     assert model.texts == texts
     images = torch.randn(6, 3, 64, 32, dtype=torch.float64)
-    features, output = model(images)
+    output = model(images)
     assert output.scores.shape == (6, len(texts))
 
     # The scores of chosen texts are those of all texts, in the order asked for.
     chosen = [texts[3], texts[0]]
-    some = model.score(features.tokens, model.encode_texts(chosen)).scores
+    some = model.score(output.tokens, model.encode_texts(chosen)).scores
     assert torch.allclose(some, output.scores[:, [3, 0]], atol=1e-9)
 
     # Attention: what a text takes from tokens, and tokens from patches.
@@ -38,14 +39,11 @@ def test_every_method_scores_and_trains(build, texts, name):
     targets = torch.tensor([[1, 0, 1, 0, 1], [0, 1, 0, 1, 0]] * 3, dtype=torch.float64)
     criterion = model.criterion(
         LossConfig(),
-        groups=torch.tensor(
-            [[text.group == group for group in ("accessory", "footwear", "lower", "age")] for text in texts]
-        ),
+        groups=group_matrix(texts),
         blocks=torch.eye(len(texts), dtype=torch.float64),
         positive_rate=torch.full((len(texts),), 0.5),
     )
-    features, output = model(images)
-    losses = criterion(features, output, targets, torch.ones_like(targets, dtype=torch.bool), 0.5)
+    losses = criterion(model(images), targets, torch.ones_like(targets, dtype=torch.bool), 0.5)
     assert set(losses) == {*criterion.names, "loss"}
     assert all(torch.isfinite(value) for value in losses.values())
     losses["loss"].backward()

@@ -7,9 +7,8 @@ import torch
 
 from focuscli.config import LossConfig
 from focuscli.data.schema import Text
-from focuscli.models.criterion import PoarCriterion
 from focuscli.models.losses import many_to_many_loss
-from focuscli.models.poar import ROWS_OF_GROUP, ROWS_OF_REGION, region_mask, sentence
+from focuscli.models.poar import ROWS_OF_GROUP, ROWS_OF_REGION, PoarCriterion, region_mask, sentence
 
 # POAR's table for PETA on 14 x 14 patches: first and last column (inclusive) of a sequence that starts with 8 tokens.
 PETA = {
@@ -74,9 +73,9 @@ def test_a_text_meets_the_token_of_its_group(build, texts):
     assert model.token_of(Text("kind", "soul", "person", "")) == 3, "no such region: a token that reads everything"
     images = torch.randn(1, 3, 64, 32, dtype=torch.float64)
     with torch.no_grad():
-        features, output = model(images)
+        output = model(images)
         rows = model.encode_texts()[:, :16]
-    cosine = torch.nn.functional.cosine_similarity(features.tokens[0, 1], rows[2], dim=0)
+    cosine = torch.nn.functional.cosine_similarity(output.tokens[0, 1], rows[2], dim=0)
     assert torch.allclose(output.scores[0, 2], (cosine / 0.07).to(output.scores), atol=1e-4)
 
 
@@ -98,8 +97,8 @@ def test_only_texts_of_the_batch_are_candidates(build, texts):
     constants = {"groups": groups, "blocks": torch.eye(5), "positive_rate": torch.full((5,), 0.5)}
     criterion = PoarCriterion(LossConfig(t2v=0.0), **constants)
     with torch.no_grad():
-        features, output = model(images)
-        found = criterion(features, output, targets, torch.ones(3, 5, dtype=torch.bool))
+        output = model(images)
+        found = criterion(output, targets, torch.ones(3, 5, dtype=torch.bool), 0.0)
     expected = []
     for group in groups.T:
         columns = group & (targets > 0).any(dim=0)

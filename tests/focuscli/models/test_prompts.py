@@ -10,8 +10,8 @@ from clip_impl import CLIP, TextConfig, VisionConfig, tokenize
 from clip_impl.config import CLIPConfig
 from focuscli.data.texts import Text
 from focuscli.errors import UsageError
-from focuscli.models.prompts import PromptLearner, encode_texts, text_ids
-from focuscli.models.text_inputs import TextInputs, prompt_weights, sentence_ids
+from focuscli.models.prompts import PromptLearner, encode_texts
+from focuscli.models.text_inputs import TextInputs, padded_ids, prompt_weights
 
 TEXTS = (
     Text("hat", "head", "accessory", "accessory", attribute="Hat"),
@@ -32,14 +32,15 @@ def clip():
 @pytest.fixture
 def prompts():
     torch.manual_seed(1)
-    return PromptLearner(TEXTS, 32, length=4, enabled=True)
+    return PromptLearner(TEXTS, 32, length=4, enabled=True, context_length=77)
 
 
 def test_the_sequence_is_start_context_description_end(clip, prompts):
     """Against a plain, untrimmed run of the text tower on embeddings put together by hand."""
-    assert prompts.sentence(TEXTS[2]) == "a upper feature of clothes is T-shirt."  # the paper's example
+    assert TEXTS[2].description == "a upper feature of clothes is T-shirt."  # the paper's example
     with torch.no_grad():
-        ours = encode_texts(clip, prompts, TEXTS)
+        ours = encode_texts(clip, prompts)
+        assert torch.equal(ours[[2, 0]], encode_texts(clip, prompts, [TEXTS[2], TEXTS[0]]))
         for number, text in enumerate(TEXTS):
             ids = tokenize([text.description])[0]
             embedded = clip.token_embedding(ids[ids != 0])
@@ -56,50 +57,45 @@ def test_unseen_texts_take_the_mean_of_their_region(prompts):
         assert torch.allclose(found, prompts.context[sources].mean(dim=0), atol=1e-8)
     assert prompts.context_for(TEXTS) is prompts.context
     assert np.allclose(prompt_weights([SCARF, TEXTS[3]], TEXTS), [[0.5, 0.5, 0, 0], [0, 0, 0, 1]])
-    assert (prompts.is_seen("  t-SHIRT "), prompts.is_seen("shirt")) == (True, False)
 
 
 def test_without_prompts_a_text_is_its_plain_phrase(clip):
-    off = PromptLearner(TEXTS, 32, length=4, enabled=False)
+    off = PromptLearner(TEXTS, 32, length=4, enabled=False, context_length=77)
     with torch.no_grad():
         plain = clip.encode_text(tokenize([text.phrase for text in TEXTS]))
-        assert (encode_texts(clip, off, TEXTS) - plain).abs().max() < 1e-5
+        assert (encode_texts(clip, off) - plain).abs().max() < 1e-5
     assert off.context.numel() == 0
 
 
 def test_gradients_reach_the_context_through_a_frozen_tower(clip, prompts):
     clip.requires_grad_(False)
-    encode_texts(clip, prompts, TEXTS).sum().backward()
+    encode_texts(clip, prompts).sum().backward()
     assert (prompts.context.grad.abs().sum(dim=(1, 2)) > 0).all()
 
 
 def test_the_longest_text_that_fits_is_read(prompts):
     # "a head feature of accessory is ... ." has 7 tokens, start and end 2, the context 4.
     longest, longer = (Text(" ".join(["red"] * words), "head", "accessory", "") for words in (64, 65))
-    assert text_ids(prompts, [longest], 77).shape == (1, 73)
+    assert prompts.text_ids([longest]).shape == (1, 73)
     with pytest.raises(UsageError, match=r"Text 2 has 78 tokens; CLIP reads 77 \(4 are taken"):
-        text_ids(prompts, [longest, longer], 77)
+        prompts.text_ids([longest, longer])
     with pytest.raises(UsageError, match="Text 1 is empty"):
-        text_ids(prompts, [Text(" ", "head", "c", "")], 77)
+        prompts.text_ids([Text(" ", "head", "c", "")])
 
 
 @pytest.mark.parametrize("enabled", [True, False])
 def test_inputs_of_an_exported_tower_are_those_of_the_model(enabled):
-    prompts = PromptLearner(TEXTS, 8, length=3, enabled=enabled)
+    prompts = PromptLearner(TEXTS, 8, length=3, enabled=enabled, context_length=77)
     template = "a {region} feature of {category} is {phrase}." if enabled else "{phrase}"
     inputs = TextInputs(template, 77, learned=prompts.length)
     asked = [*TEXTS, Text("a man in {braces}", "upper", "clothes", "")]
-    assert np.array_equal(inputs.ids(asked), text_ids(prompts, asked, 77).numpy())
+    assert np.array_equal(inputs.ids(asked), prompts.text_ids(asked).numpy())
     assert inputs.extra(asked, TEXTS) is None
 
 
-def test_a_category_may_have_its_own_sentence():
+def test_an_exported_text_has_the_sentence_of_its_category_and_the_token_of_its_group_else_region():
     inputs = TextInputs("{phrase}", 77, by_category={"shoes": "wearing {phrase}"})
-    expected = sentence_ids([BOOTS], ["wearing boots"], learned=0, context_length=77)
-    assert inputs.ids([BOOTS]).tolist() == expected
-
-
-def test_a_token_is_that_of_the_group_else_of_the_region_else_the_other():
+    assert np.array_equal(inputs.ids([BOOTS]), padded_ids([BOOTS], ["wearing boots"], learned=0, context_length=77))
     places = {"token_of_group": {"upper": 1}, "token_of_region": {"foot": 2}, "other_token": 3}
     inputs = TextInputs("{phrase}", 77, rows="tokens", tokens=4, **places)
     assert inputs.extra([TEXTS[2], BOOTS, SCARF], TEXTS).argmax(axis=1).tolist() == [1, 2, 3]

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from clip_impl import tokenize
 from focuscli.data.schema import Text
 from focuscli.errors import UsageError
 
@@ -17,20 +18,13 @@ def test_the_fusion_equals_torchs_layers(build, texts):
     nn.init.normal_(model.token_type)
     images = torch.randn(2, 3, 64, 32, dtype=torch.float64)
     with torch.no_grad():
-        features, output = model(images)
+        output = model(images)
         plain = vision.forward_features(images, all_tokens=True)
         seen = vision.ln_post(plain.tokens)
-        assert torch.allclose(features.tokens, seen)
-        words = model.clip.encode_text(
-            torch.nn.functional.pad(model.training_ids, (0, 77 - model.training_ids.shape[1]))
-        )
-        sequence = torch.cat(
-            [
-                (model.word_embed(words) + model.token_type[0]).expand(2, -1, -1),
-                model.visual_embed(seen) + model.token_type[1],
-            ],
-            dim=1,
-        )
+        assert torch.allclose(output.tokens, seen)
+        words = model.clip.encode_text(tokenize([text.phrase for text in texts]))
+        words = (model.word_embed(words) + model.token_type[0]).expand(2, -1, -1)
+        sequence = torch.cat([words, model.visual_embed(seen) + model.token_type[1]], dim=1)
         block = vision.transformer.resblocks[-1]
         attention = nn.MultiheadAttention(32, 4, batch_first=True).double()
         attention.in_proj_weight.copy_(block.attn.in_proj_weight)
