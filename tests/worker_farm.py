@@ -9,12 +9,12 @@ import contextlib
 import importlib
 import json
 import os
-import shutil
 import signal
 import socket
 import sys
 import time
 import traceback
+from dataclasses import replace
 from pathlib import Path
 
 LIMIT_SECONDS = 120
@@ -115,123 +115,40 @@ def focus(*arguments: str) -> None:
     main()
 
 
-@contextlib.contextmanager
-def joined():
-    from focuscli.engine.distributed import join, leave, read_environment
-
-    process_group = read_environment()
-    join(process_group)
-    try:
-        yield process_group
-        process_group.any(False)
-    finally:
-        leave()
-
-
-def train(
-    folder: str, config: dict, dataset: str, stop_after: int | None, stopper: int, eps: float | None = None
-) -> None:
-    """A run; process `stopper` asks to stop after so many steps. The gradients of each step go to FOLDER/gradients-STEP.
-
-    `eps`: AdamW's, in place of the recipe's.
-    """
+def train(folder: str, config: dict, dataset: str, stop_after: int | None) -> None:
+    """A run; the last process asks to stop after so many steps. The gradients of each step go to FOLDER/gradients-STEP."""
     import torch
 
+    from focuscli.cli.processes import together
     from focuscli.config import RunConfig
     from focuscli.engine.run import Run
 
-    with joined() as process_group:
-        run = Run(Path(folder), RunConfig.model_validate(config), Path(dataset), None, process_group=process_group)
+    with together() as group:
+        run = Run(Path(folder), RunConfig.model_validate(config), Path(dataset), None, process_group=group)
 
         def keep(*_arguments: object) -> None:
-            if process_group.is_main:
+            if group.is_main:
                 gradients = {name: p.grad.clone() for p, name in run.trainer.names.items() if p.grad is not None}
                 torch.save(gradients, f"{folder}/gradients-{run.trainer.step}")
 
         for part in run.trainer.optimizer.param_groups:
-            part["eps"] = part["eps"] if eps is None else eps
+            part["eps"] = 1e-3  # well above the rounding of gradients, so that every single weight has to agree
         run.trainer.optimizer.register_step_pre_hook(keep)
-        start = run.trainer.step
-
-        def stop() -> bool:
-            return process_group.rank == stopper and stop_after is not None and run.trainer.step - start >= stop_after
-
-        for _ in run.train(stop):
+        start, last = run.trainer.step, group.rank == group.world_size - 1
+        for _ in run.train(lambda: last and stop_after is not None and run.trainer.step - start >= stop_after):
             pass
         print(run.trainer.step)
 
 
-def gather(folder: str) -> None:
-    """Each process's gradient of a loss over all rows, of which process 0 has the first two, and so on."""
-    import torch
-
-    from focuscli.engine.replicas import gather_rows
-
-    with joined() as process_group:
-        every = torch.arange(4.0 * process_group.world_size, dtype=torch.float64).reshape(-1, 2) / 7
-        rows = every[2 * process_group.rank : 2 * process_group.rank + 2].clone().requires_grad_()
-        loss = all_pairs(gather_rows(rows))
-        loss.backward()
-        torch.save((loss.detach(), rows.grad), f"{folder}/{process_group.rank}")
+def differing(changes: dict, *arguments: str) -> None:
+    """A command line; `changes` has other environment variables for some ranks."""
+    os.environ |= changes.get(os.environ["RANK"], {})
+    focus(*arguments)
 
 
-def all_pairs(rows):
-    """A loss in which every row meets every other one."""
-    return (rows @ rows.T).sin().square().sum()
-
-
-def agree(folder: str) -> None:
-    """What each process gets from the others."""
-    from focuscli.errors import InputError
-
-    def refuse() -> None:
-        raise InputError("not this", "but that")
-
-    with joined() as process_group:
-        found = {
-            "decided": process_group.broadcast(lambda: process_group.rank + 10),
-            "collected": process_group.all_gather({"rank": process_group.rank}),
-            "any": [process_group.any(process_group.rank == 1), process_group.any(False)],
-            "part": process_group.shard(list(range(7))),
-        }
-        try:
-            process_group.broadcast(refuse)
-        except InputError as error:
-            found["refused"] = [error.problem, error.hint]
-    Path(folder, str(process_group.rank)).write_text(json.dumps(found))
-
-
-def scores(run: str, dataset: str, folder: str) -> None:
-    """Scores of a dataset's images in batches of ten; each process keeps what it gets."""
-    import numpy as np
-
-    from focuscli.data.folder import read_folder
-    from focuscli.inference.recognizer import Recognizer
-
-    with joined() as process_group:
-        recognizer = Recognizer.from_checkpoint(run).with_process_group(process_group)
-        data = read_folder(Path(dataset))
-        paths = [data.image_path(index) for index in range(len(data.labels))]
-        found = recognizer.score_files(paths, recognizer.attributes, batch_size=10)
-        np.save(f"{folder}/{process_group.rank}-of-{process_group.world_size}", found)
-
-
-def same_rank() -> None:
-    """Three processes, two of which have rank 1."""
-    os.environ["RANK"] = os.environ["LOCAL_RANK"] = str(min(1, int(os.environ["RANK"])))
-    focus("predict", "nothing.png")
-
-
-def other_size() -> None:
-    """Two processes of which the second counts three."""
-    if os.environ["RANK"] == "1":
-        os.environ["WORLD_SIZE"] = "3"
-        os.environ.pop("LOCAL_WORLD_SIZE")
-    focus("predict", "nothing.png")
-
-
-def restarted(dataset: str, run: str, *options: str) -> None:
-    """Train in the way of torchrun --max-restarts, whose store outlives the workers: process 1 is killed, then all run again."""
+def restarted(*arguments: str) -> None:
+    """A command line in the way of torchrun --max-restarts, whose store outlives the workers: process 1 is killed in
+    training, then all run again."""
     import torch.distributed as dist
 
     rank, port = int(os.environ["RANK"]), int(os.environ["MASTER_PORT"])
@@ -241,11 +158,11 @@ def restarted(dataset: str, run: str, *options: str) -> None:
         os.environ["TORCHELASTIC_RESTART_COUNT"] = str(attempt)
         if not os.fork():
             if attempt == 0 and rank == 1:
-                from focuscli.engine import trainer as module
+                from focuscli.engine import trainer
 
-                module.augment = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
+                trainer.augment = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
             try:
-                focus("train", "--dataset", dataset, *options, "--resume", "--run-folder", run)
+                focus(*arguments)
             except SystemExit as end:
                 os._exit(int(end.code or 0))  # the thread of the store is not in this process, and could not be joined
         _, status = os.wait()
@@ -253,31 +170,21 @@ def restarted(dataset: str, run: str, *options: str) -> None:
     sys.exit(os.waitstatus_to_exitcode(status))
 
 
-def other_data(dataset: str, folder: str, *options: str) -> None:
-    """Train, process 1 on a copy of the dataset whose labels differ."""
+def broken(what: str, *arguments: str) -> None:
+    """A command line; process 1 fails by itself where the others wait for it, or finds other data in the same place."""
+    from focuscli.engine import run, trainer
+    from focuscli.errors import InputError
+
+    def fail(*_arguments: object, **_options: object) -> None:
+        raise InputError("only here")
+
     if os.environ["RANK"] == "1":
-        other = Path(folder, "copy")
-        shutil.copytree(dataset, other)
-        labels = other / "labels.csv"
-        labels.write_text(labels.read_text().replace("train", "val", 1))
-        dataset = str(other)
-        from focuscli.cli import train as module
-
-        module.paths.resolve_dataset = lambda _name: other
-    focus("train", "--dataset", dataset, *options, "--run-folder", f"{folder}/run")
-
-
-def broken(dataset: str, folder: str, *options: str) -> None:
-    """Train; process 1 fails by itself where the others wait for it."""
-    if os.environ["RANK"] == "1":
-        from focuscli.engine import trainer as module
-        from focuscli.errors import InputError
-
-        def fail(*_arguments: object, **_options: object) -> None:
-            raise InputError("only here")
-
-        module.augment = fail
-    focus("train", "--dataset", dataset, *options, "--run-folder", f"{folder}/run")
+        if what == "step":
+            trainer.augment = fail
+        else:
+            read = run.read_folder
+            run.read_folder = lambda path: replace(read(path), splits=read(path).splits[::-1])
+    focus(*arguments)
 
 
 def shot(rank: int, parts: int, *arguments: str) -> None:

@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from focuscli.cli.signals import stop_on_signal
+from focuscli.cli.training import stop_on_signal
 
 BOTH = (signal.SIGINT, signal.SIGTERM)
 

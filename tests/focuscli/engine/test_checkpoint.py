@@ -65,36 +65,6 @@ def test_damaged_tensors_are_refused(tmp_path, keep):
         read_checkpoint(tmp_path).tensors("model")
 
 
-def test_everything_that_does_not_fit_is_listed_at_once():
-    model = torch.nn.Linear(3, 2)
-    before = model.weight.clone()
-    with pytest.raises(InputError) as caught:
-        load_strictly(model, {"weight": torch.zeros(2, 4), "extra": torch.zeros(1)}, "file x")
-    for words in ("missing bias", "unexpected extra", "weight has shape [2, 4], want [2, 3]", "file x"):
-        assert words in str(caught.value)
-    assert torch.equal(model.weight, before)
-
-
-def test_optimizer_state_round_trip():
-    def trained(steps, restored=None):
-        torch.manual_seed(0)
-        model = torch.nn.Linear(3, 2)
-        names = {parameter: name for name, parameter in model.named_parameters()}
-        optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
-        if restored is not None:
-            model.load_state_dict(restored[0])
-            restore_optimizer(optimizer, names, restored[1])
-        for step in steps:
-            optimizer.zero_grad()
-            model(torch.full((4, 3), float(step))).pow(2).sum().backward()
-            optimizer.step()
-        return model.state_dict(), optimizer_tensors(optimizer, names)
-
-    whole, _ = trained([1, 2, 3, 4])
-    rest, _ = trained([3, 4], restored=trained([1, 2]))
-    assert all(torch.equal(whole[name], rest[name]) for name in whole)
-
-
 @pytest.mark.parametrize(("words", "number"), [("I/O error: No space left on device", 28), ("something else", 5)])
 def test_the_library_s_own_error_becomes_the_system_s(tmp_path, monkeypatch, words, number):
     def failing(*_args, **_kwargs):
@@ -128,7 +98,7 @@ def test_a_restored_optimiser_goes_on_as_if_it_had_never_stopped():
         torch.manual_seed(0)
         model = torch.nn.Linear(2, 3)
         names = {parameter: name for name, parameter in model.named_parameters()}
-        return model, torch.optim.AdamW(model.parameters(), lr=0.1), names
+        return model, torch.optim.AdamW(model.parameters(), lr=0.1, fused=True), names
 
     def step(model, optimiser):
         model(torch.ones(4, 2)).square().sum().backward()
@@ -148,4 +118,5 @@ def test_a_restored_optimiser_goes_on_as_if_it_had_never_stopped():
     step(model, optimiser)
     step(resumed, fresh)
     assert torch.equal(resumed.weight, model.weight)
-    assert fresh.state[resumed.weight]["step"].device.type == "cpu"
+    for values in fresh.state.values():
+        assert {value.device for value in values.values()} == {resumed.weight.device}

@@ -10,7 +10,6 @@ import torch
 from focuscli.config import TrainConfig
 from focuscli.data.schema import builtin_schema
 from focuscli.engine.optim import (
-    advised_rate,
     build_ema,
     build_optimizer,
     build_scheduler,
@@ -73,15 +72,6 @@ def test_the_moving_average_warms_up_to_its_decay():
     assert not ema.module.training
 
 
-def test_the_square_root_rule_applies_to_the_presets_rate_at_larger_steps(micro_config):
-    tiny = {"train__learning_rate": 5e-4}
-    assert advised_rate(micro_config(train__batch_size=255, **tiny)) is None
-    assert advised_rate(micro_config(train__batch_size=512, **tiny)) == pytest.approx(1e-3)
-    larger = micro_config(train__batch_size=256, train__gradient_accumulation_steps=4, **tiny)
-    assert advised_rate(larger) == pytest.approx(5e-4 * 8**0.5)
-    assert advised_rate(micro_config(train__batch_size=512, train__learning_rate=1e-4)) is None
-
-
 def test_gradients_of_invariant_biases_are_set_to_zero_and_no_others():
     names = ("a.in_proj_bias", "avfe.key.bias", "avfe.key.weight", "classifier_bias", "out.bias", "idle.in_proj_bias")
     parameters = {name: torch.nn.Parameter(torch.zeros(6)) for name in names}
@@ -101,8 +91,8 @@ def test_these_gradients_are_zero_in_exact_arithmetic(method, micro_config):
     """In float64 they are many orders of magnitude below the others."""
     model, _ = new_method(micro_config(model__method=method, data__complements=False), TEXTS, None)
     model.double().train()
-    _, output = model(torch.rand(4, 3, 32, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(0)))
-    output.scores.sin().sum().backward()
+    images = torch.rand(4, 3, 32, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    model(images).scores.sin().sum().backward()
     names = trained_parameters(model)
     before = {name: parameter.grad.clone() for parameter, name in names.items() if parameter.grad is not None}
     zero_invariant_gradients(names)

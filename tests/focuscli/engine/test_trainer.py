@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 
 import pytest
 import torch
@@ -66,14 +67,16 @@ def test_a_run_learns_and_leaves_everything_behind(tmp_path, coloured_dataset, m
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_does_not(tmp_path, coloured_dataset, micro_config):
-    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-        finish(Run(tmp_path / name, micro_config(train__seed=seed), coloured_dataset, None))
+    """With crops cached in memory or not."""
+    for name, seed, cache in (("a", 0, "memory"), ("b", 0, "none"), ("c", 1, "memory")):
+        config = micro_config(train__seed=seed, train__epochs=1, data__cache=cache)
+        finish(Run(tmp_path / name, config, coloured_dataset, None))
     assert_equal(tensors(tmp_path / "a"), tensors(tmp_path / "b"))
     first, other = tensors(tmp_path / "a"), tensors(tmp_path / "c")
     assert not torch.equal(first["model", "clip.visual.proj"], other["model", "clip.visual.proj"])
 
 
-@pytest.mark.parametrize("stop_after", [1, 4, 5, 7])
+@pytest.mark.parametrize("stop_after", [1, 5, 7])
 def test_a_stopped_run_goes_on_to_the_same_bits(tmp_path, coloured_dataset, micro_config, stop_after):
     """Five steps an epoch: stopped in the middle of an epoch, at its end, and in the next."""
     config = micro_config(train__save_every_steps=3)
@@ -91,34 +94,6 @@ def test_a_stopped_run_goes_on_to_the_same_bits(tmp_path, coloured_dataset, micr
         return [{**json.loads(line), "seconds": 0} for line in lines]
 
     assert history("whole") == history("parts")
-
-
-def test_undefined_metrics_are_null_in_the_history(tmp_path, coloured_dataset, micro_config):
-    folder = tmp_path / "data"
-    folder.mkdir()
-    for file in coloured_dataset.iterdir():  # one val image: no attribute has both classes
-        lines = file.read_text().splitlines(keepends=True)
-        one = next((line for line in lines if ",val," in line), None)
-        kept = [line for line in lines if ",val," not in line or line == one]
-        (folder / file.name).write_text("".join(kept))
-    run = Run(tmp_path / "run", micro_config(train__epochs=1), folder, None)
-    finish(run)
-    record = json.loads((run.folder / "metrics.jsonl").read_text(), parse_constant=pytest.fail)
-    assert record["val"]["mA"] is None
-    assert run.trainer.best_epoch == 1
-
-
-def test_two_micro_batches_make_one_step_of_their_mean_gradient(tmp_path, coloured_dataset, micro_config):
-    config = micro_config(train__gradient_accumulation_steps=2, train__epochs=1)
-    run = Run(tmp_path, config, coloured_dataset, None)
-    steps = [event for event in finish(run) if isinstance(event, StepEvent)]
-    assert len(steps) == run.trainer.step == 40 // 16
-
-
-def test_without_a_cache_the_same_bits(tmp_path, coloured_dataset, micro_config):
-    for name, cache in (("memory", "memory"), ("none", "none")):
-        finish(Run(tmp_path / name, micro_config(data__cache=cache, train__epochs=1), coloured_dataset, None))
-    assert_equal(tensors(tmp_path / "memory"), tensors(tmp_path / "none"))
 
 
 @pytest.mark.parametrize("part", ["rlp", "mgmt", "avfe"])
@@ -141,18 +116,6 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(tmp_pa
     assert read_checkpoint(tmp_path / "checkpoints/last").state["step"] == 5
 
 
-def test_changed_data_is_refused_on_resume(tmp_path, coloured_dataset, micro_config):
-    config = micro_config(train__epochs=1)
-    finish(Run(tmp_path / "run", config, coloured_dataset, None))
-    other = tmp_path / "other"
-    other.mkdir()
-    for file in coloured_dataset.iterdir():
-        text = file.read_text()
-        (other / file.name).write_text(text.replace("train", "val", 1) if file.name == "labels.csv" else text)
-    with pytest.raises(InputError, match="has changed"):
-        Run(tmp_path / "run", config, other, None)
-
-
 def test_patience_ends_a_run_early(tmp_path, coloured_dataset, micro_config):
     config = micro_config(train__epochs=9, train__patience=2, train__learning_rate=1e-9)
     records = [
@@ -161,19 +124,29 @@ def test_patience_ends_a_run_early(tmp_path, coloured_dataset, micro_config):
     assert len(records) < 9
 
 
-def test_saves_happen_before_the_epoch_is_reported(tmp_path, coloured_dataset, micro_config):
-    trainer, done = Run(tmp_path, micro_config(train__epochs=1), coloured_dataset, None).trainer, []
-    for event in trainer.run(save=done.append):
-        done += [type(event)] if isinstance(event, EpochEvent) else []
-    assert done == ["best", "last", EpochEvent]
+def edited(dataset, folder, *changes):
+    """A copy of a dataset folder with replacements in its labels.csv."""
+    shutil.copytree(dataset, folder)
+    text = (folder / "labels.csv").read_text()
+    for old, new, count in changes:
+        text = text.replace(old, new, count)
+    (folder / "labels.csv").write_text(text)
+    return folder
+
+
+def test_undefined_metrics_are_null_and_changed_data_is_refused_on_resume(tmp_path, coloured_dataset, micro_config):
+    one_val = edited(coloured_dataset, tmp_path / "data", (",val,", ",test,", 15))  # no attribute has both classes
+    run = Run(tmp_path / "run", micro_config(train__epochs=1), one_val, None)
+    finish(run)
+    record = json.loads((run.folder / "metrics.jsonl").read_text(), parse_constant=pytest.fail)
+    assert record["val"]["mA"] is None
+    assert run.trainer.best == {"epoch": 1, "value": None}
+    with pytest.raises(InputError, match="has changed"):
+        Run(tmp_path / "run", micro_config(train__epochs=1), coloured_dataset, None)
 
 
 def test_val_is_held_out_by_person_where_there_is_none(coloured_dataset, micro_config, tmp_path):
-    folder = tmp_path / "noval"
-    folder.mkdir()
-    for file in coloured_dataset.iterdir():
-        (folder / file.name).write_text(file.read_text().replace(",val,", ",train,"))
-    dataset = read_folder(folder)
+    dataset = read_folder(edited(coloured_dataset, tmp_path / "noval", (",val,", ",train,", -1)))
     data = prepare_training_data(dataset, micro_config().data, seed=0)
     assert len(data.train) + len(data.val) == 56
     assert 4 <= len(data.val) <= 8
