@@ -12,8 +12,6 @@ from focuscli.cli.options import DatasetOpt, DeviceOpt, ForceOpt, PrecisionOpt
 from focuscli.errors import UsageError
 from focuscli.storage import paths
 
-FORMATS = ("pdf", "png", "svg")
-
 
 def report_command(
     runs: Annotated[
@@ -21,13 +19,10 @@ def report_command(
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option(
-            "--output", "-o", help="HTML file; default: report.html in the run folder, for several runs in this folder."
-        ),
+        typer.Option("--output", "-o", help="HTML file; default: report.html in the run folder, or here for several."),
     ] = None,
     figures: Annotated[
-        Path | None,
-        typer.Option(metavar="FOLDER", help="Write the figures as files to this folder; with -o, the page as well."),
+        Path | None, typer.Option(metavar="FOLDER", help="Write the figures as files; with -o, the page as well.")
     ] = None,
     file_format: Annotated[
         str | None, typer.Option("--format", help="Of --figures: pdf, png or svg. [default: pdf]")
@@ -48,25 +43,27 @@ def report_command(
     """Write one self-contained HTML page about a run, or a comparison of several."""
     from focuscli.storage.files import check_free, write_text
 
-    folders = [paths.resolve_checkpoint(name) for name in runs or ["latest"]]
-    if len(set(folders)) < len(folders):
+    checkpoints = [paths.resolve_checkpoint(name) for name in runs or ["latest"]]
+    if len(set(checkpoints)) < len(checkpoints):
         raise UsageError("A run is named twice.", "Name each run once.")
-    if file_format is not None and (figures is None or file_format not in FORMATS):
+    if file_format is not None and (figures is None or file_format not in ("pdf", "png", "svg")):
         raise UsageError(f"--format is pdf, png or svg, together with --figures FOLDER; got {file_format}.")
-    page_file = output
-    if page_file is None and figures is None:
-        page_file = (folders[0].parent.parent if len(folders) == 1 else Path()) / "report.html"
-    if page_file is not None:
-        if page_file.suffix.lower() not in (".html", ".htm"):
-            raise UsageError(f"--output must be a .html file; got {page_file}.")
-        check_free(page_file, force=force, hint="Add --force to replace it, or give -o FILE.html.")
+    if output is None and figures is None:
+        output = (paths.run_folder(checkpoints[0]) if len(checkpoints) == 1 else Path()) / "report.html"
+    if output is not None:
+        if output.suffix.lower() not in (".html", ".htm"):
+            raise UsageError(f"--output must be a .html file; got {output}.")
+        check_free(output, force=force, hint="Add --force to replace it, or give -o FILE.html.")
     if figures is not None:
         check_free(figures, force=force, folder=True, hint="Add --force to write into it, or name another folder.")
 
     from focuscli.tools.report.collect import collect
+    from focuscli.tools.report.drawing import write_figures
+    from focuscli.tools.report.figures import run_figures
+    from focuscli.tools.report.page import render_page
 
     reports = collect(
-        [str(folder) for folder in folders],
+        checkpoints,
         render.progress,
         dataset=dataset,
         split=split,
@@ -76,26 +73,22 @@ def report_command(
         precision=precision or "auto",
         workers=workers,
     )
-    from focuscli.tools.report.drawing import write_figures  # loads matplotlib
-    from focuscli.tools.report.figures import run_charts
-    from focuscli.tools.report.page import render_page
-
     written: list[Path] = []
-    if page_file is not None:
+    size = None
+    if output is not None:
         page = render_page(reports)
-        write_text(page_file, page)
-        written.append(page_file)
-        crop_note = "" if crops else ", without crops"
-        render.note(f"wrote {page_file}  {len(page.encode()) / 2**20:.1f} MiB{crop_note}")
+        write_text(output, page)
+        written, size = [output], len(page.encode())
+        render.note(f"wrote {output}  {size / 2**20:.1f} MiB{'' if crops else ', without crops'}")
     if figures is not None:
         for report in reports:
             folder = figures if len(reports) == 1 else figures / report.name
-            written += write_figures(run_charts(report), folder, file_format or "pdf")
-        render.note(f"wrote {len(written) - (page_file is not None)} figures to {figures}")
+            written += write_figures(run_figures(report), folder, file_format or "pdf")
+        render.note(f"wrote {len(written) - (output is not None)} figures to {figures}")
     render.result(
         {
-            "report": None if page_file is None else str(page_file),
-            "bytes": None if page_file is None else len(page.encode()),
+            "report": None if output is None else str(output),
+            "bytes": size,
             "figures": None if figures is None else str(figures),
             "files": [str(file) for file in written],
             "crops": crops,
@@ -103,5 +96,5 @@ def report_command(
             "threshold_source": {report.name: report.main.threshold_source for report in reports},
             "weights": {report.name: report.main.weights for report in reports},
         },
-        lines=[str(path) for path in (page_file, figures) if path is not None],
+        lines=[str(path) for path in (output, figures) if path is not None],
     )

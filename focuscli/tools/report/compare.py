@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from focuscli.tools.report.collect import RunReport
@@ -12,17 +11,9 @@ from focuscli.tools.seeds import mean_and_spread, run_identity
 METRICS = ("mA", "Acc", "Prec", "Recall", "F1", "F1h")
 
 
-@dataclass(frozen=True)
-class SeedGroup:
-    """Runs that differ in nothing but their seed; mean and spread of each metric (see `mean_and_spread`)."""
-
-    names: list[str]
-    parts: dict[str, bool]
-    metrics: dict[str, tuple[float | None, float | None]]
-
-
-def seed_groups(reports: Sequence[RunReport]) -> list[SeedGroup]:
-    """The runs by what they share besides their seed; empty if no two do."""
+def seed_groups(reports: Sequence[RunReport]) -> list[dict[str, Any]]:
+    """Runs that differ in nothing but their seed: "names", "parts", and "metrics" as mean and spread (see
+    `mean_and_spread`); empty if no two do."""
     groups: dict[str, list[RunReport]] = {}
     for report in reports:
         state = report.state
@@ -30,12 +21,17 @@ def seed_groups(reports: Sequence[RunReport]) -> list[SeedGroup]:
         groups.setdefault(key, []).append(report)
     if len(groups) == len(reports):
         return []
-    found = []
-    for members in groups.values():
-        values = {name: [report.main.metrics[name] for report in members] for name in METRICS}
-        metrics = {name: mean_and_spread([value for value in row if value is not None]) for name, row in values.items()}
-        found.append(SeedGroup([report.name for report in members], parts_of(members[0].state["config"]), metrics))
-    return found
+    return [
+        {
+            "names": [report.name for report in members],
+            "parts": parts_of(members[0].state["config"]),
+            "metrics": {
+                name: mean_and_spread([value for row in members if (value := row.main.metrics[name]) is not None])
+                for name in METRICS
+            },
+        }
+        for members in groups.values()
+    ]
 
 
 def parts_of(config: dict[str, Any]) -> dict[str, bool]:
@@ -52,16 +48,13 @@ def parts_of(config: dict[str, Any]) -> dict[str, bool]:
 
 def comparison_warnings(reports: Sequence[RunReport]) -> list[str]:
     """What makes this no like-for-like comparison, in words."""
-    warnings = []
-    if len({(report.data.fingerprint, report.main.split) for report in reports}) > 1:
-        warnings.append("The runs are evaluated on different images or labels: their metrics are not comparable.")
-    if len({report.state["data"]["fingerprint"] for report in reports}) > 1:
-        warnings.append("The runs were trained on different data.")
-    for what, values in (
-        ("started from different weights", {report.main.weights for report in reports}),
-        ("were trained for different numbers of epochs", {len(report.history) for report in reports}),
-        ("have thresholds from different sources", {report.main.threshold_source for report in reports}),
-    ):
-        if len(values) > 1:
-            warnings.append(f"The runs {what}: {', '.join(map(str, sorted(values, key=str)))}.")
-    return warnings
+    differences = {
+        "are evaluated on different images or labels: their metrics are not comparable": {
+            (report.data.fingerprint, report.main.split) for report in reports
+        },
+        "were trained on different data": {report.state["data"]["fingerprint"] for report in reports},
+        "started from different weights": {report.main.weights for report in reports},
+        "were trained for different numbers of epochs": {len(report.history) for report in reports},
+        "have thresholds from different sources": {report.main.threshold_source for report in reports},
+    }
+    return [f"The runs {difference}." for difference, values in differences.items() if len(values) > 1]

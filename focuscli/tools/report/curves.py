@@ -8,107 +8,71 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from focuscli.metrics.attributes import pedestrian_metrics
+from focuscli.metrics.attributes import label_accuracy, pedestrian_metrics
 
 GRID_POINTS = 81
-METRICS = ("mA", "Acc", "Prec", "Recall", "F1")
 
 
 @dataclass(frozen=True)
-class AttributeCurve:
-    """One attribute's counts at thresholds; scores above a threshold are positive.
+class Curve:
+    """Metrics against thresholds; scores above a threshold are positive.
 
     Attributes:
-        thresholds: ascending; the common grid and the thresholds in `positions`.
-        true_positives, false_positives: counts at each of them.
-        positives, negatives: known labels of each kind.
+        thresholds: ascending; evenly spaced ones, and those in `positions`.
+        metrics: "precision", "recall", "mA" and "F1" at each of them, NaN where undefined.
         positions: position in `thresholds` of each threshold that has a source: {"val": 17, ...}.
     """
 
-    phrase: str
-    region: str
-    thresholds: list[float]
-    true_positives: list[int]
-    false_positives: list[int]
-    positives: int
-    negatives: int
+    thresholds: NDArray[np.float64]
+    metrics: dict[str, NDArray[np.float64]]
     positions: dict[str, int]
-
-    @property
-    def positive_rate(self) -> float | None:
-        """Share of positives among the known labels; None if there are none."""
-        known = self.positives + self.negatives
-        return self.positives / known if known else None
-
-    def metrics(self, position: int) -> dict[str, float | None]:
-        """mA, recall and precision at a position of `thresholds`; None where undefined."""
-        hits, wrong = self.true_positives[position], self.false_positives[position]
-        recall = hits / self.positives if self.positives else None
-        specificity = 1 - wrong / self.negatives if self.negatives else None
-        return {
-            "mA": None if recall is None or specificity is None else (recall + specificity) / 2,
-            "recall": recall,
-            "precision": hits / (hits + wrong) if hits + wrong else None,
-        }
-
-
-@dataclass(frozen=True)
-class CommonCurve:
-    """The metrics of a split with one threshold for all attributes: {"mA": [...], ...} at each of `thresholds`."""
-
-    thresholds: list[float]
-    metrics: dict[str, list[float | None]]
-    positions: dict[str, int]
-
-
-def threshold_grid(scores: NDArray[np.floating], points: int = GRID_POINTS) -> NDArray[np.float64]:
-    """Evenly spaced thresholds over the range of all scores except the outermost thousandths."""
-    low, high = np.quantile(scores.astype(np.float64), (0.001, 0.999))
-    return np.linspace(low, high, points)
-
-
-def attribute_curve(
-    truth: NDArray[np.bool_],
-    scores: NDArray[np.floating],
-    phrase: str,
-    region: str,
-    sources: Mapping[str, float],
-    grid: NDArray[np.float64],
-) -> AttributeCurve:
-    """The curve of one attribute over its known labels; truth and scores are [N], each source's threshold is a point."""
-    values = scores.astype(np.float64)
-    thresholds, positions = _merge(grid, sources)
-    positives, negatives = np.sort(values[truth]), np.sort(values[~truth])
-    return AttributeCurve(
-        phrase=phrase,
-        region=region,
-        thresholds=thresholds.tolist(),
-        true_positives=(len(positives) - np.searchsorted(positives, thresholds, side="right")).tolist(),
-        false_positives=(len(negatives) - np.searchsorted(negatives, thresholds, side="right")).tolist(),
-        positives=len(positives),
-        negatives=len(negatives),
-        positions=positions,
-    )
 
 
 def common_curve(
+    truth: NDArray[np.bool_], scores: NDArray[np.floating], known: NDArray[np.bool_], threshold: float
+) -> Curve:
+    """`pedestrian_metrics` with one threshold for all attributes, of which `threshold` is the "global" one.
+
+    Args:
+        truth, scores, known: [N, Z].
+    """
+    exact = scores.astype(np.float64)
+    thresholds = np.sort([*_grid(exact), threshold])
+    rows = [pedestrian_metrics(truth, exact > value, known) for value in thresholds]
+    names = {"precision": "Prec", "recall": "Recall", "mA": "mA", "F1": "F1"}
+    metrics = {name: np.array([row[key] for row in rows]) for name, key in names.items()}
+    return Curve(thresholds, metrics, {"global": int(np.searchsorted(thresholds, threshold))})
+
+
+def attribute_curves(
     truth: NDArray[np.bool_],
     scores: NDArray[np.floating],
     known: NDArray[np.bool_],
-    sources: Mapping[str, float],
-    grid: NDArray[np.float64],
-) -> CommonCurve:
-    """The metrics of `pedestrian_metrics` at each common threshold; truth, scores and known are [N, Z]."""
-    thresholds, positions = _merge(grid, sources)
-    rows = [pedestrian_metrics(truth, scores > threshold, known) for threshold in thresholds]
-    return CommonCurve(
-        thresholds.tolist(),
-        {name: [value if np.isfinite(value := row[name]) else None for row in rows] for name in METRICS},
-        positions,
-    )
+    sources: Mapping[str, NDArray[np.float64]],
+) -> list[Curve]:
+    """`label_accuracy` of each attribute against its own threshold.
+
+    Args:
+        truth, scores, known: [N, Z]. sources: thresholds [Z] that are points of the curves.
+    """
+    exact, count = scores.astype(np.float64), scores.shape[1]
+    thresholds = np.stack([*(np.full(count, value) for value in _grid(exact)), *sources.values()])
+    rows = [label_accuracy(truth, exact > values, known) for values in thresholds]
+    order = thresholds.argsort(axis=0)
+    names = {"precision": "precision", "recall": "recall", "mA": "mA", "F1": "f1"}
+    metrics = {name: np.take_along_axis(np.stack([row[key] for row in rows]), order, 0) for name, key in names.items()}
+    thresholds = np.take_along_axis(thresholds, order, 0)
+    return [
+        Curve(
+            thresholds[:, z],
+            {name: values[:, z] for name, values in metrics.items()},
+            {source: int(np.searchsorted(thresholds[:, z], values[z])) for source, values in sources.items()},
+        )
+        for z in range(count)
+    ]
 
 
-def _merge(grid: NDArray[np.float64], sources: Mapping[str, float]) -> tuple[NDArray[np.float64], dict[str, int]]:
-    """Grid and sources as one ascending list without repetitions, and the position of each source in it."""
-    thresholds = np.unique(np.concatenate([grid, np.array([*sources.values()], dtype=np.float64)]))
-    return thresholds, {source: int(np.searchsorted(thresholds, value)) for source, value in sources.items()}
+def _grid(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Evenly spaced thresholds over the range of all scores except the outermost thousandths."""
+    low, high = np.quantile(scores, (0.001, 0.999))
+    return np.linspace(low, high, GRID_POINTS)

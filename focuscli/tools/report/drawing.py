@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +28,7 @@ PALETTE = {
 }
 """Colours of files. On a page each becomes the style sheet's variable of that name, which has a light and a dark value."""
 
-_STYLE: dict[Any, Any] = {
+STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
     "svg.fonttype": "none",
@@ -46,71 +44,48 @@ _STYLE: dict[Any, Any] = {
     "lines.markersize": 3.5,
     "legend.frameon": False,
 }
+"""Settings under which figures are made and written."""
 
 
-@dataclass(frozen=True)
-class Chart:
-    """A figure with its text alternative.
-
-    Attributes:
-        title: says in words what the figure shows, for readers who cannot see it.
-        plot: the inline SVG's data-plot, which tells the page's script where the axes are.
-    """
-
-    title: str
-    figure: Figure
-    plot: str = ""
-
-
-def style() -> AbstractContextManager[None]:
-    """The settings under which figures are made and written; matplotlib's own are as before afterwards."""
-    return matplotlib.rc_context(_STYLE)
-
-
-def inline_svg(chart: Chart, name: str) -> Markup:
-    """A chart as an <svg> element: colours as CSS variables, text as text, no id but `name`-salted references."""
+def inline_svg(figure: Figure, name: str) -> Markup:
+    """A figure as an <svg> element: its label as the text alternative, colours as CSS variables, text as text, no id but
+    `name`-salted references. data-plot says where its axes are: left, top, width, height, first and last x."""
     buffer = io.StringIO()
-    with style(), matplotlib.rc_context({"svg.hashsalt": name}):
-        chart.figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    with matplotlib.rc_context({**STYLE, "svg.hashsalt": name}):
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     svg = buffer.getvalue()
-    view_box = re.search(r'viewBox="([^"]+)"', svg)
-    assert view_box is not None
     body = svg[svg.index(">", svg.index("<svg")) + 1 : svg.rindex("</svg>")]
     body = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", body, flags=re.DOTALL)
     body = re.sub(r"\s+", " ", body).replace("> <", "><").replace("base64, ", "base64,")
-    body = re.sub(r'(<g|<path) id="([^"]+)"', _as_class, body)
-    body = re.sub(r' d="[^"]*"', lambda found: re.sub(r"(\.\d\d)\d+", r"\1", found[0]), body)
-    # Everything is drawn inside its axes, so clip paths, whose ids would have to be unique on the page, are not needed.
+    # Ids would have to be unique on the page: matplotlib's own (name_NUMBER) go, ours become classes. Paths keep theirs, to
+    # which markers refer. Clip paths are not needed, because everything is drawn inside its axes.
+    body = re.sub(r'<g id="[^"]+_\d+"', "<g", body).replace('<g id="', '<g class="')
     body = re.sub(r' clip-path="[^"]*"|<clipPath.*?</clipPath>', "", body)
+    body = re.sub(r' d="[^"]*"', lambda found: re.sub(r"(\.\d\d)\d+", r"\1", found[0]), body)
     body = re.sub(r' transform="rotate\(-?0 [^"]*\)"|<g/>', "", body)
     body = re.sub(r"'DejaVu Sans'(, sans-serif)?", "var(--sans)", body)
     for colour, value in PALETTE.items():
         body = body.replace(value, f"var(--{colour})")
-    plot = f' data-plot="{chart.plot}"' if chart.plot else ""
-    return Markup(f'<svg viewBox="{view_box[1]}" role="img" aria-label="{escape(chart.title)}"{plot}>{body}</svg>')
+    width, height = 72 * figure.get_size_inches()
+    axes = figure.axes[0]
+    place = axes.get_position()
+    plot = (place.x0 * width, (1 - place.y1) * height, place.width * width, place.height * height, *axes.get_xlim())
+    return Markup(
+        f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{escape(figure.get_label())}" '
+        f'data-plot="{" ".join(f"{number:.6g}" for number in plot)}">{body}</svg>'
+    )
 
 
-def write_figures(charts: Mapping[str, Chart], folder: Path, file_format: str) -> list[Path]:
-    """Write each chart to folder/NAME.FORMAT on a white ground; PNG at 300 dpi.
+def write_figures(figures: Mapping[str, Figure], folder: Path, file_format: str) -> list[Path]:
+    """Write each figure to folder/NAME.FORMAT on a white ground; PNG at 300 dpi.
 
     Raises:
         RequirementError: the folder cannot be written.
     """
     written = []
-    for name, chart in charts.items():
-        target = folder / f"{name}.{file_format}"
-        with atomic_path(target) as temporary, style():
-            chart.figure.savefig(temporary, format=file_format, facecolor="white", bbox_inches="tight", dpi=300)
+    for name, figure in figures.items():
+        target = folder / (re.sub(r"[^\w-]+", "-", name) + f".{file_format}")
+        with atomic_path(target) as temporary, matplotlib.rc_context(STYLE):
+            figure.savefig(temporary, format=file_format, facecolor="white", bbox_inches="tight", dpi=300)
         written.append(target)
     return written
-
-
-def _as_class(found: re.Match[str]) -> str:
-    """An element without its id, which other charts have too: matplotlib's own (name_NUMBER) goes, ours is a class.
-
-    Paths keep theirs: markers refer to them.
-    """
-    element, name = found[1], found[2]
-    if element == "<path":
-        return found[0]
-    return element if re.search(r"_\d+$", name) else f'{element} class="{name}"'

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,12 +26,11 @@ from focuscli.models.losses import mix_diversity_loss, region_contrastive_loss
 from focuscli.storage.weights import resolve_weights
 
 Matrix = NDArray[np.float64]
-Progress = Callable[[int, int], None]
 BATCH = 32
 
 
 @dataclass(frozen=True)
-class Similarities:
+class Similarity:
     """Means over images for one state of a model, texts ordered by region.
 
     Attributes:
@@ -38,24 +38,21 @@ class Similarities:
         mix: S_mix [K, K], cosine similarity of the Mix Tokens' features (Eq. 4).
         tokens: [regions, K], share of each Mix Token in the attention of a region's texts; rows sum to 1.
         same_region, other_regions: mean of `attention` over pairs of different texts that share a region, and of those
-            that do not; None if there is no such pair.
+            that do not; NaN if there is no such pair.
         features_same_region: mean cosine similarity of attribute features V over pairs that share a region.
+        different_tokens: mean of `mix` over pairs of different Mix Tokens.
         racl, lsim: the two losses on these images.
     """
 
     attention: Matrix
     mix: Matrix
     tokens: Matrix
-    same_region: float | None
-    other_regions: float | None
-    features_same_region: float | None
+    same_region: float
+    other_regions: float
+    features_same_region: float
+    different_tokens: float
     racl: float
     lsim: float
-
-    @property
-    def mix_off_diagonal(self) -> float | None:
-        """Mean similarity of two different Mix Tokens."""
-        return _mean(self.mix, ~np.eye(len(self.mix), dtype=bool))
 
 
 @dataclass(frozen=True)
@@ -63,33 +60,19 @@ class BeforeAndAfter:
     """Both states of a run on the same images.
 
     Attributes:
-        texts: the training texts, ordered by region. regions: their regions, in that order.
+        regions: in the order of the matrices, with the number of their texts.
         blocks: the block matrix B [Z, Z] (Eq. 6) of these texts.
-        before: None if the initial weights are not available any more; `before_missing` says why.
+        states: "before" and "after" training; only "after" if the initial weights are not available any more.
     """
 
     images: int
-    texts: tuple[Text, ...]
-    regions: tuple[str, ...]
+    regions: dict[str, int]
     blocks: Matrix
-    after: Similarities
-    before: Similarities | None
-    before_missing: str = ""
-
-    @property
-    def region_sizes(self) -> list[tuple[str, int]]:
-        """Regions in order with the number of their texts."""
-        return [(name, self.regions.count(name)) for name in dict.fromkeys(self.regions)]
-
-    @property
-    def states(self) -> list[tuple[str, Similarities]]:
-        """The states that were measured, by "before" and "after"."""
-        states = [("before", self.before), ("after", self.after)]
-        return [(when, state) for when, state in states if state is not None]
+    states: dict[str, Similarity]
 
 
 def before_and_after(
-    recognizer: Recognizer, paths: Sequence[Path], *, workers: int = 2, progress: Progress | None = None
+    recognizer: Recognizer, paths: Sequence[Path], *, workers: int, progress: Callable[[int, int], None]
 ) -> BeforeAndAfter | None:
     """Measure a run's checkpoint and its initial state on some images; None if it has no attention over Mix Tokens (MGMT
     or AVFE is off)."""
@@ -97,24 +80,20 @@ def before_and_after(
     if not (config.model.mgmt and config.model.avfe):
         return None
     names = region_names(recognizer.model.texts, config.data.regions)
-    known = [*dict.fromkeys([*recognizer.schema.regions, *names])]
-    order = sorted(range(len(names)), key=lambda index: known.index(names[index]))
-    texts = tuple(recognizer.model.texts[index] for index in order)
-    models, missing = [recognizer.model], ""
-    try:
-        models.append(initial_model(recognizer))
-    except FocusError:
-        # The error names folders, which must not appear on a page that may be shared.
-        missing = "the CLIP weights that the run started from are not here (focus prepare weights installs them)"
-    measured = [measure(model, recognizer, texts, paths, workers=workers, progress=progress) for model in models]
+    regions = {name: names.count(name) for name in [*recognizer.schema.regions, *names] if name in names}
+    pairs = zip(names, recognizer.model.texts, strict=True)
+    texts = [text for _, text in sorted(pairs, key=lambda pair: [*regions].index(pair[0]))]
+    models = {"after": recognizer.model}
+    with contextlib.suppress(FocusError):
+        models = {"before": initial_model(recognizer), **models}
     return BeforeAndAfter(
         images=len(paths),
-        texts=texts,
-        regions=tuple(names[index] for index in order),
+        regions=regions,
         blocks=region_block_matrix(texts, config.data.regions).astype(np.float64),
-        after=measured[0],
-        before=measured[1] if len(measured) > 1 else None,
-        before_missing=missing,
+        states={
+            when: _measure(model, recognizer, texts, regions, paths, workers, progress)
+            for when, model in models.items()
+        },
     )
 
 
@@ -133,19 +112,17 @@ def initial_model(recognizer: Recognizer) -> Method:
 
 
 @torch.inference_mode()
-def measure(
+def _measure(
     model: Method,
     recognizer: Recognizer,
     texts: Sequence[Text],
+    regions: Mapping[str, int],
     paths: Sequence[Path],
-    *,
-    workers: int = 2,
-    progress: Progress | None = None,
-) -> Similarities:
-    """Means over the images of `paths` for one state of the recognizer's model."""
+    workers: int,
+    progress: Callable[[int, int], None],
+) -> Similarity:
     config, device = recognizer.config, recognizer.device
-    names = np.array(region_names(texts, config.data.regions))
-    blocks = torch.from_numpy(region_block_matrix(texts, config.data.regions)).float().to(device)
+    blocks = torch.from_numpy(region_block_matrix(texts, config.data.regions)).to(device)
     with autocast(device, recognizer.precision):
         features = model.encode_texts(texts)
     sums: dict[str, Matrix] = {}
@@ -166,18 +143,18 @@ def measure(
         for name, value in batch.items():
             sums[name] = sums.get(name, 0) + value.cpu().double().numpy()
         done += len(crops)
-        if progress is not None:
-            progress(done, len(paths))
+        progress(done, len(paths))
     means = {name: value / done for name, value in sums.items()}
-    same = names[:, None] == names[None, :]
-    others = ~np.eye(len(texts), dtype=bool)
-    return Similarities(
+    names = np.repeat([*regions], [*regions.values()])
+    same = names[:, None] == names
+    return Similarity(
         attention=means["attention"],
         mix=means["mix"],
-        tokens=np.stack([means["tokens"][names == name].mean(axis=0) for name in dict.fromkeys(names.tolist())]),
-        same_region=_mean(means["attention"], same & others),
-        other_regions=_mean(means["attention"], ~same),
-        features_same_region=_mean(means["features"], same & others),
+        tokens=np.stack([means["tokens"][names == name].mean(axis=0) for name in regions]),
+        same_region=_off_diagonal(means["attention"], same),
+        other_regions=_off_diagonal(means["attention"], ~same),
+        features_same_region=_off_diagonal(means["features"], same),
+        different_tokens=_off_diagonal(means["mix"], np.ones(means["mix"].shape, dtype=bool)),
         racl=float(means["racl"]),
         lsim=float(means["lsim"]),
     )
@@ -189,5 +166,7 @@ def _cosines(rows: torch.Tensor) -> torch.Tensor:
     return unit @ unit.mT
 
 
-def _mean(values: Matrix, chosen: NDArray[np.bool_]) -> float | None:
-    return float(values[chosen].mean()) if chosen.any() else None
+def _off_diagonal(values: Matrix, chosen: NDArray[np.bool_]) -> float:
+    """The mean of the chosen values off the diagonal."""
+    pairs = values[chosen & ~np.eye(len(values), dtype=bool)]
+    return float(pairs.mean()) if pairs.size else float("nan")

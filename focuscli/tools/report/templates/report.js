@@ -1,8 +1,7 @@
 "use strict";
-// The page is complete without this script. It lets a reader move the threshold; all numbers come from counts in the page.
+// The page is complete without this script. It lets a reader move the threshold; all numbers are in the page.
 for (const box of document.querySelectorAll("[data-curves]")) {
-  const views = JSON.parse(box.querySelector("script").textContent);
-  const sources = JSON.parse(box.querySelector("template[data-sources]").content.textContent);
+  const { views, sources } = JSON.parse(box.querySelector("script").textContent);
   const [select, slider, svg] = ["select", "input", "svg"].map((name) => box.querySelector(name));
   const jumps = box.querySelector(".jumps");
   const what = box.querySelector("[data-what]");
@@ -12,19 +11,6 @@ for (const box of document.querySelectorAll("[data-curves]")) {
   const short = { val: "val", global: "global, from val", oracle: "oracle, optimistic" };
   let view = null;
 
-  function metrics(at) {
-    if (view.metrics) return Object.fromEntries(Object.entries(view.metrics).map(([key, values]) => [key, values[at]]));
-    const hits = view.true_positives[at], predicted = hits + view.false_positives[at];
-    const recall = view.positives ? hits / view.positives : null;
-    const specificity = view.negatives ? 1 - view.false_positives[at] / view.negatives : null;
-    return {
-      precision: predicted ? hits / predicted : 0,
-      recall,
-      mA: recall === null || specificity === null ? null : (recall + specificity) / 2,
-      F1: view.positives ? (2 * hits) / (view.positives + predicted) : null,
-    };
-  }
-
   function showValue(name, text) {
     const cell = box.querySelector(`[data-out=${name}]`);
     cell.textContent = text;
@@ -32,27 +18,24 @@ for (const box of document.querySelectorAll("[data-curves]")) {
   }
 
   function move() {
-    const at = Number(slider.value), row = metrics(at), t = view.thresholds[at];
+    const at = Number(slider.value), t = view.thresholds[at];
     const found = Object.keys(view.positions).filter((name) => view.positions[name] === at);
     svg.querySelector(".cursor path").setAttribute("d", `M${toX(t).toFixed(1)} ${top}v${high}`);
     showValue("threshold", t.toFixed(3).replace("-", "−"));
     showValue("source", found.length ? found.map((name) => sources[name]).join("; ") : "this slider: chosen on these images, optimistic")
       .classList.toggle("optimistic", !found.some((name) => name !== "oracle"));
-    for (const key of ["precision", "recall", "mA", "F1"]) showValue(key, row[key] === null ? "–" : (100 * row[key]).toFixed(2));
+    for (const [key, values] of Object.entries(view.metrics)) showValue(key, values[at] === null ? "–" : (values[at] / 100).toFixed(2));
     slider.setAttribute("aria-valuetext", `threshold ${t.toFixed(3)}`);
   }
 
   function show(index) {
     view = views[index];
-    const rows = view.thresholds.map((_, at) => metrics(at));
     for (const key of ["precision", "recall", "mA"]) {
       let path = "", pen = "M";
-      rows.forEach((row, at) => {
+      view.metrics[key].forEach((value, at) => {
         // Precision without any positive prediction counts as 0 in the metrics; as a line it would be a false cliff.
-        const empty = key === "precision" && !view.metrics && !(view.true_positives[at] + view.false_positives[at]);
-        const value = empty ? null : row[key];
-        if (value === null) { pen = "M"; return; }
-        path += `${pen}${toX(view.thresholds[at]).toFixed(1)} ${(top + high * (1 - value)).toFixed(1)}`;
+        if (value === null || (key === "precision" && value === 0)) { pen = "M"; return; }
+        path += `${pen}${toX(view.thresholds[at]).toFixed(1)} ${(top + high * (1 - value / 1e4)).toFixed(1)}`;
         pen = "L";
       });
       svg.querySelector(`.${key} path`).setAttribute("d", path);
@@ -68,7 +51,7 @@ for (const box of document.querySelectorAll("[data-curves]")) {
       const line = mark.appendChild(document.createElementNS(svg.namespaceURI, "path"));
       line.setAttribute("d", `M${x.toFixed(1)} ${top}v${high}`);
       const text = mark.appendChild(document.createElementNS(svg.namespaceURI, "text"));
-      text.textContent = view.metrics ? short[name] : name;
+      text.textContent = view.phrase ? name : short[name];
       // Names of neighbouring thresholds alternate between two lines, so that they do not overlap.
       const line2 = x - last[0] < 60 && last[1] === 0 ? 1 : 0;
       last = [x, line2];
@@ -81,9 +64,7 @@ for (const box of document.querySelectorAll("[data-curves]")) {
       jump.addEventListener("click", () => { slider.value = at; move(); });
     }
     svg.appendChild(svg.querySelector(".cursor"));
-    what.textContent = view.phrase
-      ? `${view.phrase}: percent against its threshold; precision and recall of this attribute, ${view.positives} of ${view.positives + view.negatives} images positive.`
-      : aboutAll;
+    what.textContent = view.about || aboutAll;
     slider.max = view.thresholds.length - 1;
     slider.value = view.positions.val ?? view.positions.global;
     move();
