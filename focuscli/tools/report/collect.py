@@ -8,28 +8,23 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel
 
-from focuscli.config import SCRATCH
 from focuscli.data.folder import DatasetFolder, read_folder
 from focuscli.engine.checkpoint import read_checkpoint
 from focuscli.errors import InputError, one_line
-from focuscli.evaluation.closed_set import AttributeMetrics, EvaluationReport, ThresholdMode, evaluate, label_split
+from focuscli.evaluation.closed_set import EvaluationReport, LabelledSplit, ThresholdMode, evaluate, label_split
 from focuscli.inference.recognizer import Recognizer
 from focuscli.storage.paths import resolve_dataset
-from focuscli.tools.report.curves import Curve, attribute_curves, common_curve
+from focuscli.tools.report.curves import Curve, threshold_curves
 from focuscli.tools.report.error_gallery import PredictionError, confident_errors, with_pictures
 from focuscli.tools.report.similarity import BeforeAndAfter, before_and_after
 
-SOURCES: tuple[ThresholdMode, ...] = ("val", "global", "oracle")
-Progress = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
 MAX_PAGE_BYTES = 3_000_000
 DETAILED_RUNS = 4  # More runs on one page come without the curves and errors of each attribute.
-SIMILARITY_IMAGES = 256  # Images of the split, evenly spaced, on which similarities are measured.
 
 
 class Epoch(BaseModel):
@@ -53,9 +48,7 @@ class RunReport:
     Attributes:
         state: the checkpoint's state.json. environment: env.json, empty if there is none.
         evaluations: metrics by the source of their thresholds: "val", "global" and "oracle".
-        known: the number of images whose label is certain, by attribute.
         curves: one per attribute, in schema order. common: with one threshold for all.
-        images: names of the split's images.
         errors: those to show; with crops each has its pictures. hidden_errors: the number of others, for lack of room.
         similarities: None if the run has no attention over Mix Tokens.
     """
@@ -65,50 +58,24 @@ class RunReport:
     environment: dict[str, Any]
     history: list[Epoch]
     data: DatasetFolder
+    labelled: LabelledSplit
     evaluations: dict[str, EvaluationReport]
-    known: NDArray[np.int64]
     common: Curve
     curves: list[Curve]
-    images: list[str]
     errors: list[PredictionError]
     hidden_errors: int
     similarities: BeforeAndAfter | None
     crops: bool
 
     @property
-    def scratch(self) -> bool:
-        return self.main.weights == SCRATCH
-
-    @property
     def main(self) -> EvaluationReport:
         """The evaluation with one threshold per attribute from val, which holds wherever no other is named."""
         return self.evaluations["val"]
 
-    @property
-    def foreign(self) -> bool:
-        """Whether the data are not what the run was trained on."""
-        return self.data.fingerprint != self.state["data"]["fingerprint"]
-
-    @property
-    def persons(self) -> int:
-        """Number of known persons in the data."""
-        return len(set(self.data.persons.tolist()) - {""})
-
-    @property
-    def regions(self) -> dict[str, list[tuple[AttributeMetrics, float | None]]]:
-        """Attributes by region, from head to foot, the best mA first, each with the share of positive images."""
-        rows = [
-            (row, row.positives / known if known else None)
-            for row, known in zip(self.main.attributes, self.known.tolist(), strict=True)
-        ]
-        rows.sort(key=lambda pair: -(pair[0].mA or 0.0))
-        grouped = {region: [pair for pair in rows if pair[0].region == region] for region in self.data.schema.regions}
-        return {region: members for region, members in grouped.items() if members}
-
 
 def collect(
     checkpoints: Sequence[Path],
-    progress: Progress,
+    progress: Callable[[str], AbstractContextManager[Callable[[int, int], None]]],
     *,
     dataset: str | None = None,
     split: str = "test",
@@ -144,8 +111,8 @@ def collect(
         truth, known = labelled.truth, labelled.known
         with progress(f"scoring {data.schema.name} {split}") as step:
             scores = recognizer.score_files(labelled.paths, labelled.texts, workers=workers, progress=step)
-        evaluations: dict[str, EvaluationReport] = {
-            mode: evaluate(recognizer, data, split, threshold=mode, scores=scores) for mode in SOURCES
+        evaluations = {
+            mode: evaluate(recognizer, data, split, threshold=mode, scores=scores) for mode in get_args(ThresholdMode)
         }
         thresholds = {
             mode: np.array([row.threshold for row in evaluation.attributes]) for mode, evaluation in evaluations.items()
@@ -153,10 +120,8 @@ def collect(
         found = confident_errors(truth, scores, known, thresholds["val"], errors)
         shown = found if picture_bytes is None else with_pictures(recognizer, found, labelled, picture_bytes)
         with progress("attention before and after training") as step:
-            count = len(labelled.paths)
-            chosen = np.linspace(0, count - 1, min(SIMILARITY_IMAGES, count)).round().astype(int)
-            paths = [labelled.paths[index] for index in chosen]
-            similarities = before_and_after(recognizer, paths, workers=workers, progress=step)
+            similarities = before_and_after(recognizer, labelled.paths, workers=workers, progress=step)
+        common, curves = threshold_curves(truth, scores, known, thresholds)
         environment = {}
         with contextlib.suppress(OSError, ValueError, TypeError):  # a run that lost it is reported without
             environment = dict(json.loads((run / "env.json").read_text(encoding="utf-8")))
@@ -167,10 +132,9 @@ def collect(
             history=history,
             data=data,
             evaluations=evaluations,
-            known=known.sum(axis=0),
-            common=common_curve(truth, scores, known, recognizer.global_threshold),
-            curves=attribute_curves(truth, scores, known, thresholds),
-            images=[data.images[index] for index in labelled.indices],
+            common=common,
+            curves=curves,
+            labelled=labelled,
             errors=shown,
             hidden_errors=len(found) - len(shown),
             similarities=similarities,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,51 +28,38 @@ class Curve:
     positions: dict[str, int]
 
 
-def common_curve(
-    truth: NDArray[np.bool_], scores: NDArray[np.floating], known: NDArray[np.bool_], threshold: float
-) -> Curve:
-    """`pedestrian_metrics` with one threshold for all attributes, of which `threshold` is the "global" one.
-
-    Args:
-        truth, scores, known: [N, Z].
-    """
-    exact = scores.astype(np.float64)
-    thresholds = np.sort([*_grid(exact), threshold])
-    rows = [pedestrian_metrics(truth, exact > value, known) for value in thresholds]
-    names = {"precision": "Prec", "recall": "Recall", "mA": "mA", "F1": "F1"}
-    metrics = {name: np.array([row[key] for row in rows]) for name, key in names.items()}
-    return Curve(thresholds, metrics, {"global": int(np.searchsorted(thresholds, threshold))})
-
-
-def attribute_curves(
+def threshold_curves(
     truth: NDArray[np.bool_],
     scores: NDArray[np.floating],
     known: NDArray[np.bool_],
     sources: Mapping[str, NDArray[np.float64]],
-) -> list[Curve]:
-    """`label_accuracy` of each attribute against its own threshold.
+) -> tuple[Curve, list[Curve]]:
+    """`pedestrian_metrics` against one threshold for all attributes, and `label_accuracy` of each against its own.
 
     Args:
-        truth, scores, known: [N, Z]. sources: thresholds [Z] that are points of the curves.
+        truth, scores, known: [N, Z].
+        sources: thresholds [Z] by source, which are points of the curves; "global" has one value, that of the first curve.
     """
-    exact, count = scores.astype(np.float64), scores.shape[1]
-    thresholds = np.stack([*(np.full(count, value) for value in _grid(exact)), *sources.values()])
-    rows = [label_accuracy(truth, exact > values, known) for values in thresholds]
-    order = thresholds.argsort(axis=0)
+    exact = scores.astype(np.float64)
+    low, high = np.quantile(exact, (0.001, 0.999))
+    grid = np.linspace(low, high, GRID_POINTS)
+    points = np.stack([*np.broadcast_to(grid[:, None], (GRID_POINTS, truth.shape[1])), *sources.values()])
+    overall = [pedestrian_metrics(truth, exact > values, known) for values in [*grid, sources["global"]]]
+    rows = [label_accuracy(truth, exact > values, known) for values in points]
+    names = {"precision": "Prec", "recall": "Recall", "mA": "mA", "F1": "F1"}
+    common = {name: np.array([row[key] for row in overall]) for name, key in names.items()}
     names = {"precision": "precision", "recall": "recall", "mA": "mA", "F1": "f1"}
-    metrics = {name: np.take_along_axis(np.stack([row[key] for row in rows]), order, 0) for name, key in names.items()}
-    thresholds = np.take_along_axis(thresholds, order, 0)
-    return [
-        Curve(
-            thresholds[:, z],
-            {name: values[:, z] for name, values in metrics.items()},
-            {source: int(np.searchsorted(thresholds[:, z], values[z])) for source, values in sources.items()},
-        )
-        for z in range(count)
+    own = {name: np.stack([row[key] for row in rows], axis=1) for name, key in names.items()}
+    return _curve(np.array([*grid, sources["global"][0]]), common, ["global"]), [
+        _curve(points[:, z], {name: values[z] for name, values in own.items()}, [*sources])
+        for z in range(truth.shape[1])
     ]
 
 
-def _grid(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Evenly spaced thresholds over the range of all scores except the outermost thousandths."""
-    low, high = np.quantile(scores, (0.001, 0.999))
-    return np.linspace(low, high, GRID_POINTS)
+def _curve(points: NDArray[np.float64], metrics: Mapping[str, NDArray[np.float64]], sources: Sequence[str]) -> Curve:
+    """Metrics at points in ascending order; `sources`: of the last points."""
+    order = points.argsort()
+    thresholds = points[order]
+    positions = np.searchsorted(thresholds, points[-len(sources) :]).tolist()
+    ordered = {name: values[order] for name, values in metrics.items()}
+    return Curve(thresholds, ordered, dict(zip(sources, positions, strict=True)))

@@ -6,7 +6,6 @@ import io
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 from markupsafe import Markup, escape
@@ -14,44 +13,21 @@ from matplotlib.figure import Figure
 
 from focuscli.storage.files import atomic_path
 
-PALETTE = {
-    "ink": "#1d1f1e",
-    "soft": "#5c605d",
-    "faint": "#7d827e",
-    "rule": "#e3e4de",
-    "accent": "#0e6b63",
-    "blue": "#2b5c94",
-    "ochre": "#a8660a",
-    "plum": "#8a3b6b",
-    "grey": "#7c827d",
-    "warn": "#97480a",
-}
-"""Colours of files. On a page each becomes the style sheet's variable of that name, which has a light and a dark value."""
-
-STYLE: dict[Any, Any] = {
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],
-    "svg.fonttype": "none",
-    "pdf.fonttype": 42,
-    **dict.fromkeys(("font.size", "axes.labelsize", "xtick.labelsize", "ytick.labelsize", "legend.fontsize"), 8),
-    **dict.fromkeys(("text.color", "axes.labelcolor", "xtick.color", "ytick.color"), PALETTE["soft"]),
-    **dict.fromkeys(("axes.edgecolor", "grid.color"), PALETTE["rule"]),
-    **dict.fromkeys((f"{axis}tick.{kind}.size" for axis in "xy" for kind in ("major", "minor")), 0),
-    **dict.fromkeys((f"axes.spines.{side}" for side in ("top", "right", "left")), False),
-    "axes.axisbelow": True,
-    "grid.linewidth": 0.8,
-    "lines.linewidth": 1.3,
-    "lines.markersize": 3.5,
-    "legend.frameon": False,
-}
-"""Settings under which figures are made and written."""
+TEMPLATES = Path(__file__).parent / "templates"
+STYLE = TEMPLATES / "matplotlibrc"
+"""Settings under which figures are made and written, in place of the user's own."""
+PALETTE = dict(
+    re.findall(r"--(\w+): (#\w{6})", (TEMPLATES / "report.css").read_text(encoding="utf-8").partition("}")[0])
+)
+"""Colours of the page on a light ground, by name, which are those of files too. On the page they stay variables of the style
+sheet, which has dark values as well."""
 
 
 def inline_svg(figure: Figure, name: str) -> Markup:
     """A figure as an <svg> element: its label as the text alternative, colours as CSS variables, text as text, no id but
     `name`-salted references. data-plot says where its axes are: left, top, width, height, first and last x."""
     buffer = io.StringIO()
-    with matplotlib.rc_context({**STYLE, "svg.hashsalt": name}):
+    with matplotlib.rc_context({"svg.hashsalt": name}, fname=STYLE):
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     svg = buffer.getvalue()
     body = svg[svg.index(">", svg.index("<svg")) + 1 : svg.rindex("</svg>")]
@@ -85,7 +61,7 @@ def write_figures(figures: Mapping[str, Figure], folder: Path, file_format: str)
     written = []
     for name, figure in figures.items():
         target = folder / (re.sub(r"[^\w-]+", "-", name) + f".{file_format}")
-        with atomic_path(target) as temporary, matplotlib.rc_context(STYLE):
+        with atomic_path(target) as temporary, matplotlib.rc_context(fname=STYLE):
             figure.savefig(temporary, format=file_format, facecolor="white", bbox_inches="tight", dpi=300)
         written.append(target)
     return written

@@ -11,14 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from focuscli.data.images import chunks, load_image
+from focuscli.data.images import load_image
 from focuscli.evaluation.closed_set import LabelledSplit
 from focuscli.inference.recognizer import Recognizer
 from focuscli.viz.heat import overlay, unit_range
 
 PICTURE_SIZE = (120, 168)  # Width and height that pictures fit into.
-QUALITY = 62
-BATCH = 8
 
 
 @dataclass(frozen=True)
@@ -80,25 +78,23 @@ def with_pictures(
     Raises:
         InputError: an image cannot be read.
     """
-    pictured: dict[int, PredictionError] = {}
-    places = sorted(range(len(errors)), key=lambda place: errors[place].rank)
-    for chunk in chunks(len(places), BATCH):
-        wanted = [places[number] for number in chunk]
-        crops = [load_image(split.paths[errors[place].row]) for place in wanted]
-        heat = recognizer.attention(crops, split.texts).heat
-        for place, crop, maps in zip(wanted, crops, heat, strict=True):
-            small = ImageOps.contain(crop, PICTURE_SIZE, Image.Resampling.LANCZOS)
-            marked = overlay(small, unit_range(maps[errors[place].column]), 0.5)
-            picture = (_data_uri(small), _data_uri(marked))
-            max_bytes -= sum(map(len, picture))
-            if max_bytes < 0:
-                return [pictured[place] for place in sorted(pictured)]
-            pictured[place] = replace(errors[place], picture=picture)
-    return [pictured[place] for place in sorted(pictured)]
+    if not errors:
+        return []
+    ordered = sorted(errors, key=lambda error: error.rank)
+    heat = recognizer.attention([split.paths[error.row] for error in ordered], split.texts).heat
+    shown = []
+    for error, maps in zip(ordered, heat, strict=True):
+        crop = ImageOps.contain(load_image(split.paths[error.row]), PICTURE_SIZE, Image.Resampling.LANCZOS)
+        picture = _data_uri(crop), _data_uri(overlay(crop, unit_range(maps[error.column])))
+        max_bytes -= sum(map(len, picture))
+        if max_bytes < 0:
+            break
+        shown.append(replace(error, picture=picture))
+    return sorted(shown, key=lambda error: (error.column, not error.predicted_positive, error.rank))
 
 
 def _data_uri(image: Image.Image) -> str:
     """An image as a WebP data URI."""
     buffer = io.BytesIO()
-    image.save(buffer, format="WEBP", quality=QUALITY, method=4)
+    image.save(buffer, format="WEBP", quality=62, method=4)
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

@@ -21,14 +21,6 @@ from focuscli.tools.report.curves import Curve
 from focuscli.tools.report.drawing import PALETTE, STYLE
 from focuscli.tools.report.similarity import BeforeAndAfter
 
-LOSSES = {
-    "loss": ("total", "ink"),
-    "v2t": ("v2t", "blue"),
-    "t2v": ("t2v", "ochre"),
-    "lsim": ("L sim", "plum"),
-    "racl": ("RACL", "accent"),
-}
-VAL_METRICS = {"mA": "accent", "F1": "blue", "AUC": "grey"}
 CURVES = {"precision": "blue", "recall": "ochre", "mA": "accent"}
 CELL = "#26857a"  # On a light and on a dark page, text of either's colour is readable on it.
 
@@ -40,67 +32,54 @@ def run_figures(report: RunReport) -> dict[str, Figure]:
     counts = (("g", model["global_tokens"]), ("l", model["local_tokens"]))
     tokens = [f"{kind}{number + 1}" for kind, count in counts for number in range(count)]
     phrases = [row.phrase for row in report.main.attributes]
-    with matplotlib.rc_context(STYLE):
-        figures = {
-            "losses": loss_figure(report.history),
-            "val-metrics": val_figure(report.history, int(report.state["best"]["epoch"])),
-            "learning-rate": rate_figure(report.history),
+    with matplotlib.rc_context(fname=STYLE):
+        figures: dict[str, Figure | None] = {
+            **epoch_figures(report.history, int(report.state["best"]["epoch"])),
             "thresholds": threshold_figure(report.common),
             "thresholds-by-attribute": attribute_threshold_figure(dict(zip(phrases, report.curves, strict=True))),
         }
-        ends = [value for row in report.main.attributes for value in (row.recall, row.specificity) if value is not None]
-        low = math.floor(10 * min([0.4, *ends])) / 10
-        for region, rows in report.regions.items():
-            figures[f"attributes-{region}"] = attribute_figure(region, rows, low)
+        for region in report.data.schema.regions:
+            figures[f"attributes-{region}"] = attribute_figure(region, report.main.attributes, report.labelled.known)
         if report.similarities is not None:
             figures |= similarity_figures(report.similarities, tokens)
     return {name: figure for name, figure in figures.items() if figure is not None}
 
 
-def loss_figure(history: Sequence[Epoch]) -> Figure | None:
-    """Training losses per epoch on a logarithmic axis; a loss that is always 0 is switched off and not drawn."""
-    lines = {key: np.array([getattr(epoch, key) for epoch in history], dtype=float) for key in LOSSES}
-    lines = {key: np.where(values > 0, values, np.nan) for key, values in lines.items() if (values > 0).any()}
-    if not lines:
-        return None
-    named = {LOSSES[key]: values for key, values in lines.items()}
-    figure, axes = _epochs("Training losses per epoch, logarithmic", history, history, named)
-    decades = np.log10([np.nanmin([*lines.values()]), np.nanmax([*lines.values()])])
-    bottom, top = math.floor(decades[0]), math.ceil(decades[1])
-    axes.set_yscale("log")
-    axes.set_ylim(10.0**bottom, 10.0 ** max(top, bottom + 1))
-    axes.yaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_formatter("{x:g}")
-    return figure
-
-
-def val_figure(history: Sequence[Epoch], best_epoch: int) -> Figure | None:
-    """Metrics on val per evaluated epoch in percent, the best epoch marked."""
-    evaluated = [epoch for epoch in history if epoch.val]
-    if not evaluated:
-        return None
-    lines = {
-        (name, colour): 100 * np.array([epoch.val.get(name) for epoch in evaluated], dtype=float)
-        for name, colour in VAL_METRICS.items()
+def epoch_figures(history: Sequence[Epoch], best_epoch: int) -> dict[str, Figure | None]:
+    """Training losses on a logarithmic axis (one that is always 0 is switched off and not drawn), metrics on val in percent,
+    the best epoch marked, and the learning rate; None without a value."""
+    losses = _epochs(
+        "Training losses per epoch, logarithmic",
+        history,
+        {
+            ("total", "ink"): [epoch.loss or None for epoch in history],
+            ("v2t", "blue"): [epoch.v2t or None for epoch in history],
+            ("t2v", "ochre"): [epoch.t2v or None for epoch in history],
+            ("L sim", "plum"): [epoch.lsim or None for epoch in history],
+            ("RACL", "accent"): [epoch.racl or None for epoch in history],
+        },
+    )
+    if losses is not None:
+        axes = losses.axes[0]
+        low, high = np.log10(axes.dataLim.intervaly)
+        axes.set_yscale("log")
+        axes.set_ylim(10.0 ** math.floor(low), 10.0 ** max(math.ceil(high), math.floor(low) + 1))
+        axes.yaxis.set_minor_locator(NullLocator())
+        axes.yaxis.set_major_formatter("{x:g}")
+    found = {
+        (name, colour): [None if (value := epoch.val.get(name)) is None else 100 * value for epoch in history]
+        for name, colour in (("mA", "accent"), ("F1", "blue"), ("AUC", "grey"))
     }
-    figure, axes = _epochs("Metrics on val per epoch, in percent", history, evaluated, lines)
-    if best_epoch:
-        axes.axvline(best_epoch, color=PALETTE["faint"], linewidth=0.8, linestyle=":", label="best epoch")
-        _legend(axes)
-    axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
-    return figure
-
-
-def rate_figure(history: Sequence[Epoch]) -> Figure | None:
-    """The learning rate at the end of each epoch."""
-    values = np.array([epoch.learning_rate for epoch in history], dtype=float)
-    if not np.isfinite(values).any():
-        return None
-    figure, axes = _epochs("Learning rate per epoch", history, history, {("learning rate", "ink"): values})
-    axes.set_ylim(bottom=0.0)
-    axes.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
-    axes.yaxis.set_major_formatter("{x:.0e}")
-    return figure
+    metrics = _epochs("Metrics on val per epoch, in percent", history, found, best_epoch)
+    if metrics is not None:
+        metrics.axes[0].yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+    rates = _epochs("Learning rate per epoch", history, {("learning rate", "ink"): [e.learning_rate for e in history]})
+    if rates is not None:
+        axes = rates.axes[0]
+        axes.set_ylim(bottom=0.0)
+        axes.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+        axes.yaxis.set_major_formatter("{x:.0e}")
+    return {"losses": losses, "val-metrics": metrics, "learning-rate": rates}
 
 
 def threshold_figure(curve: Curve) -> Figure:
@@ -110,7 +89,7 @@ def threshold_figure(curve: Curve) -> Figure:
         figsize=(5.6, 2.9), label="Precision, recall and mA in percent against one threshold for all attributes"
     )
     axes = figure.add_axes((0.06, 0.16, 0.91, 0.76))
-    _metrics(axes, curve, (curve.thresholds[0], curve.thresholds[-1]), gid=True)
+    _metrics(axes, curve, (curve.thresholds[0], curve.thresholds[-1]))
     axes.set_xlabel("threshold", labelpad=1, loc="right")
     _legend(axes, -0.21)
     chosen = curve.thresholds[curve.positions["global"]]
@@ -133,7 +112,7 @@ def attribute_threshold_figure(curves: Mapping[str, Curve]) -> Figure:
     for panel in panels.flat[len(curves) :]:
         panel.set_visible(False)
     for number, (panel, (phrase, curve)) in enumerate(zip(panels.flat, curves.items(), strict=False)):
-        _metrics(panel, curve, (low, high), step=2, linewidth=1.0)
+        _metrics(panel, curve, (low, high), step=2)
         panel.tick_params(labelbottom=number >= len(curves) - columns)
         panel.set_title(phrase, fontsize=7, pad=3)
         for source, dashes, colour in (("val", "-", "ink"), ("oracle", ":", "warn")):
@@ -143,9 +122,15 @@ def attribute_threshold_figure(curves: Mapping[str, Curve]) -> Figure:
     return figure
 
 
-def attribute_figure(region: str, rows: Sequence[tuple[AttributeMetrics, float | None]], low: float) -> Figure:
-    """mA of a region's attributes as bars from 50, which is guessing; recall and specificity as ticks; mA and the share
-    of positive images as numbers. `low`: where the axis starts, as a fraction."""
+def attribute_figure(region: str, attributes: Sequence[AttributeMetrics], known: NDArray[np.bool_]) -> Figure | None:
+    """mA of a region's attributes as bars from 50, which is guessing, the best first; recall and specificity as ticks; mA
+    and the share of positives among `known` labels [N, Z] as numbers. The axis is that of all regions."""
+    ends = [value for row in attributes for value in (row.recall, row.specificity) if value is not None]
+    counts = known.sum(axis=0).tolist()
+    pairs = [(row, row.positives / count if count else None) for row, count in zip(attributes, counts, strict=True)]
+    rows = sorted((pair for pair in pairs if pair[0].region == region), key=lambda pair: -(pair[0].mA or 0.0))
+    if not rows:
+        return None
     height = 0.19 * len(rows) + 0.35
     title = f"mA, recall and specificity of the attributes of region {region}, in percent"
     figure = Figure(figsize=(4.2, height), label=title)
@@ -159,7 +144,7 @@ def attribute_figure(region: str, rows: Sequence[tuple[AttributeMetrics, float |
         axes.vlines(values, places - 0.4, places + 0.4, color=PALETTE[colour], linewidth=1.5, clip_on=False)
         axes.text(x, -0.95, name, color=PALETTE[colour], ha="right", va="center", transform=axes.get_yaxis_transform())
     axes.axvline(0.5, color=PALETTE["faint"], linewidth=0.8, clip_on=False)
-    axes.set_xlim(low, 1.0)
+    axes.set_xlim(math.floor(10 * min([0.4, *ends])) / 10, 1.0)
     axes.set_xticks([0.5, 0.75, 1.0], ["50", "75", "100"])
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_yticks(places, [textwrap.shorten(row.phrase, 30, placeholder="…") for row, _ in rows], fontsize=7)
@@ -200,10 +185,10 @@ def percent(value: float | None, digits: int = 2) -> str:
 def _epochs(
     title: str,
     history: Sequence[Epoch],
-    epochs: Sequence[Epoch],
-    lines: Mapping[tuple[str, str], NDArray[np.float64]],
-) -> tuple[Figure, Axes]:
-    """Lines by name and colour, one value per epoch, over the whole history's range."""
+    lines: Mapping[tuple[str, str], Sequence[float | None]],
+    best_epoch: int = 0,
+) -> Figure | None:
+    """Lines by name and colour, one value per epoch; None without a value."""
     figure = Figure(figsize=(3.6, 2.2), label=title)
     axes = figure.add_axes((0.14, 0.16, 0.83, 0.72))
     axes.set_xlim(1, max(2, history[-1].epoch))
@@ -211,23 +196,19 @@ def _epochs(
     axes.set_xlabel("epoch", labelpad=1)
     axes.grid(axis="y")
     for (name, colour), values in lines.items():
-        marker = "o" if len(values) <= 12 else None
-        axes.plot(
-            [epoch.epoch for epoch in epochs], values, color=PALETTE[colour], label=name, marker=marker, clip_on=False
-        )
+        points = {epoch.epoch: value for epoch, value in zip(history, values, strict=True) if value is not None}
+        if points:
+            style: dict[str, Any] = {"color": PALETTE[colour], "marker": "o" if len(points) <= 12 else None}
+            axes.plot([*points], [*points.values()], label=name, clip_on=False, **style)
+    if not axes.lines:
+        return None
+    if best_epoch:
+        axes.axvline(best_epoch, color=PALETTE["faint"], linewidth=0.8, linestyle=":", label="best epoch")
     _legend(axes)
-    return figure, axes
+    return figure
 
 
-def _metrics(
-    axes: Axes,
-    curve: Curve,
-    ends: tuple[float, float],
-    *,
-    step: int = 1,
-    gid: bool = False,
-    linewidth: float = 1.3,
-) -> None:
+def _metrics(axes: Axes, curve: Curve, ends: tuple[float, float], step: int = 1) -> None:
     """Precision, recall and mA from 0 to 100 percent at each `step`-th threshold, over thresholds between `ends`."""
     first, last = ends
     axes.set_xlim(first, last if last > first else first + 1.0)
@@ -238,8 +219,7 @@ def _metrics(
         values = curve.metrics[name][::step]
         if name == "precision":  # without any positive prediction it counts as 0, which would be a false cliff
             values = np.where(values > 0, values, np.nan)
-        style: dict[str, Any] = {"color": PALETTE[colour], "linewidth": linewidth, "gid": name if gid else None}
-        axes.plot(curve.thresholds[::step], values, label=name, clip_on=False, **style)
+        axes.plot(curve.thresholds[::step], values, color=PALETTE[colour], label=name, clip_on=False, gid=name)
 
 
 def _region_matrix(title: str, values: NDArray[np.float64], regions: Mapping[str, int]) -> Figure:

@@ -74,7 +74,8 @@ def slider_data(report: RunReport, detailed: bool) -> Markup:
         return {**shown, "thresholds": thresholds, "metrics": metrics, "positions": curve.positions}
 
     views = [view(report.common, "", "", "")]
-    for row, curve, known in zip(report.main.attributes, report.curves, report.known.tolist(), strict=True):
+    counts = report.labelled.known.sum(axis=0).tolist()
+    for row, curve, known in zip(report.main.attributes, report.curves, counts, strict=True):
         about = (
             f"{row.phrase}: percent against its threshold; precision and recall of this attribute, {row.positives} of "
             f"{known} images positive."

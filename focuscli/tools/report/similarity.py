@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from focuscli.data.loader import normalise, read_batches, to_unit
 from focuscli.data.regions import region_block_matrix, region_names
 from focuscli.data.schema import Text
 from focuscli.engine.device import autocast
-from focuscli.errors import FocusError, InputError
+from focuscli.errors import FocusError
 from focuscli.inference.recognizer import Recognizer
 from focuscli.models.base import Method
 from focuscli.models.build import new_method
@@ -26,6 +25,7 @@ from focuscli.models.losses import mix_diversity_loss, region_contrastive_loss
 from focuscli.storage.weights import resolve_weights
 
 Matrix = NDArray[np.float64]
+MOST_IMAGES = 256
 BATCH = 32
 
 
@@ -74,8 +74,8 @@ class BeforeAndAfter:
 def before_and_after(
     recognizer: Recognizer, paths: Sequence[Path], *, workers: int, progress: Callable[[int, int], None]
 ) -> BeforeAndAfter | None:
-    """Measure a run's checkpoint and its initial state on some images; None if it has no attention over Mix Tokens (MGMT
-    or AVFE is off)."""
+    """Measure a run's checkpoint and its initial state on images evenly spaced over `paths`; None if it has no attention over
+    Mix Tokens (MGMT or AVFE is off)."""
     config = recognizer.config
     if not (config.model.mgmt and config.model.avfe):
         return None
@@ -83,9 +83,9 @@ def before_and_after(
     regions = {name: names.count(name) for name in [*recognizer.schema.regions, *names] if name in names}
     pairs = zip(names, recognizer.model.texts, strict=True)
     texts = [text for _, text in sorted(pairs, key=lambda pair: [*regions].index(pair[0]))]
-    models = {"after": recognizer.model}
-    with contextlib.suppress(FocusError):
-        models = {"before": initial_model(recognizer), **models}
+    chosen = np.linspace(0, len(paths) - 1, min(MOST_IMAGES, len(paths))).round().astype(int)
+    paths = [paths[index] for index in chosen]
+    models = {"before": initial_model(recognizer), "after": recognizer.model}
     return BeforeAndAfter(
         images=len(paths),
         regions=regions,
@@ -93,22 +93,20 @@ def before_and_after(
         states={
             when: _measure(model, recognizer, texts, regions, paths, workers, progress)
             for when, model in models.items()
+            if model is not None
         },
     )
 
 
-def initial_model(recognizer: Recognizer) -> Method:
-    """The model as it was before the first step of the run: same seed, same CLIP weights.
-
-    Raises:
-        RequirementError: those weights are not installed. InputError: their file is gone or has changed.
-    """
+def initial_model(recognizer: Recognizer) -> Method | None:
+    """The model as it was before the first step of the run, from the same seed and CLIP weights; None if those are gone."""
     config = recognizer.config
-    weights = None if recognizer.weights == SCRATCH else resolve_weights(config.train.weights or None)
-    model, origin = new_method(config, recognizer.model.texts, weights)
-    if origin != recognizer.weights:
-        raise InputError(f"The run started from {recognizer.weights}; the weights here are {origin}.")
-    return model.to(recognizer.device).eval().requires_grad_(False)
+    try:
+        weights = None if recognizer.weights == SCRATCH else resolve_weights(config.train.weights or None)
+        model, origin = new_method(config, recognizer.model.texts, weights)
+    except FocusError:
+        return None
+    return model.to(recognizer.device).eval().requires_grad_(False) if origin == recognizer.weights else None
 
 
 @torch.inference_mode()
@@ -122,48 +120,39 @@ def _measure(
     progress: Callable[[int, int], None],
 ) -> Similarity:
     config, device = recognizer.config, recognizer.device
-    blocks = torch.from_numpy(region_block_matrix(texts, config.data.regions)).to(device)
     with autocast(device, recognizer.precision):
         features = model.encode_texts(texts)
-    sums: dict[str, Matrix] = {}
+    parts = []
     done = 0
     for crops in read_batches(paths, config.model.image_size, chunks(len(paths), BATCH), workers=workers):
         with autocast(device, recognizer.precision):
             mix = model.encode_image(normalise(to_unit(crops, device))).tokens
             output = model.score(mix, features)
-        attention = output.attention_maps
-        batch = {
-            "attention": _cosines(attention).sum(dim=0),
-            "mix": _cosines(mix).sum(dim=0),
-            "features": _cosines(output.attribute_features).sum(dim=0),
-            "tokens": attention.float().sum(dim=0),
-            "racl": region_contrastive_loss(attention, blocks, eps=config.loss.eps) * len(crops),
-            "lsim": mix_diversity_loss(mix, eps=config.loss.eps) * len(crops),
-        }
-        for name, value in batch.items():
-            sums[name] = sums.get(name, 0) + value.cpu().double().numpy()
+        parts.append([found.cpu().double() for found in (mix, output.attention_maps, output.attribute_features)])
         done += len(crops)
         progress(done, len(paths))
-    means = {name: value / done for name, value in sums.items()}
+    mix, attention, attribute_features = (torch.cat(batches) for batches in zip(*parts, strict=True))
     names = np.repeat([*regions], [*regions.values()])
     same = names[:, None] == names
+    shares, texts_alike, tokens_alike = attention.mean(dim=0).numpy(), _cosines(attention), _cosines(mix)
     return Similarity(
-        attention=means["attention"],
-        mix=means["mix"],
-        tokens=np.stack([means["tokens"][names == name].mean(axis=0) for name in regions]),
-        same_region=_off_diagonal(means["attention"], same),
-        other_regions=_off_diagonal(means["attention"], ~same),
-        features_same_region=_off_diagonal(means["features"], same),
-        different_tokens=_off_diagonal(means["mix"], np.ones(means["mix"].shape, dtype=bool)),
-        racl=float(means["racl"]),
-        lsim=float(means["lsim"]),
+        attention=texts_alike,
+        mix=tokens_alike,
+        tokens=np.stack([shares[names == name].mean(axis=0) for name in regions]),
+        same_region=_off_diagonal(texts_alike, same),
+        other_regions=_off_diagonal(texts_alike, ~same),
+        features_same_region=_off_diagonal(_cosines(attribute_features), same),
+        different_tokens=_off_diagonal(tokens_alike, np.ones(tokens_alike.shape, dtype=bool)),
+        racl=region_contrastive_loss(attention, torch.from_numpy(same), eps=config.loss.eps).item(),
+        lsim=mix_diversity_loss(mix, eps=config.loss.eps).item(),
     )
 
 
-def _cosines(rows: torch.Tensor) -> torch.Tensor:
-    """Cosine similarities [..., N, N] of rows [..., N, D]."""
-    unit = F.normalize(rows.float(), dim=-1)
-    return unit @ unit.mT
+def _cosines(rows: torch.Tensor) -> Matrix:
+    """Mean cosine similarities [R, R] of rows [N, R, D]."""
+    unit = F.normalize(rows, dim=-1)
+    mean: Matrix = (unit @ unit.mT).mean(dim=0).numpy()
+    return mean
 
 
 def _off_diagonal(values: Matrix, chosen: NDArray[np.bool_]) -> float:
