@@ -75,13 +75,13 @@ BASELINES = {"OpenAI CLIP": openai, "open_clip": open_clip, "timm": timm, "Huggi
 
 def onnx_towers(tower: nn.Module, images: Tensor, threads: int) -> dict[str, tuple[Tower, Tensor, str]]:
     """The tower as `focus export` makes it, in fp32 and int8."""
-    from focuscli.tools.export.graph import fold_constants, for_export, quantise, to_onnx
+    from focuscli.tools.export.graph import for_export, quantise, to_onnx
 
     import onnxruntime  # isort: skip
 
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode(False):
         axes = {"images": {0: "batch"}}
-        fp32 = fold_constants(to_onnx(for_export(tower), {"images": images.clone()}, "features", axes), Path(folder))
+        fp32 = to_onnx(for_export(tower), {"images": images.clone()}, "features", axes, Path(folder))
         models = {"fp32": fp32, "int8": quantise(fp32, Path(folder))}
     options, towers = onnxruntime.SessionOptions(), {}
     options.intra_op_num_threads = threads

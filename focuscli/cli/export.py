@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +15,6 @@ from focuscli.errors import InputError, RequirementError, UsageError
 from focuscli.storage import paths
 from focuscli.storage.extras import require_extra
 
-OLDEST_TORCH = "2.5"  # the first whose torch.onnx.export takes dynamic_shapes
 FEW_CROPS = 16  # compared on without --check, if the training dataset is at hand
 
 
@@ -23,8 +22,7 @@ def export_command(
     checkpoint: CheckpointOpt = None,
     format_: Annotated[str, typer.Option("--format", help="onnx.")] = "onnx",
     texts: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Texts of the model, one per line. Default: the trained attributes."),
+        Path | None, typer.Option(metavar="FILE", help="Texts, one per line. Default: the trained attributes.")
     ] = None,
     dynamic: Annotated[
         bool, typer.Option("--dynamic", help="For any texts: a second file holds the text tower.")
@@ -38,17 +36,10 @@ def export_command(
     ] = False,
     images: Annotated[
         str | None,
-        typer.Option(
-            metavar="NAME|FOLDER",
-            help="Crops to compare on: a dataset, or a folder of images. Default: the training dataset.",
-        ),
+        typer.Option(metavar="NAME|FOLDER", help="Dataset or images to compare on. Default: the training dataset."),
     ] = None,
-    split: Annotated[
-        str, typer.Option(help="Split of the dataset to compare on: test, val, train, trainval, all.")
-    ] = "test",
-    limit: Annotated[
-        int, typer.Option(min=0, help="Compare on at most this many crops with --check; 0 for all.")
-    ] = 256,
+    split: Annotated[str, typer.Option(help="Of that dataset: test, val, train, trainval, all.")] = "test",
+    limit: Annotated[int, typer.Option(min=0, help="Crops to compare on with --check at most; 0 for all.")] = 256,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Default: export/model.onnx in the run folder.")
     ] = None,
@@ -75,15 +66,13 @@ def export_command(
         check_free(file, force=force)
     require_extra("onnx", "onnx", "onnxruntime", "onnxscript", purpose="focus export")
 
+    import torch
     from packaging.version import Version
 
-    from focuscli.tools.machine import installed_version
-
-    version = installed_version("torch") or "none"
-    if version == "none" or Version(version) < Version(OLDEST_TORCH):  # training and prediction work with older ones
+    if Version(torch.__version__) < Version("2.5"):  # torch.onnx.export takes no dynamic_shapes
         raise RequirementError(
-            f"focus export needs torch {OLDEST_TORCH} or later; installed is {version}.",
-            f"Install a later one: pip install --upgrade 'torch>={OLDEST_TORCH}'",
+            f"focus export needs torch 2.5 or later; installed is {torch.__version__}.",
+            "Install a later one: pip install --upgrade 'torch>=2.5'",
         )
 
     from focuscli.storage.fingerprint import checkpoint_fingerprint
@@ -95,13 +84,11 @@ def export_command(
     recognizer.encode_texts(chosen)  # refuses texts that are too long before anything else happens
     crops = None
     try:
-        crops = real_crops(recognizer, images, split, limit if check else FEW_CROPS)
+        crops = real_crops(recognizer, images, split, limit if check else FEW_CROPS, labels=check)
     except InputError as error:
         if check or images:
             raise
         render.note(f"  compared on synthetic crops only; no real crops: {error.problem}")
-    if crops is not None and not check:
-        crops = replace(crops, truth=None, known=None)  # mA of a few crops means nothing
     if dry_run:
         render.note(f"  dry run: nothing was written to {target}")
         return
@@ -110,14 +97,7 @@ def export_command(
     render.note(f"exporting {model.folder}: {len(chosen)} texts, crops of {height} x {width}, any batch size")
     with render.progress("comparing") as progress:
         files, compared = export_onnx(
-            recognizer,
-            target,
-            fingerprint=fingerprint,
-            texts=chosen,
-            dynamic=dynamic,
-            int8=int8,
-            crops=crops,
-            progress=progress,
+            recognizer, target, chosen, crops, progress, fingerprint=fingerprint, dynamic=dynamic, int8=int8
         )
     lines = []
     for parity in compared:
@@ -147,11 +127,9 @@ def read_texts(path: Path) -> list[str]:
     """
     try:
         lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"Cannot read {path}: {error}.", "It must be a text file in UTF-8, one text per line."
-        ) from error
-    found = [line for line in lines if line and not line.startswith("#")]
-    if not found:
-        raise InputError(f"{path} has no texts.", "Write one text per line, for example: red scarf")
-    return found
+        found = [line for line in lines if line and not line.startswith("#")]
+        if not found:
+            raise ValueError("it has no text")
+        return found
+    except (OSError, ValueError) as error:
+        raise InputError(f"Cannot read {path}: {error}.", "Write one text per line in UTF-8: red scarf") from error

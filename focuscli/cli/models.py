@@ -83,8 +83,8 @@ class ExportedPlace:
         """
         from focuscli.tools.export.runtime import OnnxScorer
 
-        scorer = OnnxScorer.from_file(self.file, device=device or "auto", precision=precision or "auto")
-        if self.fingerprint not in (None, scorer.card.fingerprint):
+        scorer = OnnxScorer(self.file, device=device or "auto", precision=precision or "auto")
+        if self.fingerprint not in (None, scorer.fingerprint):
             raise InputError(
                 f"{self.file} was exported from another state of this run: it has been trained since.",
                 f"Export it again with --force, or use this one all the same: -c {self.file}",

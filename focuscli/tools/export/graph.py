@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from clip_impl import CLIP
-from clip_impl.layers import MLP, QUICK_GELU_SLOPE, ResidualAttentionBlock, Transformer
+from clip_impl.layers import QUICK_GELU_SLOPE, ResidualAttentionBlock, Transformer
 from focuscli.data.loader import normalise, to_unit
 from focuscli.data.schema import Text
 from focuscli.data.texts import DESCRIPTION
@@ -68,42 +67,29 @@ class TextTower(nn.Module):
         return self.clip.encode_text_embeddings(words, end + self.context.shape[1])
 
 
-class FoldedMLP(nn.Module):
-    """A QuickGELU MLP with the activation's factors multiplied into its weights.
-
-    x sigmoid(1.702 x) = silu(1.702 x) / 1.702. `clip_impl.layers.MLP` passes the factors to the products as alpha and beta;
-    onnxruntime's quantiser skips such products, the largest of a layer, without a warning.
-    """
-
-    def __init__(self, mlp: MLP) -> None:
-        super().__init__()
-        self.c_fc, self.c_proj = copy.deepcopy(mlp.c_fc), copy.deepcopy(mlp.c_proj)
-        with torch.no_grad():
-            self.c_fc.weight.mul_(QUICK_GELU_SLOPE)
-            self.c_fc.bias.mul_(QUICK_GELU_SLOPE)
-            self.c_proj.weight.div_(QUICK_GELU_SLOPE)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.c_proj(F.silu(self.c_fc(x)))
-
-
 def for_export(module: Module) -> Module:
-    """A copy of a module that computes the same in operations that export and quantise well."""
+    """A copy of a module that computes the same in operations that export and quantise well.
+
+    QuickGELU: x sigmoid(1.702 x) = silu(1.702 x) / 1.702. `clip_impl.layers.MLP` passes the factors to the matrix products as
+    alpha and beta, which onnxruntime's quantiser skips without a warning; here they are multiplied into the weights.
+
+    Attention masks: the exporter guards a softmax under a boolean mask against rows that may attend to nothing, which are NaN:
+    two more passes over the largest tensors of the tower. Here every token attends to at least one other, and the mask is one
+    that is added: 0 where a token may attend, -inf elsewhere.
+    """
     module = copy.deepcopy(module).eval().requires_grad_(False)
     for part in [*module.modules()]:
         if isinstance(part, ResidualAttentionBlock) and part.mlp.activation == "quick_gelu":
-            part.mlp = FoldedMLP(part.mlp)  # type: ignore[assignment]
+            part.mlp.c_fc.weight.mul_(QUICK_GELU_SLOPE)
+            part.mlp.c_fc.bias.mul_(QUICK_GELU_SLOPE)
+            part.mlp.c_proj.weight.div_(QUICK_GELU_SLOPE)
+            part.mlp = nn.Sequential(part.mlp.c_fc, nn.SiLU(), part.mlp.c_proj)  # type: ignore[assignment]
         if isinstance(part, Transformer):
             part.register_forward_pre_hook(_with_additive_mask)
     return module
 
 
 def _with_additive_mask(_transformer: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
-    """The boolean attention mask as one that is added: 0 where a token may attend, -inf elsewhere.
-
-    The exporter guards a softmax under a boolean mask against rows that may attend to nothing, which are NaN: two more
-    passes over the largest tensors of the tower. Here every token attends to at least one other.
-    """
     x, mask = (*inputs, None)[:2]
     return None if mask is None else (x, torch.zeros(mask.shape).masked_fill(~mask, -torch.inf))
 
@@ -138,47 +124,32 @@ def text_tower(model: Method) -> tuple[nn.Module, TextInputs]:
 
 
 def to_onnx(
-    module: nn.Module, inputs: Mapping[str, Tensor], output: str, axes: Mapping[str, Mapping[int, str]]
+    module: nn.Module, inputs: Mapping[str, Tensor], output: str, axes: Mapping[str, Mapping[int, str]], folder: Path
 ) -> onnx.ModelProto:
-    """Export a module.
+    """Export a module, with everything computed that depends on constants only, by onnxruntime: texts become the queries of
+    the cross-attention, and weights get the layout that the quantiser expects.
 
     Args:
         inputs: name of an argument of `forward` -> example. output: the name of its result.
-        axes: input name -> axis -> name of a dimension that may have any size.
-    """
-    dims = {name: torch.export.Dim(name) for named in axes.values() for name in named.values()}
-    shapes = {name: {axis: dims[dim] for axis, dim in axes.get(name, {}).items()} for name in inputs}
-    with quiet(), torch.no_grad():
-        program = torch.onnx.export(
-            module.eval(),
-            tuple(inputs.values()),
-            None,
-            dynamo=True,
-            input_names=[*inputs],
-            output_names=[output],
-            dynamic_shapes=shapes,
-            verbose=False,
-        )
-    assert program is not None
-    return program.model_proto
-
-
-def fold_constants(proto: onnx.ModelProto, folder: Path) -> onnx.ModelProto:
-    """The same graph with everything computed that depends on constants only, by onnxruntime, in files in `folder`.
-
-    Texts become the queries of the cross-attention, and weights get the layout that the quantiser expects.
+        axes: input name -> axis -> name of a dimension that may have any size. folder: for temporary files.
     """
     import onnx
     import onnxruntime
 
-    raw, done = folder / "raw.onnx", folder / "folded.onnx"
-    onnx.save(proto, str(raw))
+    dims = {name: torch.export.Dim(name) for named in axes.values() for name in named.values()}
+    shapes = {name: {axis: dims[dim] for axis, dim in axes.get(name, {}).items()} for name in inputs}
+    names: dict[str, Any] = {"input_names": [*inputs], "output_names": [output], "dynamic_shapes": shapes}
+    raw, folded = folder / "raw.onnx", folder / "folded.onnx"
+    with quiet(), torch.no_grad():
+        program = torch.onnx.export(module.eval(), tuple(inputs.values()), None, dynamo=True, verbose=False, **names)
+    assert program is not None
+    onnx.save(program.model_proto, str(raw))
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    options.optimized_model_filepath = str(done)
+    options.optimized_model_filepath = str(folded)
     onnxruntime.InferenceSession(str(raw), options, providers=["CPUExecutionProvider"])
-    result = onnx.load(str(done))
+    result = onnx.load(str(folded))
     used = {node.domain for node in result.graph.node}
     kept = [opset for opset in result.opset_import if opset.domain in used]  # onnxruntime lists all that it knows
     del result.opset_import[:]
@@ -194,8 +165,7 @@ def quantise(proto: onnx.ModelProto, folder: Path) -> onnx.ModelProto:
 
     target = folder / "int8.onnx"
     with quiet():
-        products = ["MatMul", "Gemm"]
-        quantize_dynamic(proto, target, products, per_channel=True, weight_type=QuantType.QInt8)
+        quantize_dynamic(proto, target, ["MatMul", "Gemm"], per_channel=True, weight_type=QuantType.QInt8)
     return onnx.load(str(target))
 
 

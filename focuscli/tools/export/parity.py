@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -22,7 +23,7 @@ from focuscli.evaluation.closed_set import label_split
 from focuscli.inference.recognizer import Recognizer
 from focuscli.metrics.attributes import pedestrian_metrics
 from focuscli.storage.paths import resolve_dataset
-from focuscli.tools.export.runtime import OnnxScorer, Precision
+from focuscli.tools.export.runtime import OnnxScorer
 
 FP32_TOLERANCE = 1e-4
 """Largest difference of a score in fp32, as a share of the largest score."""
@@ -33,17 +34,11 @@ SYNTHETIC = 5  # neither the batch size that the graph was traced with, nor a mu
 
 @dataclass(frozen=True)
 class Crops:
-    """Real crops to compare on.
-
-    Attributes:
-        source: which crops, in words.
-        truth, known: labels and which of them are known, boolean [N, A] for the trained attributes; None without labels.
-    """
+    """Real crops to compare on: which, in words, and labels [N, A] of the trained attributes with those that are known."""
 
     source: str
     paths: Sequence[Path]
-    truth: NDArray[np.bool_] | None = None
-    known: NDArray[np.bool_] | None = None
+    labels: tuple[NDArray[np.bool_], NDArray[np.bool_]] | None = None
 
 
 @dataclass(frozen=True)
@@ -70,16 +65,16 @@ class Parity:
     changed: int
     mA: tuple[float, float] | None = None
 
-    def problem(self, precision: Precision) -> str | None:
+    def problem(self, *, int8: bool) -> str | None:
         """Why the difference is too large for an export of this precision; None where it is not."""
         if not np.isfinite(self.largest):
             return f"some scores on {self.source} are not finite"
         limit = FP32_TOLERANCE * self.scale
-        if precision == "fp32" and self.largest > limit:
+        if not int8 and self.largest > limit:
             return f"scores on {self.source} differ by up to {self.largest:.3g}; at most {limit:.3g} is allowed"
         # Rounded as it is printed, so that the message never says that 0.250 is more than 0.250.
         share = round(self.rms / self.spread, 3) if self.spread else math.inf if self.rms else 0.0
-        if precision == "int8" and share > INT8_TOLERANCE:
+        if int8 and share > INT8_TOLERANCE:
             return (
                 f"int8 scores on {self.source} are off by {share:.3f} of their standard deviation (root mean square); "
                 f"at most {INT8_TOLERANCE:.3f} is allowed"
@@ -87,12 +82,12 @@ class Parity:
         return None
 
 
-def real_crops(recognizer: Recognizer, source: str | None, split: str, limit: int) -> Crops:
-    """Crops spread evenly over a folder of images, or a dataset's split with the labels of the trained attributes.
+def real_crops(recognizer: Recognizer, source: str | None, split: str, limit: int, *, labels: bool) -> Crops:
+    """Crops spread evenly over a folder of images or a dataset's split.
 
     Args:
-        source: a folder, or a dataset's name; None: the training dataset.
-        limit: how many at most; 0 for all.
+        source: a folder, or a dataset's name; None: the training dataset. limit: how many at most; 0 for all.
+        labels: with those of the trained attributes, if the dataset has them.
 
     Raises:
         InputError: no such dataset or split, no image, or the training dataset is unknown.
@@ -102,39 +97,29 @@ def real_crops(recognizer: Recognizer, source: str | None, split: str, limit: in
         raise InputError(
             "The model does not say which dataset it was trained on.", "Name crops: --images NAME or FOLDER"
         )
+    labelled = None
     if source and Path(source).is_dir() and not (Path(source) / "schema.toml").is_file():
-        found = expand_images([source])
-        chosen = _spread(len(found), limit)
-        return Crops(f"{len(chosen):,} given crops", [found[row] for row in chosen])
-    folder = read_folder(resolve_dataset(name))
-    folder.require_images()
-    indices = folder.select(split)
-    if not len(indices):
-        raise InputError(f"Split {split} of {folder.path} is empty.")
-    chosen = _spread(len(indices), limit)
-    crops = Crops(
-        f"{len(chosen):,} crops of {folder.schema.name} {split}",
-        [folder.image_path(int(index)) for index in indices[chosen]],
+        paths, kind = expand_images([source]), "given crops"
+    else:
+        folder = read_folder(resolve_dataset(name))
+        folder.require_images()
+        paths = [folder.image_path(int(index)) for index in folder.select(split)]
+        kind = f"crops of {folder.schema.name} {split}"
+        if labels:
+            with contextlib.suppress(InputError):  # another dataset's attributes: its crops are compared without labels
+                labelled = label_split(recognizer, folder, split)
+    chosen = np.linspace(0, len(paths) - 1, min(limit or len(paths), len(paths))).round().astype(int)
+    return Crops(
+        f"{len(chosen):,} {kind}",
+        [paths[row] for row in chosen],
+        None if labelled is None else (labelled.truth[chosen], labelled.known[chosen]),
     )
-    try:
-        labelled = label_split(recognizer, folder, split)
-    except InputError:  # another dataset's attributes: its crops are compared without labels
-        return crops
-    return replace(crops, truth=labelled.truth[chosen], known=labelled.known[chosen])
 
 
 def compare(
-    source: str,
-    ours: NDArray[np.float32],
-    theirs: NDArray[np.float32],
-    thresholds: NDArray[np.float64],
-    mA: tuple[float, float] | None = None,
+    source: str, ours: NDArray[np.float32], theirs: NDArray[np.float32], thresholds: NDArray[np.float64]
 ) -> Parity:
-    """Compare scores [N, Z] of the checkpoint with those of the export.
-
-    Args:
-        thresholds: [Z], NaN for texts without one.
-    """
+    """Compare scores [N, Z] of the checkpoint with those of the export; thresholds [Z] are NaN for texts without one."""
     difference = np.abs(ours.astype(np.float64) - theirs)
     decided = np.isfinite(thresholds)
     changed = (ours > thresholds) != (theirs > thresholds)
@@ -149,16 +134,11 @@ def compare(
         spread=float(ours.std(axis=0, dtype=np.float64).mean()),
         decisions=int(decided.sum()) * len(ours),
         changed=int(changed[:, decided].sum()),
-        mA=mA,
     )
 
 
 def check_parity(
-    recognizer: Recognizer,
-    exported: OnnxScorer,
-    texts: Sequence[Text],
-    crops: Crops | None,
-    progress: Progress | None = None,
+    recognizer: Recognizer, exported: OnnxScorer, texts: Sequence[Text], crops: Crops | None, progress: Progress
 ) -> list[Parity]:
     """Compare an export with its checkpoint on synthetic crops, and on real ones if there are any.
 
@@ -169,7 +149,7 @@ def check_parity(
         CheckFailed: the scores differ by too much. InputError: a crop cannot be read.
     """
     thresholds = np.array([recognizer.threshold(text)[0] for text in texts])
-    size = recognizer.image_size
+    size, int8 = recognizer.image_size, exported.precision == "int8"
     rng = np.random.default_rng(0)
     people = [draw(sample_person(rng), STYLES["street"], rng=rng).image for _ in range(SYNTHETIC)]
     pixels = np.stack([squash(person, size) for person in people])
@@ -178,25 +158,16 @@ def check_parity(
     found = [compare(f"{SYNTHETIC} synthetic crops", ours, theirs, thresholds)]
     if crops is not None:
         ours, theirs = (score_files(fn, crops.paths, size, batch_size=16, progress=progress) for fn in score_fns)
-        mA = None
+        parity = compare(crops.source, ours, theirs, thresholds)
         count = len(recognizer.attributes)
-        if crops.truth is not None and recognizer.thresholds and tuple(texts[:count]) == recognizer.attributes:
+        if crops.labels is not None and recognizer.thresholds and tuple(texts[:count]) == recognizer.attributes:
+            truth, known = crops.labels
             above = [scores[:, :count] > thresholds[:count] for scores in (ours, theirs)]
-            first, second = (100 * pedestrian_metrics(crops.truth, each, crops.known)["mA"] for each in above)
-            mA = float(first), float(second)
-        found.append(compare(crops.source, ours, theirs, thresholds, mA))
-    precision = exported.card.precision
-    for parity in found[-1:] if precision == "int8" else found:
-        if problem := parity.problem(precision):
-            hint = (
-                "Compare on real crops instead: --images NAME or FOLDER" if precision == "int8" and not crops else None
-            )
+            first, second = (100 * pedestrian_metrics(truth, each, known)["mA"] for each in above)
+            parity = replace(parity, mA=(float(first), float(second)))
+        found.append(parity)
+    for parity in found[-1:] if int8 else found:
+        if problem := parity.problem(int8=int8):
+            hint = "Compare on real crops instead: --images NAME or FOLDER" if int8 and not crops else None
             raise CheckFailed(f"The exported model differs from the checkpoint: {problem}. Nothing was written.", hint)
     return found
-
-
-def _spread(count: int, limit: int) -> NDArray[np.int64]:
-    """At most `limit` positions spread evenly over `count`; 0 for all."""
-    if not limit or limit >= count:
-        return np.arange(count)
-    return np.linspace(0, count - 1, limit).round().astype(np.int64)

@@ -25,18 +25,21 @@ CURVES = {"precision": "blue", "recall": "ochre", "mA": "accent"}
 CELL = "#26857a"  # On a light and on a dark page, text of either's colour is readable on it.
 
 
-def run_figures(report: RunReport) -> dict[str, Figure]:
-    """Every figure of a run by name, labelled in words for readers who cannot see it; those without data are missing."""
+def run_figures(report: RunReport, detailed: bool = True) -> dict[str, Figure]:
+    """Every figure of a run by name, labelled in words for readers who cannot see it; those without data are missing.
+
+    Args:
+        detailed: with the curves of each attribute.
+    """
     model = report.state["config"]["model"]
     # Global Mix Tokens g1, g2, ..., then local ones l1, l2, ... from the top of the image to its bottom.
     counts = (("g", model["global_tokens"]), ("l", model["local_tokens"]))
     tokens = [f"{kind}{number + 1}" for kind, count in counts for number in range(count)]
-    phrases = [row.phrase for row in report.main.attributes]
     with matplotlib.rc_context(fname=STYLE):
         figures: dict[str, Figure | None] = {
             **epoch_figures(report.history, int(report.state["best"]["epoch"])),
             "thresholds": threshold_figure(report.common),
-            "thresholds-by-attribute": attribute_threshold_figure(dict(zip(phrases, report.curves, strict=True))),
+            "thresholds-by-attribute": attribute_threshold_figure(report) if detailed else None,
         }
         for region in report.data.schema.regions:
             figures[f"attributes-{region}"] = attribute_figure(region, report.main.attributes, report.labelled.known)
@@ -100,24 +103,25 @@ def threshold_figure(curve: Curve) -> Figure:
     return figure
 
 
-def attribute_threshold_figure(curves: Mapping[str, Curve]) -> Figure:
+def attribute_threshold_figure(report: RunReport) -> Figure:
     """Each attribute's precision, recall and mA against its own threshold. Solid upright: the threshold from val; dotted:
     the oracle's."""
-    columns, rows = 3, math.ceil(len(curves) / 3)
-    low, high = (end([curve.thresholds for curve in curves.values()]) for end in (np.min, np.max))
+    count, columns = len(report.curves), 3
+    rows = math.ceil(count / columns)
     height = 0.95 * rows + 0.4
     figure = Figure(figsize=(5.1, height), label="Precision, recall and mA of each attribute against its threshold")
     panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     figure.subplots_adjust(left=0.06, right=0.98, bottom=0.2 / height, top=1 - 0.4 / height, hspace=0.4, wspace=0.1)
-    for panel in panels.flat[len(curves) :]:
-        panel.set_visible(False)
-    for number, (panel, (phrase, curve)) in enumerate(zip(panels.flat, curves.items(), strict=False)):
-        _metrics(panel, curve, (low, high), step=2)
-        panel.tick_params(labelbottom=number >= len(curves) - columns)
-        panel.set_title(phrase, fontsize=7, pad=3)
+    ends = [value for curve in report.curves for value in curve.thresholds[[0, -1]]]
+    for number, (panel, curve, row) in enumerate(zip(panels.flat, report.curves, report.main.attributes, strict=False)):
+        _metrics(panel, curve, (min(ends), max(ends)), step=2)
+        panel.tick_params(labelbottom=number >= count - columns)
+        panel.set_title(row.phrase, fontsize=7, pad=3)
         for source, dashes, colour in (("val", "-", "ink"), ("oracle", ":", "warn")):
             style: dict[str, Any] = {"color": PALETTE[colour], "linestyle": dashes, "label": f"threshold, {source}"}
             panel.axvline(curve.thresholds[curve.positions[source]], linewidth=0.8, clip_on=False, **style)
+    for panel in panels.flat[count:]:
+        panel.set_visible(False)
     _legend(panels[0, 0], 1.25)
     return figure
 

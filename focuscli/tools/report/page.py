@@ -16,10 +16,10 @@ from focuscli import __version__
 from focuscli.config import RunConfig
 from focuscli.errors import UsageError
 from focuscli.tools.report.collect import DETAILED_RUNS, MAX_PAGE_BYTES, RunReport
-from focuscli.tools.report.compare import comparison_warnings, parts_of, seed_groups
 from focuscli.tools.report.curves import Curve
 from focuscli.tools.report.drawing import inline_svg
 from focuscli.tools.report.figures import percent, run_figures
+from focuscli.tools.seeds import mean_and_spread, run_identity
 
 METRICS = ("mA", "Acc", "Prec", "Recall", "F1", "F1h", "mAP", "AUC")
 _FOLDERS = re.compile(r"(?:[A-Za-z]:)?(?<![\w.…])[\\/](?:[^\\/\s]+[\\/])*(?=[^\\/\s])")
@@ -39,7 +39,10 @@ def render_page(reports: Sequence[RunReport]) -> str:
     detailed = len(reports) <= DETAILED_RUNS
     page = environment.get_template("report.html").render(
         reports=reports,
-        figures=[_figures(report, f"run-{number}", detailed) for number, report in enumerate(reports, start=1)],
+        figures=[
+            {name: inline_svg(figure, f"run-{number}-{name}") for name, figure in run_figures(report, detailed).items()}
+            for number, report in enumerate(reports, start=1)
+        ],
         parts=[parts_of(report.state["config"]) for report in reports],
         detailed=detailed,
         slider_data=slider_data,
@@ -94,11 +97,53 @@ def without_folders(text: str) -> str:
     return _FOLDERS.sub("…/", text)
 
 
-def _figures(report: RunReport, name: str, detailed: bool) -> dict[str, Markup]:
-    figures = run_figures(report)
-    if not detailed:
-        del figures["thresholds-by-attribute"]
-    return {key: inline_svg(figure, f"{name}-{key}") for key, figure in figures.items()}
+def seed_groups(reports: Sequence[RunReport]) -> list[dict[str, Any]]:
+    """Runs that differ in nothing but their seed: "names", "parts", and "metrics" as mean and spread (see
+    `mean_and_spread`); empty if no two do."""
+    groups: dict[str, list[RunReport]] = {}
+    for report in reports:
+        state = report.state
+        key = run_identity(state["config"], state["data"]["fingerprint"], state["weights"], ignore={"train.seed"})
+        groups.setdefault(key, []).append(report)
+    if len(groups) == len(reports):
+        return []
+    return [
+        {
+            "names": [report.name for report in members],
+            "parts": parts_of(members[0].state["config"]),
+            "metrics": {
+                name: mean_and_spread([value for row in members if (value := row.main.metrics[name]) is not None])
+                for name in METRICS[:6]
+            },
+        }
+        for members in groups.values()
+    ]
+
+
+def parts_of(config: dict[str, Any]) -> dict[str, bool]:
+    """Which parts of the method a configuration has; a loss without its subject (no Mix Tokens, no attention) is off."""
+    model, loss = config["model"], config["loss"]
+    return {
+        "RLP": bool(model["rlp"]),
+        "MGMT": bool(model["mgmt"]),
+        "AVFE": bool(model["avfe"]),
+        "RACL": bool(model["mgmt"] and model["avfe"] and loss["racl"]),
+        "L_sim": bool(model["mgmt"] and loss["lsim"]),
+    }
+
+
+def comparison_warnings(reports: Sequence[RunReport]) -> list[str]:
+    """What makes this no like-for-like comparison, in words."""
+    differences = {
+        "are evaluated on different images or labels: their metrics are not comparable": {
+            (report.data.fingerprint, report.main.split) for report in reports
+        },
+        "were trained on different data": {report.state["data"]["fingerprint"] for report in reports},
+        "started from different weights": {report.main.weights for report in reports},
+        "were trained for different numbers of epochs": {len(report.history) for report in reports},
+        "have thresholds from different sources": {report.main.threshold_source for report in reports},
+    }
+    return [f"The runs {difference}." for difference, values in differences.items() if len(values) > 1]
 
 
 def _setting(value: Any, folders: bool) -> str:

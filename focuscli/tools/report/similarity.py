@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,12 +10,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from torch import Tensor
 
 from focuscli.config import SCRATCH
 from focuscli.data.images import chunks
 from focuscli.data.loader import normalise, read_batches, to_unit
 from focuscli.data.regions import region_block_matrix, region_names
-from focuscli.data.schema import Text
 from focuscli.engine.device import autocast
 from focuscli.errors import FocusError
 from focuscli.inference.recognizer import Recognizer
@@ -71,31 +71,38 @@ class BeforeAndAfter:
     states: dict[str, Similarity]
 
 
+@torch.inference_mode()
 def before_and_after(
     recognizer: Recognizer, paths: Sequence[Path], *, workers: int, progress: Callable[[int, int], None]
 ) -> BeforeAndAfter | None:
     """Measure a run's checkpoint and its initial state on images evenly spaced over `paths`; None if it has no attention over
     Mix Tokens (MGMT or AVFE is off)."""
-    config = recognizer.config
+    config, device = recognizer.config, recognizer.device
     if not (config.model.mgmt and config.model.avfe):
         return None
     names = region_names(recognizer.model.texts, config.data.regions)
     regions = {name: names.count(name) for name in [*recognizer.schema.regions, *names] if name in names}
-    pairs = zip(names, recognizer.model.texts, strict=True)
-    texts = [text for _, text in sorted(pairs, key=lambda pair: [*regions].index(pair[0]))]
+    order = sorted(range(len(names)), key=lambda index: [*regions].index(names[index]))
+    texts = [recognizer.model.texts[index] for index in order]
+    blocks = region_block_matrix(texts, config.data.regions).astype(np.float64)
     chosen = np.linspace(0, len(paths) - 1, min(MOST_IMAGES, len(paths))).round().astype(int)
-    paths = [paths[index] for index in chosen]
-    models = {"before": initial_model(recognizer), "after": recognizer.model}
-    return BeforeAndAfter(
-        images=len(paths),
-        regions=regions,
-        blocks=region_block_matrix(texts, config.data.regions).astype(np.float64),
-        states={
-            when: _measure(model, recognizer, texts, regions, paths, workers, progress)
-            for when, model in models.items()
-            if model is not None
-        },
-    )
+    images = [paths[index] for index in chosen]
+    states = {}
+    for when, model in (("before", initial_model(recognizer)), ("after", recognizer.model)):
+        if model is None:
+            continue
+        with autocast(device, recognizer.precision):
+            features = model.encode_texts(texts)
+        parts = []
+        for crops in read_batches(images, config.model.image_size, chunks(len(images), BATCH), workers=workers):
+            with autocast(device, recognizer.precision):
+                mix = model.encode_image(normalise(to_unit(crops, device))).tokens
+                output = model.score(mix, features)
+            parts.append([found.cpu().double() for found in (mix, output.attention_maps, output.attribute_features)])
+            progress(min(BATCH * len(parts), len(images)), len(images))
+        mix, attention, attribute_features = (torch.cat(found) for found in zip(*parts, strict=True))
+        states[when] = _similarity(mix, attention, attribute_features, blocks, config.loss.eps)
+    return BeforeAndAfter(len(images), regions, blocks, states)
 
 
 def initial_model(recognizer: Recognizer) -> Method | None:
@@ -109,53 +116,32 @@ def initial_model(recognizer: Recognizer) -> Method | None:
     return model.to(recognizer.device).eval().requires_grad_(False) if origin == recognizer.weights else None
 
 
-@torch.inference_mode()
-def _measure(
-    model: Method,
-    recognizer: Recognizer,
-    texts: Sequence[Text],
-    regions: Mapping[str, int],
-    paths: Sequence[Path],
-    workers: int,
-    progress: Callable[[int, int], None],
-) -> Similarity:
-    config, device = recognizer.config, recognizer.device
-    with autocast(device, recognizer.precision):
-        features = model.encode_texts(texts)
-    parts = []
-    done = 0
-    for crops in read_batches(paths, config.model.image_size, chunks(len(paths), BATCH), workers=workers):
-        with autocast(device, recognizer.precision):
-            mix = model.encode_image(normalise(to_unit(crops, device))).tokens
-            output = model.score(mix, features)
-        parts.append([found.cpu().double() for found in (mix, output.attention_maps, output.attribute_features)])
-        done += len(crops)
-        progress(done, len(paths))
-    mix, attention, attribute_features = (torch.cat(batches) for batches in zip(*parts, strict=True))
-    names = np.repeat([*regions], [*regions.values()])
-    same = names[:, None] == names
-    shares, texts_alike, tokens_alike = attention.mean(dim=0).numpy(), _cosines(attention), _cosines(mix)
+def _similarity(mix: Tensor, attention: Tensor, features: Tensor, blocks: Matrix, eps: float) -> Similarity:
+    """Of Mix Tokens [N, K, D], attention [N, Z, K] and attribute features [N, Z, D] of the images."""
+    same = blocks > 0
+    regions = same[np.unique(same.argmax(axis=1))]  # [regions, Z], the texts of each
+    texts, tokens = _cosines(attention), _cosines(mix)
     return Similarity(
-        attention=texts_alike,
-        mix=tokens_alike,
-        tokens=np.stack([shares[names == name].mean(axis=0) for name in regions]),
-        same_region=_off_diagonal(texts_alike, same),
-        other_regions=_off_diagonal(texts_alike, ~same),
-        features_same_region=_off_diagonal(_cosines(attribute_features), same),
-        different_tokens=_off_diagonal(tokens_alike, np.ones(tokens_alike.shape, dtype=bool)),
-        racl=region_contrastive_loss(attention, torch.from_numpy(same), eps=config.loss.eps).item(),
-        lsim=mix_diversity_loss(mix, eps=config.loss.eps).item(),
+        attention=texts,
+        mix=tokens,
+        tokens=regions / regions.sum(axis=1, keepdims=True) @ attention.mean(dim=0).numpy(),
+        same_region=_off_diagonal(texts, same),
+        other_regions=_off_diagonal(texts, ~same),
+        features_same_region=_off_diagonal(_cosines(features), same),
+        different_tokens=_off_diagonal(tokens, True),
+        racl=region_contrastive_loss(attention, torch.from_numpy(blocks), eps=eps).item(),
+        lsim=mix_diversity_loss(mix, eps=eps).item(),
     )
 
 
-def _cosines(rows: torch.Tensor) -> Matrix:
+def _cosines(rows: Tensor) -> Matrix:
     """Mean cosine similarities [R, R] of rows [N, R, D]."""
     unit = F.normalize(rows, dim=-1)
     mean: Matrix = (unit @ unit.mT).mean(dim=0).numpy()
     return mean
 
 
-def _off_diagonal(values: Matrix, chosen: NDArray[np.bool_]) -> float:
+def _off_diagonal(values: Matrix, chosen: NDArray[np.bool_] | bool) -> float:
     """The mean of the chosen values off the diagonal."""
     pairs = values[chosen & ~np.eye(len(values), dtype=bool)]
     return float(pairs.mean()) if pairs.size else float("nan")

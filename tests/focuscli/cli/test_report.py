@@ -38,26 +38,27 @@ def test_the_page_goes_into_the_run_folder_and_is_not_replaced_without_force(foc
 
 
 def test_several_runs_make_a_comparison_and_figures_by_run(focus, run, tmp_path, monkeypatch):
-    other = tmp_path / "runs" / "other"
+    other = tmp_path / "others" / "mine"
     shutil.copytree(run, other)
     monkeypatch.chdir(tmp_path)
     both = focus("report", run, other, "--errors", "0", "--figures", "figures", "-o", "both.html", "--json")
     assert both.code == 0, both.stderr
     assert both.json["report"] == "both.html"
-    assert [*both.json["metrics"]] == ["mine", "other"]
+    assert [*both.json["metrics"]] == ["runs/mine", "others/mine"]
     assert "2 runs compared" in (tmp_path / "both.html").read_text(encoding="utf-8")
-    figures = [*(tmp_path / "figures" / "other").iterdir()]
+    figures = [*(tmp_path / "figures" / "others" / "mine").iterdir()]
     assert {"losses.pdf", "thresholds.pdf", "block-matrix.pdf"} < {file.name for file in figures}
     assert len(both.json["files"]) == 1 + 2 * len(figures)
     assert focus("report", run, "--figures", "figures").code == 3
 
 
-def test_figures_are_files_instead_of_a_page(focus, run, tmp_path):
-    outcome = focus("report", run, "--figures", tmp_path / "figures", "--format", "svg")
+@pytest.mark.parametrize(("file_format", "head"), [("pdf", b"%PDF"), ("png", b"\x89PNG"), ("svg", b"<?xml")])
+def test_figures_are_files_instead_of_a_page(focus, run, tmp_path, file_format, head):
+    outcome = focus("report", run, "--figures", tmp_path / "figures", "--format", file_format)
     assert outcome.code == 0, outcome.stderr
     assert outcome.stdout == f"{tmp_path / 'figures'}\n"
     assert not (run / "report.html").exists()
-    assert (tmp_path / "figures" / "losses.svg").is_file()
+    assert (tmp_path / "figures" / f"losses.{file_format}").read_bytes().startswith(head)
 
 
 def changed_dataset(coloured_dataset, target, file, old, new):
@@ -68,11 +69,10 @@ def changed_dataset(coloured_dataset, target, file, old, new):
     return target
 
 
-def moved(run, folder):
-    """Make a run believe that its dataset is in another folder."""
+def change_state(run, change):
     for state in run.glob("checkpoints/*/state.json"):
         content = json.loads(state.read_text())
-        content["data"]["folder"] = str(folder)
+        change(content)
         state.write_text(json.dumps(content))
 
 
@@ -87,9 +87,10 @@ def moved(run, folder):
         (["{run}", "--split", "west"], 3, "west"),
         (["{run}", "-d", "nowhere"], 3, "nowhere"),
         (["{run}/checkpoints/best/model.safetensors"], 3, "No checkpoint"),
-        (["{alone}"], 3, "outside of a run folder"),
+        (["{alone}"], 3, "Name the folder that focus train wrote"),
         (["{run}", "-d", "{renamed}"], 3, "closed-set"),
         (["{run}", "-d", "{gone}"], 3, "No such image"),
+        ([], 4, "No trained model"),
     ],
 )
 def test_it_refuses(focus, run, coloured_dataset, tmp_path, arguments, code, word):
@@ -107,42 +108,37 @@ def test_it_refuses(focus, run, coloured_dataset, tmp_path, arguments, code, wor
     assert not (run / "report.html").exists()
 
 
-def test_no_run_at_all(focus):
-    outcome = focus("report")
-    assert outcome.code == 4
-    assert "No trained model" in outcome.stderr
-
-
-def test_a_run_without_metrics_or_thresholds_names_the_command_that_writes_them(focus, run):
+@pytest.mark.parametrize(
+    "content", [None, b"", b'{"epoch": 1}\n{"epoch": ', b'{"epoch": 1}\n[]\n', b'{"step": 1}', b"\xff"]
+)
+def test_a_history_that_cannot_be_read_names_the_command_that_writes_it(focus, run, content):
     (run / "metrics.jsonl").unlink()
+    if content is not None:
+        (run / "metrics.jsonl").write_bytes(content)
     outcome = focus("report", run)
     assert outcome.code == 3
     assert f"focus train --resume --run {run}" in outcome.stderr
-    # The command that it names helps.
-    assert focus("train", "--resume", "--run", run).code == 0
-    assert (run / "metrics.jsonl").is_file()
-    shutil.rmtree(run / "checkpoints" / "best")
-    state = run / "checkpoints" / "last" / "state.json"
-    state.write_text(json.dumps({**json.loads(state.read_text()), "thresholds": {}}))
+    if content is None:  # the command that it names helps
+        assert focus("train", "--resume", "--run", run).code == 0
+        assert (run / "metrics.jsonl").is_file()
+
+
+def test_a_run_without_thresholds_is_refused(focus, run):
+    change_state(run, lambda state: state.update(thresholds={}))
     outcome = focus("report", run)
     assert outcome.code == 3
-    assert "has no thresholds yet" in outcome.stderr
-    assert "focus train --resume" in outcome.stderr
+    assert "evaluated on val" in outcome.stderr
 
 
 def test_a_dataset_that_is_gone_or_has_changed_is_refused_unless_named(focus, run, coloured_dataset, tmp_path):
-    moved(run, tmp_path / "unplugged")
-    outcome = focus("report", run)
-    assert outcome.code == 3
-    assert f"coloured was in {tmp_path / 'unplugged'}" in outcome.stderr
-    assert f"focus report {run} --dataset" in outcome.stderr
     changed = changed_dataset(coloured_dataset, tmp_path / "changed", "labels.csv", ",test,", ",val,")
-    moved(run, changed)
-    outcome = focus("report", run)
-    assert outcome.code == 3
-    assert "has changed since" in outcome.stderr
-    assert read_folder(changed).fingerprint[:12] in outcome.stderr
-    assert f"focus report {run} --dataset {changed}" in outcome.stderr
+    for folder, words in ((tmp_path / "unplugged", "is gone"), (changed, read_folder(changed).fingerprint[:12])):
+        change_state(run, lambda state, folder=folder: state["data"].update(folder=str(folder)))
+        outcome = focus("report", run)
+        assert outcome.code == 3
+        assert f"coloured in {folder}" in outcome.stderr
+        assert words in outcome.stderr
+        assert f"focus report {run} --dataset" in outcome.stderr
     assert focus("report", run, "--dataset", changed).code == 0
     page = (run / "report.html").read_text(encoding="utf-8")
     assert "not the data that the run was trained on" in page

@@ -104,13 +104,12 @@ def collected():
     """collected(run, ..., **options) collects runs without a progress bar; each only once."""
     from focuscli.tools.report.collect import collect
 
-    @contextlib.contextmanager
     def silent(_label):
-        yield lambda done, total: None
+        return contextlib.nullcontext(lambda done, total: None)
 
     @functools.cache
     def call(*runs, **options):
-        return collect([str(run) for run in runs], silent, device="cpu", workers=1, **options)
+        return collect([run / "checkpoints" / "best" for run in runs], silent, device="cpu", workers=1, **options)
 
     return call
 

@@ -10,13 +10,12 @@ from html.parser import HTMLParser
 import pytest
 
 from focuscli.data.folder import read_folder
-from focuscli.errors import InputError, UsageError
+from focuscli.errors import UsageError
 from focuscli.evaluation.closed_set import evaluate
 from focuscli.inference.recognizer import Recognizer
 from focuscli.tools.report import page as page_module
-from focuscli.tools.report.collect import read_history, short_names
-from focuscli.tools.report.compare import comparison_warnings
-from focuscli.tools.report.page import render_page, without_folders
+from focuscli.tools.report.collect import Epoch
+from focuscli.tools.report.page import comparison_warnings, render_page, without_folders
 
 VOID = {"meta", "img", "input", "br", "link", "hr", "wbr"}
 
@@ -104,13 +103,15 @@ def test_it_has_every_part_and_says_where_the_model_comes_from(page, report):
     rows = [row[:2] for row in Outline(page).rows]
     for name, value in (("learning_rate", "0.001"), ("global_tokens", "2"), ("seed", "0")):
         assert [name, value] in rows
+    images = next(row[1] for row in rows if row[0] == "images")
+    assert images == "train 40, val 16, test 16; 36 persons"
 
 
 def test_without_crops_there_is_no_picture_and_no_folder(collected, small_run, noisy_dataset, page):
     shared = render_page(collected(small_run, crops=False))
     Outline(shared)
-    assert "<img" not in shared
     # What is left are the matrices, one pixel for each of their cells.
+    assert "<img" not in shared
     assert "data:image/webp" not in shared
     assert str(noisy_dataset.parent) not in shared
     assert "This page contains no pictures of the dataset" in shared
@@ -118,28 +119,23 @@ def test_without_crops_there_is_no_picture_and_no_folder(collected, small_run, n
     assert len(shared) < len(page)
 
 
-def test_texts_of_users_stay_text(report):
+def test_texts_of_users_stay_text_and_undefined_metrics_are_dashes(report):
     evil = '</script ><img src=x onerror="alert(1)"> & <!-- <script>'
     row, *rest = report.main.attributes
     main = dataclasses.replace(report.main, attributes=[dataclasses.replace(row, phrase=evil), *rest])
-    curves = [dataclasses.replace(report.curves[0], phrase=evil), *report.curves[1:]]
+    history = [Epoch(epoch=1, val={"mA": None, "F1": 0.5})]
     evaluations = {**report.evaluations, "val": main}
-    html = render_page([dataclasses.replace(report, name=evil, evaluations=evaluations, curves=curves)])
+    html = render_page([dataclasses.replace(report, name=evil, evaluations=evaluations, history=history)])
     assert evil not in html
     found = Outline(html)
     assert "x" not in found.links
     data, script = found.scripts
     # Browsers end a script at more than Python's parser does, so it must not contain any of these at all.
     assert not re.search("[<>&]", data)
-    assert json.loads(data)[1]["phrase"] == evil
+    assert json.loads(data)["views"][1]["phrase"] == evil
     assert script.strip().startswith('"use strict"')
-
-
-def test_undefined_metrics_are_dashes(report):
-    history = [{**report.history[0], "loss": None, "val": {"mA": None, "F1": 0.5}}]
-    html = render_page([dataclasses.replace(report, history=history)])
-    row = next(row for row in Outline(html).rows if row and row[0] == "1" and len(row) == 11)
-    assert (row[1], row[8], row[9]) == ("–", "–", "50.00")
+    (epoch,) = (row for row in found.rows if row and row[0] == "1" and len(row) == 11)
+    assert (epoch[1], epoch[8], epoch[9]) == ("–", "–", "50.00")
 
 
 def test_several_runs_are_compared_like_table_3(collected, small_run, make_run, ablated_run):
@@ -171,14 +167,8 @@ def test_large_pages_are_refused_and_many_runs_come_without_details(report, page
     assert "The curves of every attribute" not in many
     assert "The curves of every attribute" in page
     monkeypatch.setattr(page_module, "MAX_PAGE_BYTES", 10_000)
-    with pytest.raises(UsageError, match="at most") as caught:
+    with pytest.raises(UsageError, match="at most"):
         render_page([report])
-    assert "--no-crops" in caught.value.hint
-
-
-def test_short_names_are_as_long_as_they_must_be(tmp_path):
-    assert short_names([tmp_path / "a" / "run", tmp_path / "b" / "run"]) == ["a/run", "b/run"]
-    assert short_names([tmp_path / "x", tmp_path / "y"]) == ["x", "y"]
 
 
 @pytest.mark.parametrize(
@@ -193,23 +183,3 @@ def test_short_names_are_as_long_as_they_must_be(tmp_path):
 )
 def test_settings_are_shown_without_folders(given, shown):
     assert without_folders(given) == shown
-
-
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [
-        (None, "has no metrics.jsonl"),
-        ("", "no epoch of this run was finished"),
-        ('{"epoch": 1}\n{"epoch": ', "line 2 is not JSON"),
-        ('{"epoch": 1}\n[]\n', "line 2 is not an epoch"),
-        ('{"step": 1}\n', "line 1 is not an epoch"),
-        (b"\xff\xfe", "Cannot read"),
-    ],
-)
-def test_a_history_that_cannot_be_read_is_refused_with_the_way_out(tmp_path, content, words):
-    if content is not None:
-        (tmp_path / "metrics.jsonl").write_bytes(content if isinstance(content, bytes) else content.encode())
-    with pytest.raises(InputError) as caught:
-        read_history(tmp_path)
-    assert words in caught.value.problem
-    assert f"focus train --resume --run {tmp_path}" in caught.value.hint
