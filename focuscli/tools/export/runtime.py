@@ -76,7 +76,7 @@ class OnnxScorer(Scorer):
             known |= {name: _texts(known[name]) for name in ("trained", "attributes", "declared")}
             self.vocabulary = Vocabulary(**{**known, "regions": tuple(known["regions"])})
             self._text_inputs = None if card["kind"] == "fixed" else TextInputs(**card["reading"])
-            self._tower = path.with_name(Path(card["tower"]).name), card["tower_sha256"]
+            self._tower, self._tower_sha256 = Path(card["tower"]).name, card["tower_sha256"]
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(
                 f"{path} has no description by focus export, or a damaged one: {error!r}.", AGAIN
@@ -128,8 +128,8 @@ class OnnxScorer(Scorer):
         rows = text_inputs.extra(texts, self.vocabulary.trained)
         if rows is not None:
             inputs[ROWS] = rows
-        tower, checksum = self._tower
-        if not tower.is_file() or file_sha256(tower) != checksum:
+        tower = self.folder.with_name(self._tower)
+        if not tower.is_file() or file_sha256(tower) != self._tower_sha256:
             raise InputError(
                 f"{tower} is not there, or not the text tower that {self.folder.name} was exported with.",
                 "Keep the two files together, or export both again: focus export --dynamic --force",

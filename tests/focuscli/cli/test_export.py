@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 from focuscli.data.folder import read_folder
-from focuscli.tools.export.runtime import ModelCard
 
 HEAVY = {"timm", "torchvision", "matplotlib", "scipy", "pandas", "sklearn", "onnx"}
 # The configuration imports pydantic, as Typer 0.29 does; of Pillow's plugins PDF is the slowest to import.
+DAMAGED = ("format", "vocabulary", "texts", "input", "kind", "damaged", "bare")
 NO_TORCH = HEAVY | {"torch", "ftfy", "rich", "focuscli.config", "PIL.PdfImagePlugin"}
 
 
@@ -57,7 +57,12 @@ def broken(exported_run, dynamic, tmp_path_factory):
 
     folder, exported = tmp_path_factory.mktemp("broken"), exported_run / "export" / "model.onnx"
     proto = onnx.load(str(exported))
-    proto.metadata_props[0].value = "{}"
+    card = json.loads(proto.metadata_props[0].value)
+    damage = {"format": 99, "vocabulary": {}, "texts": [{}], "input": {"size": [32]}, "kind": "dynamic"}
+    for key, value in damage.items():
+        proto.metadata_props[0].value = json.dumps({**card, key: value})
+        onnx.save(proto, str(folder / f"{key}.onnx"))
+    proto.metadata_props[0].value = "[]"
     onnx.save(proto, str(folder / "damaged.onnx"))
     del proto.metadata_props[:]
     onnx.save(proto, str(folder / "bare.onnx"))
@@ -78,11 +83,11 @@ def rows(text):
     return [*csv.reader(io.StringIO(text))]
 
 
-def card_of(path) -> ModelCard:
+def card_of(path):
     import onnx
 
     (entry,) = onnx.load(str(path)).metadata_props
-    return ModelCard.from_json(entry.value)
+    return json.loads(entry.value)
 
 
 def same_records(ours, theirs):
@@ -110,14 +115,20 @@ def test_both_backends_give_the_same_output(focus, exported_run, crops, form):
 def test_the_file_describes_itself(exported, exported_run):
     from focuscli.inference.recognizer import Recognizer
     from focuscli.storage.fingerprint import checkpoint_fingerprint
+    from focuscli.tools.export.runtime import OnnxScorer
 
     card, recognizer = card_of(exported), Recognizer.from_checkpoint(exported_run, device="cpu")
-    assert card.texts == recognizer.attributes
-    assert card.vocabulary == recognizer.vocabulary
-    assert card.fingerprint == checkpoint_fingerprint(recognizer.folder)
-    assert (card.kind, card.precision, card.image_size, card.method) == ("fixed", "fp32", (32, 16), "focus")
-    assert (card.weights, card.trained_on) == ("from scratch", recognizer.trained_on)
-    assert card.threshold_source == "val, criterion mA"
+    scorer = OnnxScorer(exported)
+    assert scorer.texts == recognizer.attributes
+    assert scorer.vocabulary == recognizer.vocabulary
+    assert scorer.fingerprint == checkpoint_fingerprint(recognizer.folder)
+    assert scorer.image_size == (32, 16)
+    said = [card[name] for name in ("kind", "precision", "method", "weights", "trained_on", "threshold_source")]
+    assert said == ["fixed", "fp32", "focus", "from scratch", recognizer.trained_on, "val, criterion mA"]
+    assert "uint8" in card["input"]["layout"]
+    hat = card["labels"][0]
+    assert (hat["name"], hat["phrase"], hat["region"], hat["seen"]) == ("RedHat", "red hat", "head", True)
+    assert hat["threshold"] == recognizer.thresholds["RedHat"]
 
 
 @pytest.mark.parametrize(
@@ -181,7 +192,10 @@ def test_int8_with_chosen_texts(focus, exported_run, exported, crops, tmp_path):
     assert synthetic["largest"] > 1e-3
     assert 0 < real["rms"] < 0.1 * real["spread"]
     card = card_of(target)
-    assert [(text.phrase, text.region) for text in card.texts] == [("red hat", "head"), ("green scarf", "lower")]
+    assert [(text["phrase"], text["region"]) for text in card["texts"]] == [
+        ("red hat", "head"),
+        ("green scarf", "lower"),
+    ]
     line = ["predict", crops / "000.png", "-c", exported_run, "--format", "csv"]
     predicted = focus(*line, "--backend", "onnx", "--precision", "int8")
     assert predicted.code == 0, predicted.stderr
@@ -214,13 +228,12 @@ def test_one_text_of_many_is_found_by_its_column(focus, exported, crops):
         ("trained_run", ["--precision", "fp16"], 2, "fp16"),
         ("trained_run", ["--precision", "int8"], 2, "focus export --int8"),
         ("trained_run", ["--backend", "onnx"], 3, "focus export -c"),
-        ("no.onnx", [], 3, "no.onnx cannot be read as an ONNX model: Protobuf parsing failed.\nhint:  Export it again"),
+        ("no.onnx", [], 3, "no.onnx cannot be read as an ONNX model"),
         ("folder.onnx", [], 3, "folder.onnx is a folder"),
-        ("damaged.onnx", [], 3, "its description is damaged: KeyError('format')"),
-        ("bare.onnx", [], 3, "not made by focus export"),
+        *((f"{name}.onnx", [], 3, "no description by focus export, or a damaged one") for name in DAMAGED),
         ("gone.onnx", [], 3, "No such model"),
         ("changed.onnx", [], 3, "changed since it was exported: see changed.onnx.sha256.\nhint:  Export it again"),
-        ("alone/any.onnx", [], 3, "any.texts.onnx, which is not beside it"),
+        ("alone/any.onnx", ["-a", "scarf"], 3, "not the text tower"),
         ("other/any.onnx", [], 3, "not the text tower"),
     ],
 )
@@ -261,8 +274,7 @@ def test_a_model_of_another_state_of_its_run_is_refused(focus, exported_run, cro
 def test_an_export_that_differs_leaves_nothing_behind(focus, exported_run, exported, tmp_path, monkeypatch, onnx_extra):
     from focuscli.tools.export import build
 
-    monkeypatch.setattr(build, "to_onnx", lambda *_: None)
-    monkeypatch.setattr(build, "fold_constants", lambda *_: with_doubled_scores(exported))
+    monkeypatch.setattr(build, "to_onnx", lambda *_: with_doubled_scores(exported))
     target = tmp_path / "new" / "model.onnx"
     outcome = focus("export", "-c", exported_run, "-o", target)
     assert outcome.code == 5
@@ -293,12 +305,13 @@ def test_a_dry_run_writes_nothing(focus, exported_run, tmp_path):
 
 
 def test_requirements(focus, trained_run, onnx_extra, crops, tmp_path, monkeypatch):
+    import torch
+
     from focuscli.storage import extras
-    from focuscli.tools import machine
 
     target = tmp_path / "m.onnx"
     with monkeypatch.context() as patch:
-        patch.setattr(machine, "installed_version", lambda _: "2.4.1+cpu")
+        patch.setattr(torch, "__version__", "2.4.1+cpu")
         old = focus("export", "-c", trained_run, "-o", target)
     found = extras.find_spec
     monkeypatch.setattr(extras, "find_spec", lambda name: None if name.startswith("onnx") else found(name))

@@ -16,7 +16,7 @@ from focuscli.data.loader import normalise, to_unit
 from focuscli.data.texts import Text
 from focuscli.errors import UsageError
 from focuscli.models.build import build_method
-from focuscli.tools.export.graph import Scores, fold_constants, for_export, quantise, text_tower, to_onnx
+from focuscli.tools.export.graph import Scores, for_export, quantise, text_tower, to_onnx
 from focuscli.tools.export.runtime import PIXELS
 
 PLAIN = {"rlp": False, "mgmt": False, "avfe": False}
@@ -78,7 +78,7 @@ def test_every_method_for_any_batch_and_any_number_of_texts(tmp_path):
     inputs = {PIXELS: torch.zeros(2, 32, 16, 3, dtype=torch.uint8)}
     inputs |= dict(zip(names, (built.encode_texts() for built in dynamic), strict=True))
     axes = {PIXELS: {0: "batch"}, **{name: {0: "texts"} for name in names}}
-    proto = fold_constants(to_onnx(module, inputs, "scores", axes), tmp_path)
+    proto = to_onnx(module, inputs, "scores", axes, tmp_path)
     session = InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
     for count, asked in ((1, UNSEEN), (3, TEXTS[1:2]), (3, TEXTS + UNSEEN)):
         crops = torch.randint(0, 256, (count, 32, 16, 3), dtype=torch.uint8)

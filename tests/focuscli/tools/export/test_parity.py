@@ -47,7 +47,7 @@ def test_metrics_equal_a_slow_loop():
     ],
 )
 def test_differences_that_are_too_large(precision, ours, difference, words):
-    problem = compare("x", ours, (ours + difference).astype(np.float32), THRESHOLDS).problem(precision)
+    problem = compare("x", ours, (ours + difference).astype(np.float32), THRESHOLDS).problem(int8=precision == "int8")
     assert problem is None if words is None else re.search(words, problem)
 
 
@@ -59,6 +59,10 @@ def test_real_crops_decide_for_int8_only(tmp_path):
     def wrong_for_synthetic(batch):
         return scores(batch) + (1000 if len(batch) == SYNTHETIC else 0)
 
+    def check(precision, crops):
+        exported = SimpleNamespace(score_fn=lambda _: wrong_for_synthetic, precision=precision)
+        return check_parity(checkpoint, exported, texts, crops, lambda done, total: None)
+
     texts = [Text("hat", "head", "accessory", ""), Text("boots", "foot", "footwear", "")]
     paths = [tmp_path / f"{number}.png" for number in range(3)]
     for number, path in enumerate(paths):
@@ -68,14 +72,10 @@ def test_real_crops_decide_for_int8_only(tmp_path):
     checkpoint = SimpleNamespace(
         score_fn=lambda _: scores, threshold=lambda _: (0.0, "val"), image_size=(32, 16), attributes=()
     )
-    int8, fp32 = (
-        SimpleNamespace(score_fn=lambda _: wrong_for_synthetic, card=SimpleNamespace(precision=precision))
-        for precision in ("int8", "fp32")
-    )
-    synthetic, real = check_parity(checkpoint, int8, texts, crops)
-    assert synthetic.problem("int8") is not None
-    assert (real.images, real.largest, real.problem("int8")) == (3, 0.0, None)
+    synthetic, real = check("int8", crops)
+    assert synthetic.problem(int8=True) is not None
+    assert (real.images, real.largest, real.problem(int8=True)) == (3, 0.0, None)
     with pytest.raises(CheckFailed, match=r"(?s)5 synthetic crops.*--images NAME or FOLDER"):
-        check_parity(checkpoint, int8, texts, None)
+        check("int8", None)
     with pytest.raises(CheckFailed, match="5 synthetic crops"):
-        check_parity(checkpoint, fp32, texts, crops)
+        check("fp32", crops)
