@@ -16,32 +16,15 @@ from clip_impl.config import TINY, VIT_B_16, CLIPConfig, TextConfig, VisionConfi
 
 if TYPE_CHECKING:
     from clip_impl.model import CLIP
-    from clip_impl.preprocess import Preprocess, openai_transform
+    from clip_impl.preprocess import Preprocess
     from clip_impl.tokenizer import tokenize
     from clip_impl.weights import load, read_state_dict
 
-__all__ = [
-    "CLIP",
-    "TINY",
-    "VIT_B_16",
-    "CLIPConfig",
-    "Preprocess",
-    "TextConfig",
-    "VisionConfig",
-    "load",
-    "openai_transform",
-    "read_state_dict",
-    "tokenize",
-]
+__all__ = ["CLIP", "TINY", "VIT_B_16", "CLIPConfig", "Preprocess", "TextConfig", "VisionConfig"]
+__all__ += ["load", "read_state_dict", "tokenize"]
 
-_MODULES = {
-    "CLIP": "model",
-    "Preprocess": "preprocess",
-    "load": "weights",
-    "openai_transform": "preprocess",
-    "read_state_dict": "weights",
-    "tokenize": "tokenizer",
-}
+_MODULES = {"load": "weights", "read_state_dict": "weights", "tokenize": "tokenizer"}
+_MODULES |= {"CLIP": "model", "Preprocess": "preprocess"}
 
 
 def __getattr__(name: str) -> object:

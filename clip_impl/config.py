@@ -24,7 +24,7 @@ class VisionConfig:
 
     def __post_init__(self) -> None:
         check_image_size(self.image_size, self.patch_size)
-        _check_heads("vision", self.width, self.heads)
+        _check_tower("vision", self)
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -43,12 +43,12 @@ class TextConfig:
     heads: int = 8
 
     def __post_init__(self) -> None:
-        _check_heads("text", self.width, self.heads)
+        _check_tower("text", self)
 
 
 @dataclass(frozen=True)
 class CLIPConfig:
-    """Both towers, the width of the joint space, and the activation, which no tensor shows (see `infer`)."""
+    """Both towers, the width of the joint space, and the activation, which no tensor shows (see `weights`)."""
 
     vision: VisionConfig = field(default_factory=VisionConfig)
     text: TextConfig = field(default_factory=TextConfig)
@@ -66,9 +66,9 @@ def check_image_size(image_size: tuple[int, int], patch_size: int) -> None:
         )
 
 
-def _check_heads(tower: str, width: int, heads: int) -> None:
-    if width < 1 or heads < 1 or width % heads:
-        raise ValueError(f"{tower} width {width} does not divide by {heads} heads")
+def _check_tower(name: str, tower: VisionConfig | TextConfig) -> None:
+    if min(tower.width, tower.layers, tower.heads) < 1 or tower.width % tower.heads:
+        raise ValueError(f"{name} tower: no {tower.layers} layers of width {tower.width} with {tower.heads} heads")
 
 
 VIT_B_16 = CLIPConfig()

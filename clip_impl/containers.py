@@ -8,8 +8,8 @@ A file's container is recognised by its content, never by its extension:
 - `pickle-legacy`, as `torch.save` wrote it before PyTorch 1.6: pickles, then the raw storages one after the other.
 - `safetensors`, read by the library of that name.
 
-All pickles go through one unpickler, which looks names up in an allow-list and only describes tensors. `_describe_tensor`
-is the one place that checks a tensor against its storage; `_read_tensors` then reads the storages.
+All pickles go through one unpickler, which looks names up in an allow-list and holds storages against the file's size and
+tensors against their storage.
 """
 
 from __future__ import annotations
@@ -19,32 +19,38 @@ import math
 import pickle
 import pickletools
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, BinaryIO, NamedTuple, NoReturn
+from typing import Any, BinaryIO, NamedTuple
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
-
-from clip_impl.errors import WeightsError
 
 LARGEST_FILE = 16 * 2**30
 LARGEST_PICKLE = 64 * 2**20
 MOST_TUPLES = 100_000
 LARGEST_TREE = 1_000_000
-DEEPEST_TREE = 64
-LARGEST_CLAIM = 4
-"""Largest size of all tensors together, as a multiple of the file's size."""
+MOST_VIEWS = 4
+"""Largest size of all tensors together, which can share storages, as a multiple of the file's size."""
 
 _ZIP = b"PK\x03\x04"
 _LEGACY = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."
 """The pickle of torch's magic number."""
-_DOWNLOAD = "Download the file again, and compare its size and sha256."
-_SAVE = (
-    "Nothing in it was run. If you trust where it comes from, save its tensors alone, in its own project: "
-    "torch.save(model.state_dict(), 'weights.pt')"
+_HINT = (
+    "Nothing in it was run. Download it again, and compare its size and sha256. If it holds more than tensors and you trust "
+    "where it comes from, save those alone, in its own project: torch.save(model.state_dict(), 'weights.pt')"
 )
+Storages = Callable[[str, torch.dtype, int], Tensor]  # from key, type and number of values
+
+
+class WeightsError(ValueError):
+    """A weight file that cannot be used: what is wrong and where, and what to do."""
+
+    def __init__(self, problem: str, hint: str | None = None) -> None:
+        super().__init__(problem if hint is None else f"{problem}\n{hint}")
+        self.problem = problem
+        self.hint = hint
 
 
 def read_container(path: Path) -> tuple[str, dict[str, Tensor]]:
@@ -54,301 +60,206 @@ def read_container(path: Path) -> tuple[str, dict[str, Tensor]]:
     Raises:
         WeightsError: not a weight file, damaged, without tensors, or a pickle of more than tensors and plain values.
     """
+    tensors = {}
     try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            start = file.read(64)
-    except OSError as error:
-        raise WeightsError(f"{path} cannot be read: {error.strerror or error}.") from error
-    if size > LARGEST_FILE:
-        raise WeightsError(f"{path} is larger than {LARGEST_FILE >> 30} GiB; no CLIP weight file is.")
-    if start.startswith(_ZIP):
-        read = _read_zip
-    elif start.startswith(_LEGACY[:-1]):
-        read = _read_legacy
-    elif start[8:9] == b"{" and int.from_bytes(start[:8], "little") < size:
-        read = _read_safetensors
-    else:
-        raise WeightsError(f"{path} is not a weight file: {_what_it_is(start)}.", _DOWNLOAD)
-    try:
-        container, tensors = read(path)
-    except WeightsError:
-        raise
-    except _Refused as error:
-        raise WeightsError(f"{path} is refused: {error}.", _SAVE) from error
+        container, content = _read(path)
+        for count, (name, value) in enumerate(_members(content)):
+            # Modules that contain each other, or one child under many names, would give endlessly many tensors.
+            if count > LARGEST_TREE:
+                raise ValueError("its modules are nested too deeply, or in a circle")
+            if isinstance(value, Tensor):
+                tensors[name] = value
+        if not tensors:
+            raise ValueError("it holds no named tensors")
     except Exception as error:  # Damaged or crafted content makes the readers raise almost anything.
         reason = (str(error).splitlines() or [""])[0] or type(error).__name__
-        raise WeightsError(f"{path} is damaged or cut off: {reason}.", _DOWNLOAD) from error
-    if not tensors:
-        raise WeightsError(f"{path} holds no named tensors.", "Save model.state_dict().")
+        raise WeightsError(f"{path} is not a usable weight file: {reason}.", _HINT) from error
     return container, tensors
 
 
-class _Refused(Exception):
-    """The content is readable but asks for something that no weight file needs."""
+def _read(path: Path) -> tuple[str, Any]:
+    size = path.stat().st_size
+    if size > LARGEST_FILE:
+        raise ValueError(f"it is larger than {LARGEST_FILE >> 30} GiB, which no CLIP weight file is")
+    with path.open("rb") as file:
+        start = file.read(64)
+        if start.startswith(_ZIP):
+            return _read_zip(file, size)
+        if start.startswith(_LEGACY):
+            return "pickle-legacy", _read_legacy(file, size)
+    if start[8:9] == b"{":
+        return "safetensors", load_file(path)
+    if start.startswith(b"version https://git-lfs"):
+        raise ValueError("it is a Git LFS pointer, the file itself was not fetched (git lfs pull)")
+    if start.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
+        raise ValueError("it is a web page")
+    raise ValueError(f"it starts with {start[:8].hex(' ')}" if start else "it is empty")
 
 
-class _Storage(NamedTuple):
-    """A storage that a pickle mentions: `length` values of `dtype` under `key`."""
-
-    key: str
-    dtype: torch.dtype
-    length: int
-
-    @property
-    def nbytes(self) -> int:
-        return self.length * self.dtype.itemsize
+def _members(parent: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every member of nested modules and dicts with its dotted name."""
+    for name, value in parent.items() if isinstance(parent, dict) else ():
+        if isinstance(name, str):
+            yield f"{prefix}{name}", value
+            yield from _members(value, f"{prefix}{name}.")
 
 
-class _TensorRecord(NamedTuple):
-    """A checked view of a storage."""
-
-    storage: _Storage
-    offset: int
-    size: tuple[int, ...]
-    stride: tuple[int, ...]
-
-
-class _Module:
-    """Stands for an object of a TorchScript archive's own classes: keeps its attributes, runs nothing."""
-
-    attributes: Mapping[str, Any] = MappingProxyType({})
-
-    def __setstate__(self, state: Any) -> None:
-        if isinstance(state, Mapping):
-            self.attributes = state
-
-
-class _StateDict(dict[str, Any]):
-    """Stands for OrderedDict; the attributes of one, such as a state dict's `_metadata`, are dropped."""
+class _Module(dict[str, Any]):
+    """Stands for OrderedDict, and for objects of a TorchScript archive's own classes: keeps attributes, runs nothing."""
 
     def __setstate__(self, state: Any) -> None:
-        pass
+        if isinstance(state, dict):
+            self.update(state)
 
 
-class _Function:
-    """What a pickle may call but not change."""
+class _Function(NamedTuple):
+    """What a pickle may call but, as it is a tuple, not change."""
 
-    __slots__ = ("_function",)
-
-    def __init__(self, function: Callable[..., Any]) -> None:
-        self._function = function
+    function: Callable[..., Any]
 
     def __call__(self, *arguments: Any) -> Any:
-        return self._function(*arguments)
-
-    def __setstate__(self, state: Any) -> NoReturn:
-        raise _Refused("it tries to change a function")
+        return self.function(*arguments)
 
 
-def _describe_tensor(storage: Any, offset: Any, size: Any, stride: Any, *_rest: Any) -> _TensorRecord:
-    """Refuses a tensor that reaches beyond its storage, and one with more elements than its storage has values (a stride
-    of 0 repeats them), which could take any amount of memory once it is copied."""
-    if type(storage) is not _Storage or type(size) is not tuple or type(stride) is not tuple:
-        raise _Refused("it describes a tensor in an unknown way")
-    if len(size) != len(stride) or not all(map(_is_size, (offset, *size, *stride))):
-        raise _Refused(f"it describes a tensor of size {size} and stride {stride}")
-    count = math.prod(size)
-    last = offset + sum((extent - 1) * step for extent, step in zip(size, stride, strict=True))
-    if count and max(count - 1, last) >= storage.length:
-        raise _Refused(f"it has a tensor of size {list(size)} in a storage of {storage.length} values")
-    return _TensorRecord(storage, offset, size, stride)
-
-
-def _is_size(value: Any) -> bool:
-    return type(value) is int and 0 <= value < 1 << 48
-
-
-_tensor = _Function(_describe_tensor)
 _first_argument = _Function(lambda value, *_: value)
+_TORCHSCRIPT = ("restore_type_tag", "build_intlist", "build_doublelist", "build_boollist", "build_tensorlist")
 _ALLOWED: dict[str, Any] = {
-    "collections.OrderedDict": _Function(lambda: _StateDict()),
-    "torch._utils._rebuild_tensor": _tensor,
-    "torch._utils._rebuild_tensor_v2": _tensor,
+    "collections.OrderedDict": _Function(lambda: _Module()),
     "torch._utils._rebuild_parameter": _first_argument,
     "torch._utils._rebuild_parameter_with_state": _first_argument,
     "torch._tensor._rebuild_from_type_v2": _Function(lambda rebuild, _class, arguments, _state: rebuild(*arguments)),
-    "torch.Tensor": None,
-    "torch.nn.parameter.Parameter": None,
+    **{f"torch.jit._pickle.{name}": _first_argument for name in _TORCHSCRIPT},
+    **dict.fromkeys(("torch.Tensor", "torch.nn.parameter.Parameter")),
 }
-_TORCHSCRIPT = ("restore_type_tag", "build_intlist", "build_doublelist", "build_boollist", "build_tensorlist")
-_ALLOWED |= {f"torch.jit._pickle.{name}": _first_argument for name in _TORCHSCRIPT}
 # Plain values in the checkpoints of trainings: no weights, so they become None.
-_PLAIN = (
-    *("torch.Size", "torch.device", "torch.serialization._get_layout"),
-    *("collections.Counter", "_codecs.encode", "builtins.set", "builtins.bytearray", "builtins.complex"),
-)
-_ALLOWED |= dict.fromkeys(_PLAIN, _Function(lambda *_: None))
-_STORAGES = {
-    "FloatStorage": torch.float32,
-    "DoubleStorage": torch.float64,
-    "HalfStorage": torch.float16,
-    "BFloat16Storage": torch.bfloat16,
-    "LongStorage": torch.int64,
-    "IntStorage": torch.int32,
-    "ShortStorage": torch.int16,
-    "CharStorage": torch.int8,
-    "ByteStorage": torch.uint8,
-    "BoolStorage": torch.bool,
-}
+for _name in (
+    *("torch.Size", "torch.device", "torch.serialization._get_layout", "collections.Counter", "_codecs.encode"),
+    *("builtins.set", "builtins.bytearray", "builtins.complex"),
+):
+    _ALLOWED[_name] = _Function(lambda *_: None)
+_DTYPES = {name: getattr(torch, name.lower()) for name in ("Double", "Float", "Half", "BFloat16", "Bool")}
+_DTYPES |= {"Long": torch.int64, "Int": torch.int32, "Short": torch.int16, "Char": torch.int8, "Byte": torch.uint8}
 
 
 class _Unpickler(pickle.Unpickler):
-    """Makes containers, plain values and descriptions of tensors; collects the storages that they mention."""
+    """Makes containers, plain values and tensors in the storages of a file of `size` bytes."""
 
-    def __init__(self, content: bytes) -> None:
+    def __init__(self, content: bytes, size: int, read_storage: Storages) -> None:
         super().__init__(io.BytesIO(content))
-        self.storages: dict[str, _Storage] = {}
+        self.read_storage = read_storage
+        self.bytes_left, self.views_left = size, MOST_VIEWS * size
+        self.storages: dict[str, Tensor] = {}
 
     def find_class(self, module: str, name: str) -> Any:
         if module == "__torch__" or module.startswith("__torch__."):
             return _Module
-        if module in ("torch", "torch.storage") and name in _STORAGES:
-            return _STORAGES[name]
+        if module in ("torch", "torch.storage") and name.endswith("Storage") and name[:-7] in _DTYPES:
+            return _DTYPES[name[:-7]]
         if module == "torch" and isinstance(getattr(torch, name, None), torch.dtype):
             return None
+        if module == "torch._utils" and name in ("_rebuild_tensor", "_rebuild_tensor_v2"):
+            return _Function(self._rebuild_tensor)
         full_name = f"{module}.{name}".replace("__builtin__.", "builtins.")  # the name in pickle protocol 2
         if full_name in _ALLOWED:
             return _ALLOWED[full_name]
-        raise _Refused(
+        raise ValueError(
             f"besides tensors it holds an object of {full_name}, and unpickling such objects can run any code"
         )
 
-    def persistent_load(self, identifier: Any) -> _Storage:
+    def persistent_load(self, identifier: Any) -> Tensor:
+        """The storage of tensors, as a flat tensor."""
         # The location is the device that the tensor was on when it was saved.
         kind, dtype, key, _location, length, *view = identifier
-        known = kind == "storage" and isinstance(dtype, torch.dtype) and type(key) is str and _is_size(length)
-        if not known or any(part is not None for part in view):
-            raise _Refused("it describes a storage in an unknown way")
-        storage = _Storage(key, dtype, length)
-        if self.storages.setdefault(key, storage) != storage:
-            raise _Refused(f"it describes storage {key} in two ways")
+        if (
+            kind != "storage"
+            or not isinstance(dtype, torch.dtype)
+            or type(length) is not int
+            or view not in ([], [None])
+        ):
+            raise ValueError("it describes a storage in an unknown way")
+        if key not in self.storages:
+            size = length * dtype.itemsize
+            if not 0 <= size <= self.bytes_left:
+                raise ValueError(f"its tensors claim more bytes than the file has (storage {key}: {size:,})")
+            self.bytes_left -= size
+            self.storages[key] = self.read_storage(key, dtype, length)
+        storage = self.storages[key]
+        if (storage.dtype, len(storage)) != (dtype, length):
+            raise ValueError(f"it describes storage {key} in two ways")
         return storage
 
+    def _rebuild_tensor(self, storage: Any, offset: Any, size: Any, stride: Any, *_rest: Any) -> Tensor:
+        """Refuses a tensor that reaches beyond its storage, and one with more elements than its storage has values (a
+        stride of 0 repeats them), which could take any amount of memory once it is copied."""
+        if type(storage) is not Tensor or any(type(number) is not int for number in (offset, *size, *stride)):
+            raise ValueError("it describes a tensor in an unknown way")
+        count = math.prod(size)
+        last = offset + sum((extent - 1) * step for extent, step in zip(size, stride, strict=True))
+        if min((offset, *size, *stride)) < 0 or (count and max(count - 1, last) >= len(storage)):
+            raise ValueError(f"it has a tensor of size {list(size)} in a storage of {len(storage)} values")
+        self.views_left -= count * storage.itemsize
+        if self.views_left < 0:
+            raise ValueError("its tensors claim many times the bytes that the file has")
+        return storage.as_strided(size, stride, offset)
 
-def _unpickle(file: BinaryIO) -> tuple[Any, dict[str, _Storage]]:
-    """The content of the next pickle in `file`, and the storages that it mentions by key."""
+
+def _unpickle(file: BinaryIO, size: int, read_storage: Storages) -> Any:
+    """The content of the next pickle in `file`."""
     start, tuples = file.tell(), 0
     for opcode, argument, position in pickletools.genops(file):
         if position is not None and position - start > LARGEST_PICKLE:
-            raise _Refused(f"its description is larger than {LARGEST_PICKLE >> 20} MiB, which no CLIP file's is")
+            raise ValueError(f"its description is larger than {LARGEST_PICKLE >> 20} MiB, which no CLIP file's is")
         # Memo numbers count up from 0; Python would reserve gigabytes for a large one.
         if "PUT" in opcode.name and isinstance(argument, int) and argument > (position or 0):
-            raise _Refused("its pickle has memo numbers larger than its length")
+            raise ValueError("its pickle has memo numbers larger than its length")
         # A million tuples in one another overflow Python's stack where they are the key of a dict.
         tuples += opcode.name.startswith("TUPLE")
         if tuples > MOST_TUPLES:
-            raise _Refused(f"it holds more than {MOST_TUPLES:,} tuples, which no CLIP file does")
+            raise ValueError(f"it holds more than {MOST_TUPLES:,} tuples, which no CLIP file does")
     end = file.tell()
     file.seek(start)
-    unpickler = _Unpickler(file.read(end - start))
-    return unpickler.load(), unpickler.storages
+    return _Unpickler(file.read(end - start), size, read_storage).load()
 
 
-def _flatten(root: Any) -> Iterator[tuple[str, _TensorRecord]]:
-    """Every tensor with its dotted name, those of a module before those of its children, as `state_dict` has them."""
-    visited = 0
-    pending = [("", root, 0)]
-    while pending:
-        prefix, parent, depth = pending.pop()
-        members = parent.attributes if isinstance(parent, _Module) else parent if isinstance(parent, dict) else {}
-        children = []
-        for name, value in members.items():
-            visited += 1
-            # Modules that contain each other, or one child under many names, would give endlessly many tensors.
-            if visited > LARGEST_TREE or depth > DEEPEST_TREE:
-                raise _Refused("its modules are nested too deeply, or in a circle")
-            if not isinstance(name, str):
-                continue
-            if type(value) is _TensorRecord:
-                yield f"{prefix}{name}", value
-            elif isinstance(value, (_Module, dict)):
-                children.append((f"{prefix}{name}.", value, depth + 1))
-        pending += reversed(children)
-
-
-def _read_tensors(content: Any, read: Callable[[_Storage], bytes], file_size: int) -> dict[str, Tensor]:
-    """The tensors in `content`, by dotted name; `read` gives a storage's bytes."""
-    records = dict(_flatten(content))
-    # Tensors can share a storage, and the members of a zip their bytes.
-    stored = sum(storage.nbytes for storage in {record.storage for record in records.values()})
-    viewed = sum(math.prod(record.size) * record.storage.dtype.itemsize for record in records.values())
-    if max(stored, viewed) > LARGEST_CLAIM * file_size:
-        raise _Refused(f"its tensors claim {max(stored, viewed):,} bytes, the file has {file_size:,}")
-    storages: dict[str, Tensor] = {}
-    tensors = {}
-    for name, record in records.items():
-        storage = record.storage
-        if storage.key not in storages:
-            raw = bytearray(read(storage))
-            if len(raw) != storage.nbytes:
-                raise ValueError(f"storage {storage.key} has {len(raw)} bytes, want {storage.nbytes}")
-            storages[storage.key] = (
-                torch.frombuffer(raw, dtype=storage.dtype) if raw else torch.empty(0, dtype=storage.dtype)
-            )
-        tensors[name] = storages[storage.key].as_strided(record.size, record.stride, record.offset)
-    return tensors
-
-
-def _read_zip(path: Path) -> tuple[str, dict[str, Tensor]]:
-    with zipfile.ZipFile(path) as archive:
+def _read_zip(file: BinaryIO, size: int) -> tuple[str, Any]:
+    with zipfile.ZipFile(file) as archive:
         names = archive.namelist()
         roots = [name.removesuffix("data.pkl") for name in names if name.count("/") == 1 and name.endswith("/data.pkl")]
         if not roots:
-            raise WeightsError(f"{path} is a zip archive, but not one of torch (no data.pkl in it).")
-        root = roots[0]
-        if len(set(names)) < len(names):
-            raise ValueError("it has two members of the same name")
+            raise ValueError("it is a zip archive, but not one of torch (no data.pkl in it)")
 
         def read(name: str) -> bytes:
             # TorchScript's code, which torch compresses, is never opened.
-            if archive.getinfo(root + name).compress_type != zipfile.ZIP_STORED:
-                raise _Refused(f"{name} is compressed, which torch never does to tensors")
-            return archive.read(root + name)
+            if archive.getinfo(roots[0] + name).compress_type != zipfile.ZIP_STORED:
+                raise ValueError(f"{name} is compressed, which torch never does to tensors")
+            return archive.read(roots[0] + name)
 
-        if f"{root}byteorder" in names and read("byteorder").strip() != b"little":
-            raise _Refused("it was written on a big-endian machine, which is not supported")
-        content, _ = _unpickle(io.BytesIO(read("data.pkl")))
-        container = "torchscript" if f"{root}constants.pkl" in names else "pickle"
-        return container, _read_tensors(content, lambda storage: read(f"data/{storage.key}"), path.stat().st_size)
+        def read_storage(key: str, dtype: torch.dtype, length: int) -> Tensor:
+            raw = bytearray(read(f"data/{key}"))
+            if len(raw) != length * dtype.itemsize:
+                raise ValueError(f"storage {key} has {len(raw)} bytes, want {length * dtype.itemsize}")
+            return torch.frombuffer(raw, dtype=dtype) if raw else torch.empty(0, dtype=dtype)
 
-
-def _read_legacy(path: Path) -> tuple[str, dict[str, Tensor]]:
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        file.seek(len(_LEGACY))
-        protocol, _ = _unpickle(file)
-        machine, _ = _unpickle(file)
-        if protocol != 1001 or machine.get("little_endian") is not True:
-            raise _Refused("it has another protocol than 1001, or was written on a big-endian machine")
-        content, storages = _unpickle(file)
-        keys, _ = _unpickle(file)
-        positions = {}
-        for key in keys:
-            if int.from_bytes(file.read(8), "little") != storages[key].length:
-                raise ValueError(f"storage {key} is of another size than described")
-            positions[key] = file.tell()
-            if file.seek(storages[key].nbytes, io.SEEK_CUR) > size:
-                raise ValueError(f"storage {key} is incomplete")
-
-        def read(storage: _Storage) -> bytes:
-            file.seek(positions[storage.key])
-            return file.read(storage.nbytes)
-
-        return "pickle-legacy", _read_tensors(content, read, size)
+        if f"{roots[0]}byteorder" in names and read("byteorder").strip() != b"little":
+            raise ValueError("it was written on a big-endian machine, which is not supported")
+        container = "torchscript" if f"{roots[0]}constants.pkl" in names else "pickle"
+        return container, _unpickle(io.BytesIO(read("data.pkl")), size, read_storage)
 
 
-def _read_safetensors(path: Path) -> tuple[str, dict[str, Tensor]]:
-    from safetensors.torch import load_file
+def _read_legacy(file: io.BufferedReader, size: int) -> Any:
+    storages: dict[str, Tensor] = {}  # filled below: their values come after the pickles
 
-    return "safetensors", load_file(path)
+    def new_storage(key: str, dtype: torch.dtype, length: int) -> Tensor:
+        return storages.setdefault(key, torch.empty(length, dtype=dtype))
 
-
-def _what_it_is(start: bytes) -> str:
-    if not start:
-        return "it is empty"
-    if start.startswith(b"version https://git-lfs"):
-        return "it is a Git LFS pointer, the file itself was not fetched (git lfs pull)"
-    if start.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
-        return "it is a web page"
-    return f"it starts with {start[:8].hex(' ')}"
+    file.seek(len(_LEGACY))
+    protocol, machine, content, keys = (_unpickle(file, size, new_storage) for _ in range(4))
+    if protocol != 1001 or machine.get("little_endian") is not True:
+        raise ValueError("it has another protocol than 1001, or was written on a big-endian machine")
+    if {*keys} != {*storages}:
+        raise ValueError("its list of storages is not that of its tensors")
+    for key in keys:
+        values = storages[key].view(torch.uint8).numpy()
+        if int.from_bytes(file.read(8), "little") != len(storages[key]) or file.readinto(values) != len(values):
+            raise ValueError(f"storage {key} is incomplete or of another size than described")
+    return content

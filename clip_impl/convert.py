@@ -1,4 +1,4 @@
-"""State dicts of other libraries and trainings under OpenAI's parameter names, and back.
+"""State dicts of other libraries and trainings under OpenAI's parameter names.
 
 Hugging Face's `CLIPModel` splits the attention's input projection into query, key and value, and keeps the two output
 projections transposed. timm's `vit_*_clip_*` have the visual tower only, with its projection as a linear classifier.
@@ -12,10 +12,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from clip_impl.errors import WeightsError
+from clip_impl.containers import WeightsError
 
-VISION_BLOCKS = "visual.transformer.resblocks."
-TEXT_BLOCKS = "transformer.resblocks."
 TRANSPOSED = ("visual.proj", "text_projection")
 """Matrices [in, out] that the other libraries keep as the weight [out, in] of a linear layer."""
 
@@ -27,56 +25,45 @@ _ANCHORS = {
     "vision_model.embeddings.patch_embedding.weight": "huggingface",
     "patch_embed.proj.weight": "timm",
 }
-# Parts of names that give other models away.
-_OTHER_MODELS = {
-    "logit_bias": "It is a SigLIP model (it has logit_bias), which is built differently from CLIP.",
-    "visual.attnpool.": "It is a CLIP with a ResNet as visual tower (RN50 and the like).",
-    "visual.trunk.": "Its visual tower is a model of timm inside open_clip, not CLIP's own.",
-}
 # Values in OpenAI's archives, and buffers in older files, that are not parameters.
 _NOT_WEIGHTS = re.compile(r"input_resolution|context_length|vocab_size|(.+\.)?(attn_mask|position_ids)")
 
-# OpenAI's names to other libraries' names, those of blocks without the number of the block.
-_HUGGINGFACE = {
-    "visual.class_embedding": "vision_model.embeddings.class_embedding",
-    "visual.positional_embedding": "vision_model.embeddings.position_embedding.weight",
-    "visual.conv1": "vision_model.embeddings.patch_embedding",
-    "visual.ln_pre": "vision_model.pre_layrnorm",  # the library's own spelling
-    "visual.ln_post": "vision_model.post_layernorm",
-    "visual.proj": "visual_projection.weight",
-    "token_embedding": "text_model.embeddings.token_embedding",
-    "positional_embedding": "text_model.embeddings.position_embedding.weight",
-    "ln_final": "text_model.final_layer_norm",
-    "text_projection": "text_projection.weight",
-    "logit_scale": "logit_scale",
-    VISION_BLOCKS: "vision_model.encoder.layers.",
-    TEXT_BLOCKS: "text_model.encoder.layers.",
-    "ln_1": "layer_norm1",
-    "ln_2": "layer_norm2",
-    "attn": "self_attn",
-    "attn.out_proj": "self_attn.out_proj",
-    "mlp.c_fc": "mlp.fc1",
-    "mlp.c_proj": "mlp.fc2",
+# Patterns in other libraries' names, and what takes their place in OpenAI's, one after the other.
+HUGGINGFACE = {
+    r"^vision_model\.": "visual.",
+    r"^text_model\.": "",
+    r"^visual_projection\.weight": "visual.proj",
+    r"^text_projection\.weight": "text_projection",
+    r"embeddings\.position_embedding\.weight": "positional_embedding",
+    r"embeddings\.patch_embedding": "conv1",
+    r"embeddings\.": "",
+    r"pre_layrnorm": "ln_pre",  # the library's own spelling
+    r"post_layernorm": "ln_post",
+    r"final_layer_norm": "ln_final",
+    r"encoder\.layers": "transformer.resblocks",
+    r"layer_norm": "ln_",
+    r"self_attn": "attn",
+    r"mlp\.fc1": "mlp.c_fc",
+    r"mlp\.fc2": "mlp.c_proj",
 }
-_TIMM = {
-    "visual.class_embedding": "cls_token",
-    "visual.positional_embedding": "pos_embed",
-    "visual.conv1": "patch_embed.proj",
-    "visual.ln_pre": "norm_pre",
-    "visual.ln_post": "norm",
-    "visual.proj": "head.weight",
-    VISION_BLOCKS: "blocks.",
-    "ln_1": "norm1",
-    "ln_2": "norm2",
-    "attn.in_proj": "attn.qkv",
-    "attn.out_proj": "attn.proj",
-    "mlp.c_fc": "mlp.fc1",
-    "mlp.c_proj": "mlp.fc2",
+TIMM = {
+    r"^cls_token": "visual.class_embedding",
+    r"^pos_embed": "visual.positional_embedding",
+    r"^patch_embed\.proj": "visual.conv1",
+    r"^norm_pre": "visual.ln_pre",
+    r"^norm\.": "visual.ln_post.",
+    r"^head\.weight": "visual.proj",
+    r"^blocks": "visual.transformer.resblocks",
+    r"\.norm": ".ln_",
+    r"attn\.qkv\.": "attn.in_proj_",
+    r"attn\.proj": "attn.out_proj",
+    r"mlp\.fc1": "mlp.c_fc",
+    r"mlp\.fc2": "mlp.c_proj",
 }
 
 
 def to_openai_state_dict(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], str]:
-    """Tensors under OpenAI's names, and the layout they came in.
+    """Tensors under OpenAI's names, and the layout they came in. Unknown names stay.
 
     Args:
         tensors: of a weight file by dotted name, also with prefixes such as `state_dict.module.` of trainings.
@@ -85,106 +72,52 @@ def to_openai_state_dict(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tenso
         The tensors and one of `openai`, `open_clip-custom-text`, `huggingface`, `timm`. Not checked for completeness.
 
     Raises:
-        WeightsError: not a CLIP with a Vision Transformer; the message says what it looks like instead.
+        WeightsError: there is no CLIP among them, or there are several.
+        KeyError, RuntimeError: a layer without its query, key or value, or with ones that do not fit together.
     """
-    for part, model in _OTHER_MODELS.items():
-        if any(part in name for name in tensors):
-            raise WeightsError(model, "Use ViT-B/16 weights, for example OpenAI's ViT-B-16.pt.")
     prefix, layout = _find_model(tensors)
-    tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-    tensors = {name: tensor for name, tensor in tensors.items() if not _NOT_WEIGHTS.fullmatch(name)}
+    found = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    found = {name: tensor for name, tensor in found.items() if not _NOT_WEIGHTS.fullmatch(name)}
     if layout == "huggingface":
-        tensors = from_huggingface(tensors)
+        found = _from_huggingface(found)
     elif layout == "timm":
-        tensors = from_timm(tensors)
-    elif "text.token_embedding.weight" in tensors:
+        found = _from_timm(found)
+    elif "text.token_embedding.weight" in found:
         layout = "open_clip-custom-text"
-        tensors = {name.removeprefix("text."): tensor for name, tensor in tensors.items()}
-    if "logit_scale" in tensors and tensors["logit_scale"].numel() == 1:
-        tensors["logit_scale"] = tensors["logit_scale"].reshape([])
-    return tensors, layout
+        found = {name.removeprefix("text."): tensor for name, tensor in found.items()}
+    if "logit_scale" in found and found["logit_scale"].numel() == 1:
+        found["logit_scale"] = found["logit_scale"].reshape([])
+    return found, layout
 
 
-def from_huggingface(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Names of `CLIPModel` to OpenAI's. Unknown names stay."""
-    table = {theirs: ours for ours, theirs in _HUGGINGFACE.items()}
-    result: dict[str, Tensor] = {}
-    for name, tensor in tensors.items():
-        attention, projection, kind = name.rpartition(".q_proj.")
-        parts = [f"{attention}.{letter}_proj.{kind}" for letter in "qkv"]
-        if projection and all(part in tensors for part in parts):
-            result[f"{_rename(attention, table)}.in_proj_{kind}"] = torch.cat([tensors[part] for part in parts])
-        elif not re.search(r"\.[kv]_proj\.", name):
-            result[_rename(name, table)] = tensor
-    return _transpose(result)
+def rename(name: str, table: Mapping[str, str]) -> str:
+    """The name in OpenAI's words of a tensor of the library that `table` belongs to."""
+    for pattern, ours in table.items():
+        name = re.sub(pattern, ours, name)
+    return name
 
 
-def to_huggingface(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """OpenAI's names to those of `CLIPModel`; the exact inverse of `from_huggingface`."""
-    result: dict[str, Tensor] = {}
-    for name, tensor in _transpose(tensors).items():
-        attention, projection, kind = name.rpartition(".in_proj_")
-        if projection:
-            for letter, part in zip("qkv", tensor.chunk(3), strict=True):
-                result[f"{_rename(attention, _HUGGINGFACE)}.{letter}_proj.{kind}"] = part.clone()
-        else:
-            result[_rename(name, _HUGGINGFACE)] = tensor
+def _renamed(tensors: Mapping[str, Tensor], table: Mapping[str, str]) -> dict[str, Tensor]:
+    renamed = {rename(name, table): tensor for name, tensor in tensors.items()}
+    return {name: t.t().contiguous() if name in TRANSPOSED and t.ndim == 2 else t for name, t in renamed.items()}
+
+
+def _from_huggingface(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    result = _renamed(tensors, HUGGINGFACE)
+    for query in [name for name in result if ".q_proj." in name]:
+        parts = [result.pop(query.replace(".q_proj.", f".{letter}_proj.")) for letter in "qkv"]
+        result[query.replace(".q_proj.", ".in_proj_")] = torch.cat(parts)
     return result
 
 
-def from_timm(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Names of timm's `vit_*_clip_*` to OpenAI's, visual tower only. Unknown names stay.
-
-    Raises:
-        WeightsError: a Vision Transformer without CLIP's extra LayerNorm, or a classifier with a bias.
-    """
-    if "norm_pre.weight" not in tensors:
-        raise WeightsError("It is a timm Vision Transformer, but not one of CLIP: it has no norm_pre.")
-    if "head.bias" in tensors and tensors["head.bias"].any():
+def _from_timm(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    result = _renamed(tensors, TIMM)
+    if "head.bias" in result and result.pop("head.bias").any():
         raise WeightsError("Its head has a bias, so it is a classifier and not CLIP's projection.")
-    table = {theirs: ours for ours, theirs in _TIMM.items()}
-    result = {
-        _rename(name, table).replace(".in_proj.", ".in_proj_"): tensor
-        for name, tensor in tensors.items()
-        if name != "head.bias"
-    }
-    if "visual.class_embedding" in result:
-        result["visual.class_embedding"] = result["visual.class_embedding"].flatten()
-    if "visual.positional_embedding" in result:
-        result["visual.positional_embedding"] = result["visual.positional_embedding"].squeeze(0)
-    return _transpose(result)
-
-
-def to_timm(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The visual tower under timm's names (`vit_base_patch16_clip_quickgelu_224` for OpenAI's ViT-B/16), exact.
-
-    The bias of timm's classifier is zero.
-    """
-    result = {
-        _rename(name.replace(".in_proj_", ".in_proj."), _TIMM): tensor
-        for name, tensor in _transpose(tensors).items()
-        if name.startswith("visual.")
-    }
-    result["cls_token"] = result["cls_token"].reshape(1, 1, -1)
-    result["pos_embed"] = result["pos_embed"][None]
-    result["head.bias"] = result["head.weight"].new_zeros(len(result["head.weight"]))
+    for name in ("visual.class_embedding", "visual.positional_embedding"):
+        if name in result:
+            result[name] = result[name].squeeze()
     return result
-
-
-def _rename(name: str, table: Mapping[str, str]) -> str:
-    """A name of one library in the other's words: `<blocks><number>.<layer>.<weight|bias>`, or without blocks."""
-    block = re.fullmatch(r"(.*?\.)(\d+\.)(.+)", name)
-    tower, number, layer = block.groups() if block else ("", "", name)
-    if tower and tower not in table:
-        return name
-    module, _, kind = layer.rpartition(".")
-    renamed = table[layer] if layer in table else f"{table[module]}.{kind}" if module in table else None
-    return name if renamed is None else f"{table[tower] if tower else ''}{number}{renamed}"
-
-
-def _transpose(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The same tensors, with the projections that are kept transposed elsewhere turned around."""
-    return {name: t.t().contiguous() if name in TRANSPOSED and t.ndim == 2 else t for name, t in tensors.items()}
 
 
 def _find_model(tensors: Mapping[str, Tensor]) -> tuple[str, str]:

@@ -49,8 +49,8 @@ class Attention(nn.Module):
         Args:
             x: [B, T, W].
             mask: boolean [T, T], True where the row may attend to the column. None: everywhere.
-            causal: attend only to the token itself and earlier ones (not together with a mask).
-            output_tokens: the R tokens to compute (not together with `causal`). None: all.
+            causal: attend only to the token itself and earlier ones; not together with anything of the rest.
+            output_tokens: the R tokens to compute. None: all.
             need_weights: also return the weights; slower, same output up to rounding.
         """
         width = x.shape[-1]
@@ -64,8 +64,6 @@ class Attention(nn.Module):
             key, value = self._split(F.linear(x, self.in_proj_weight[width:], self.in_proj_bias[width:]), 2)
         weights = None
         if need_weights:
-            if causal:
-                mask = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool, device=x.device).tril()
             scores = query @ key.mT * query.shape[-1] ** -0.5
             if mask is not None:
                 scores = scores.masked_fill(~mask, -torch.inf)

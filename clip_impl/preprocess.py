@@ -47,8 +47,3 @@ class Preprocess:
             resized = image.resize((int(short * image.width / image.height), short), bicubic)
         left, top = round((resized.width - width) / 2), round((resized.height - height) / 2)
         return resized.crop((left, top, left + width, top + height))
-
-
-def openai_transform(size: int = 224) -> Preprocess:
-    """OpenAI's own transform for square inputs."""
-    return Preprocess(size=(size, size), resize_mode="shortest")

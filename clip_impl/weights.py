@@ -1,33 +1,40 @@
-"""CLIP weights from a file of any usual format, and the model they belong to."""
+"""CLIP weights from a file of any usual format, and the model they belong to.
+
+The model's shape follows from the tensors. The activation does not show in any tensor, and a wrong one silently ruins the
+features: it is looked up in what comes with the file.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import logging
+import json
+import math
 import os
+import textwrap
+import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from clip_impl.config import Activation, CLIPConfig, check_image_size
-from clip_impl.containers import read_container
+from clip_impl.config import Activation, CLIPConfig, TextConfig, VisionConfig
+from clip_impl.containers import WeightsError, read_container
 from clip_impl.convert import to_openai_state_dict
-from clip_impl.errors import WeightsError
-from clip_impl.infer import infer_activation, infer_config
 from clip_impl.model import CLIP
 from clip_impl.preprocess import Preprocess
 
-_FOLDER_FILES = (
-    "model.safetensors",
-    "open_clip_model.safetensors",
-    "open_clip_pytorch_model.bin",
-    "pytorch_model.bin",
-)
-_SHOWN_NAMES = 60
-# Digests of OpenAI's files; each is also part of the file's download address.
-OPENAI_SHA256 = {"ViT-B-16.pt": "5806e77cd80f8b59890b7e101eabd078d9fb84e6937f9e85e4ecb61988df416f"}
+HEAD_WIDTH = 64
+# Larger Vision Transformers of open_clip (H, g, bigG) have 16 heads that are wider.
+_VISION_HEADS = {1280: 16, 1408: 16, 1664: 16}
+_FOLDER_FILES = ("model.safetensors", "open_clip_model.safetensors", "open_clip_pytorch_model.bin", "pytorch_model.bin")
+# Activations by words in usual file names (without - and _): open_clip's release names and tags, and OpenAI's own files.
+_WORDS: dict[str, Activation] = {
+    **dict.fromkeys(("quickgelu", "openai", "dfn2b", "dfn5b", "metaclip"), "quick_gelu"),
+    **dict.fromkeys(("laion", "datacomp", "commonpool"), "gelu"),
+    **dict.fromkeys(("vitb16.pt", "vitb32.pt", "vitl14.pt", "vitl14336px.pt"), "quick_gelu"),
+}
 
 
 @dataclass(frozen=True)
@@ -39,16 +46,12 @@ class LoadedWeights:
         tensors: by OpenAI's names, in the file's dtypes (OpenAI's own mix fp16 and fp32), on the CPU.
         format: container and layout, for example `torchscript/openai` or `safetensors/huggingface`.
         activation: of the blocks' MLPs.
-        activation_source: how the activation is known; `default` means that it is assumed.
-        sha256: of the file.
     """
 
     path: Path
     tensors: dict[str, Tensor]
     format: str
     activation: Activation
-    activation_source: str
-    sha256: str
 
 
 def read_state_dict(path: str | os.PathLike[str], *, activation: str | None = None) -> LoadedWeights:
@@ -59,129 +62,175 @@ def read_state_dict(path: str | os.PathLike[str], *, activation: str | None = No
         activation: overrides what the file, its name and its surroundings say.
 
     Raises:
-        WeightsError: not found, not readable safely, not a CLIP with a Vision Transformer, or with values that are not
-            finite.
+        WeightsError: not found, not readable safely, without a CLIP in it, or with values that are not finite.
     """
-    file = _weight_file(Path(path).expanduser())
+    file = Path(path).expanduser()
+    if file.is_dir():
+        held = [file / name for name in _FOLDER_FILES if (file / name).is_file()]
+        if not held:
+            raise WeightsError(f"{file} is a folder without a {' or '.join(_FOLDER_FILES)}.", "Name the file itself.")
+        file = held[0]
     container, content = read_container(file)
     try:
         tensors, layout = to_openai_state_dict(content)
-        used, source = infer_activation(file, container, activation)
+        used = infer_activation(file, container, activation)
     except WeightsError as error:
         raise WeightsError(f"{file}: {error.problem}", error.hint) from error
-    except RuntimeError as error:  # Query, key and value of different shapes cannot be joined.
+    except (KeyError, RuntimeError) as error:
         raise WeightsError(f"{file}: its tensors do not fit together: {error}.") from error
     broken = [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
     if broken:
-        raise WeightsError(f"{file} has infinite values or NaN in {_shorten(broken)}.")
-    with file.open("rb") as opened:
-        digest = hashlib.file_digest(opened, "sha256").hexdigest()
-    if container == "torchscript" and OPENAI_SHA256.get(file.name, digest) != digest:
-        logging.getLogger(__name__).warning("%s is not the file that OpenAI published: sha256 %s", file, digest)
-    return LoadedWeights(file, tensors, f"{container}/{layout}", used, source, digest)
+        raise WeightsError(f"{file} has infinite values or NaN in {textwrap.shorten(', '.join(broken), 1000)}.")
+    return LoadedWeights(file, tensors, f"{container}/{layout}", used)
 
 
 def load(
     path: str | os.PathLike[str],
     device: str | torch.device = "cpu",
     *,
-    dtype: torch.dtype = torch.float32,
-    image_size: int | tuple[int, int] | None = None,
+    image_size: tuple[int, int] | None = None,
     activation: str | None = None,
 ) -> tuple[CLIP, Preprocess]:
-    """A model with the weights of a local file, in evaluation mode, and the preprocessing for it.
+    """A model with the weights of a local file, in fp32 and evaluation mode, and the preprocessing for it.
 
     Args:
         path: see `read_state_dict`. Nothing is downloaded.
         device: where the model goes.
-        dtype: of all parameters; fp32 holds fp16 files exactly.
-        image_size: pixels (height, width), or the side of a square, that the preprocessing produces; the model itself
-            takes any size. Default: the size that the weights were trained on.
+        image_size: pixels (height, width) that the preprocessing produces; the model itself takes any size. Default: the
+            size that the weights were trained on.
         activation: `quick_gelu` or `gelu`, if the file's own is unknown or wrong.
 
     Returns:
-        The model, and a `Preprocess` that squashes the whole picture to the size (OpenAI's own transform, which crops the
-        centre, is `clip_impl.openai_transform`).
+        The model, and a `Preprocess` that squashes the whole picture to the size (OpenAI's own transform crops the centre:
+        `Preprocess(resize_mode="shortest")`).
 
     Raises:
-        WeightsError: see `read_state_dict`; or tensors are missing, unexpected or of another shape: all are listed.
-        ValueError: `image_size` does not divide into patches.
+        WeightsError: see `read_state_dict` and `build_model`.
     """
-    weights = read_state_dict(path, activation=activation)
-    size = (image_size, image_size) if isinstance(image_size, int) else image_size
-    config = check_model(weights, image_size=size)
-    size = size or config.vision.image_size
-    check_image_size(size, config.vision.patch_size)
-    return build_model(config, weights.tensors, dtype=dtype).to(device).eval(), Preprocess(size=size)
+    model = build_model(read_state_dict(path, activation=activation), image_size=image_size).to(device).eval()
+    return model, Preprocess(size=image_size or model.config.vision.image_size)
 
 
-def check_model(weights: LoadedWeights, *, image_size: tuple[int, int] | None = None) -> CLIPConfig:
-    """The configuration of the weights' model (see `infer_config`), after a check that they fill it exactly.
+def build_model(weights: LoadedWeights, *, image_size: tuple[int, int] | None = None) -> CLIP:
+    """A model on the CPU, in fp32, that owns copies of the tensors.
+
+    Args:
+        image_size: see `infer_config`.
 
     Raises:
-        WeightsError: no such model, only the visual tower of one, or tensors that do not fit: all are listed.
+        WeightsError: tensors are missing, unexpected or of another shape: all are listed.
     """
-    if "token_embedding.weight" not in weights.tensors:
-        raise WeightsError(
-            f"{weights.path} holds only the visual tower ({weights.format}); text features need the other one too.",
-            "Use a full CLIP file, for example OpenAI's ViT-B-16.pt.",
-        )
     try:
-        config = infer_config(weights.tensors, weights.activation, image_size=image_size)
-        _empty_model(config, weights.tensors)
-    except WeightsError as error:
-        raise WeightsError(f"{weights.path}: {error.problem}", error.hint) from error
-    return config
+        config = infer_config(weights.tensors, weights.activation, image_size)
+        with torch.device("meta"):  # No memory, nor random initial values.
+            model = CLIP(config)
+        owned = {
+            name: tensor.to(dtype=torch.float32, copy=True, memory_format=torch.contiguous_format)
+            for name, tensor in weights.tensors.items()
+        }
+        model.load_state_dict(owned, strict=True, assign=True)
+    except KeyError as error:
+        raise WeightsError(
+            f"{weights.path} ({weights.format}) has no tensor {error}. It may be a single tower, a SigLIP model, or have a "
+            "ResNet or a model of timm as visual tower.",
+            "Use a full CLIP with a Vision Transformer, for example OpenAI's ViT-B-16.pt.",
+        ) from error
+    except (ArithmeticError, ValueError, RuntimeError) as error:
+        problem = textwrap.shorten(str(error), 4000)
+        raise WeightsError(f"{weights.path}: its tensors are not those of a CLIP: {problem}") from error
+    return model
 
 
-def build_model(config: CLIPConfig, tensors: dict[str, Tensor], *, dtype: torch.dtype = torch.float32) -> CLIP:
-    """A model on the CPU that owns copies of the tensors (OpenAI's names).
+def infer_config(
+    tensors: Mapping[str, Tensor], activation: Activation, image_size: tuple[int, int] | None = None
+) -> CLIPConfig:
+    """The configuration of the CLIP that these tensors (OpenAI's names) belong to.
+
+    The number of attention heads does not show in any shape: heads are taken to be 64 wide, as OpenAI's always are.
+
+    Args:
+        tensors: a state dict with both towers.
+        activation: see `infer_activation`.
+        image_size: pixels (height, width), needed only if the positional embedding is not that of a square image.
 
     Raises:
-        WeightsError: lists every missing, unexpected and reshaped tensor.
+        KeyError: a tensor that determines the shape is missing.
+        ValueError: no CLIP has such shapes.
     """
-    model = _empty_model(config, tensors)
-    owned = {
-        name: tensor.to(dtype=dtype, copy=True, memory_format=torch.contiguous_format)
-        for name, tensor in tensors.items()
-    }
-    model.load_state_dict(owned, strict=True, assign=True)
-    return model
+    width, _, _, patch = tensors["visual.conv1.weight"].shape
+    positions = len(tensors["visual.positional_embedding"]) - 1
+    side = math.isqrt(max(positions, 0))
+    if side * side == positions:
+        image_size = (side * patch, side * patch)
+    elif image_size is None or (image_size[0] // patch) * (image_size[1] // patch) != positions:
+        raise ValueError(
+            f"Its positional embedding has {positions} patches, which do not form a square. "
+            f"Give the size it was trained on: image_size=(height, width), multiples of {patch}."
+        )
+    vision_layers, text_layers = (
+        len({name.removeprefix(blocks).partition(".")[0] for name in tensors if name.startswith(blocks)})
+        for blocks in ("visual.transformer.resblocks.", "transformer.resblocks.")
+    )
+    context_length, text_width = tensors["positional_embedding"].shape
+    _, embed_dim = tensors["visual.proj"].shape
+    return CLIPConfig(
+        VisionConfig(image_size, patch, width, vision_layers, _VISION_HEADS.get(width, width // HEAD_WIDTH)),
+        TextConfig(context_length, width=text_width, layers=text_layers, heads=text_width // HEAD_WIDTH),
+        embed_dim,
+        activation,
+    )
 
 
-def _empty_model(config: CLIPConfig, tensors: dict[str, Tensor]) -> CLIP:
-    """A model for these tensors whose parameters take no memory yet, nor random initial values."""
-    with torch.device("meta"):
-        model = CLIP(config)
-    wanted = {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
-    found = {name: list(tensor.shape) for name, tensor in tensors.items()}
-    wrong = {
-        "missing": [name for name in wanted if name not in found],
-        "unexpected": [name for name in found if name not in wanted],
-        "of another shape": [
-            f"{name} {found[name]}, want {shape}"
-            for name, shape in wanted.items()
-            if name in found and found[name] != shape
-        ],
-    }
-    if any(wrong.values()):
-        lines = [f"{len(names)} {kind}: {_shorten(names)}" for kind, names in wrong.items() if names]
-        raise WeightsError("The tensors are not those of this model. " + "; ".join(lines) + ".")
-    return model
+def infer_activation(path: Path, container: str, requested: str | None = None) -> Activation:
+    """The activation of a weight file.
+
+    In this order: the caller's request; OpenAI's TorchScript archives are quick_gelu; a record `<file name>.json` beside
+    the file, written when it was installed; an `open_clip_config.json` or `config.json` beside it; words in its name; else
+    quick_gelu, with a warning.
+
+    Raises:
+        WeightsError: the requested or recorded activation is unknown, or the two towers have different ones.
+    """
+    if requested is not None:
+        return _activation(requested)
+    if container == "torchscript":
+        return "quick_gelu"
+    for name in (f"{path.name}.json", "open_clip_config.json", "config.json"):
+        try:
+            named = _named_activations(json.loads(path.with_name(name).read_text(encoding="utf-8")))
+        except (OSError, ValueError, AttributeError, TypeError):  # not there, or not the file of any of these libraries
+            continue
+        if len(named) > 1:
+            raise WeightsError(f"Its {name} names two activations, {' and '.join(sorted(named))}.")
+        if named:
+            return _activation(*named)
+    lower = path.name.lower().replace("-", "").replace("_", "")
+    for word, activation in _WORDS.items():
+        if word in lower:
+            return activation
+    warnings.warn(
+        f"The activation of {path.name} is unknown; assuming quick_gelu, as in OpenAI's weights. If it was trained with "
+        "the exact GELU (LAION, DataComp), the features will be wrong: pass activation='gelu'.",
+        stacklevel=4,
+    )
+    return "quick_gelu"
 
 
-def _weight_file(path: Path) -> Path:
-    """The weight file that `path` is, or that the folder `path` holds."""
-    if path.is_dir():
-        for name in _FOLDER_FILES:
-            if (path / name).is_file():
-                return path / name
-        raise WeightsError(f"{path} is a folder without a {' or '.join(_FOLDER_FILES)}.", "Name the file itself.")
-    if not path.is_file():
-        raise WeightsError(f"{path} does not exist.", "Name a weight file, for example OpenAI's ViT-B-16.pt.")
-    return path
+def _named_activations(config: dict[str, Any]) -> set[str]:
+    """What the record of an installed file, or the configuration of another library, says."""
+    if "activation" in config:
+        return {str(config["activation"])}
+    if "model_cfg" in config:  # of open_clip
+        return {"quick_gelu" if config["model_cfg"].get("quick_gelu") else "gelu"}
+    if str(config.get("model_type")).startswith("clip"):  # of transformers
+        towers = [config[name] for name in ("vision_config", "text_config") if config.get(name)]
+        return {str(tower.get("hidden_act", "quick_gelu")) for tower in towers or [config]}
+    architecture = str(config.get("architecture"))  # of timm
+    openai = "quickgelu" in architecture or str(config.get("pretrained_cfg", {}).get("tag")).startswith("openai")
+    return {"quick_gelu" if openai else "gelu"} if "clip" in architecture else set()
 
 
-def _shorten(names: list[str]) -> str:
-    rest = len(names) - _SHOWN_NAMES
-    return ", ".join(names[:_SHOWN_NAMES]) + (f" and {rest} more" if rest > 0 else "")
+def _activation(name: str) -> Activation:
+    if name == "quick_gelu" or name == "gelu":
+        return name
+    raise WeightsError(f'Unknown activation "{name}".', "Known: quick_gelu (OpenAI) and gelu (LAION, DataComp).")

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from timing import Results, check, parser
 from torch import Tensor, nn
 
-from clip_impl.convert import to_huggingface, to_timm
+from clip_impl.convert import HUGGINGFACE, TIMM, TRANSPOSED, rename
 from focuscli.errors import one_line
 from focuscli.models.base import Method
 from focuscli.tools import machine
@@ -29,6 +29,18 @@ Tower, State = Callable[[Tensor], Tensor], dict[str, Tensor]
 OURS, TOWER, SCORES = "ours fp32", "plain image tower", "image to 51 scores"
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 BOUNDS = {"fp32": 1e-5, "bf16": 5e-3, "int8": 2e-2}  # of features of unit length
+
+
+def load_renamed(model: nn.Module, state: State, table: dict[str, str]) -> nn.Module:
+    """Fill another library's tower, whose names in OpenAI's words `table` gives."""
+    known = {name: value.T if name in TRANSPOSED else value for name, value in state.items()}
+    for name in [name for name in known if ".in_proj_" in name]:
+        for letter, part in zip("qkv", known[name].chunk(3), strict=True):
+            known[name.replace(".in_proj_", f".{letter}_proj.")] = part
+    zero = {"head.bias": torch.zeros(len(state["text_projection"]))}  # timm's projection is a classifier
+    shapes = model.state_dict()
+    model.load_state_dict({n: zero[n] if n in zero else known[rename(n, table)].view_as(t) for n, t in shapes.items()})
+    return model.eval()
 
 
 def openai(state: State) -> nn.Module:
@@ -53,16 +65,13 @@ def timm(state: State) -> nn.Module:
     import timm
 
     model = timm.create_model("vit_base_patch16_clip_quickgelu_224", num_classes=len(state["text_projection"]))
-    model.load_state_dict(to_timm(state))
-    return model.eval()
+    return load_renamed(model, state, TIMM)
 
 
 def hugging_face(state: State) -> nn.Module:
     from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
-    model = CLIPVisionModelWithProjection(CLIPVisionConfig(patch_size=16))
-    model.load_state_dict({name: value for name, value in to_huggingface(state).items() if name in model.state_dict()})
-    return model.eval()
+    return load_renamed(CLIPVisionModelWithProjection(CLIPVisionConfig(patch_size=16)), state, HUGGINGFACE)
 
 
 def features(tower: nn.Module, images: Tensor) -> Tensor:

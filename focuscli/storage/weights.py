@@ -111,7 +111,7 @@ def _file_name(url: str) -> str:
 def _install(source: Path, *, replaces: Path | None, move: bool = False) -> LoadedWeights:
     """Check a file, copy it (or `move` a download out of its folder) to its place and write its record; then remove what it
     replaces."""
-    from clip_impl.errors import WeightsError
+    from clip_impl.containers import WeightsError
     from clip_impl.weights import check_model, read_state_dict
 
     try:

@@ -6,7 +6,7 @@ import importlib.util
 import sys
 import types
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from clip_impl.config import VIT_B_16, CLIPConfig, TextConfig, VisionConfig
+from clip_impl.convert import TRANSPOSED, rename
 from clip_impl.model import CLIP
 from clip_impl.tokenizer import tokenize
 
@@ -48,8 +49,28 @@ def in_openai_dtypes(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 @pytest.fixture(scope="session")
-def as_openai() -> Callable[[dict[str, Tensor]], dict[str, Tensor]]:
-    return in_openai_dtypes
+def in_layout() -> Callable[..., dict[str, Tensor]]:
+    """The tensors under another library's names, in its shapes; raises KeyError for a name that is not converted."""
+
+    def convert(tensors: Mapping[str, Tensor], names: Iterable[str], table: Mapping[str, str]) -> dict[str, Tensor]:
+        known = {name: t.T.contiguous() if name in TRANSPOSED else t for name, t in tensors.items()}
+        for name in [name for name in known if ".in_proj_" in name]:
+            for letter, part in zip("qkv", known[name].chunk(3), strict=True):
+                known[name.replace(".in_proj_", f".{letter}_proj.")] = part.clone()
+        return {name: known[rename(name, table)] for name in names}
+
+    return convert
+
+
+@pytest.fixture(scope="session")
+def small_huggingface() -> Any:
+    """`CLIPModel` of transformers in the shape of the small CLIP."""
+    transformers = pytest.importorskip("transformers")
+    text = {"intermediate_size": 256, "num_hidden_layers": 2, "num_attention_heads": 1, "hidden_size": 64}
+    vision = {"intermediate_size": 512, "num_hidden_layers": 3, "num_attention_heads": 2, "hidden_size": 128}
+    vision |= {"image_size": 64, "patch_size": 16}
+    config = transformers.CLIPConfig(text_config=text, vision_config=vision, projection_dim=96)
+    return transformers.CLIPModel(config)
 
 
 @pytest.fixture(scope="session")
@@ -71,8 +92,15 @@ def small() -> dict[str, Tensor]:
 
 
 @pytest.fixture(scope="session")
-def small_config() -> CLIPConfig:
-    return SMALL
+def build() -> Callable[..., CLIP]:
+    """A model with copies of tensors."""
+
+    def model(tensors: dict[str, Tensor], config: CLIPConfig = SMALL) -> CLIP:
+        made = CLIP(config)
+        made.load_state_dict(tensors)
+        return made.eval()
+
+    return model
 
 
 @pytest.fixture(scope="session")

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import copy
 import warnings
-from dataclasses import replace
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from clip_impl import TINY, VIT_B_16, CLIPConfig, TextConfig, VisionConfig, tokenize
+from clip_impl import TINY, VIT_B_16, TextConfig, VisionConfig, tokenize
 from clip_impl.layers import MLP, Attention, LayerNorm
-from clip_impl.model import CLIP, end_of_text_index
-from clip_impl.vision import resample_positional_embedding
-from clip_impl.weights import build_model
+from clip_impl.model import CLIP, end_of_text_index, resample_positional_embedding
 
 
 @pytest.fixture(scope="module")
-def model(small: dict[str, Tensor], small_config: CLIPConfig) -> CLIP:
-    return build_model(small_config, small).eval()
+def model(build, small: dict[str, Tensor]) -> CLIP:
+    return build(small)
 
 
 @pytest.fixture(scope="module")
@@ -38,9 +35,6 @@ def close(one: Tensor, other: Tensor, tolerance: float = 1e-5) -> bool:
     return bool((one - other).abs().max() < tolerance)
 
 
-# Shapes
-
-
 @pytest.mark.parametrize(("config", "count"), [(VIT_B_16, 149_620_737), (TINY, 4_126_529)])
 def test_presets(config, count):
     with torch.device("meta"):
@@ -49,23 +43,14 @@ def test_presets(config, count):
     assert sum(parameter.numel() for parameter in made.parameters()) == count
 
 
-def test_a_fresh_model_is_sound():
-    torch.manual_seed(0)
-    made = CLIP(TINY).eval()
-    logits, mirrored = made(torch.randn(2, 3, 128, 64), tokenize(["a red backpack", "hat"]))
-    assert torch.isfinite(logits).all()
-    assert torch.equal(logits.T, mirrored)
-    assert made.logit_scale.exp().item() == pytest.approx(1 / 0.07)
-
-
 @pytest.mark.parametrize(
     ("make", "message"),
     [
         (lambda model: VisionConfig(image_size=(224, 225)), "nearest that does: 224 x 224"),
         (lambda model: VisionConfig(image_size=(0, 16)), "nearest that does: 16 x 16"),
         (lambda model: model.encode_image(torch.zeros(1, 3, 8, 16)), "nearest that does: 16 x 16"),
-        (lambda model: VisionConfig(width=100, heads=3), "vision width 100 does not divide by 3 heads"),
-        (lambda model: TextConfig(width=64, heads=0), "text width 64 does not divide by 0 heads"),
+        (lambda model: VisionConfig(width=100, heads=3), "vision tower: no 12 layers of width 100 with 3 heads"),
+        (lambda model: TextConfig(width=64, heads=0), "text tower: no 12 layers of width 64 with 0 heads"),
         (
             lambda model: model.encode_text_embeddings(torch.zeros(1, 78, 64), torch.tensor([3])),
             "78 tokens are more than the context length 77",
@@ -75,9 +60,6 @@ def test_a_fresh_model_is_sound():
 def test_refusals(make, message, model):
     with pytest.raises(ValueError, match=message):
         make(model)
-
-
-# Features
 
 
 def test_logits_are_scaled_cosines(model, images, ids):
@@ -90,12 +72,6 @@ def test_logits_are_scaled_cosines(model, images, ids):
     per_image, per_text = model(images, ids)
     assert close(per_image, model.logit_scale.exp() * F.cosine_similarity(image[:, None], text[None], dim=-1), 1e-4)
     assert torch.equal(per_text, per_image.T)
-
-
-def test_an_image_does_not_depend_on_its_batch(model, images, ids):
-    together = model.encode_image(images)
-    assert all(close(model.encode_image(images[i : i + 1]), together[i : i + 1]) for i in range(3))
-    assert close(model.encode_text(ids[1:]), model.encode_text(ids)[1:])
 
 
 def untrimmed(model: CLIP, ids: Tensor) -> Tensor:
@@ -126,9 +102,6 @@ def test_end_of_text_is_the_first_one():
     assert end_of_text_index(ids).tolist() == [2, 0, 3]
 
 
-# Other sizes
-
-
 def test_resampling_works_in_half_precision_and_under_autocast(model):
     embedding = model.visual.positional_embedding
     assert resample_positional_embedding(embedding, (4, 4), (4, 4)) is embedding
@@ -138,9 +111,6 @@ def test_resampling_works_in_half_precision_and_under_autocast(model):
     half = resample_positional_embedding(embedding.bfloat16(), (4, 4), (8, 4))
     assert half.dtype == torch.bfloat16
     assert close(half.float(), wanted, 0.01)
-
-
-# Extra tokens, masks, attention weights
 
 
 def test_prefix_tokens_that_nobody_sees_change_nothing(model, images):
@@ -165,7 +135,7 @@ def test_attention_equals_torchs_module(how):
     mask = {"everywhere": torch.ones_like(some), "mask": some, "causal": torch.ones_like(some).tril()}[how]
     wanted, wanted_weights = theirs(x, x, x, attn_mask=~mask, average_attn_weights=False)
     options = [{"mask": mask, "output_tokens": rows} for rows in (None, slice(0, 1), slice(2, 5))]
-    options += {"everywhere": [{}, {"output_tokens": slice(2, 5)}], "causal": [{"causal": True}], "mask": []}[how]
+    options += [{}, {"output_tokens": slice(2, 5)}] if how == "everywhere" else []
     for option in options:
         rows = option.get("output_tokens") or slice(None)
         fast, nothing = ours(x, **option)
@@ -174,6 +144,7 @@ def test_attention_equals_torchs_module(how):
         assert close(fast, wanted[:, rows])
         assert close(slow, wanted[:, rows])
         assert close(weights, wanted_weights[:, :, rows])
+    assert how != "causal" or close(ours(x, causal=True)[0], wanted)
 
 
 def test_all_tokens_and_the_attention_of_the_last_layers(model, images):
@@ -198,13 +169,15 @@ def test_some_tokens_are_those_of_all_tokens(prefix_length, model, images):
     assert close(some.attention[-1], every.attention[-1][:, :, :first])
 
 
-def test_quick_gelu_in_the_matrix_products_is_the_formula():
+@pytest.mark.parametrize("activation", ["quick_gelu", "gelu"])
+def test_activations_are_their_formulas(activation):
     with torch.inference_mode(False), torch.enable_grad():
         torch.manual_seed(0)
-        mlp = MLP(32, "quick_gelu")
+        mlp = MLP(32, activation)
         x = torch.randn(2, 5, 32, requires_grad=True)
         hidden = mlp.c_fc(x)
-        plain = mlp.c_proj(hidden * torch.sigmoid(1.702 * hidden))
+        share = torch.sigmoid(1.702 * hidden) if activation == "quick_gelu" else torch.special.ndtr(hidden)
+        plain = mlp.c_proj(hidden * share)
         (wanted,) = torch.autograd.grad(plain.square().sum(), x)
         got = mlp(x)
         (gradient,) = torch.autograd.grad(got.square().sum(), x)
@@ -212,9 +185,6 @@ def test_quick_gelu_in_the_matrix_products_is_the_formula():
             assert close(mlp(x), plain)
         assert close(got, plain)
         assert close(gradient, wanted)
-
-
-# Precision and gradients
 
 
 @pytest.mark.parametrize("how", ["autocast", "weights"])
@@ -243,11 +213,11 @@ def test_layer_norm_of_another_dtype_is_computed_in_fp32():
     assert norm(x).dtype == torch.bfloat16
 
 
-def test_gradient_checkpointing_gives_the_same_gradients(small, small_config, images, ids):
+def test_gradient_checkpointing_gives_the_same_gradients(build, small, images, ids):
     with torch.inference_mode(False), torch.enable_grad(), warnings.catch_warnings():
         gradients = []
         for checkpointing in (False, True):
-            made = build_model(small_config, small).train()
+            made = build(small).train()
             for tower in (made.transformer, made.visual.transformer):
                 tower.gradient_checkpointing = checkpointing
             logits, _ = made(images.clone(), ids.clone())
@@ -257,8 +227,3 @@ def test_gradient_checkpointing_gives_the_same_gradients(small, small_config, im
     for name, gradient in gradients[0].items():
         assert torch.allclose(gradient, gradients[1][name], rtol=1e-4, atol=1e-6), name
         assert gradient.abs().max() > 0, name
-
-
-def test_activation_matters(small, small_config, images):
-    other = build_model(replace(small_config, activation="gelu"), small).eval()
-    assert not close(other.encode_image(images), build_model(small_config, small).encode_image(images), 1e-2)

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from clip_impl.config import VIT_B_16
-from clip_impl.convert import to_huggingface, to_timm
-from clip_impl.weights import build_model
+from clip_impl.convert import HUGGINGFACE, TIMM, to_openai_state_dict
 
 TOLERANCE = 1e-5
 
@@ -35,8 +34,8 @@ def upright() -> Tensor:
 
 
 @pytest.fixture(scope="module")
-def ours(vit_b_16: dict[str, Tensor], image: Tensor, upright: Tensor, ids: Tensor) -> dict[str, Tensor]:
-    model = build_model(VIT_B_16, vit_b_16).eval()
+def ours(build, vit_b_16: dict[str, Tensor], image: Tensor, upright: Tensor, ids: Tensor) -> dict[str, Tensor]:
+    model = build(vit_b_16, VIT_B_16)
     images = {"image": model.encode_image(image), "upright": model.encode_image(upright)}
     return {**images, "text": model.encode_text(ids)}
 
@@ -86,6 +85,14 @@ def assert_close(one: Tensor, other: Tensor, tolerance: float = TOLERANCE) -> No
     assert float((one.double() - other.double()).abs().max()) < tolerance
 
 
+def assert_converted(theirs: nn.Module, layout: str, tensors: dict[str, Tensor]) -> None:
+    """Their state dict gives the same tensors under OpenAI's names, bit by bit."""
+    found, recognised = to_openai_state_dict(theirs.state_dict())
+    assert recognised == layout
+    assert set(found) == set(tensors)
+    assert all(torch.equal(found[name], tensor) for name, tensor in tensors.items())
+
+
 def test_plain_formulas_in_float64(ours: dict[str, Tensor], exact: dict[str, Tensor]) -> None:
     assert_close(ours["image"], exact["image"])
     assert_close(ours["text"], exact["text"])
@@ -113,23 +120,27 @@ def test_open_clip(vit_b_16: dict[str, Tensor], upright, ids, ours) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_timm(vit_b_16: dict[str, Tensor], image, upright, ours) -> None:
+def test_timm(in_layout, vit_b_16: dict[str, Tensor], image, upright, ours) -> None:
     timm = pytest.importorskip("timm")
     theirs = timm.create_model("vit_base_patch16_clip_quickgelu_224", num_classes=512, dynamic_img_size=True).eval()
-    theirs.load_state_dict(to_timm(vit_b_16), strict=True)
+    bias = {"head.bias": torch.zeros(512)}
+    converted = in_layout(vit_b_16, theirs.state_dict().keys() - bias, TIMM)
+    theirs.load_state_dict({n: t.view_as(theirs.state_dict()[n]) for n, t in (converted | bias).items()}, strict=True)
+    assert_converted(theirs, "timm", {name: t for name, t in vit_b_16.items() if name.startswith("visual.")})
     assert_close(ours["image"], theirs(image))
     assert_close(ours["upright"], theirs(upright))
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_huggingface(vit_b_16: dict[str, Tensor], image, ids, ours) -> None:
+def test_huggingface(in_layout, vit_b_16: dict[str, Tensor], image, ids, ours) -> None:
     transformers = pytest.importorskip("transformers")
     projection = {"projection_dim": 512}
     config = transformers.CLIPConfig(
         text_config={"eos_token_id": 49407, **projection}, vision_config={"patch_size": 16, **projection}, **projection
     )
     theirs = transformers.CLIPModel(config).eval()
-    theirs.load_state_dict(to_huggingface(vit_b_16), strict=True)
+    theirs.load_state_dict(in_layout(vit_b_16, theirs.state_dict(), HUGGINGFACE), strict=True)
+    assert_converted(theirs, "huggingface", vit_b_16)
     output = theirs(input_ids=ids, pixel_values=image)
     # Its outputs are normalised.
     assert_close(nn.functional.normalize(ours["image"], dim=-1), output.image_embeds, TOLERANCE / 10)
