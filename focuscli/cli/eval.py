@@ -129,7 +129,7 @@ def _run_closed_set(
     with render.progress("scoring images") as progress:
         report = evaluate(recognizer, data, options.split, threshold=threshold, workers=workers, progress=progress)
     name = f"{report.dataset}-{options.split}-{threshold}-{model.folder.name}.json"
-    written = paths.report_folder(model.folder) / name
+    written = paths.run_folder(model.folder) / "eval" / name
     if process_group.is_main:
         write_json(written, report.to_json())
 

@@ -75,7 +75,7 @@ def export_command(
             "Install a later one: pip install --upgrade 'torch>=2.5'",
         )
 
-    from focuscli.storage.fingerprint import checkpoint_fingerprint
+    from focuscli.storage.files import checkpoint_fingerprint
     from focuscli.tools.export.build import export_onnx
     from focuscli.tools.export.parity import real_crops
 

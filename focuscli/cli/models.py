@@ -151,7 +151,7 @@ def _exported_of_run(checkpoint: Path, *, int8: bool) -> ExportedPlace:
             f"Make it with: focus export -c {paths.run_folder(checkpoint)}{' --int8' if int8 else ''}",
         )
 
-    from focuscli.storage.fingerprint import checkpoint_fingerprint
+    from focuscli.storage.files import checkpoint_fingerprint
 
     return ExportedPlace(wanted, checkpoint_fingerprint(checkpoint))
 

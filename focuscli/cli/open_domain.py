@@ -134,4 +134,4 @@ def _report_file(report: OpenDomainReport, checkpoint: Path, options: Options) -
     folder = Path(report.target_folder).resolve().name
     target = report.target if folder == report.target else f"{report.target}-{folder}"
     name = f"open-domain-{target}-{report.split}-{report.protocol}{groups}-{checkpoint.name}.json"
-    return paths.report_folder(checkpoint) / name
+    return paths.run_folder(checkpoint) / "eval" / name

@@ -230,17 +230,11 @@ def weights_command(
     with render.progress("weights") as progress:
         installed = install_weights(source, force=force, progress=lambda done, total: progress(done, total or 0))
     render.result(
-        {
-            "path": str(installed.path),
-            "sha256": installed.sha256,
-            "format": installed.format,
-            "tensors": len(installed.tensors),
-            "activation": installed.activation,
-        },
+        installed,
         lines=[
-            f"{installed.format}, {len(installed.tensors)} tensors, activation {installed.activation}",
-            f"sha256 {installed.sha256}",
-            f"wrote {installed.path}",
+            f"{installed['format']}, {installed['tensors']} tensors, activation {installed['activation']}",
+            f"sha256 {installed['sha256']}",
+            f"wrote {installed['path']}",
         ],
     )
 

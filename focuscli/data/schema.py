@@ -17,7 +17,7 @@ from focuscli.data.regions import REGIONS, SUBREGIONS, guess_place, name_words
 from focuscli.data.texts import Text as Text
 from focuscli.data.texts import normalise_phrase as normalise_phrase
 from focuscli.errors import InputError, closest, did_you_mean
-from focuscli.storage.fingerprint import fingerprint
+from focuscli.storage.files import fingerprint
 
 UNCERTAIN = 2
 """The label value that means neither 0 nor 1 (RAPv1's Female has 125 of them)."""

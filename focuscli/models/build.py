@@ -76,7 +76,7 @@ def load_clip(weights: Path) -> tuple[CLIP, str]:
     """
     from clip_impl.weights import load
 
-    clip, _ = load(weights, dtype=torch.float32)
+    clip, _ = load(weights)
     return clip, weights_origin(weights)
 
 

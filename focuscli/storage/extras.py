@@ -7,8 +7,6 @@ from importlib.util import find_spec
 
 from focuscli.errors import RequirementError, one_line
 
-DISTRIBUTION = "focus-par"
-
 
 def require_extra(extra: str, *modules: str, purpose: str) -> None:
     """Check that the modules of an extra import: an installed one may still be broken.
@@ -22,10 +20,9 @@ def require_extra(extra: str, *modules: str, purpose: str) -> None:
     """
     missing = [module for module in modules if find_spec(module) is None]
     if missing:
-        are = "is" if len(missing) == 1 else "are"
         raise RequirementError(
-            f"{purpose} needs {', '.join(missing)}, which {are} not installed.",
-            f"Install the extra: pip install '{DISTRIBUTION}[{extra}]' (in a checkout: pip install -e '.[{extra}]')",
+            f"{purpose} needs packages that are not installed: {', '.join(missing)}.",
+            f"Install the extra: pip install 'focus-par[{extra}]' (in a checkout: pip install -e '.[{extra}]')",
         )
     for module in modules:
         try:

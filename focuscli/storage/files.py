@@ -1,9 +1,9 @@
-"""Writing files so that a crash, a full disk or Ctrl-C never leaves half of one under its final name."""
+"""Writing files so that a crash, a full disk or Ctrl-C never leaves half of one under its final name, and fingerprints: what
+was made from a dataset or a model records one, to tell later whether it still belongs to it."""
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import json
 import os
@@ -91,13 +91,9 @@ def write_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise RequirementError(
-                f"No space left while writing {path}. What was there before is unchanged.",
-                "Free some space, or choose another place: set FOCUS_HOME or give an output path.",
-            ) from error
         raise RequirementError(
-            f"Cannot write {path}: {error.strerror or error}.", "Choose a folder that you may write to."
+            f"Cannot write {path}: {error.strerror or error}. What was there before is unchanged.",
+            "Free some space, or choose a folder that you may write to: set FOCUS_HOME or give an output path.",
         ) from error
 
 
@@ -122,6 +118,33 @@ def file_sha256(path: Path) -> str:
     """SHA-256 of a file's content, in hexadecimal."""
     with open(path, "rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def fingerprint(value: Any) -> str:
+    """SHA-256 (hex) of a JSON value; the order of keys does not matter."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def checkpoint_fingerprint(folder: Path) -> str:
+    """The fingerprint of all that determines a checkpoint's scores and answers: the model's tensors, its shape and texts,
+    and the thresholds.
+
+    Raises:
+        InputError: there is no checkpoint in the folder, or it is damaged.
+    """
+    try:
+        state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+        return fingerprint(
+            [
+                file_sha256(folder / state["files"]["model"]),
+                state["config"]["model"],
+                state["config"]["data"]["complements"],
+                state["schema"],
+                state["thresholds"],
+            ]
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"Checkpoint {folder} is damaged: {error!r}.") from error
 
 
 def _beside(path: Path) -> Path:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import platformdirs
 
-from focuscli.errors import InputError, RequirementError, closest
+from focuscli.errors import InputError, RequirementError, did_you_mean
 
 ZERO_SHOT = "clip"
 """The checkpoint name of zero-shot CLIP (`-c clip`), which has no run: CLIP's own weights, nothing trained."""
@@ -41,39 +41,26 @@ def resolve_dataset(name: str) -> Path:
     """The folder of a dataset given as a folder, a prepared name or a known name.
 
     Raises:
-        InputError: nothing of that name; the message says what is known and prepared.
+        InputError: nothing of that name; the hint says what is known and prepared.
     """
     folder = Path(name).expanduser()
-    if (folder / "schema.toml").is_file():
-        return folder
-    prepared = datasets_dir() / name
-    if (prepared / "schema.toml").is_file():
-        return prepared
-    if folder.is_dir():
-        raise InputError(
-            f"{folder} is not a dataset folder: it has no schema.toml.",
-            "Make one with: focus prepare csv LABELS.csv --out FOLDER",
-        )
+    for candidate in (folder, datasets_dir() / name):
+        if (candidate / "schema.toml").is_file():
+            return candidate
     if name in KNOWN_DATASETS:
-        source = "" if name == "synthetic" else " FOLDER"
-        raise InputError(
-            f"Dataset {name} is not prepared (looked in {prepared}).",
-            f"Prepare it with: focus prepare {name}{source}",
-        )
-    known = sorted({*KNOWN_DATASETS, *(folder.name for folder in prepared_datasets())})
-    near = closest(name, known)
-    hint = f"Did you mean {near}?" if near else "A folder with schema.toml and labels.csv works too."
-    raise InputError(f'Unknown dataset "{name}". Known: {", ".join(known)}, or a prepared folder.', hint)
+        hint = f"Prepare it with: focus prepare {name}{'' if name == 'synthetic' else ' FOLDER'}"
+    elif folder.is_dir():
+        hint = "Make one with: focus prepare csv LABELS.csv --out FOLDER"
+    else:
+        hint = did_you_mean(name, sorted({*KNOWN_DATASETS, *(folder.name for folder in prepared_datasets())}))
+    raise InputError(
+        f'Unknown dataset "{name}": neither a folder with a schema.toml, nor prepared in {datasets_dir()}.', hint
+    )
 
 
 def prepared_datasets() -> list[Path]:
     """The folders of all prepared datasets, by name."""
     return sorted(schema.parent for schema in datasets_dir().glob("[!.]*/schema.toml"))
-
-
-def report_folder(checkpoint: Path) -> Path:
-    """Where reports on a checkpoint are written: eval/ in its run folder, or in a checkpoint folder without one."""
-    return run_folder(checkpoint) / "eval"
 
 
 def run_folder(checkpoint: Path) -> Path:
@@ -103,23 +90,16 @@ def resolve_checkpoint(name: str | None) -> Path:
                 f"No trained model in {runs_dir()}.",
                 "Train one (focus train --dataset NAME), or name one with --checkpoint FOLDER.",
             )
-        return _checkpoint_in(max(states, key=lambda state: state.stat().st_mtime_ns).parents[2])
-    for candidate in (Path(name).expanduser(), runs_dir() / name):
-        if candidate.is_file() and candidate.name == "state.json":
-            return candidate.parent
-        if candidate.is_dir():
-            return _checkpoint_in(candidate)
+        name = str(max(states, key=lambda state: state.stat().st_mtime_ns).parents[2])
+    given = Path(name).expanduser()
+    for run in (given.parent if given.name == "state.json" else given, runs_dir() / name):
+        for folder in (run, run / "checkpoints" / "best", run / "checkpoints" / "last"):
+            if (folder / "state.json").is_file():
+                return folder
     runs = sorted(path.name for path in runs_dir().glob("*") if (path / "checkpoints").is_dir())
-    near = closest(name, runs)
-    hint = f"Did you mean {near}?" if near else f"Runs in {runs_dir()}: {', '.join(runs[-5:]) or 'none'}."
-    raise InputError(f'No checkpoint "{name}".', hint)
-
-
-def _checkpoint_in(folder: Path) -> Path:
-    for candidate in (folder, folder / "checkpoints" / "best", folder / "checkpoints" / "last"):
-        if (candidate / "state.json").is_file():
-            return candidate
     raise InputError(
-        f"{folder} has no checkpoint (no state.json in it, in checkpoints/best or in checkpoints/last).",
-        "Name a run folder that focus train wrote, or omit --checkpoint for the latest run.",
+        f'No checkpoint "{name}": no state.json in it, in checkpoints/best or in checkpoints/last, nor such a run in '
+        f"{runs_dir()}.",
+        did_you_mean(name, runs)
+        or "Name a run folder that focus train wrote, or omit --checkpoint for the latest run.",
     )

@@ -6,35 +6,43 @@ copied.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
+import http.client
 import re
 import shutil
+import urllib.error
 import urllib.parse
-from dataclasses import replace
+import urllib.request
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from focuscli.errors import InputError, RequirementError, closest
 from focuscli.storage import files, paths
-from focuscli.storage.download import Progress, download
-
-if TYPE_CHECKING:
-    from clip_impl.weights import LoadedWeights
 
 OPENAI_NAME = "ViT-B-16.pt"
 OPENAI_SHA256 = "5806e77cd80f8b59890b7e101eabd078d9fb84e6937f9e85e4ecb61988df416f"
 OPENAI_URL = f"https://openaipublic.azureedge.net/clip/models/{OPENAI_SHA256}/{OPENAI_NAME}"
+_BY_HAND = f"Put {OPENAI_NAME} (335 MiB, sha256 {OPENAI_SHA256[:8]}...) anywhere and run: focus prepare weights PATH"
+Progress = Callable[[int, int | None], None]
+"""Called with the bytes received so far and the bytes in all (None if the server does not say)."""
+
+_BLOCK = 1 << 20
+_TIMEOUT = 30.0  # seconds without a byte
 
 
-def install_weights(source: str | None, *, force: bool = False, progress: Progress | None = None) -> LoadedWeights:
+def install_weights(
+    source: str | None, *, force: bool = False, progress: Progress = lambda _done, _total: None
+) -> dict[str, Any]:
     """Put CLIP weights into `paths.weights_dir()`.
 
     Args:
         source: a file, a folder as `transformers` saves it, an http(s) address, or None for OpenAI's ViT-B/16.
         force: replace what is installed.
         progress: called during a download.
+
+    Returns:
+        What was installed: its path, sha256, format, number of tensors and activation.
 
     Raises:
         InputError: something is installed already; the source does not exist or is not a complete CLIP; a download has
@@ -44,28 +52,34 @@ def install_weights(source: str | None, *, force: bool = False, progress: Progre
     present = installed_weights()
     if present is not None:
         files.check_free(present, force=force)
-    if source is not None and not source.lower().startswith(("http://", "https://")):
-        return _install(_find(source), replaces=present)
-    url = source or OPENAI_URL
-    if paths.offline():
-        raise _offline(f"Downloading is off (FOCUS_OFFLINE=1), so {url} cannot be fetched.")
-    # A folder for each address: every hub has a model.safetensors, and the beginning of one must not be taken for that of
-    # another. Under its own name, as the activation may show in nothing else.
-    part = paths.weights_dir() / f"{hashlib.sha256(url.encode()).hexdigest()[:8]}.part" / _file_name(url)
-    try:
-        download(url, part, progress)
-        expected = re.search(r"/([0-9a-f]{64})/[^/]+$", url.lower())  # OpenAI's addresses hold the sha256 of the file.
-        found = files.file_sha256(part) if expected else ""
-        if expected and found != expected[1]:
-            raise InputError(
-                f"{url} gave a wrong or damaged file: sha256 {found}, expected {expected[1]}. It was removed.",
-                "Run the same command again; if that does not help, get the file in another way and run: "
-                "focus prepare weights PATH",
-            )
-        return _install(part, replaces=present, move=True)
-    except InputError:
-        shutil.rmtree(part.parent, ignore_errors=True)
-        raise
+    source = source or OPENAI_URL
+    if not source.lower().startswith(("http://", "https://")):
+        record = _install(_find(source))
+    elif paths.offline():
+        raise RequirementError(f"Downloading is off (FOCUS_OFFLINE=1), so {source} cannot be fetched.", _BY_HAND)
+    else:
+        # A folder for each address: every hub has a model.safetensors, and the beginning of one must not be taken for that
+        # of another. Under its own name, as the activation may show in nothing else.
+        folder = paths.weights_dir() / f"{hashlib.sha256(source.encode()).hexdigest()[:8]}.part"
+        part = folder / Path(urllib.parse.unquote(source.partition("?")[0])).name
+        try:
+            _download(source, part, progress)
+            expected = re.search(r"/([0-9a-f]{64})/[^/]+$", source.lower())  # as in OpenAI's addresses
+            if expected and files.file_sha256(part) != expected[1]:
+                raise InputError(
+                    f"{source} gave a wrong or damaged file: its sha256 is not {expected[1]}. It was removed.",
+                    "Run the same command again; if that does not help, get the file in another way and run: "
+                    "focus prepare weights PATH",
+                )
+            record = _install(part)
+        except InputError:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        shutil.rmtree(folder)
+    if present is not None and str(present) != record["path"]:
+        present.unlink()
+        present.with_name(f"{present.name}.json").unlink(missing_ok=True)
+    return record
 
 
 def installed_weights() -> Path | None:
@@ -91,68 +105,80 @@ def resolve_weights(spec: str | None) -> Path:
     if installed is not None:
         return installed
     if paths.offline():
-        raise _offline("CLIP ViT-B/16 weights not found, and downloading is off (FOCUS_OFFLINE=1).")
+        raise RequirementError("CLIP ViT-B/16 weights not found, and downloading is off (FOCUS_OFFLINE=1).", _BY_HAND)
     raise RequirementError(
         f"CLIP ViT-B/16 weights not found (looked in {paths.weights_dir()}).",
         "Install them with: focus prepare weights   (downloads 335 MiB), or from a file: focus prepare weights PATH",
     )
 
 
-def _file_name(url: str) -> str:
-    name = ""
-    with contextlib.suppress(ValueError):  # for example [::1 without its bracket
-        address = urllib.parse.urlsplit(url)
-        name = Path(urllib.parse.unquote(address.path)).name if address.hostname else ""
-    if not name:
-        raise InputError(f"{url} is not the address of a file.", "Use an address such as https://HOST/FOLDER/FILE")
-    return name
-
-
-def _install(source: Path, *, replaces: Path | None, move: bool = False) -> LoadedWeights:
-    """Check a file, copy it (or `move` a download out of its folder) to its place and write its record; then remove what it
-    replaces."""
+def _install(source: Path) -> dict[str, Any]:
+    """Check a file, copy it to its place and write its record."""
     from clip_impl.containers import WeightsError
-    from clip_impl.weights import check_model, read_state_dict
+    from clip_impl.weights import build_model, read_state_dict
 
     try:
         weights = read_state_dict(source)
-        check_model(weights)
+        build_model(weights)
     except WeightsError as error:
         raise InputError(error.problem, error.hint) from error
     target = paths.weights_dir() / weights.path.name
-    if move:
-        os.replace(weights.path, target)
-        source.parent.rmdir()
-    elif not (target.exists() and target.samefile(weights.path)):
+    if not (target.exists() and target.samefile(weights.path)):
         with files.atomic_path(target) as temporary:
             shutil.copyfile(weights.path, temporary)
-    record = {"sha256": weights.sha256, "format": weights.format, "activation": weights.activation}
-    files.write_json(_record(target), record)
-    if replaces is not None and replaces != target:
-        _record(replaces).unlink(missing_ok=True)
-        replaces.unlink(missing_ok=True)
-    return replace(weights, path=target)
+    record = {"sha256": files.file_sha256(target), "format": weights.format, "tensors": len(weights.tensors)}
+    record |= {"activation": weights.activation}
+    files.write_json(target.with_name(f"{target.name}.json"), record)
+    return {"path": str(target), **record}
 
 
-def _record(path: Path) -> Path:
-    return path.with_name(f"{path.name}.json")
+def _download(url: str, part: Path, progress: Progress) -> None:
+    """Complete the file `part` with the content of `url`: the rest by HTTP Range, or all from a server without ranges."""
+    with files.write_errors(part):
+        part.parent.mkdir(parents=True, exist_ok=True)
+    start = part.stat().st_size if part.exists() else 0
+    headers = {"User-Agent": "focus", "Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
+    try:
+        request = urllib.request.Request(url, headers=headers)
+        with urllib.request.urlopen(request, timeout=_TIMEOUT) as response:
+            continues = response.status == 206
+            length = response.headers.get("Content-Length")
+            total = int(length) + (start if continues else 0) if length else None
+            with part.open("ab" if continues else "wb") as file:
+                while block := response.read(_BLOCK):
+                    file.write(block)
+                    progress(file.tell(), total)
+                if total is not None and file.tell() < total:
+                    raise ConnectionError("the connection broke off")
+    except urllib.error.HTTPError as error:
+        error.close()
+        if error.code != 416 or not start:
+            raise RequirementError(
+                f"{url} cannot be downloaded: the server answers {error.code} {error.reason}.",
+                "Check the address; or download the file in another way and run: focus prepare weights PATH",
+            ) from error
+        if error.headers.get("Content-Range") != f"bytes */{start}":  # Not complete, but longer than the file.
+            part.unlink()
+            _download(url, part, progress)
+    except (http.client.InvalidURL, ValueError) as error:
+        raise InputError(
+            f"{url} is not a usable address: {error}.", "Use an address such as https://HOST/FILE"
+        ) from error
+    except (http.client.HTTPException, OSError) as error:
+        kept = f"{part.stat().st_size:,} bytes are kept in {part}." if part.exists() else "Nothing has arrived."
+        raise RequirementError(
+            f"The download of {url} failed: {getattr(error, 'reason', None) or error}. {kept}",
+            "Run the same command again: it continues from there. On a full disk, set FOCUS_HOME to another one.",
+        ) from error
 
 
 def _find(spec: str) -> Path:
-    path = Path(spec).expanduser()
-    installed = paths.weights_dir() / spec
-    if path.exists() or installed.is_file():
-        return path if path.exists() else installed
-    known = {file.name: file for file in (*paths.weights_dir().glob("*"), *path.parent.glob("*"))}
-    near = closest(path.name, known)
+    for path in (Path(spec).expanduser(), paths.weights_dir() / spec):
+        if path.exists():
+            return path
+    known = {file.name: file for file in (*paths.weights_dir().glob("*"), *Path(spec).expanduser().parent.glob("*"))}
+    near = closest(Path(spec).name, known)
     raise InputError(
         f"No such weight file: {spec}.",
         f"Did you mean {known[near]}?" if near else "Name a CLIP weight file; by default the installed one is used.",
-    )
-
-
-def _offline(problem: str) -> RequirementError:
-    return RequirementError(
-        problem,
-        f"Put {OPENAI_NAME} (335 MiB, sha256 {OPENAI_SHA256[:8]}...) anywhere and run: focus prepare weights PATH",
     )

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from focuscli.storage.fingerprint import fingerprint
+from focuscli.storage.files import fingerprint
 
 NEUTRAL_SETTINGS = frozenset(
     [

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from focuscli.errors import InputError, UsageError
-from focuscli.storage.files import file_sha256
-from focuscli.storage.fingerprint import checkpoint_fingerprint
+from focuscli.storage.files import checkpoint_fingerprint, file_sha256
 from focuscli.storage.paths import ZERO_SHOT
 
 SEARCHABLE = ("focus", "clip", "clip-ft", "poar")

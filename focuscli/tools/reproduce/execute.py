@@ -26,8 +26,7 @@ from focuscli.inference.recognizer import Recognizer
 from focuscli.metrics.attributes import finite
 from focuscli.models.build import weights_origin
 from focuscli.storage import paths
-from focuscli.storage.files import write_json
-from focuscli.storage.fingerprint import checkpoint_fingerprint
+from focuscli.storage.files import checkpoint_fingerprint, write_json
 from focuscli.tools.reproduce.plan import RETRIEVAL_PROTOCOLS, Evaluation, Plan, PlannedRun
 from focuscli.tools.reproduce.results import Measured, Metrics
 from focuscli.tools.seeds import run_identity

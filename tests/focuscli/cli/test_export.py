@@ -114,7 +114,7 @@ def test_both_backends_give_the_same_output(focus, exported_run, crops, form):
 
 def test_the_file_describes_itself(exported, exported_run):
     from focuscli.inference.recognizer import Recognizer
-    from focuscli.storage.fingerprint import checkpoint_fingerprint
+    from focuscli.storage.files import checkpoint_fingerprint
     from focuscli.tools.export.runtime import OnnxScorer
 
     card, recognizer = card_of(exported), Recognizer.from_checkpoint(exported_run, device="cpu")

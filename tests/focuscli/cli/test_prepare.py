@@ -149,7 +149,6 @@ def test_a_dry_run_writes_nothing_and_nothing_is_replaced_without_force(focus, t
 
 @pytest.mark.parametrize("as_json", [True, False])
 def test_weights_show_what_was_installed(focus, monkeypatch, as_json):
-    from clip_impl.weights import LoadedWeights
     from focuscli.storage import weights
 
     calls = []
@@ -157,8 +156,7 @@ def test_weights_show_what_was_installed(focus, monkeypatch, as_json):
     def fake(source, *, force, progress):
         calls.append((source, force))
         progress(5, None)  # a server that does not say how much will come
-        tensors = dict.fromkeys(range(302))
-        return LoadedWeights(Path("/w/x.pt"), tensors, "OpenAI", "quick_gelu", "the archive", "ab" * 32)
+        return {"path": "/w/x.pt", "sha256": "ab" * 32, "format": "x", "tensors": 302, "activation": "gelu"}
 
     monkeypatch.setattr(weights, "install_weights", fake)
     outcome = focus("prepare", "weights", "x.pt", "--force", *(["--json"] if as_json else []))

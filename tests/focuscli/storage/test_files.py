@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import os
 from pathlib import Path
@@ -68,7 +67,7 @@ def test_a_full_disk_at_any_step_leaves_the_old_file(file: Path, monkeypatch: py
         monkeypatch.setattr(Path, step, full_disk)
     elif step != "the block":
         monkeypatch.setattr(files.os, step, full_disk)
-    with pytest.raises(RequirementError, match="No space left while writing") as caught, files.atomic_path(file):
+    with pytest.raises(RequirementError, match="No space left on device") as caught, files.atomic_path(file):
         if step == "the block":
             full_disk()
     assert str(file) in caught.value.problem
@@ -76,11 +75,6 @@ def test_a_full_disk_at_any_step_leaves_the_old_file(file: Path, monkeypatch: py
     assert caught.value.hint
     assert file.read_text() == "old"
     assert names(file.parent) == ["a.txt"]
-
-
-def test_a_parent_that_is_a_file_cannot_be_written(file: Path) -> None:
-    with pytest.raises(RequirementError, match="Cannot write"):
-        files.write_text(file / "b.txt", "new")
 
 
 def test_permissions_follow_the_umask(tmp_path: Path) -> None:
@@ -159,5 +153,22 @@ def test_json_is_readable_utf8_and_keeps_names_that_are_not(tmp_path: Path) -> N
     assert json.loads(files.to_json(value, indent=1)) == value
 
 
-def test_sha256(file: Path) -> None:
-    assert files.file_sha256(file) == hashlib.sha256(b"old").hexdigest()
+def test_a_checkpoint_by_what_determines_its_answers(tmp_path: Path) -> None:
+    config = {"model": {"tokens": 4}, "data": {"complements": True}, "train": {"seed": 0}}
+    state = {"files": {"model": "m"}, "config": config, "schema": {"name": "a"}, "thresholds": [0.5], "epoch": 3}
+
+    def found(tensors: bytes = b"tensors", **changes: object) -> str:
+        (tmp_path / "m").write_bytes(tensors)
+        (tmp_path / "state.json").write_text(json.dumps(dict(sorted({**state, **changes}.items()))))
+        return files.checkpoint_fingerprint(tmp_path)
+
+    first = found()
+    assert first == found(epoch=4, config={**config, "train": {"seed": 1}})
+    others = [found(b"other"), found(schema={"name": "b"}), found(thresholds=[0.4])]
+    others += [
+        found(config={**config, part: value}) for part, value in (("model", {}), ("data", {"complements": False}))
+    ]
+    assert len({first, *others}) == 6
+    (tmp_path / "m").unlink()
+    with pytest.raises(InputError, match="damaged"):
+        files.checkpoint_fingerprint(tmp_path)

@@ -7,7 +7,6 @@ import http.server
 import json
 import shutil
 import threading
-from collections import namedtuple
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,6 @@ import torch
 from safetensors.torch import load_file, save, save_file
 
 from clip_impl import CLIP, CLIPConfig, TextConfig, VisionConfig, read_state_dict
-from clip_impl.weights import OPENAI_SHA256
 from focuscli.errors import FocusError, InputError, RequirementError
 from focuscli.storage import paths, weights
 from focuscli.storage.files import file_sha256
@@ -101,23 +99,23 @@ def content() -> dict[str, bytes]:
 def test_a_file_is_copied_with_a_record(weight_file, monkeypatch):
     monkeypatch.setenv("FOCUS_OFFLINE", "1")
     installed = install_weights(str(weight_file))
-    assert installed.path == paths.weights_dir() / NAME
-    assert installed.sha256 == file_sha256(weight_file)
-    assert (installed.format, installed.activation) == ("safetensors/openai", "quick_gelu")
-    assert installed_weights() == resolve_weights(None) == resolve_weights(NAME) == installed.path
+    target = paths.weights_dir() / NAME
+    assert installed == {
+        **{"path": str(target), "sha256": file_sha256(weight_file), "format": "safetensors/openai"},
+        **{"tensors": len(load_file(weight_file)), "activation": "quick_gelu"},
+    }
+    assert installed_weights() == resolve_weights(None) == resolve_weights(NAME) == target
     assert resolve_weights(str(weight_file)) == weight_file
     assert list(content()) == [NAME, f"{NAME}.json"]
     assert content()[NAME] == weight_file.read_bytes()
-    assert json.loads(content()[f"{NAME}.json"])["sha256"] == installed.sha256
+    assert json.loads(content()[f"{NAME}.json"])["sha256"] == installed["sha256"]
 
 
 def test_a_copy_keeps_its_activation(weight_file, tmp_path):
     shutil.copy(weight_file, tmp_path / "open_clip_model.safetensors")
     (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": {"embed_dim": 32}}))
     installed = install_weights(str(tmp_path))
-    assert installed.activation == "gelu"
-    again = read_state_dict(installed.path)
-    assert (again.activation, again.activation_source) == ("gelu", f"{installed.path.name}.json")
+    assert installed["activation"] == read_state_dict(installed["path"]).activation == "gelu"
 
 
 def test_installed_weights_are_replaced_only_by_force(weight_file, tmp_path):
@@ -127,9 +125,10 @@ def test_installed_weights_are_replaced_only_by_force(weight_file, tmp_path):
     with pytest.raises(InputError, match=r"exists already; nothing was changed(.|\n)*--force"):
         install_weights(str(other))
     assert installed_weights() == paths.weights_dir() / NAME
-    assert install_weights(str(other), force=True).sha256 == file_sha256(other)
+    assert install_weights(str(other), force=True)["sha256"] == file_sha256(other)
     assert list(content()) == [other.name, f"{other.name}.json"]
-    assert install_weights(other.name, force=True).path == installed_weights()  # from its own place
+    install_weights(other.name, force=True)  # from its own place
+    assert installed_weights() == paths.weights_dir() / other.name
 
 
 def test_a_failed_installation_leaves_the_installed_file(server, weight_file, tmp_path):
@@ -138,9 +137,9 @@ def test_a_failed_installation_leaves_the_installed_file(server, weight_file, tm
     whole = weight_file.read_bytes()
     incomplete = save({name: t for name, t in load_file(weight_file).items() if name != "ln_final.bias"})
     for bad, message in (
-        (whole[:-100], "damaged or cut off"),
+        (whole[:-100], "not a usable weight file"),
         (b"<!DOCTYPE html><html>not found</html>", "web page"),
-        (incomplete, r"1 missing: ln_final\.bias"),
+        (incomplete, r"Missing key.*ln_final\.bias"),
     ):
         (tmp_path / "openai-bad").write_bytes(bad)
         server.content = bad
@@ -175,8 +174,8 @@ def test_openais_file_put_there_by_hand(weight_file):
         (install_weights, "zzz", False, 3, "No such weight file|Name a CLIP weight file"),
         (install_weights, None, True, 4, "FOCUS_OFFLINE=1|focus prepare weights PATH"),
         (install_weights, "http://127.0.0.1:9/openai.pt", True, 4, "FOCUS_OFFLINE=1"),
-        (install_weights, "http://127.0.0.1", False, 3, "not the address of a file"),
-        (install_weights, "http://[::1/openai.pt", False, 3, "not the address of a file"),
+        (install_weights, "http://[::1/openai.pt", False, 3, "not a usable address"),
+        (install_weights, "http://127.0.0.1:9", False, 4, "failed|Nothing has arrived"),
         (install_weights, "http://127.0.0.1:port/openai.pt", False, 3, "not a usable address"),
     ],
 )
@@ -193,15 +192,11 @@ def test_refusals(call, argument, offline, code, words, weight_file, monkeypatch
 # By download
 
 
-def test_openais_address_holds_the_digest():
-    assert weights.OPENAI_URL.split("/")[-2:] == [OPENAI_SHA256["ViT-B-16.pt"], "ViT-B-16.pt"]
-
-
 def test_download(server, monkeypatch):
     seen: list[tuple[int, int | None]] = []
     monkeypatch.setattr(weights, "OPENAI_URL", server.url())
     installed = install_weights(None, progress=lambda done, total: seen.append((done, total)))
-    assert installed.path.name == NAME
+    assert installed["path"].endswith(NAME)
     assert content()[NAME] == server.content
     assert list(content()) == [NAME, f"{NAME}.json"]
     assert seen == sorted(seen)
@@ -267,12 +262,11 @@ def test_a_wrong_file_is_removed(sends_length, server, weight_file):
     url, wanted = server.url(), file_sha256(weight_file)
     server.sends_length = sends_length
     server.content = server.content[:-1] + bytes([server.content[-1] ^ 1])
-    found = hashlib.sha256(server.content).hexdigest()
-    with pytest.raises(InputError, match=rf"wrong or damaged file: sha256 {found}, expected {wanted}\. It was removed"):
+    with pytest.raises(InputError, match=rf"wrong or damaged file: its sha256 is not {wanted}\. It was removed"):
         install_weights(url)
     assert content() == {}
     server.content = weight_file.read_bytes()
-    assert install_weights(url).sha256 == wanted
+    assert install_weights(url)["sha256"] == wanted
 
 
 def test_parts_of_two_addresses_are_not_mixed(server):
@@ -287,19 +281,14 @@ def test_parts_of_two_addresses_are_not_mixed(server):
 def test_the_record_of_another_file_of_that_name_is_not_the_downloads(server, weight_file, tmp_path):
     shutil.copy(weight_file, tmp_path / "model.safetensors")
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "clip", "hidden_act": "gelu"}))
-    assert install_weights(str(tmp_path)).activation == "gelu"
+    assert install_weights(str(tmp_path))["activation"] == "gelu"
     with pytest.warns(UserWarning, match="activation"):
-        assert install_weights(server.url("model.safetensors"), force=True).activation == "quick_gelu"
+        assert install_weights(server.url("model.safetensors"), force=True)["activation"] == "quick_gelu"
 
 
-def test_servers_that_refuse_and_full_disks(server, monkeypatch):
+def test_servers_that_refuse(server):
     server.status = 404
     with pytest.raises(RequirementError, match=r"the server answers 404(.|\n)*focus prepare weights PATH"):
-        install_weights(server.url())
-    usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(100, 100, 0))
-    server.status = 0
-    with pytest.raises(RequirementError, match=r"more than is free(.|\n)*FOCUS_HOME"):
         install_weights(server.url())
     server.server_close()
     with pytest.raises(RequirementError, match="Nothing has arrived"):
