@@ -259,7 +259,7 @@ def _read_legacy(file: io.BufferedReader, size: int) -> Any:
     if {*keys} != {*storages}:
         raise ValueError("its list of storages is not that of its tensors")
     for key in keys:
-        values = storages[key].view(torch.uint8).numpy()
+        values = storages[key].view(torch.uint8).numpy().data
         if int.from_bytes(file.read(8), "little") != len(storages[key]) or file.readinto(values) != len(values):
             raise ValueError(f"storage {key} is incomplete or of another size than described")
     return content

@@ -230,7 +230,7 @@ def _named_activations(config: dict[str, Any]) -> set[str]:
     return {"quick_gelu" if openai else "gelu"} if "clip" in architecture else set()
 
 
-def _activation(name: str) -> Activation:
+def _activation(name: object) -> Activation:
     if name == "quick_gelu" or name == "gelu":
         return name
     raise WeightsError(f'Unknown activation "{name}".', "Known: quick_gelu (OpenAI) and gelu (LAION, DataComp).")

@@ -187,7 +187,7 @@ def csv_command(
 def synthetic_command(
     out: OutOpt = None,
     images: Annotated[int, typer.Option(min=20, help="Number of images.")] = 1600,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same images.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same images.")] = 0,
     style: Annotated[str, typer.Option(help="Camera style: studio, street or night.")] = "street",
     as_: Annotated[
         str | None, typer.Option("--as", help="Write them as an official download instead: peta, pa100k or rapv1.")

@@ -20,7 +20,7 @@ from focuscli.data.images import Pixels, read_pixels
 from focuscli.data.loader import normalise, to_unit
 from focuscli.data.regions import region_block_matrix
 from focuscli.data.schema import builtin_schema
-from focuscli.data.synthetic.drawing import STYLES, draw
+from focuscli.data.synthetic.generate import STYLES, draw
 from focuscli.data.synthetic.people import sample_person
 from focuscli.engine.device import autocast
 from focuscli.engine.optim import build_optimizer
@@ -148,7 +148,7 @@ def write_crops(folder: Path, count: int) -> list[Path]:
     rng = np.random.default_rng(0)
     files = [folder / f"{number}.jpg" for number in range(count)]
     for file in files:
-        draw(sample_person(rng), STYLES["street"], rng=rng).image.save(file, quality=80)
+        draw(sample_person(rng), STYLES["street"], rng=rng)[0].save(file, quality=80)
     return files
 
 

@@ -16,11 +16,12 @@ from focuscli.data.synthetic.people import Colour
 SUPERSAMPLING = 2
 Points = NDArray[np.float64]
 Point = tuple[float, float]
+Places = Sequence[Point | Points] | Points
 Box = tuple[float, float, float, float]
 Paint = Colour | NDArray[np.uint8]
 
 
-def smooth(points: Sequence[Point | Points] | Points, *, closed: bool = True) -> Points:
+def smooth(points: Places, *, closed: bool = True) -> Points:
     """A Catmull-Rom curve through `points`; [5 n, 2] where closed, else [5 (n - 1) + 1, 2]."""
     given = np.asarray(points, np.float64)
     around = given.take(range(-1, len(given) + 2), axis=0, mode="wrap" if closed else "clip")
@@ -39,7 +40,7 @@ def ellipse(x: float, y: float, rx: float, ry: float, *, power: float = 2.0) -> 
     return np.sign(circle) * abs(circle) ** (2 / power) * (rx, ry) + (x, y)
 
 
-def tube(centre: Sequence[Point | Points] | Points, radii: Sequence[float], *, flat_end: bool = False) -> Points:
+def tube(centre: Places, radii: Sequence[float], *, flat_end: bool = False) -> Points:
     """The outline of a limb: a curve with a radius at each point; its ends are round, the last one flat where asked."""
     line = smooth(centre, closed=False)
     radius = smooth(np.asarray(radii)[:, None], closed=False)
@@ -70,9 +71,8 @@ class Canvas:
     A paint is a colour, or a texture: an array [height, width, 3] of the canvas's size, see `coordinates`.
 
     Args:
-        background: of the final size.
+        background: of the final size. light: where it comes from, -1 = left, 1 = right.
         centre: x of the figure's middle, in pixels. ground: y of the soles, in pixels. scale: pixels per figure unit.
-        light: where it comes from, -1 = left, 1 = right.
     """
 
     def __init__(self, background: Image.Image, *, centre: float, ground: float, scale: float, light: float) -> None:
@@ -96,51 +96,39 @@ class Canvas:
             region: whose box grows by this outline; None: only the box of the whole figure.
             edge: darkness of the contour, 0 = none.
         """
-        pixels = self._project(outline, region)
+        pixels = self.project(outline, region)
         first, last = np.floor(pixels.min(axis=0)).astype(int), np.ceil(pixels.max(axis=0)).astype(int) + 1
-        left, top = np.maximum(first, 0).tolist()
-        right, bottom = np.minimum(last, self._image.size).tolist()
-        if left >= right or top >= bottom:
-            return
+        (left, top), (right, bottom) = np.maximum(first, 0).tolist(), np.minimum(last, self._image.size).tolist()
         mask = Image.new("L", (right - left, bottom - top))
         ImageDraw.Draw(mask).polygon((pixels - (left, top)).ravel().tolist(), fill=255)
         across = (np.arange(left, right) - first[0] + 0.5) / (last[0] - first[0])
         light = 1.08 - 0.62 * (across - 0.5 - 0.22 * self._light) ** 2
         colours = paint[top:bottom, left:right] if isinstance(paint, np.ndarray) else np.array(paint)
-        tile = (light[None, :, None] * colours).clip(0, 255).astype(np.uint8)
-        tile = np.broadcast_to(tile, (bottom - top, right - left, 3))
-        self._image.paste(Image.fromarray(np.ascontiguousarray(tile)), (left, top), mask)
+        tile = np.empty((bottom - top, right - left, 3), np.uint8)
+        tile[:] = (light[None, :, None] * colours).clip(0, 255)
+        self._image.paste(Image.fromarray(tile), (left, top), mask)
         if edge:
             contour = (30, 30, 36) if isinstance(paint, np.ndarray) else shaded(paint, 0.45)
             line = [*pixels.ravel().tolist(), *pixels[0].tolist()]
             self._pen.line(line, fill=(*contour, int(255 * edge)), width=max(1, round(0.0042 * self._scale)))
 
-    def line(
-        self, points: Sequence[Point | Points] | Points, colour: Colour, width: float, region: str | None = None
-    ) -> None:
+    def line(self, points: Places, colour: Colour, width: float, region: str | None = None) -> None:
         """Draw a polyline; `width` in figure units, at least one pixel of the oversampled picture."""
-        pixels = self._project(np.asarray(points), region)
+        pixels = self.project(np.asarray(points), region)
         self._pen.line(pixels.ravel().tolist(), colour, max(1, round(width * self._scale)), joint="curve")
 
-    def extend(self, region: str, outline: Points) -> None:
-        """Let a region's box grow by an outline without drawing it."""
-        self._project(outline, region)
-
-    def finish(self) -> Image.Image:
-        """The picture at its final size."""
-        return self._image.reduce(SUPERSAMPLING)
-
-    def boxes(self) -> dict[str, Box]:
-        """(left, top, right, bottom) per region in pixels of the final image, clipped to it; "whole" is all of them."""
+    def finish(self) -> tuple[Image.Image, dict[str, Box]]:
+        """The picture at its final size, and (left, top, right, bottom) per region in its pixels, clipped to it; "whole" is
+        all of them."""
         boxes: dict[str, Box] = {}
         for region, corners in self._corners.items():
             points = np.concatenate(corners).clip(0, self._image.size) / SUPERSAMPLING
             (left, top), (right, bottom) = points.min(axis=0).tolist(), points.max(axis=0).tolist()
             boxes[region] = (left, top, right, bottom)
-        return boxes
+        return self._image.reduce(SUPERSAMPLING), boxes
 
-    def _project(self, outline: Points, region: str | None) -> Points:
-        """Figure units -> pixels of the canvas; grows the boxes of the region and of the whole figure."""
+    def project(self, outline: Points, region: str | None) -> Points:
+        """Figure units -> pixels of the canvas; the boxes of the region and of the whole figure grow by the outline."""
         pixels = self._origin + self._scale * outline * (1, -1)
         corners = np.stack([pixels.min(axis=0), pixels.max(axis=0)])
         for name in dict.fromkeys(("whole", region or "whole")):

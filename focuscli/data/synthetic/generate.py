@@ -1,4 +1,5 @@
-"""`focus prepare synthetic`: a dataset folder of synthetic pedestrians, and the boxes of their body regions."""
+"""Synthetic pedestrians before a background, through the camera of a style, and `focus prepare synthetic`: a dataset folder
+of them with the boxes of their body regions."""
 
 from __future__ import annotations
 
@@ -9,32 +10,152 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+from PIL import Image, ImageDraw, ImageFilter
 
 from focuscli.data.folder import check_target, write_folder
 from focuscli.data.prepare import PrepareReport, Progress
 from focuscli.data.schema import builtin_schema
 from focuscli.data.splits import identity_split
-from focuscli.data.synthetic.drawing import STYLES, Drawing, draw
-from focuscli.data.synthetic.people import Person, labels_of, sample_people
+from focuscli.data.synthetic.canvas import Box, Canvas, shaded
+from focuscli.data.synthetic.figure import draw_figure
+from focuscli.data.synthetic.people import CLOTHES, Colour, Person, labels_of, sample_people
 from focuscli.errors import UsageError, did_you_mean
 
 BOXES_FILE = "boxes.jsonl"
-JPEG_QUALITY = 90
 FRACTIONS = {"train": 0.6, "val": 0.15, "test": 0.25}
 _WARNING = (
     "These pedestrians are drawn: metrics on them show that the program works, not how well it does on photographs."
 )
+HEIGHT, WIDTH = 256, 128  # pixels of the picture that the crop around the figure is cut from
+Range = tuple[float, float]
+_WALLS = ((178, 160, 142), (156, 150, 146), (190, 178, 156), (150, 122, 104), (166, 174, 180))
+_FLOORS = ((150, 148, 146), (128, 128, 130), (168, 162, 152), (112, 114, 118))
 
 
 @dataclass(frozen=True)
-class Sample:
-    """One synthetic image: its person's number, from 1, the person in the view and pose of the image, and the drawing."""
+class Style:
+    """One camera.
+
+    Attributes:
+        title: what it is in words.
+        outdoors: before houses and a pavement that differ from image to image; else always before the same grey wall.
+        scale: height of a tall adult as a part of the picture's height.
+        shift: how far the figure may be off the middle, as a part of the picture's width.
+        light: factors of red, green and blue. brightness: a factor of all three.
+        blur: radius in pixels. noise: standard deviation, of 255.
+        margin: what is kept around the figure's box, as a part of its width and height, like the crop of a person detector.
+    """
+
+    title: str
+    outdoors: bool = True
+    scale: Range = (0.85, 0.91)
+    shift: float = 0.035
+    light: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    brightness: Range = (0.88, 1.12)
+    blur: Range = (0.0, 0.7)
+    noise: Range = (1.0, 4.0)
+    margin: float = 0.06
+
+
+STYLES: dict[str, Style] = {
+    "studio": Style(
+        "studio: grey wall, even light, cropped closely",
+        outdoors=False,
+        scale=(0.89, 0.89),
+        shift=0.0,
+        brightness=(1.0, 1.0),
+        blur=(0.0, 0.2),
+        noise=(0.0, 1.0),
+        margin=0.04,
+    ),
+    "street": Style("street by day, cropped as a detector would"),
+    "night": Style("street at night: dark, bluish, noisy", light=(0.52, 0.6, 0.76), blur=(0.4, 1.2), noise=(7.0, 13.0)),
+}
+
+
+def draw(person: Person, style: Style, *, rng: np.random.Generator) -> tuple[Image.Image, dict[str, Box]]:
+    """Draw a person.
+
+    Args:
+        rng: for everything that is not the person: background, light, place in the picture, blur, noise. The same person
+            with a generator in the same state gives the same pixels.
+
+    Returns:
+        An RGB crop, and region -> (left, top, right, bottom) in its pixels: head (with hair and hat), upper (clothes and
+        arms), lower (clothes and legs), foot, bag (where something is carried and can be seen) and whole (everything). A box
+        holds the whole part, also where something else covers it.
+    """
+    canvas = Canvas(
+        _draw_background(style, rng),
+        centre=WIDTH * (0.5 + float(rng.uniform(-style.shift, style.shift))),
+        ground=HEIGHT * float(rng.uniform(0.945, 0.97)),
+        scale=HEIGHT * float(rng.uniform(*style.scale)),
+        light=float(rng.uniform(-1, 1)),
+    )
+    draw_figure(canvas, person)
+    picture, boxes = canvas.finish()
+    left, top, right, bottom = boxes["whole"]
+    across, along = style.margin * (right - left), style.margin * (bottom - top)
+    x, y = max(0, round(left - across)), max(0, round(top - along))
+    crop = picture.crop((x, y, min(WIDTH, round(right + across)), min(HEIGHT, round(bottom + along))))
+    for region, (left, top, right, bottom) in boxes.items():
+        boxes[region] = (round(left - x, 2), round(top - y, 2), round(right - x, 2), round(bottom - y, 2))
+    return _develop(crop, style, rng), boxes
+
+
+def _draw_background(style: Style, rng: np.random.Generator) -> Image.Image:
+    """A grey wall, or a street with houses, pavement and sometimes a car."""
+    image = Image.new("RGB", (WIDTH, HEIGHT), (176, 180, 184))
+    pen = ImageDraw.Draw(image)
+
+    def box(left: float, top: float, right: float, bottom: float, colour: Colour) -> None:
+        """A rectangle; x as a part of the width, y of the height."""
+        pen.rectangle((left * WIDTH, top * HEIGHT, right * WIDTH, bottom * HEIGHT), fill=colour)
+
+    if not style.outdoors:
+        box(0, 0.82, 1, 1, (164, 168, 172))
+        return image
+    ground = float(rng.uniform(0.5, 0.65))
+    wall, floor = _WALLS[rng.integers(len(_WALLS))], _FLOORS[rng.integers(len(_FLOORS))]
+    box(0, 0, 1, ground, wall)
+    box(0, 0, 1, ground * float(rng.uniform(0.0, 0.3)), (186, 206, 226))
+    box(float(rng.uniform(0.3, 1.0)), ground * 0.1, 1, ground, shaded(wall, 0.8))
+    columns = int(rng.integers(2, 5))
+    glass = shaded((140, 160, 180), float(rng.uniform(0.6, 1.0)))
+    for row in range(3):
+        for column in range(columns):
+            x, y = (column + 0.2) / columns, ground * (0.06 + 0.3 * row)
+            box(x, y, x + 0.6 / columns, y + ground * 0.19, glass)
+    box(0, ground, 1, 1, floor)
+    for step in range(5):
+        y = ground + (1 - ground) * (step / 5) ** 1.6
+        box(0, y, 1, y + 0.006, shaded(floor, 0.8))
+    if rng.random() < 0.5:  # a parked car
+        x, colours = float(rng.uniform(-0.3, 0.7)), [shade for shades in CLOTHES.values() for shade in shades]
+        box(x, ground - 0.1, x + 0.75, ground + 0.04, colours[rng.integers(len(colours))])
+        box(x + 0.12, ground - 0.16, x + 0.6, ground - 0.1, (74, 84, 96))
+    return image.filter(ImageFilter.BoxBlur(float(rng.uniform(0.6, 1.6))))
+
+
+def _develop(image: Image.Image, style: Style, rng: np.random.Generator) -> Image.Image:
+    """What lens, light and sensor do to the picture."""
+    image = image.filter(ImageFilter.GaussianBlur(float(rng.uniform(*style.blur))))
+    values = np.asarray(image, np.float32) * np.array(style.light, np.float32)
+    values *= np.float32(rng.uniform(*style.brightness))
+    values += rng.standard_normal(values.shape, np.float32) * np.float32(rng.uniform(*style.noise))
+    return Image.fromarray(values.clip(0, 255).astype(np.uint8))
+
+
+class Sample(NamedTuple):
+    """One synthetic image: its person's number, from 1, and the person in its view and pose; image and boxes of `draw`."""
 
     number: int
     person: Person
-    drawing: Drawing
+    image: Image.Image
+    boxes: dict[str, Box]
 
 
 def synthetic_images(images: int, seed: int, style: str, progress: Progress | None = None) -> Iterator[Sample]:
@@ -43,22 +164,18 @@ def synthetic_images(images: int, seed: int, style: str, progress: Progress | No
     Each person is in one to three consecutive images, in other views and places; each style has its own people.
 
     Args:
-        images: at least 20, so that no split of a dataset of them is empty.
-        style: the camera, a key of `drawing.STYLES`.
+        images: from 20 on no split of a dataset of them is empty.
+        style: the camera, a key of `STYLES`.
         progress: called with (images drawn, images).
 
     Raises:
-        UsageError: unknown style, negative seed or too few images.
+        UsageError: unknown style.
     """
     if style not in STYLES:
         raise UsageError(f'Unknown style "{style}".', did_you_mean(style, STYLES))
-    if images < 20:
-        raise UsageError(f"{images} images are too few for three splits.", "Ask for at least 20.")
-    if seed < 0:
-        raise UsageError(f"The seed is {seed}.", "Give 0 or a positive number.")
     key = zlib.crc32(style.encode())  # stands for the style, the same on every machine
     for index, (number, person) in enumerate(sample_people(images, np.random.default_rng([seed, key]))):
-        yield Sample(number, person, draw(person, STYLES[style], rng=np.random.default_rng([seed, key, index])))
+        yield Sample(number, person, *draw(person, STYLES[style], rng=np.random.default_rng([seed, key, index])))
         if progress is not None:
             progress(index + 1, images)
 
@@ -80,7 +197,7 @@ def prepare_synthetic(
         images, seed, style, progress: see `synthetic_images`.
 
     Raises:
-        UsageError: unknown style, negative seed or too few images.
+        UsageError: unknown style.
         InputError: `out` exists and may not be replaced.
     """
     started = time.monotonic()
@@ -91,14 +208,12 @@ def prepare_synthetic(
     for index, sample in enumerate(synthetic_images(images, seed, style, progress)):
         name = f"images/{index + 1:05}.jpg"
         encoded = io.BytesIO()
-        sample.drawing.image.save(encoded, "JPEG", quality=JPEG_QUALITY)
+        sample.image.save(encoded, "JPEG", quality=90)
         files[name] = encoded.getvalue()
         labels = labels_of(sample.person)
         rows.append([labels[attribute.name] for attribute in schema.attributes])
         persons.append(f"{style}-{sample.number:05}")
-        boxes.append(json.dumps({"image": name, "boxes": sample.drawing.boxes}))
-    names = list(files)
-    files[BOXES_FILE] = "\n".join(boxes) + "\n"
+        boxes.append(json.dumps({"image": name, "boxes": sample.boxes}))
     owners = np.array(persons, np.str_)
     notes = [
         f"{images:,} images of {len(set(persons)):,} synthetic pedestrians, camera style {style}: {STYLES[style].title}.",
@@ -109,12 +224,12 @@ def prepare_synthetic(
     folder = write_folder(
         out,
         schema,
-        names,
+        [*files],
         identity_split(owners, FRACTIONS, seed),
         owners,
         np.array(rows, np.int8),
         overwrite=overwrite,
-        extra_files=files,
+        extra_files=files | {BOXES_FILE: "\n".join(boxes) + "\n"},
         info=info | {"warnings": [_WARNING], "notes": notes},
     )
     return PrepareReport.of(folder, started, warnings=[_WARNING], notes=notes)

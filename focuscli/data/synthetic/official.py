@@ -9,9 +9,8 @@ import importlib.resources
 import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import scipy.io
@@ -25,22 +24,13 @@ from focuscli.data.synthetic.people import labels_of
 from focuscli.errors import InputError, UsageError, did_you_mean
 from focuscli.storage.files import atomic_folder
 
+Labels = NDArray[np.int8]
+Numbers = NDArray[np.int64]
 MARKER = "drawn-by-focus.txt"
 NONE_OF = "none of"
 # What RAPv1's file leaves open, for every so many-th image: whether it shows a woman, and who it shows.
 _UNCERTAIN_EVERY, _UNKNOWN_EVERY = 40, 3
 _FRAME_OFFSET = (600, 40)  # where the crop lies in the camera's frame, in pixels to the right and down
-
-
-@dataclass(frozen=True, eq=False)
-class _Content:
-    """N images: file names, official labels [N, A], persons [N] from 1, RAPv1's boxes [N, 16]."""
-
-    names: list[str]
-    table: NDArray[np.int8]
-    people: NDArray[np.int64]
-    positions: list[list[int]]
-    seed: int
 
 
 def write_official(
@@ -60,7 +50,7 @@ def write_official(
         images, seed, style, progress: see `synthetic_images`.
 
     Raises:
-        UsageError: unknown kind or style, too few images.
+        UsageError: unknown kind or style.
         InputError: `out` exists and is none of these, or may not be replaced.
     """
     if kind not in _DOWNLOADS:
@@ -69,24 +59,24 @@ def write_official(
         raise InputError(
             f"{out} exists and was not written by this command; nothing was changed.", "Choose another folder."
         )
-    download = _DOWNLOADS[kind]
+    image_path, annotations, variables = _DOWNLOADS[kind]
     with atomic_folder(out, overwrite=overwrite) as folder:
         names, people, seen, positions = [], [], [], []
         for number, sample in enumerate(synthetic_images(images, seed, style, progress), start=1):
-            path = folder / download.image(number, sample)
+            path = folder / image_path.format(number=number, person=sample.number, camera=1 + number % 23)
             path.parent.mkdir(parents=True, exist_ok=True)
-            sample.drawing.image.save(path, quality=90)
+            sample.image.save(path, quality=90)
             names.append(path.name)
             people.append(sample.number)
             seen.append(labels_of(sample.person))
             positions.append(_position(sample))
-        content = _Content(names, official_labels(kind, seen), np.array(people), positions, seed)
-        (folder / download.annotations).parent.mkdir(exist_ok=True)
-        scipy.io.savemat(folder / download.annotations, download.variables(content))
+        (folder / annotations).parent.mkdir(exist_ok=True)
+        table = official_labels(kind, seen)
+        scipy.io.savemat(folder / annotations, variables(names, table, np.array(people), positions, seed))
         (folder / MARKER).write_text(f"{images} synthetic images in the file structure of {kind}; no real person.\n")
 
 
-def official_labels(kind: str, seen: Sequence[Mapping[str, int]]) -> NDArray[np.int8]:
+def official_labels(kind: str, seen: Sequence[Mapping[str, int]]) -> Labels:
     """The official labels [N, A], in the schema's order, of images of which this is true, see `labels_of`.
 
     What synthetic pedestrians never show (an attribute without a rule in official.toml) is 0 in all of them.
@@ -94,58 +84,48 @@ def official_labels(kind: str, seen: Sequence[Mapping[str, int]]) -> NDArray[np.
     text = (importlib.resources.files("focuscli.data.synthetic") / "official.toml").read_text(encoding="utf-8")
     attributes = builtin_schema(kind).attributes
     rules = tomllib.loads(text)[kind] or {attribute.name: [attribute.name] for attribute in attributes}
-    table = np.zeros((len(seen), len(attributes)), np.int8)
-    for column, attribute in enumerate(attributes):
-        words = rules.get(attribute.name, [])
-        for row, labels in enumerate(seen):
-            true = any(labels[name] for name in words if name != NONE_OF)
-            table[row, column] = true != (NONE_OF in words)
-    return table
+    words = [rules.get(attribute.name, []) for attribute in attributes]
+    rows = [[any(labels.get(name) for name in names) != (NONE_OF in names) for names in words] for labels in seen]
+    return np.array(rows, np.int8)
 
 
 def _position(sample: Sample) -> list[int]:
-    """RAPv1's four boxes as left, top, width and height in the camera's frame: the crop, then head, upper and lower body."""
-    numbers = [*_FRAME_OFFSET, *sample.drawing.image.size]
-    for region in ("head", "upper", "lower"):
-        left, top, right, bottom = (round(value) for value in sample.drawing.boxes[region])
-        numbers += [left + _FRAME_OFFSET[0], top + _FRAME_OFFSET[1], right - left, bottom - top]
-    return numbers
+    """RAPv1's boxes as left, top, width, height in the camera's frame: the crop, then head, upper and lower body."""
+    x, y = _FRAME_OFFSET
+    boxes = [(0, 0, *sample.image.size), *(map(round, sample.boxes[region]) for region in ("head", "upper", "lower"))]
+    corners = [(x + left, y + top, right - left, bottom - top) for left, top, right, bottom in boxes]
+    return [number for corner in corners for number in corner]
 
 
 def _cells(values: Sequence[Any]) -> NDArray[Any]:
     """A MATLAB cell array [n, 1]."""
     cells = np.empty((len(values), 1), dtype=object)
-    for row, value in enumerate(values):
-        cells[row, 0] = value
+    cells[:, 0] = values
     return cells
 
 
-def _partitions(parts: Mapping[str, float], people: NDArray[np.int64], seed: int) -> list[dict[str, NDArray[np.int64]]]:
+def _partitions(parts: Mapping[str, float], people: Numbers, seed: int) -> list[dict[str, NDArray[np.uint16]]]:
     """Five splits without a person in two parts; per part the numbers of its images, from 1."""
-    owners = people.astype(np.str_)
-    splits = [identity_split(owners, parts, seed + number) for number in range(5)]
-    return [{part: np.flatnonzero(split == part) + 1 for part in parts} for split in splits]
+    splits = [identity_split(people.astype(np.str_), parts, seed + number) for number in range(5)]
+    return [
+        {part: np.flatnonzero(split == part).astype(np.uint16) + np.uint16(1) for part in parts} for split in splits
+    ]
 
 
-def _peta(content: _Content) -> dict[str, Any]:
-    names, table, people = content.names, content.table, content.people
+def _peta(names: list[str], table: Labels, people: Numbers, positions: list[list[int]], seed: int) -> dict[str, Any]:
     # The ten subsets in turn, person by person; a person's number inside the subset is the global one.
     head = np.stack([np.arange(1, len(names) + 1), people, 1 + people % 10, people], axis=1)
-    partitions = [
-        {part: rows[:, None].astype(np.uint16) for part, rows in partition.items()}
-        for partition in _partitions({"train": 0.5, "val": 0.1, "test": 0.4}, people, content.seed)
-    ]
+    partitions = _partitions({"train": 0.5, "val": 0.1, "test": 0.4}, people, seed)
     struct = {
         "data": np.hstack([head, table]).astype(np.uint16),
         "attribute": _cells([attribute.name for attribute in builtin_schema("peta").attributes]),
         "selected_attribute": np.arange(5, 40, dtype=np.uint8)[None],
-        "partion_attribute": _cells(partitions),
+        "partion_attribute": _cells([{part: rows[:, None] for part, rows in split.items()} for split in partitions]),
     }
     return {"peta": struct}
 
 
-def _pa100k(content: _Content) -> dict[str, Any]:
-    names, table, people = content.names, content.table, content.people
+def _pa100k(names: list[str], table: Labels, people: Numbers, positions: list[list[int]], seed: int) -> dict[str, Any]:
     # Its parts are runs of numbers; each begins with a new person.
     starts = np.flatnonzero(np.diff(people, prepend=0))
     cuts = [int(starts[np.searchsorted(starts, share * len(names))]) for share in (0.7, 0.85)]
@@ -157,17 +137,16 @@ def _pa100k(content: _Content) -> dict[str, Any]:
     return variables
 
 
-def _rapv1(content: _Content) -> dict[str, Any]:
-    names, table, people = content.names, content.table, content.people
+def _rapv1(names: list[str], table: Labels, people: Numbers, positions: list[list[int]], seed: int) -> dict[str, Any]:
     schema = builtin_schema("rapv1")
-    rng = np.random.default_rng(content.seed)
+    rng = np.random.default_rng(seed)
     table = table.astype(np.int32)
     table[_UNCERTAIN_EVERY // 2 :: _UNCERTAIN_EVERY, schema.index("Female")] = UNCERTAIN
     identity = people[:, None].astype(np.int16)
     identity[::_UNKNOWN_EVERY] = -1
     partitions = [
-        {f"{part}_index": rng.permutation(rows)[None].astype(np.uint16) for part, rows in partition.items()}
-        for partition in _partitions({"train": 0.8, "test": 0.2}, people, content.seed)
+        {f"{part}_index": rng.permutation(rows)[None] for part, rows in partition.items()}
+        for partition in _partitions({"train": 0.8, "test": 0.2}, people, seed)
     ]
     known = np.unique(identity[identity > 0]).astype(np.uint16)
     struct = {
@@ -175,7 +154,7 @@ def _rapv1(content: _Content) -> dict[str, Any]:
         "label": table,
         "attribute_chinese": _cells([attribute.phrase for attribute in schema.attributes]),
         "attribute_eng": _cells([attribute.name for attribute in schema.attributes]),
-        "position": np.array(content.positions, np.int32),
+        "position": np.array(positions, np.int32),
         "imagesname": _cells(names),
         "attribute_exp": _cells([re.sub("^[a-z]+-", "", attribute.name) for attribute in schema.evaluated]),
         "identity": identity,
@@ -184,20 +163,14 @@ def _rapv1(content: _Content) -> dict[str, Any]:
     return {"RAP_annotation": struct}
 
 
-class _Download(NamedTuple):
-    """The path of image `number` (from 1) in the download, the path of the annotation file, and its variables."""
-
-    image: Callable[[int, Sample], str]
-    annotations: str
-    variables: Callable[[_Content], dict[str, Any]]
-
-
-def _rapv1_image(number: int, sample: Sample) -> str:
-    return f"RAP_dataset/CAM{1 + number % 23:02}_drawn_tarid{sample.number}_frame{number}_line1.png"
-
-
-_DOWNLOADS = {
-    "peta": _Download(lambda number, _: f"images/{number:05}.png", "PETA.mat", _peta),
-    "pa100k": _Download(lambda number, _: f"release_data/release_data/{number:06}.jpg", "annotation.mat", _pa100k),
-    "rapv1": _Download(_rapv1_image, "RAP_annotation/RAP_annotation.mat", _rapv1),
+# Of each kind: the path of an image in the download, the path of the annotation file, and what gives its variables: a
+# function of N file names, official labels [N, A], persons [N] from 1, RAPv1's boxes [N, 16] and the seed.
+_DOWNLOADS: dict[str, tuple[str, str, Callable[..., dict[str, Any]]]] = {
+    "peta": ("images/{number:05}.png", "PETA.mat", _peta),
+    "pa100k": ("release_data/release_data/{number:06}.jpg", "annotation.mat", _pa100k),
+    "rapv1": (
+        "RAP_dataset/CAM{camera:02}_drawn_tarid{person}_frame{number}_line1.png",
+        "RAP_annotation/RAP_annotation.mat",
+        _rapv1,
+    ),
 }

@@ -44,6 +44,21 @@ BAGS = (
 )  # fmt: skip
 HATS = ((198, 36, 42), (34, 72, 150), (240, 196, 60), (38, 110, 68), (236, 232, 220), (44, 44, 52))
 
+# Labels that say of a field of `Person` that it has a value, or that it is true.
+_VALUES = (
+    *(("age", "old", "AgeOver60"), ("age", "adult", "Age18-60"), ("age", "child", "AgeLess18")),
+    *(("view", "front", "Front"), ("view", "side", "Side"), ("view", "back", "Back")),
+    *(("upper_pattern", "stripes", "UpperStride"), ("upper_pattern", "plaid", "UpperPlaid")),
+    *(("upper_pattern", "splice", "UpperSplice"), ("hair", "long", "LongHair")),
+    *(("lower_pattern", "stripes", "LowerStripe"), ("lower_pattern", "dots", "LowerPattern")),
+    *(("lower", "trousers", "Trousers"), ("lower", "shorts", "Shorts")),
+    *(("lower", "skirt", "Skirt"), ("lower", "dress", "Dress")),
+)
+_FLAGS = {
+    **{"Female": "female", "Hat": "hat", "LongSleeve": "long_sleeve", "LongCoat": "coat", "boots": "boots"},
+    **{"HandBag": "handbag", "ShoulderBag": "shoulder_bag", "Backpack": "backpack"},
+}
+
 
 @dataclass(frozen=True)
 class Person:
@@ -52,10 +67,10 @@ class Person:
     Attributes:
         female: drawn with a conventional outline (narrow shoulders, waist, hips), more often long hair and skirts.
         age: "child", "adult" or "old". build: width of the body, 0.88 (slim) to 1.15. height: 1 = a tall adult.
-        hair: "short", "long" or "bald". hair_colour: a key of `HAIR`.
+        hair: "short", "long" or "bald". hair_rgb: a colour in `HAIR`.
         glasses: "sun", "clear" or "" for none.
         upper_pattern: "plain", "stripes", "logo", "plaid" or "splice" (two colours).
-        upper_colour, lower_colour: keys of `CLOTHES`; `upper_rgb`, `lower_rgb` are their shades.
+        upper_rgb, lower_rgb: colours in `CLOTHES`.
         accent: the second colour of patterns.
         lower: "trousers", "shorts", "skirt" or "dress". lower_pattern: "plain", "stripes" or "dots".
         coat: a long coat over trousers. object: "box", "folder" or "", held in front with both hands.
@@ -69,19 +84,16 @@ class Person:
     height: float
     skin: Colour
     hair: str
-    hair_colour: str
     hair_rgb: Colour
     hat: bool
     hat_rgb: Colour
     glasses: str
     long_sleeve: bool
     upper_pattern: str
-    upper_colour: str
     upper_rgb: Colour
     accent: Colour
     lower: str
     lower_pattern: str
-    lower_colour: str
     lower_rgb: Colour
     coat: bool
     boots: bool
@@ -95,54 +107,61 @@ class Person:
     yaw: float
     stride: float
 
-    @property
-    def skirted(self) -> bool:
-        return self.lower in ("skirt", "dress")
-
 
 def sample_person(rng: np.random.Generator) -> Person:
     """Sample a person so that every label of the schema is true in about 8% of the images or more."""
-    female = bool(rng.random() < 0.5)
-    age = _choose(rng, child=0.2, adult=0.58, old=0.22)
-    if female:
-        lower = _choose(rng, trousers=0.42, shorts=0.12, skirt=0.26, dress=0.2)
-    else:
-        shorts = {"child": 0.5, "adult": 0.33, "old": 0.2}[age]
-        lower = _choose(rng, trousers=1 - shorts, shorts=shorts)
-    coat = lower == "trousers" and age != "child" and bool(rng.random() < 0.42)
-    boots = not coat and bool(rng.random() < {"shorts": 0.12, "trousers": 0.36}.get(lower, 0.4))
-    clothes, carried = _clothes(rng, lower, coat), _carried(rng)
-    if carried["shoulder_bag"] and clothes["upper_pattern"] == "logo":
-        clothes["upper_pattern"] = "plain"  # the strap would hide the print
-    skin = _one_of(rng, SKIN)
-    if female:
-        hair = _choose(rng, long=0.7, short=0.3)
-    else:  # the old are not bald: their grey hair has to be seen
-        hair = _choose(rng, bald=0.2 if age == "adult" else 0.0, long=0.06, short=0.74)
-    hair_colour = "Grey" if age == "old" else _choose(rng, Black=0.2, Brown=0.5, Yellow=0.15, Red=0.15)
-    hair_rgb = _one_of(rng, HAIR[hair_colour])
-    upper_rgb, lower_rgb = clothes["upper_rgb"], clothes["lower_rgb"]
-    return Person(
-        female=female,
-        age=age,
-        build=float(np.clip(rng.normal(1.0, 0.07), 0.88, 1.15)),
-        height=float(rng.uniform(0.62, 0.76) if age == "child" else rng.uniform(0.93, 1.0) - 0.03 * female),
-        skin=skin,
-        hair=hair,
-        hair_colour=hair_colour,
-        hair_rgb=hair_rgb,
-        hat=bool(rng.random() < 0.3),
-        hat_rgb=_contrasting(rng, HATS, hair_rgb, skin, least=200),
-        glasses=_choose(rng, sun=0.5, clear=0.5) if rng.random() < 0.42 else "",
-        **clothes,
-        lower=lower,
-        coat=coat,
-        boots=boots,
-        shoe_rgb=_contrasting(rng, BOOTS if boots else SHOES, lower_rgb, skin, least=150),
-        **carried,
-        bag_rgb=_contrasting(rng, BAGS, upper_rgb, lower_rgb, clothes["accent"], least=230),
-        **_pose(rng, age),
+    p: dict[str, Any] = {}
+    p["female"] = female = bool(rng.random() < 0.5)
+    p["age"] = age = _choose(rng, child=0.2, adult=0.58, old=0.22)
+    shorts = {"child": 0.5, "adult": 0.33, "old": 0.2}[age]
+    women, men = (
+        {"trousers": 0.42, "shorts": 0.12, "skirt": 0.26, "dress": 0.2},
+        {"trousers": 1 - shorts, "shorts": shorts},
     )
+    p["lower"] = lower = _choose(rng, **(women if female else men))
+    p["coat"] = coat = lower == "trousers" and age != "child" and bool(rng.random() < 0.42)
+    p["boots"] = boots = not coat and bool(rng.random() < {"shorts": 0.12, "trousers": 0.36}.get(lower, 0.4))
+
+    upper_colour = _one_of(rng, UPPER_COLOURS)
+    # A top and trousers of one colour would look like one piece.
+    lower_colour = _one_of(rng, [name for name in LOWER_COLOURS if name != upper_colour])
+    if lower == "dress":
+        upper_colour = lower_colour = _one_of(rng, [name for name in UPPER_COLOURS if name in LOWER_COLOURS])
+    p["upper_rgb"] = upper_rgb = _one_of(rng, CLOTHES[upper_colour])
+    p["lower_rgb"] = lower_rgb = upper_rgb if lower == "dress" else _one_of(rng, CLOTHES[lower_colour])
+    pattern = _choose(rng, plain=0.22, stripes=0.19, logo=0.24, plaid=0.18, splice=0.17)
+    if lower == "dress":
+        pattern = _choose(rng, plain=0.6, stripes=0.1, logo=0.2, plaid=0.1)
+    if coat and pattern in ("stripes", "logo"):
+        pattern = "plain"
+    p["lower_pattern"] = _choose(rng, plain=0.58, stripes=0.21, dots=0.21)
+    if coat or (lower == "dress" and pattern in ("stripes", "plaid")):
+        p["lower_pattern"] = "plain"
+    p["long_sleeve"] = coat or bool(rng.random() < 0.44)
+    p["accent"] = _contrasting(rng, ACCENTS, upper_rgb, lower_rgb, least=260)
+
+    kind = _choose(rng, nothing=0.2, handbag=0.18, shoulder_bag=0.19, backpack=0.2, object=0.23)
+    carried = {kind, _choose(rng, nothing=0.7, handbag=0.15, object=0.15) if kind == "backpack" else ""}
+    p |= {name: name in carried for name in ("handbag", "shoulder_bag", "backpack")}
+    p["object"] = _choose(rng, box=0.6, folder=0.4) if "object" in carried else ""
+    # The strap of a shoulder bag would hide a print.
+    p["upper_pattern"] = "plain" if p["shoulder_bag"] and pattern == "logo" else pattern
+
+    p["skin"] = skin = _one_of(rng, SKIN)
+    if female:
+        p["hair"] = _choose(rng, long=0.7, short=0.3)
+    else:  # the old are not bald: their grey hair has to be seen
+        p["hair"] = _choose(rng, bald=0.2 if age == "adult" else 0.0, long=0.06, short=0.74)
+    hair_colour = "Grey" if age == "old" else _choose(rng, Black=0.2, Brown=0.5, Yellow=0.15, Red=0.15)
+    p["hair_rgb"] = _one_of(rng, HAIR[hair_colour])
+    p["build"] = float(np.clip(rng.normal(1.0, 0.07), 0.88, 1.15))
+    p["height"] = float(rng.uniform(0.62, 0.76) if age == "child" else rng.uniform(0.93, 1.0) - 0.03 * female)
+    p["hat"] = bool(rng.random() < 0.3)
+    p["hat_rgb"] = _contrasting(rng, HATS, p["hair_rgb"], skin, least=200)
+    p["glasses"] = _choose(rng, sun=0.5, clear=0.5) if rng.random() < 0.42 else ""
+    p["shoe_rgb"] = _contrasting(rng, BOOTS if boots else SHOES, lower_rgb, skin, least=150)
+    p["bag_rgb"] = _contrasting(rng, BAGS, upper_rgb, lower_rgb, p["accent"], least=230)
+    return Person(**p, **_pose(rng, age))
 
 
 def sample_people(count: int, rng: np.random.Generator) -> list[tuple[int, Person]]:
@@ -181,45 +200,6 @@ def _contrasting(rng: np.random.Generator, colours: Sequence[Colour], *others: C
     return colours[order[np.minimum(distance, least).argmax()]]
 
 
-def _clothes(rng: np.random.Generator, lower: str, coat: bool) -> dict[str, Any]:
-    upper_colour = _one_of(rng, UPPER_COLOURS)
-    # A top and trousers of one colour would look like one piece.
-    lower_colour = _one_of(rng, [name for name in LOWER_COLOURS if name != upper_colour])
-    if lower == "dress":
-        upper_colour = lower_colour = _one_of(rng, [name for name in UPPER_COLOURS if name in LOWER_COLOURS])
-    upper_rgb = _one_of(rng, CLOTHES[upper_colour])
-    lower_rgb = upper_rgb if lower == "dress" else _one_of(rng, CLOTHES[lower_colour])
-    pattern = _choose(rng, plain=0.22, stripes=0.19, logo=0.24, plaid=0.18, splice=0.17)
-    if lower == "dress":
-        pattern = _choose(rng, plain=0.6, stripes=0.1, logo=0.2, plaid=0.1)
-    if coat and pattern in ("stripes", "logo"):
-        pattern = "plain"
-    lower_pattern = _choose(rng, plain=0.58, stripes=0.21, dots=0.21)
-    if coat or (lower == "dress" and pattern in ("stripes", "plaid")):
-        lower_pattern = "plain"
-    return {
-        "long_sleeve": coat or bool(rng.random() < 0.44),
-        "upper_pattern": pattern,
-        "upper_colour": upper_colour,
-        "upper_rgb": upper_rgb,
-        "accent": _contrasting(rng, ACCENTS, upper_rgb, lower_rgb, least=260),
-        "lower_pattern": lower_pattern,
-        "lower_colour": lower_colour,
-        "lower_rgb": lower_rgb,
-    }
-
-
-def _carried(rng: np.random.Generator) -> dict[str, Any]:
-    kind = _choose(rng, nothing=0.2, handbag=0.18, shoulder_bag=0.19, backpack=0.2, object=0.23)
-    also = _choose(rng, nothing=0.7, handbag=0.15, object=0.15) if kind == "backpack" else ""
-    return {
-        "handbag": "handbag" in (kind, also),
-        "shoulder_bag": kind == "shoulder_bag",
-        "backpack": kind == "backpack",
-        "object": _choose(rng, box=0.6, folder=0.4) if "object" in (kind, also) else "",
-    }
-
-
 def _pose(rng: np.random.Generator, age: str) -> dict[str, Any]:
     view = _choose(rng, front=0.4, side=0.3, back=0.3)
     turn = float(rng.uniform(-16, 16))
@@ -230,55 +210,32 @@ def _pose(rng: np.random.Generator, age: str) -> dict[str, Any]:
 
 
 def labels_of(person: Person) -> dict[str, int]:
-    """What can be seen: name -> 0 or 1, for the attributes of synthetic.toml and, further down, those of other datasets.
+    """What can be seen: name -> 0 or 1, for the attributes of synthetic.toml and those of other datasets in official.toml.
 
     Glasses cannot be seen from behind, nor an object held in front. A logo is on chest and back; from the side it
     cannot be seen, nor on the back under a backpack.
     """
     front, side, back = (person.view == view for view in ("front", "side", "back"))
     bald = person.hair == "bald"
-    true = {
-        "Female": person.female,
-        "AgeOver60": person.age == "old",
-        "Age18-60": person.age == "adult",
-        "AgeLess18": person.age == "child",
-        "Front": front,
-        "Side": side,
-        "Back": back,
-        "Hat": person.hat,
-        "Glasses": bool(person.glasses) and not back,
-        "HandBag": person.handbag,
-        "ShoulderBag": person.shoulder_bag,
-        "Backpack": person.backpack,
-        "HoldObjectsInFront": bool(person.object) and not back,
+    true = {label: getattr(person, field) == value for field, value, label in _VALUES}
+    true |= {label: getattr(person, field) for label, field in _FLAGS.items()}
+    true |= {
         "ShortSleeve": not person.long_sleeve,
-        "LongSleeve": person.long_sleeve,
-        "UpperStride": person.upper_pattern == "stripes",
+        "Sweater": person.long_sleeve and not person.coat and person.lower != "dress",
+        "Skirt&Dress": person.lower in ("skirt", "dress"),
         "UpperLogo": person.upper_pattern == "logo" and (front or (back and not person.backpack)),
-        "UpperPlaid": person.upper_pattern == "plaid",
-        "UpperSplice": person.upper_pattern == "splice",
-        "LowerStripe": person.lower_pattern == "stripes",
-        "LowerPattern": person.lower_pattern == "dots",
-        "LongCoat": person.coat,
-        "Trousers": person.lower == "trousers",
-        "Shorts": person.lower == "shorts",
-        "Skirt&Dress": person.skirted,
-        "boots": person.boots,
-        "LongHair": person.hair == "long",
-        # Attributes of other datasets only, see official.toml.
+        "Glasses": bool(person.glasses) and not back,
+        "Sunglasses": person.glasses == "sun" and not back,
+        "HoldObjectsInFront": bool(person.object) and not back,
+        "Box": person.object == "box" and not back,
+        "Folder": person.object == "folder" and not back,
         "Bald": bald and not person.hat,
         "Slim": person.build < 0.93,
         "Stout": person.build > 1.07,
-        "Sunglasses": person.glasses == "sun" and not back,
-        "Sweater": person.long_sleeve and not person.coat and person.lower != "dress",
-        "Skirt": person.lower == "skirt",
-        "Dress": person.lower == "dress",
-        "Box": person.object == "box" and not back,
-        "Folder": person.object == "folder" and not back,
         "FacingLeft": side and person.yaw < 0,
         "FacingRight": side and person.yaw > 0,
     }
-    true |= {f"{name}Hair": name == person.hair_colour and not bald for name in HAIR}
-    true |= {f"Upper{name}": person.upper_colour == name for name in UPPER_COLOURS}
-    true |= {f"Lower{name}": person.lower_colour == name for name in LOWER_COLOURS}
+    true |= {f"{name}Hair": person.hair_rgb in HAIR[name] and not bald for name in HAIR}
+    true |= {f"Upper{name}": person.upper_rgb in CLOTHES[name] for name in UPPER_COLOURS}
+    true |= {f"Lower{name}": person.lower_rgb in CLOTHES[name] for name in LOWER_COLOURS}
     return {name: int(value) for name, value in true.items()}

@@ -15,7 +15,7 @@ from focuscli.data.folder import read_folder
 from focuscli.data.images import squash
 from focuscli.data.inputs import expand_images
 from focuscli.data.schema import Text
-from focuscli.data.synthetic.drawing import STYLES, draw
+from focuscli.data.synthetic.generate import STYLES, draw
 from focuscli.data.synthetic.people import sample_person
 from focuscli.engine.scoring import Progress, score_files
 from focuscli.errors import CheckFailed, InputError
@@ -151,7 +151,7 @@ def check_parity(
     thresholds = np.array([recognizer.threshold(text)[0] for text in texts])
     size, int8 = recognizer.image_size, exported.precision == "int8"
     rng = np.random.default_rng(0)
-    people = [draw(sample_person(rng), STYLES["street"], rng=rng).image for _ in range(SYNTHETIC)]
+    people = [draw(sample_person(rng), STYLES["street"], rng=rng)[0] for _ in range(SYNTHETIC)]
     pixels = np.stack([squash(person, size) for person in people])
     score_fns = [recognizer.score_fn(texts), exported.score_fn(texts)]
     ours, theirs = (score_fn(pixels) for score_fn in score_fns)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from focuscli.data.synthetic.drawing import STYLES, Drawing, Style, draw
+from focuscli.data.synthetic.generate import STYLES, Drawing, Style, draw
 from focuscli.data.synthetic.people import Person, sample_person
 
 # No noise, no blur and one background, so that any difference comes from the person; nothing is cropped away.

@@ -13,8 +13,7 @@ from PIL import Image
 
 from focuscli.data.folder import read_folder
 from focuscli.data.schema import builtin_schema
-from focuscli.data.synthetic.drawing import STYLES
-from focuscli.data.synthetic.generate import prepare_synthetic, synthetic_images
+from focuscli.data.synthetic.generate import STYLES, prepare_synthetic, synthetic_images
 from focuscli.data.synthetic.people import labels_of
 from focuscli.errors import InputError, UsageError
 
