@@ -1,15 +1,18 @@
-"""What is labelled is drawn, where its box says."""
+"""Who is sampled, which labels are true of them, and that what is labelled is drawn where its box says."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from focuscli.data.synthetic.generate import STYLES, Drawing, Style, draw
-from focuscli.data.synthetic.people import Person, sample_person
+from focuscli.data.schema import builtin_schema
+from focuscli.data.synthetic.generate import STYLES, Style, draw
+from focuscli.data.synthetic.people import Person, labels_of, sample_people, sample_person
 
 # No noise, no blur and one background, so that any difference comes from the person; nothing is cropped away.
 CLEAN = Style("for tests", outdoors=False, shift=0.0, blur=(0.0, 0.0), noise=(0.0, 0.0), margin=9.0)
@@ -29,8 +32,13 @@ def plain(view: str = "front", **changes: Any) -> Person:
     return replace(person, **(base | {"view": view, "yaw": YAW[view]} | changes))
 
 
+class Drawing(NamedTuple):
+    image: Image.Image
+    boxes: dict[str, tuple[float, float, float, float]]
+
+
 def drawn(person: Person, style: Style = CLEAN, seed: int = 3) -> Drawing:
-    return draw(person, style, rng=np.random.default_rng(seed))
+    return Drawing(*draw(person, style, rng=np.random.default_rng(seed)))
 
 
 def difference(first: Drawing, second: Drawing) -> np.ndarray:
@@ -94,17 +102,6 @@ def test_coats_cover_the_thighs_and_children_are_smaller_with_larger_heads() -> 
     assert head[1] / tall[1] > 1.25 * head[0] / tall[0]
 
 
-def test_boxes_fit_tightly() -> None:
-    """Against a drawing of the same size on which only a region's colour differs."""
-    red, green = drawn(plain(upper_rgb=(200, 40, 44))), drawn(plain(upper_rgb=(44, 132, 74)))
-    ys, xs = np.nonzero(difference(red, green))
-    left, top, right, bottom = red.boxes["upper"]
-    assert abs(xs.min() - left) < 3
-    assert abs(xs.max() + 1 - right) < 3
-    assert top <= ys.min() + 1
-    assert ys.max() - 1 <= bottom
-
-
 @pytest.mark.parametrize("style", STYLES)
 def test_boxes_lie_in_the_image_from_head_to_foot(style: str) -> None:
     rng = np.random.default_rng(1)
@@ -121,17 +118,6 @@ def test_boxes_lie_in_the_image_from_head_to_foot(style: str) -> None:
         assert all(whole[0] <= box[0] and whole[1] <= box[1] and box[2] <= whole[2] for box in boxes.values())
 
 
-def test_the_crop_keeps_a_margin_around_the_figure() -> None:
-    for person in (plain(), plain("side", handbag=True), plain(age="child", height=0.7)):
-        picture, crop = drawn(person), drawn(person, replace(CLEAN, margin=0.1))
-        whole, (width, height) = picture.boxes["whole"], crop.image.size
-        assert abs(width - 1.2 * (whole[2] - whole[0])) <= 1
-        left, top = (round(picture.boxes["head"][side] - crop.boxes["head"][side]) for side in (0, 1))
-        assert np.array_equal(picture.image.crop((left, top, left + width, top + height)), crop.image)
-        for region, box in crop.boxes.items():
-            assert np.allclose(np.add(box, (left, top, left, top)), picture.boxes[region], atol=0.01)
-
-
 def test_night_is_darker_and_bluer_than_the_street() -> None:
     people = [sample_person(np.random.default_rng(seed)) for seed in range(6)]
     street, night = (
@@ -140,3 +126,35 @@ def test_night_is_darker_and_bluer_than_the_street() -> None:
     )
     assert night.sum() < 0.7 * street.sum()
     assert night[2] / night[0] > 1.2 * street[2] / street[0]
+
+
+def test_labels_are_frequent_exclusive_and_can_be_seen() -> None:
+    images = sample_people(3000, np.random.default_rng(0))
+    rows = [labels_of(person) for _, person in images]
+    table = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+    schema = builtin_schema("synthetic")
+    assert {attribute.name for attribute in schema.attributes} < set(table)
+    rates = {attribute.name: table[attribute.name].mean() for attribute in schema.evaluated}
+    assert min(rates.values()) > 0.09, rates
+    assert max(rates.values()) < 0.7, rates
+    assert min(values.mean() for values in table.values()) > 0.03, "every colour and detail occurs"
+    for group, equal_to in (
+        (("AgeOver60", "Age18-60", "AgeLess18"), 1),
+        (("Front", "Side", "Back"), 1),
+        (("ShortSleeve", "LongSleeve"), 1),
+        (("Trousers", "Shorts", "Skirt", "Dress"), 1),
+        (("Box", "Folder"), table["HoldObjectsInFront"]),
+        (("FacingLeft", "FacingRight"), table["Side"]),
+        (("Skirt", "Dress"), table["Skirt&Dress"]),
+    ):
+        assert (sum(table[name] for name in group) == equal_to).all(), group
+    back, side, coat = (table[name] == 1 for name in ("Back", "Side", "LongCoat"))
+    assert not table["Glasses"][back].any()
+    assert not table["HoldObjectsInFront"][back].any()
+    assert not table["UpperLogo"][side | (back & (table["Backpack"] == 1))].any()
+    assert (table["Trousers"] & table["LongSleeve"])[coat].all()
+    # A person changes only view and pose, in one to three images.
+    for (number, person), (next_number, other) in pairwise(images[:300]):
+        pose = {"view": other.view, "yaw": other.yaw, "stride": other.stride}
+        assert (replace(person, **pose) == other) == (number == next_number)
+    assert set(np.bincount([number for number, _ in images])[1:-1].tolist()) == {1, 2, 3}
