@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from focuscli.cli import processes, render, views
 from focuscli.cli.models import find_model
-from focuscli.cli.open_domain import Options, run_open_domain
+from focuscli.cli.open_domain import run_open_domain
 from focuscli.cli.options import CheckpointsOpt, DatasetOpt, DeviceOpt, PrecisionOpt
 from focuscli.cli.render import percent
 from focuscli.errors import CheckFailed, UsageError, did_you_mean
@@ -19,8 +18,7 @@ from focuscli.storage import paths
 from focuscli.storage.files import write_json
 
 if TYPE_CHECKING:
-    from focuscli.engine.distributed import ProcessGroup
-    from focuscli.evaluation.closed_set import EvaluationReport, ThresholdMode
+    from focuscli.evaluation.closed_set import EvaluationReport
 
 THRESHOLDS = ("val", "global", "oracle")
 METRICS = (*views.METRICS, "mAP", "AUC")
@@ -64,87 +62,67 @@ def eval_command(
     workers: Annotated[int, typer.Option(help="Threads that decode images.")] = 2,
 ) -> None:
     """Metrics of a checkpoint: closed set (mA, Acc, Prec, Recall, F1, F1h), or --open-domain retrieval."""
-    if open_domain:
-        _refuse({"--dataset": dataset, "--require": require, "--threshold": threshold != "val"}, "closed-set metrics")
-    else:
-        _refuse({"--target": target, "--protocol": protocol, "--group": group}, "--open-domain")
+    closed = {"--dataset": dataset, "--require": require, "--threshold": threshold != "val"}
+    retrieval = {"--target": target, "--protocol": protocol, "--group": group}
+    for name, value in (closed if open_domain else retrieval).items():
+        if value:
+            belongs = "closed-set metrics" if open_domain else "--open-domain"
+            raise UsageError(f"{name} goes with {belongs}.", "See: focus eval --help")
     if threshold not in THRESHOLDS:
         raise UsageError(f'Unknown threshold source "{threshold}".', did_you_mean(threshold, THRESHOLDS))
     bounds = [_bound(text) for text in require or []]
     names: list[str | None] = [*checkpoint] if checkpoint else [None]
-    options = Options(
-        split=split,
-        protocol=protocol_named(protocol or "corrected"),
-        groups=tuple(group or ()),
-        other_data=other_data,
-        per_attribute=per_attribute,
-        device=device,
-        precision=precision,
-        workers=workers,
-    )
+    rules = protocol_named(protocol or "corrected")
     with processes.together() as process_group:
         if open_domain:
-            run_open_domain(names, target or [], options, process_group)
-        else:
-            _run_closed_set(names, dataset, cast("ThresholdMode", threshold), bounds, options, process_group)
+            run_open_domain(
+                names,
+                target or [],
+                split,
+                rules,
+                group or [],
+                other_data=other_data,
+                per_attribute=per_attribute,
+                device=device,
+                precision=precision,
+                workers=workers,
+                process_group=process_group,
+            )
+            return
+        model, *more = [find_model(name) for name in names]
+        if more:
+            raise UsageError(
+                "Closed-set metrics are of one checkpoint.", "Several are for a matrix: add --open-domain."
+            )
+        if model.weights and not dataset:
+            raise UsageError("Zero-shot CLIP was trained on no dataset.", "Name one: focus eval -c clip --dataset NAME")
 
+        from focuscli.data.folder import read_folder
+        from focuscli.evaluation.closed_set import check_same_data, evaluate, with_val_thresholds
 
-def _run_closed_set(
-    names: Sequence[str | None],
-    dataset: str | None,
-    threshold: ThresholdMode,
-    bounds: Sequence[tuple[str, float]],
-    options: Options,
-    process_group: ProcessGroup,
-) -> None:
-    """Evaluate one checkpoint, write the report beside it and show it.
-
-    Raises:
-        CheckFailed: a metric does not reach its lower bound in percent, a pair of `bounds`.
-    """
-    model, *more = [find_model(name) for name in names]
-    if more:
-        raise UsageError("Closed-set metrics are of one checkpoint.", "Several are for a matrix: add --open-domain.")
-    if model.weights and not dataset:
-        raise UsageError("Zero-shot CLIP was trained on no dataset.", "Name one: focus eval -c clip --dataset NAME")
-    known = paths.resolve_dataset(dataset) if dataset else None
-
-    from focuscli.data.folder import read_folder
-    from focuscli.evaluation.closed_set import check_same_attributes, check_same_data, evaluate, with_val_thresholds
-
-    recognizer = model.open(
-        schema=read_folder(known).schema if known else None,
-        device=options.device,
-        precision=options.precision,
-        process_group=process_group,
-    )
-    data = read_folder(known or paths.resolve_dataset(recognizer.config.data.dataset))
-    check_same_attributes(recognizer, data.schema)
-    if not options.other_data:
-        check_same_data(recognizer, data)
-    workers = options.workers
-    if not recognizer.thresholds and threshold != "oracle":
-        with render.progress("choosing thresholds on val") as progress:
-            recognizer = with_val_thresholds(recognizer, data, workers=workers, progress=progress)
-    with render.progress("scoring images") as progress:
-        report = evaluate(recognizer, data, options.split, threshold=threshold, workers=workers, progress=progress)
-    name = f"{report.dataset}-{options.split}-{threshold}-{model.folder.name}.json"
-    written = paths.run_folder(model.folder) / "eval" / name
-    if process_group.is_main:
-        write_json(written, report.to_json())
-
-    missed = []
-    for metric, bound in bounds:
-        value = 100 * (report.metrics[metric] or 0)
-        if not value >= bound:
-            missed.append(f"{metric} is {value:.2f}, not at least {bound:g}")
+        known = read_folder(paths.resolve_dataset(dataset)) if dataset else None
+        schema = known.schema if known else None
+        recognizer = model.open(schema=schema, device=device, precision=precision, process_group=process_group)
+        data = known or read_folder(paths.resolve_dataset(recognizer.config.data.dataset))
+        if not other_data:
+            check_same_data(recognizer, data)
+        if not recognizer.thresholds and threshold != "oracle":
+            with render.progress("choosing thresholds on val") as progress:
+                recognizer = with_val_thresholds(recognizer, data, workers=workers, progress=progress)
+        with render.progress("scoring images") as progress:
+            report = evaluate(recognizer, data, split, threshold=threshold, workers=workers, progress=progress)
+        written = paths.run_folder(model.folder) / "eval" / f"{report.dataset}-{split}-{threshold}-{model.folder.name}.json"
+        if process_group.is_main:
+            write_json(written, report.to_json())
+    values = {metric: 100 * (report.metrics[metric] or 0) for metric, _ in bounds}
+    missed = [f"{name} is {values[name]:.2f}, not at least {bound:g}" for name, bound in bounds if values[name] < bound]
     if not (missed and render.as_json()):
-        show(report, per_attribute=options.per_attribute, written=written)
+        _show(report, per_attribute=per_attribute, written=written)
     if missed:
         raise CheckFailed("; ".join(missed) + f" ({report.threshold_source}).", data=report.to_json())
 
 
-def show(report: EvaluationReport, *, per_attribute: bool, written: Path) -> None:
+def _show(report: EvaluationReport, *, per_attribute: bool, written: Path) -> None:
     """The metrics of a split as a table, or the whole report as one JSON object."""
     if render.as_json():
         render.result(report.to_json(), lines=[])
@@ -176,13 +154,6 @@ def show(report: EvaluationReport, *, per_attribute: bool, written: Path) -> Non
     for line in report.notes:
         render.warn(line)
     render.note(f"wrote {written}")
-
-
-def _refuse(options: Mapping[str, object], belongs_to: str) -> None:
-    """Refuse options that belong to the other kind of evaluation."""
-    for name, value in options.items():
-        if value:
-            raise UsageError(f"{name} goes with {belongs_to}.", "See: focus eval --help")
 
 
 def _bound(text: str) -> tuple[str, float]:

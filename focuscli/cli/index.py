@@ -96,7 +96,7 @@ def index_command(
                 raise WorkerLost(f"{stop.problem} The {kept}", way_on) from stop
             raise Interrupted(f"Interrupted; the {kept}", way_on) from stop
         crops = plan.stored + plan.to_encode - len(skipped)
-        views.skipped([(item.crop.path, item.reason) for item in skipped], total=crops + len(skipped))
+        views.skipped([item.reason for item in skipped], total=crops + len(skipped))
         parts = plan.gallery.parts
         written = sum(file.stat().st_size for file in output.iterdir())
         render.result(

@@ -62,34 +62,8 @@ class ModelPlace:
             recognizer = Recognizer.zero_shot(
                 self.weights, known, folder=self.folder, device=device, precision=precision
             )
-        return recognizer.with_process_group(process_group)
-
-
-@dataclass(frozen=True)
-class ExportedPlace:
-    """An exported model that was found but not loaded yet; `fingerprint` of the checkpoint that it has to be of, if any."""
-
-    file: Path
-    fingerprint: str | None = None
-
-    def open(
-        self, *, device: str | None = None, precision: str | None = None, process_group: ProcessGroup = SINGLE
-    ) -> Scorer:
-        """Load it, without torch; each process of a group on its own.
-
-        Raises:
-            InputError: damaged, or made from another state of its run. RequirementError: onnxruntime or the device is
-                missing. UsageError: another precision than the file's.
-        """
-        from focuscli.tools.export.runtime import OnnxScorer
-
-        scorer = OnnxScorer(self.file, device=device or "auto", precision=precision or "auto")
-        if self.fingerprint not in (None, scorer.fingerprint):
-            raise InputError(
-                f"{self.file} was exported from another state of this run: it has been trained since.",
-                f"Export it again with --force, or use this one all the same: -c {self.file}",
-            )
-        return scorer
+        recognizer.process_group = process_group
+        return recognizer
 
 
 def find_model(name: str | None) -> ModelPlace:
@@ -97,7 +71,7 @@ def find_model(name: str | None) -> ModelPlace:
 
     Raises:
         InputError: there is no such model. RequirementError: no run at all, or no CLIP weights installed.
-        UsageError: an exported model, which only `find_scorer` finds.
+        UsageError: an exported model, which only `open_scorer` opens.
     """
     if name is not None and Path(name).suffix.lower() == EXPORTED:
         raise UsageError(f"{name} is an exported model; only focus predict uses it.", "Name the run it was made from.")
@@ -108,52 +82,51 @@ def find_model(name: str | None) -> ModelPlace:
     return ModelPlace(paths.runs_dir() / ZERO_SHOT, resolve_weights(None))
 
 
-def find_scorer(
-    name: str | None, *, backend: str | None = None, precision: str | None = None
-) -> ModelPlace | ExportedPlace:
-    """The model that scores: an exported one for FILE.onnx or backend "onnx", otherwise as `find_model`.
+def open_scorer(
+    name: str | None,
+    *,
+    backend: str | None,
+    device: str | None,
+    precision: str | None,
+    process_group: ProcessGroup,
+) -> Scorer:
+    """The model that scores: an exported one, without torch, for FILE.onnx or backend "onnx"; else as `find_model`.
 
     For a run, backend "onnx" uses what `focus export` wrote into its folder; precision "int8" its int8 model.
 
     Raises:
-        UsageError: an unknown backend, or one that contradicts the file. InputError, RequirementError: nothing there.
+        UsageError: an unknown backend, one that contradicts the file, or another precision than the file's.
+        InputError: no such model, damaged, or made from another state of its run.
+        RequirementError: no run at all, onnxruntime or the device is missing.
     """
     if backend not in (None, *BACKENDS):
         raise UsageError(f'Unknown backend "{backend}".', did_you_mean(str(backend), BACKENDS))
-    if name is not None and Path(name).suffix.lower() == EXPORTED:
-        if backend == "torch":
-            raise UsageError(f"{name} is an exported model; --backend torch needs a checkpoint.", "Omit --backend.")
-        file = Path(name).expanduser()
-        if file.is_dir():
-            raise InputError(f"{name} is a folder, not an exported model.", "Name a file: -c FILE.onnx")
-        if not file.is_file():
-            raise InputError(f"No such model: {name}.", "Make it with: focus export -c RUN -o FILE.onnx")
-        return ExportedPlace(file)
-    if backend != "onnx":
-        return find_model(name)
+    named = name is not None and Path(name).suffix.lower() == EXPORTED
+    if backend == "torch" and named:
+        raise UsageError(f"{name} is an exported model; --backend torch needs a checkpoint.", "Omit --backend.")
+    if backend != "onnx" and not named:
+        return find_model(name).open(device=device, precision=precision, process_group=process_group)
     if name == ZERO_SHOT:
         raise UsageError("Zero-shot CLIP has no run that could hold an exported model.", "Name its file: -c FILE.onnx")
-    return _exported_of_run(paths.resolve_checkpoint(name), int8=precision == "int8")
-
-
-def _exported_of_run(checkpoint: Path, *, int8: bool) -> ExportedPlace:
-    """What `focus export` wrote into the folder of a run."""
-    wanted = paths.export_path(checkpoint, int8=int8)
-    if not wanted.is_file():
-        others = sorted(
-            file.name
-            for file in wanted.parent.glob(f"*{EXPORTED}")
-            if not file.stem.endswith(".texts") and (file.stem.endswith("-int8") or not int8)
-        )
-        there = f" There are: {', '.join(others)}; name one with -c." if others else ""
-        raise InputError(
-            f"This run has no exported model {wanted}.{there}",
-            f"Make it with: focus export -c {paths.run_folder(checkpoint)}{' --int8' if int8 else ''}",
-        )
+    checkpoint = None if named else paths.resolve_checkpoint(name)
+    file, command = Path(name or "").expanduser(), "-c RUN -o FILE.onnx"
+    if checkpoint is not None:
+        int8 = precision == "int8"
+        file = paths.export_path(checkpoint, int8=int8)
+        command = f"-c {paths.run_folder(checkpoint)}{' --int8' if int8 else ''}"
+    if not file.is_file():
+        raise InputError(f"No such exported model: {file}.", f"Make it with: focus export {command}")
 
     from focuscli.storage.files import checkpoint_fingerprint
+    from focuscli.tools.export.runtime import OnnxScorer
 
-    return ExportedPlace(wanted, checkpoint_fingerprint(checkpoint))
+    scorer = OnnxScorer(file, device=device or "auto", precision=precision or "auto")
+    if checkpoint is not None and checkpoint_fingerprint(checkpoint) != scorer.fingerprint:
+        raise InputError(
+            f"{file} was exported from another state of this run: it has been trained since.",
+            f"Export it again with --force, or use this one all the same: -c {file}",
+        )
+    return scorer
 
 
 def asked_texts(scorer: Scorer, words: Sequence[str], region: str | None) -> list[Text]:

@@ -2,46 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import contextlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from focuscli.cli import open_views, render
+from focuscli.cli import render
 from focuscli.cli.models import find_model
+from focuscli.cli.render import percent
 from focuscli.errors import InputError, RequirementError
-from focuscli.evaluation.protocols import Protocol
 from focuscli.storage import paths
 from focuscli.storage.files import write_json
 
 if TYPE_CHECKING:
     from focuscli.engine.distributed import ProcessGroup
-    from focuscli.evaluation.open_domain import OpenDomainReport
+    from focuscli.evaluation.open_domain import OpenDomainReport, TextMetrics
+    from focuscli.evaluation.protocols import Protocol
     from focuscli.evaluation.targets import Target
     from focuscli.inference.recognizer import Recognizer
 
-
-@dataclass(frozen=True)
-class Options:
-    """What the command line says beside sources and targets."""
-
-    split: str
-    protocol: Protocol
-    groups: tuple[str, ...]
-    other_data: bool
-    per_attribute: bool
-    device: str | None
-    precision: str | None
-    workers: int
+RULES = (
+    "trained: the checkpoint was trained on a text of this phrase, letter case and spacing aside; other texts are read with "
+    "the mean prompts of their region in the target's schema",
+    "majority: the majority-class baseline, which answers the most frequent words of the target's train + val images "
+    "without looking; chance: random order",
+)
 
 
 def run_open_domain(
-    checkpoints: Sequence[str | None], targets: Sequence[str], options: Options, process_group: ProcessGroup
+    checkpoints: Sequence[str | None],
+    targets: Sequence[str],
+    split: str,
+    protocol: Protocol,
+    groups: Sequence[str],
+    *,
+    other_data: bool,
+    per_attribute: bool,
+    device: str | None,
+    precision: str | None,
+    workers: int,
+    process_group: ProcessGroup,
 ) -> None:
     """Evaluate every source on every target and show a table or a matrix.
 
     Without targets every prepared dataset is one, and those that do not fit are skipped with a warning. Targets of labels
-    alone need no checkpoint, so a missing one stops only what would score images.
+    alone need no checkpoint, so a missing one stops only what would score images. All is refused before an image is read.
 
     Raises:
         InputError: a named target or a checkpoint does not fit. UsageError: an unknown group.
@@ -55,83 +60,195 @@ def run_open_domain(
             raise
         sources, missing = [], error
     named = [paths.resolve_dataset(name) for name in dict.fromkeys(targets)]
-    opened = _open_targets(named or paths.prepared_datasets(), options, strict=bool(named))
-    if missing is not None and not all(target.folder.labels_only for target in opened):
-        raise missing
-    recognizers = [
-        source.open(device=options.device, precision=options.precision, process_group=process_group)
-        for source in sources
-    ]
 
-    from focuscli.evaluation.open_domain import evaluate_open_domain
-
-    reports: list[OpenDomainReport] = []
-    written: list[Path | None] = []
-    for recognizer, target in _pairs(recognizers, opened, options, strict=bool(named)):
-        with render.progress(f"scoring {target.folder.schema.name}") as progress:
-            report = evaluate_open_domain(recognizer, target, workers=options.workers, progress=progress)
-        file = None if recognizer is None else _report_file(report, recognizer.folder, options)
-        if file is not None and process_group.is_main:
-            write_json(file, report.to_json())
-        reports.append(report)
-        written.append(file)
-    open_views.show(reports, written, per_attribute=options.per_attribute)
-
-
-def _open_targets(folders: Sequence[Path], options: Options, *, strict: bool) -> list[Target]:
-    """The datasets that can be targets; `strict`: one that cannot is an error."""
     from focuscli.data.folder import read_folder
     from focuscli.evaluation.targets import open_target
 
-    opened = []
-    for folder in folders:
-        try:
-            opened.append(open_target(read_folder(folder), options.split, options.protocol, options.groups))
-        except InputError as error:
-            if strict:
-                raise
-            render.warn(f"skipped {folder}: {error.problem}")
+    opened: list[Target] = []
+    for folder in named or paths.prepared_datasets():
+        with _skipping(folder, strict=bool(named)):
+            opened.append(open_target(read_folder(folder), split, protocol, groups))
     if not opened:
         raise InputError("No prepared dataset can be a target.", "Name one: focus eval --open-domain --target FOLDER")
-    return opened
+    if missing is not None and not all(target.folder.labels_only for target in opened):
+        raise missing
+    recognizers = [source.open(device=device, precision=precision, process_group=process_group) for source in sources]
 
-
-def _pairs(
-    recognizers: Sequence[Recognizer], targets: Sequence[Target], options: Options, *, strict: bool
-) -> list[tuple[Recognizer | None, Target]]:
-    """The pairs that fit; everything is refused here, before the first image is read.
-
-    A target of labels alone has one pair, without a checkpoint: it gets the baselines only.
-    """
     from focuscli.evaluation.closed_set import check_same_data
-    from focuscli.evaluation.open_domain import check_regions
+    from focuscli.evaluation.open_domain import check_regions, evaluate_open_domain
 
     pairs: list[tuple[Recognizer | None, Target]] = []
-    for recognizer in recognizers:
-        for target in targets:
-            try:
-                if not target.has_images:
-                    continue
-                if not options.other_data:
-                    check_same_data(recognizer, target.folder)
-                check_regions(recognizer, target)
-            except InputError as error:
-                if strict:
-                    raise
-                render.warn(f"skipped {target.folder.path} for {recognizer.folder}: {error.problem}")
-                continue
+    pictured = [target for target in opened if not target.folder.labels_only]
+    for recognizer, target in ((recognizer, target) for recognizer in recognizers for target in pictured):
+        with _skipping(f"{target.folder.path} for {recognizer.folder}", strict=bool(named)):
+            if not other_data:
+                check_same_data(recognizer, target.folder)
+            check_regions(recognizer, target)
             pairs.append((recognizer, target))
-    pairs += [(None, target) for target in targets if target.folder.labels_only]
+    pairs += [(None, target) for target in opened if target.folder.labels_only]  # the baselines alone
     if not pairs:
         raise InputError(
             "No target fits the checkpoint.", "Name one to see why: focus eval --open-domain --target NAME"
         )
-    return pairs
+
+    reports: list[OpenDomainReport] = []
+    written: list[Path] = []
+    for source, target in pairs:
+        with render.progress(f"scoring {target.folder.schema.name}") as progress:
+            report = evaluate_open_domain(source, target, workers=workers, progress=progress)
+        reports.append(report)
+        if source is not None:
+            written.append(_report_file(report, source.folder, groups))
+            if process_group.is_main:
+                write_json(written[-1], report.to_json())
+    _show(reports, per_attribute=per_attribute)
+    for file in [] if render.as_json() else written:
+        render.note(f"wrote {file}")
 
 
-def _report_file(report: OpenDomainReport, checkpoint: Path, options: Options) -> Path:
-    groups = "".join(f"-{name.replace(' ', '_')}" for name in options.groups)
+@contextlib.contextmanager
+def _skipping(what: object, *, strict: bool) -> Iterator[None]:
+    """What does not fit is skipped with a warning; with `strict` it is an error."""
+    try:
+        yield
+    except InputError as error:
+        if strict:
+            raise
+        render.warn(f"skipped {what}: {error.problem}")
+
+
+def _report_file(report: OpenDomainReport, checkpoint: Path, groups: Sequence[str]) -> Path:
     folder = Path(report.target_folder).resolve().name
     target = report.target if folder == report.target else f"{report.target}-{folder}"
-    name = f"open-domain-{target}-{report.split}-{report.protocol}{groups}-{checkpoint.name}.json"
+    of_groups = "".join(f"-{name.replace(' ', '_')}" for name in groups)
+    name = f"open-domain-{target}-{report.split}-{report.protocol}{of_groups}-{checkpoint.name}.json"
     return paths.run_folder(checkpoint) / "eval" / name
+
+
+def _show(reports: Sequence[OpenDomainReport], *, per_attribute: bool) -> None:
+    """Metrics on stdout: one pair as a table per group, several as the matrix of Table II; notes on stderr."""
+    if render.as_json():
+        render.result({"reports": [report.to_json() for report in reports]}, lines=[])
+        return
+    sources = _labels([(_source(report), str(report.checkpoint)) for report in reports])
+    targets = _labels([(report.target, report.target_folder) for report in reports])
+    print(f"open domain, protocol {reports[0].protocol}, {reports[0].split} images, percent; means are over groups")
+    print()
+    if len(reports) == 1:
+        print(f"image to text: {sources[0]} on {targets[0]}")
+        _groups(reports[0])
+    else:
+        print("image to text: sources in rows, targets in columns")
+        _matrix(reports, sources, targets)
+    if any(report.ranking for report in reports):
+        print("\ntext to image: mean over attributes; prevalence is the AP of a random order")
+        _ranking(reports, sources, targets)
+    if per_attribute:
+        for report, source, target in zip(reports, sources, targets, strict=True):
+            print(f"\n{source} on {target}; a group in brackets is outside the evaluation")
+            _texts(report.texts)
+    print()
+    origins = [
+        f"{source}: {report.weights}, trained on {report.trained_on}"
+        if report.checkpoint
+        else "none: chance and the majority-class baseline need no images"
+        for report, source in zip(reports, sources, strict=True)
+    ]
+    for line in [*(f"source      {origin}" for origin in dict.fromkeys(origins)), *RULES]:
+        print(line)
+    notes = [f"{target}: {note}" for report, target in zip(reports, targets, strict=True) for note in report.notes]
+    for line in dict.fromkeys(notes):
+        render.warn(line)
+
+
+def _groups(report: OpenDomainReport) -> None:
+    """Image to text, a row per group: the checkpoint beside chance and the majority-class baseline."""
+    columns = (
+        ("R@1", report.recall, "R@1"),
+        ("R@2", report.recall, "R@2"),
+        ("macro R@1", report.macro, "R@1"),
+        ("chance R@1", report.chance, "R@1"),
+        ("chance R@2", report.chance, "R@2"),
+        ("majority R@1", report.majority, "R@1"),
+        ("majority R@2", report.majority, "R@2"),
+        ("majority macro R@1", report.majority_macro, "R@1"),
+    )
+    shown = [(name, metrics, key) for name, metrics, key in columns if metrics is not None]
+    rows = []
+    for group in report.chance:
+        facts = report.groups.get(group, {"texts": "", "seen": "", "images": report.images, "blind answer": None})
+        sizes = (str(facts["texts"]), "-" if facts["seen"] is None else str(facts["seen"]), f"{facts['images']:,}")
+        rows.append((group, *sizes, *(percent(metrics[group][key]) for _, metrics, key in shown)))
+        rows[-1] += (facts["blind answer"] or "",)
+    header = ("group", "texts", "trained", "images", *(name for name, _, _ in shown), "majority answer")
+    render.table(header, rows, numbers=range(1, 4 + len(shown)))
+
+
+def _matrix(reports: Sequence[OpenDomainReport], sources: Sequence[str], targets: Sequence[str]) -> None:
+    """Table II: R@1, R@2 and macro R@1 per pair; chance and the majority-class baseline of each target in the last rows."""
+    cells = {(source, target): report.means() for report, source, target in zip(reports, sources, targets, strict=True)}
+    columns = {target: means for (_, target), means in cells.items()}
+    keys = ("R@1", "R@2", "macro R@1")
+    rows = [
+        (source, [cells.get((source, target), {}).get("source", {}) for target in columns])
+        for source in dict.fromkeys(source for (source, _), means in cells.items() if "source" in means)
+    ]
+    for shown, name in (("chance", "chance"), ("majority", "majority-class baseline")):
+        rows.append((shown, [means.get(name, {}) for means in columns.values()]))
+    lines = [(name, *(percent(means.get(key)) for means in row for key in keys)) for name, row in rows]
+    header = [f"{target} {key}" for target in columns for key in keys]
+    render.table(("source", *header), lines, numbers=range(1, 1 + len(header)))
+
+
+def _ranking(reports: Sequence[OpenDomainReport], sources: Sequence[str], targets: Sequence[str]) -> None:
+    """Text to image, trained and unseen attributes apart (by phrase), or POAR's hit rate over all words."""
+    names = {"all": "all words", "seen": "trained", "unseen": "never trained"}
+    parts = [
+        (source, target, name, metrics)
+        for report, source, target in zip(reports, sources, targets, strict=True)
+        for name, metrics in report.ranking.items()
+    ]
+    keys = list(dict.fromkeys(key for *_, metrics in parts for key in metrics if key != "texts"))
+    rows = [
+        (source, target, names[name], f"{metrics['texts'] or 0:.0f}", *(percent(metrics.get(key)) for key in keys))
+        for source, target, name, metrics in parts
+    ]
+    render.table(("source", "target", "attributes", "texts", *keys), rows, numbers=range(3, 4 + len(keys)))
+
+
+def _texts(texts: Sequence[TextMetrics]) -> None:
+    """Each text with its region, whether its phrase was trained, and whose prompts it was read with."""
+    depths = list(texts[0].precision) if texts else []
+    rows = [
+        (
+            row.phrase if row.read_as == row.phrase else f'{row.phrase} (read: "{row.read_as}")',
+            row.attribute or "-",
+            row.group if row.candidate else f"({row.group})",
+            row.region,
+            {True: "trained", False: "never", None: "-"}[row.seen],
+            row.prompt or "-",
+            f"{row.positives:,}",
+            percent(row.AP),
+            *(percent(row.precision[key]) for key in depths),
+        )
+        for row in texts
+    ]
+    header = ("text", "attribute", "group", "region", "trained", "prompt", "images", "AP", *depths)
+    render.table(header, rows, numbers=range(6, 8 + len(depths)))
+
+
+def _source(report: OpenDomainReport) -> str:
+    """A source by its training dataset and run folder."""
+    return f"{report.source} ({paths.run_folder(Path(report.checkpoint)).name})" if report.checkpoint else "-"
+
+
+def _labels(named: Sequence[tuple[str, str]]) -> list[str]:
+    """A label per (name, place), the same for the same pair: the name alone, with the last part of its place, or with the
+    whole place, whichever is the first that tells all pairs apart."""
+    forms = (
+        {pair: pair[0] for pair in named},
+        {pair: f"{pair[0]}: {Path(pair[1]).name}" for pair in named},
+        {pair: ": ".join(pair) for pair in named},
+    )
+    labels = next(form for form in forms if len(set(form.values())) == len(form))
+    return [labels[pair] for pair in named]

@@ -12,14 +12,19 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 import typer
 
 from focuscli.cli import processes, render, views
-from focuscli.cli.models import asked_texts, find_scorer
+from focuscli.cli.models import asked_texts, open_scorer
 from focuscli.cli.options import CHECKPOINT, RUN, DeviceOpt, ForceOpt, RegionOpt
 from focuscli.data.inputs import expand_images
 from focuscli.errors import InputError, UsageError, did_you_mean
 from focuscli.storage.files import ANY_NAME, check_free, to_json, write_text
 
 if TYPE_CHECKING:
-    from focuscli.inference.predict import Prediction, Scorer, Skipped, TextDecision
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from focuscli.inference.predict import Scorer, TextDecision
+
+    Scored = tuple[Path, NDArray[np.float32]]
 
 FORMATS = ("table", "jsonl", "csv")
 
@@ -66,20 +71,19 @@ def predict_command(
     with processes.together() as process_group:
         # Standard input and the output file are shared by all processes.
         images = process_group.broadcast(lambda: _images(inputs, output, force=force))
-        place = find_scorer(checkpoint, backend=backend, precision=precision)
-        scorer = place.open(device=device, precision=precision, process_group=process_group)
+        scorer = open_scorer(
+            checkpoint, backend=backend, device=device, precision=precision, process_group=process_group
+        )
         texts = asked_texts(scorer, attribute or [], region) or [*scorer.default_texts]
 
         from focuscli.inference.predict import decide, predict
 
-        decisions = decide(scorer, texts)
+        decisions = decide(scorer.vocabulary, texts)
         # A text that is too long is refused here, before anything is printed or an image is read.
-        results = predict(
-            scorer, images, texts, batch_size=batch, workers=workers, strict=strict, process_group=process_group
-        )
-        views.assumptions(scorer, decisions)
-        skipped: list[Skipped] = []
-        good = _without_skipped(results, skipped)
+        results = predict(scorer, images, texts, batch_size=batch, workers=workers, process_group=process_group)
+        views.assumptions(decisions, scorer.weights)
+        skipped: list[str] = []
+        good = _readable(results, skipped, strict=strict)
         if output is None:
             _write(chosen, good, decisions, scorer, sys.stdout)
         else:
@@ -88,7 +92,7 @@ def predict_command(
             if process_group.is_main:
                 write_text(output, buffer.getvalue(), errors=ANY_NAME)
             render.note(f"wrote {output}")
-        views.skipped([(str(item.image), item.reason) for item in skipped], total=len(images))
+        views.skipped(skipped, total=len(images))
         if len(skipped) == len(images):
             raise InputError(f"None of {len(images)} images can be read.")
 
@@ -99,46 +103,43 @@ def _images(inputs: Sequence[str], output: Path | None, *, force: bool) -> list[
     return expand_images(inputs, sys.stdin)
 
 
-def _without_skipped(results: Iterable[Prediction | Skipped], skipped: list[Skipped]) -> Iterator[Prediction]:
-    """The predictions; images that could not be read are added to `skipped`."""
-    from focuscli.inference.predict import Skipped
-
-    for item in results:
-        if isinstance(item, Skipped):
-            skipped.append(item)
+def _readable(
+    results: Iterable[tuple[Path, NDArray[np.float32] | InputError]], skipped: list[str], *, strict: bool
+) -> Iterator[Scored]:
+    """The images with scores; what is wrong with the others is added to `skipped`, or with `strict` raised."""
+    for image, scores in results:
+        if not isinstance(scores, InputError):
+            yield image, scores
+        elif strict:
+            raise scores
         else:
-            yield item
+            skipped.append(scores.problem)
 
 
 def _write(
-    chosen: str,
-    predictions: Iterable[Prediction],
-    decisions: Sequence[TextDecision],
-    scorer: Scorer,
-    stream: TextIO,
+    chosen: str, results: Iterable[Scored], decisions: Sequence[TextDecision], scorer: Scorer, stream: TextIO
 ) -> None:
-    if chosen == "jsonl":
-        from focuscli.inference.predict import record
+    from focuscli.inference.predict import record
 
-        for item in predictions:
-            stream.write(to_json(record(item, decisions, scorer)) + "\n")
-            stream.flush()
-    elif chosen == "csv":
-        writer = csv.writer(stream, lineterminator="\n")
+    writer = csv.writer(stream, lineterminator="\n")
+    if chosen == "csv":
         writer.writerow(["image", *(decision.text.phrase for decision in decisions)])
-        for item in predictions:
-            writer.writerow([item.image, *(f"{score:.4f}" for score in item.scores)])
-    else:
-        for item in predictions:
-            _write_block(item, decisions, stream)
+    for image, scores in results:
+        if chosen == "jsonl":
+            stream.write(to_json(record(image, scores, decisions, scorer)) + "\n")
+            stream.flush()
+        elif chosen == "csv":
+            writer.writerow([image, *(f"{score:.4f}" for score in scores.tolist())])
+        else:
+            _write_block(image, scores.tolist(), decisions, stream)
 
 
-def _write_block(item: Prediction, decisions: Sequence[TextDecision], stream: TextIO) -> None:
+def _write_block(image: Path, scores: Sequence[float], decisions: Sequence[TextDecision], stream: TextIO) -> None:
     """An image and its texts by descending distance from their thresholds; of many texts only those above it."""
     from focuscli.inference.predict import probability
 
-    print(item.image, file=stream)
-    scored = sorted(zip(decisions, item.scores, strict=True), key=lambda pair: (pair[0].threshold or 0) - pair[1])
+    print(image, file=stream)
+    scored = sorted(zip(decisions, scores, strict=True), key=lambda pair: (pair[0].threshold or 0) - pair[1])
     few = len(decisions) <= 8
     shown = [pair for pair in scored if few or pair[0].present(pair[1]) is not False]
     for decision, score in shown:

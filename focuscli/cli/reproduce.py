@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,7 +18,7 @@ from focuscli.storage import paths
 
 if TYPE_CHECKING:
     from focuscli import config as configuration
-    from focuscli.tools.reproduce.plan import Plan, PlannedRun, ProtocolName
+    from focuscli.tools.reproduce.plan import Plan
 
 TABLE_SETTINGS = {
     "data.dataset": "--datasets",
@@ -67,32 +68,42 @@ def reproduce_command(
 ) -> None:
     """Train and test what a table of the paper needs and compare it with the published values; resumable."""
     from focuscli import config as configuration
-    from focuscli.tools.reproduce.plan import Settings, find_datasets, make_plan
+    from focuscli.tools.reproduce.plan import PROTOCOLS, Settings, find_datasets, make_plan
     from focuscli.tools.reproduce.tables import moved, read_table
 
     rows = read_table(table)
+    if protocol not in PROTOCOLS:
+        raise UsageError(f'Unknown protocol "{protocol}".', did_you_mean(protocol, PROTOCOLS))
+    if budget is not None and not re.fullmatch(r"epochs=0*[1-9]\d*", budget):
+        raise UsageError(f'--budget is epochs=N with N at least 1; got "{budget}".', "Example: --budget epochs=5")
+    if not all(part.isdecimal() for part in _split(seeds) or [""]):
+        raise UsageError(f'--seeds takes whole numbers; got "{seeds}".', "Example: --seeds 0,1,2")
     flags = {
         "--model": ("model", "preset", model),
         "--weights": ("train", "weights", weights),
-        "--budget": ("train", "epochs", _epochs(budget)),
+        "--budget": ("train", "epochs", int(budget.partition("=")[2]) if budget else None),
         "--device": ("train", "device", device),
         "--precision": ("train", "precision", precision),
     }
     layers: configuration.Layers = [(str(config), configuration.read_config_file(config))] if config else []
     layers += [(flag, {section: {key: value}}) for flag, (section, key, value) in flags.items() if value is not None]
-    layers += [(f"--set {text}", _override(text)) for text in set_ or []]
+    for text in set_ or []:
+        if option := TABLE_SETTINGS.get(text.partition("=")[0].strip()):
+            raise UsageError(f"The table decides on what --set {text} sets.", f"Use {option}.")
+        layers.append((f"--set {text}", configuration.parse_override(text)))
     places = {name.strip(): place.strip() for name, _, place in (part.partition("=") for part in _split(datasets))}
     if len(places) == 1 and not set(places) & set(rows.datasets):
         rows = moved(rows, *places)
-    settings = Settings(layers, _seeds(seeds), _protocol(protocol), tuple(_split(methods)), tuple(places))
+    chosen_seeds = tuple(dict.fromkeys(map(int, _split(seeds))))
+    settings = Settings(layers, chosen_seeds, protocol, tuple(_split(methods)), tuple(places))
     make_plan(rows, {}, settings)  # Refuses unknown names and settings before a dataset is read.
-    common = configuration.build_config(configuration.stacked(layers))[0]
 
     chosen = {name: place for name, place in places.items() if place}
-    found, missing = find_datasets(settings.datasets or rows.datasets, chosen)
+    found, missing = find_datasets(places or rows.datasets, chosen)
     plan = make_plan(rows, found, settings, missing)
     folder = out or paths.runs_dir() / f"reproduce-{rows.name}"
     try:
+        common = configuration.build_config(configuration.stacked(layers))[0]
         weight_file = weights_file(common) if plan.runs else None
     except (RequirementError, InputError) as error:
         if not dry_run:
@@ -114,30 +125,27 @@ def _execute(plan: Plan, out: Path, weights: Path | None, device: str, precision
     from focuscli.tools.reproduce.execute import Executor
     from focuscli.tools.reproduce.results import as_markdown, compare, write_results
 
-    def train(run: PlannedRun, folder: Path) -> None:
-        assert run.config is not None
-        assert run.dataset is not None
-        opened = open_run(folder, run.config, plan.datasets[run.dataset].folder, weights)
-        if train_to_end(opened):
-            raise Interrupted(f"Stopped after training {run.name}.")
+    def train(config: configuration.RunConfig, folder: Path) -> None:
+        if train_to_end(open_run(folder, config, Path(config.data.dataset), weights)):
+            raise Interrupted("Stopped after a training.")
 
     executor = Executor(plan, out, weights, train, render.progress, render.note, device, precision)
     results, written = compare(plan, []), []
     try:
         for measured in executor.execute():
             results = compare(plan, measured)
-            written = write_results(results, out)
+            written = write_results(plan, results, out)
     except (Interrupted, KeyboardInterrupt) as stop:
         problem = stop.problem if isinstance(stop, Interrupted) else "Interrupted."
         raise Interrupted(
-            f"{problem} {len(results.done)} of {len(plan.runs)} runs are done ({out}).",
+            f"{problem} {results['runs_done']} of {len(plan.runs)} runs are done ({out}).",
             "Run the same command again to resume.",
         ) from stop
     if render.as_json():
-        print(json.dumps(results.to_json(), ensure_ascii=False))
+        print(json.dumps(results, ensure_ascii=False))
     else:
-        print(as_markdown(results), end="")
-    for failure in results.failures:
+        print(as_markdown(plan, results), end="")
+    for failure in results["failures"]:
         render.warn(f"not measured: {failure}")
     for file in written:
         render.note(f"wrote {file}")
@@ -145,76 +153,35 @@ def _execute(plan: Plan, out: Path, weights: Path | None, device: str, precision
 
 def _show_plan(plan: Plan, out: Path) -> None:
     """The runs, what each is tested on, what is excluded, and in what it deviates from the paper."""
+    runs: list[dict[str, Any]] = [
+        {
+            "name": run.name,
+            "method": run.method,
+            "dataset": run.dataset,
+            "train_split": run.train_split,
+            "seed": run.seed,
+            "epochs": run.config.train.epochs if run.config else 0,
+            "tests": [{"target": target, "scoring": scoring} for target, scoring in run.tests],
+            "rows": [row.label for row in run.rows],
+        }
+        for run in plan.runs
+    ]
     if render.as_json():
-        runs = [
-            {
-                "name": run.name,
-                "method": run.method,
-                "dataset": run.dataset,
-                "train_split": run.train_split,
-                "seed": run.seed,
-                "epochs": run.config.train.epochs if run.config else 0,
-                "tests": [test._asdict() for test in run.evaluations],
-                "rows": [label for label, _ in run.rows],
-            }
-            for run in plan.runs
-        ]
-        excluded = [vars(item) for item in plan.excluded]
+        excluded = [item._asdict() for item in plan.excluded]
         data = {"table": plan.table.name, "out": str(out), "runs": runs, "excluded": excluded}
         render.result({**data, "deviations": [*plan.deviations]}, lines=[])
         return
     print(f"{plan.table.title}: {len(plan.runs)} run{'s' * (len(plan.runs) != 1)}, into {out}")
-    if plan.runs:
-        lines = [
-            (
-                run.name,
-                str(run.config.train.epochs) if run.config else "-",
-                ", ".join(f"{target} ({scoring})" for target, scoring in run.evaluations),
-                ", ".join(dict.fromkeys(label for label, _ in run.rows)),
-            )
-            for run in plan.runs
-        ]
+    if runs:
+        lines = []
+        for run in runs:
+            tests = ", ".join(f"{test['target']} ({test['scoring']})" for test in run["tests"])
+            lines.append((run["name"], str(run["epochs"] or "-"), tests, ", ".join(dict.fromkeys(run["rows"]))))
         render.table(("run", "epochs", "tested on", "rows"), lines, numbers=(1,))
     print("deviations from the paper:")
     for line in plan.deviations or ["none known"]:
         print(f"  {line}")
     render.note("dry run: nothing was written")
-
-
-def _override(text: str) -> dict[str, dict[str, object]]:
-    from focuscli.config import parse_override
-
-    values = parse_override(text)
-    for section, fields in values.items():
-        for key in fields:
-            if f"{section}.{key}" in TABLE_SETTINGS:
-                option = TABLE_SETTINGS[f"{section}.{key}"]
-                raise UsageError(f"The table decides on {section}.{key}; --set cannot change it.", f"Use {option}.")
-    return values
-
-
-def _epochs(budget: str | None) -> int | None:
-    if budget is None:
-        return None
-    name, equals, number = budget.partition("=")
-    if name.strip() != "epochs" or not equals or not number.strip().isdecimal() or int(number) < 1:
-        raise UsageError(f'--budget is epochs=N with N at least 1; got "{budget}".', "Example: --budget epochs=5")
-    return int(number)
-
-
-def _seeds(text: str) -> tuple[int, ...]:
-    parts = _split(text)
-    if not parts or not all(part.isdecimal() for part in parts):
-        raise UsageError(f'--seeds takes whole numbers; got "{text}".', "Example: --seeds 0,1,2")
-    return tuple(dict.fromkeys(int(part) for part in parts))
-
-
-def _protocol(text: str) -> ProtocolName:
-    from focuscli.tools.reproduce.plan import PROTOCOLS
-
-    if text not in PROTOCOLS:
-        raise UsageError(f'Unknown protocol "{text}".', did_you_mean(text, PROTOCOLS))
-    return text
 
 
 def _split(text: str | None) -> list[str]:

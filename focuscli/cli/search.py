@@ -116,7 +116,7 @@ def search_command(
                 process_group=process_group,
                 progress=progress,
             )
-        views.assumptions(found, found.decisions)
+        views.assumptions(found.decisions, found.weights)
         which = "crops" if where is None else "such crops"
         if count < k:
             render.warn(f"{gallery} holds {count:,} {which}, fewer than the {k:,} asked for; all of them are ranked.")

@@ -12,8 +12,7 @@ from focuscli.cli.render import percent
 if TYPE_CHECKING:
     from focuscli.data.prepare import PrepareReport
     from focuscli.evaluation.closed_set import EvaluationReport
-    from focuscli.inference.predict import Scorer, TextDecision
-    from focuscli.tools.gallery.results import Found
+    from focuscli.inference.predict import TextDecision
 
 METRICS = ("mA", "Acc", "Prec", "Recall", "F1", "F1h")
 
@@ -62,30 +61,30 @@ def metrics_line(report: EvaluationReport) -> str:
     return f"  {report.dataset} {report.split}: {metrics}  (thresholds {report.threshold_source}; weights: {report.weights})"
 
 
-def assumptions(scorer: Scorer | Found, decisions: Sequence[TextDecision]) -> None:
+def assumptions(decisions: Sequence[TextDecision], weights: str) -> None:
     """How unseen texts were read, and that they mean little to a model that started without CLIP's weights."""
     unseen = [decision for decision in decisions if not decision.seen]
     for decision in unseen:
         render.note(
             f'  "{decision.text.phrase}" was not trained: read as "{decision.text.description}" '
-            f"(region {scorer.region_source(decision.text)}), threshold {decision.threshold_source}"
+            f"(region {decision.region_source}), threshold {decision.threshold_source}"
         )
     if not unseen:
         return
     from focuscli.config import SCRATCH
 
-    if scorer.weights == SCRATCH:
+    if weights == SCRATCH:
         render.note("  model trained from scratch, without CLIP's weights: unseen texts mean little to it")
 
 
-def skipped(items: Sequence[tuple[str, str]], *, total: int) -> None:
+def skipped(reasons: Sequence[str], *, total: int) -> None:
     """The images that could not be read."""
-    if items:
-        render.warn(f"skipped {len(items)} unreadable of {total} images:")
-        for _, reason in items[:20]:
+    if reasons:
+        render.warn(f"skipped {len(reasons)} unreadable of {total} images:")
+        for reason in reasons[:20]:
             render.warn(f"  {reason}")
-        if len(items) > 20:
-            render.warn(f"  and {len(items) - 20} more")
+        if len(reasons) > 20:
+            render.warn(f"  and {len(reasons) - 20} more")
 
 
 def against(decision: TextDecision, score: float) -> str:

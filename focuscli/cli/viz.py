@@ -64,7 +64,7 @@ def viz_command(
         picture = explain_tokens(recognizer, images[0], wanted, layers=layers)
     with atomic_path(target) as temporary:
         picture.save(temporary, format="PNG")
-    views.assumptions(recognizer, decisions)
+    views.assumptions(decisions, recognizer.weights)
     _show(images, attention.scores.tolist(), decisions, weights=recognizer.weights, written=target)
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from focuscli.data.folder import DatasetFolder
-from focuscli.data.schema import UNCERTAIN, AttributeSchema, Text, text_targets
+from focuscli.data.schema import UNCERTAIN, Text, text_targets
 from focuscli.data.splits import shared_persons
 from focuscli.engine.training_data import prepare_training_data
 from focuscli.errors import InputError
@@ -19,7 +19,9 @@ from focuscli.inference.recognizer import Recognizer
 from focuscli.metrics.attributes import area_under_roc, average_precision, finite, label_accuracy, pedestrian_metrics
 from focuscli.metrics.thresholds import Criterion, Thresholds, best_thresholds
 
-ThresholdMode = Literal["val", "global", "oracle"]
+THRESHOLDS = ("val", "global", "oracle")
+"""Where thresholds come from, see `evaluate`."""
+RATES = ("mA", "recall", "specificity", "precision", "f1", "AP", "AUC")
 
 
 @dataclass(frozen=True)
@@ -87,9 +89,8 @@ def evaluate(
     folder: DatasetFolder,
     split: str = "test",
     *,
-    threshold: ThresholdMode = "val",
+    threshold: str = "val",
     criterion: Criterion | None = None,
-    batch_size: int = 128,
     workers: int = 2,
     progress: Callable[[int, int], None] | None = None,
     scores: NDArray[np.float32] | None = None,
@@ -103,14 +104,12 @@ def evaluate(
         scores: [N, A] of the split's images where the caller has them already; else the images are scored.
 
     Raises:
-        InputError: the dataset has other attributes than the checkpoint, no such split, or the split is empty.
+        InputError: the dataset has other attributes than the checkpoint, no images, or no such split.
     """
     labelled = label_split(recognizer, folder, split)
     truth, known = labelled.truth, labelled.known
     if scores is None:
-        scores = recognizer.score_files(
-            labelled.paths, labelled.texts, batch_size=batch_size, workers=workers, progress=progress
-        )
+        scores = recognizer.score_files(labelled.paths, labelled.texts, workers=workers, progress=progress)
     if threshold == "oracle":
         criterion = criterion or recognizer.config.eval.criterion
         thresholds = best_thresholds(truth, scores, known, criterion=criterion)
@@ -121,11 +120,18 @@ def evaluate(
     else:
         thresholds = np.array([recognizer.thresholds[attribute.name] for attribute in folder.schema.evaluated])
         source = f"val: per attribute, {recognizer.threshold_source}"
-    predictions = scores > thresholds
-
-    data = (truth, predictions, scores, known)
+    data = (truth, scores > thresholds, scores, known)
     rows = _per_attribute(labelled.texts, thresholds, *data)
     unseen, identity = _persons(recognizer, folder, labelled.indices)
+    notes = []
+    if undefined := [row.name for row in rows if row.mA is None]:
+        notes.append(f"excluded from mA, no positive or no negative in this split: {', '.join(undefined)}")
+    if not known.all():
+        notes.append(f"{int((~known).sum())} uncertain labels are masked")
+    if recognizer.data_fingerprint not in ("", folder.fingerprint):
+        notes.append("this is not the data that the model was trained on: another domain, or the labels have changed")
+    if recognizer.config.data.train_split == "trainval":
+        notes.append("trained on train + val: thresholds and best epoch come from images that were trained on")
     return EvaluationReport(
         dataset=folder.schema.name,
         split=split,
@@ -135,12 +141,10 @@ def evaluate(
         trained_on=recognizer.trained_on,
         threshold_source=source,
         metrics=_metrics(*data),
-        unseen_persons=None
-        if unseen is None
-        else {"images": int(unseen.sum()), **_metrics(*(values[unseen] for values in data))},
+        unseen_persons={"images": len(unseen), **_metrics(*(part[unseen] for part in data))} if unseen else None,
         identity=identity,
         attributes=rows,
-        notes=_notes(recognizer, folder, rows, known),
+        notes=notes,
     )
 
 
@@ -172,13 +176,23 @@ def label_split(recognizer: Recognizer, folder: DatasetFolder, split: str) -> La
     """The images that a closed-set evaluation scores, the texts that it scores them against, and their labels.
 
     Raises:
-        InputError: the dataset has other attributes than the checkpoint, no such split, or the split is empty.
+        InputError: the dataset has other attributes than the checkpoint, no images, or no such split.
     """
-    check_same_attributes(recognizer, folder.schema)
+    trained, schema = recognizer.schema, folder.schema
+    ours, theirs = (
+        [(text.attribute, text.phrase, text.region) for text in each.texts(complements=False)]
+        for each in (trained, schema)
+    )
+    if ours != theirs:
+        new = [str(name) for name, *_ in theirs if name not in {known for known, *_ in ours}]
+        difference = f"not among the trained ones: {', '.join(new[:4])}" if new else "phrases, regions or order differ"
+        raise InputError(
+            f"This model was trained on {trained.name} ({len(ours)} attributes), but closed-set metrics on {schema.name} "
+            f"need its {len(theirs)}; {difference}.",
+            f"Evaluate on the dataset it was trained on, or train one: focus train --dataset {schema.name}",
+        )
     folder.require_images()
     indices = folder.select(split)
-    if not len(indices):
-        raise InputError(f"Split {split} of {folder.path} is empty.")
     texts = folder.schema.texts(complements=False)
     labels = folder.labels[indices]
     if recognizer.config.data.uncertain == "negative":
@@ -186,25 +200,6 @@ def label_split(recognizer: Recognizer, folder: DatasetFolder, split: str) -> La
     targets, known = text_targets(labels, folder.schema, texts)
     paths = [folder.image_path(int(index)) for index in indices]
     return LabelledSplit(indices, paths, texts, targets > 0.5, known)
-
-
-def check_same_attributes(recognizer: Recognizer, schema: AttributeSchema) -> None:
-    """Refuse a closed-set evaluation on other attributes than those that the checkpoint was trained on.
-
-    Raises:
-        InputError: with both names and the first differences.
-    """
-    ours = [(text.attribute, text.phrase, text.region) for text in recognizer.schema.texts(complements=False)]
-    theirs = [(text.attribute, text.phrase, text.region) for text in schema.texts(complements=False)]
-    if ours == theirs:
-        return
-    new = [str(name) for name, *_ in theirs if name not in {known for known, *_ in ours}]
-    difference = f"; not among the trained ones: {', '.join(new[:4])}" if new else "; phrases, regions or order differ"
-    raise InputError(
-        f"This model was trained on {recognizer.schema.name} ({len(ours)} attributes), but closed-set metrics on "
-        f"{schema.name} need its {len(theirs)}{difference}.",
-        f"Evaluate on the dataset it was trained on, or train one: focus train --dataset {schema.name}",
-    )
 
 
 def check_same_data(recognizer: Recognizer, folder: DatasetFolder) -> None:
@@ -237,7 +232,7 @@ def _per_attribute(
     known: NDArray,
 ) -> list[AttributeMetrics]:
     metrics = label_accuracy(truth, predictions, known)
-    precision, area = average_precision(truth, scores, known), area_under_roc(truth, scores, known)
+    metrics |= {"AP": average_precision(truth, scores, known), "AUC": area_under_roc(truth, scores, known)}
     return [
         AttributeMetrics(
             name=text.attribute or text.phrase,
@@ -245,9 +240,7 @@ def _per_attribute(
             region=text.region,
             threshold=float(thresholds[z]),
             positives=int(metrics["positives"][z]),
-            **{key: finite(metrics[key][z]) for key in ("mA", "recall", "specificity", "precision", "f1")},
-            AP=finite(precision[z]),
-            AUC=finite(area[z]),
+            **{key: finite(metrics[key][z]) for key in RATES},
         )
         for z, text in enumerate(texts)
     ]
@@ -264,7 +257,7 @@ def _metrics(truth: NDArray, predictions: NDArray, scores: NDArray, known: NDArr
 
 def _persons(
     recognizer: Recognizer, folder: DatasetFolder, indices: NDArray[np.int64]
-) -> tuple[NDArray[np.bool_] | None, dict[str, int] | None]:
+) -> tuple[list[int] | None, dict[str, int] | None]:
     """Which of the images show a person who is in neither train nor val, and the report's `identity`.
 
     Each is None where it says nothing. Training saw train for the weights, and val for thresholds and the best epoch.
@@ -273,25 +266,9 @@ def _persons(
         return None, None
     trained = np.flatnonzero(np.isin(folder.splits, ("train", "val")))
     persons = folder.persons[indices]
-    unseen = (persons != "") & ~np.isin(persons, folder.persons[trained])
-    apart = unseen if unseen.any() and not unseen.all() else None
+    unseen = np.flatnonzero((persons != "") & ~np.isin(persons, folder.persons[trained])).tolist()
+    apart = unseen if 0 < len(unseen) < len(indices) else None
     if np.isin(indices, trained).any():
         return apart, None
     shared, known, images = shared_persons(folder.persons, trained, indices)
     return apart, {"shared": shared, "persons": known, "images": images} if known else None
-
-
-def _notes(
-    recognizer: Recognizer, folder: DatasetFolder, rows: list[AttributeMetrics], known: NDArray[np.bool_]
-) -> list[str]:
-    notes = []
-    undefined = [row.name for row in rows if row.mA is None]
-    if undefined:
-        notes.append(f"excluded from mA, no positive or no negative in this split: {', '.join(undefined)}")
-    if not known.all():
-        notes.append(f"{int((~known).sum())} uncertain labels are masked")
-    if recognizer.data_fingerprint not in ("", folder.fingerprint):
-        notes.append("this is not the data that the model was trained on: another domain, or the labels have changed")
-    if recognizer.config.data.train_split == "trainval":
-        notes.append("trained on train + val: thresholds and best epoch come from images that were trained on")
-    return notes

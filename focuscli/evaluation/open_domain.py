@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 
 from focuscli.data.schema import Text
 from focuscli.errors import InputError
-from focuscli.evaluation.candidates import Candidates
-from focuscli.evaluation.targets import Target
+from focuscli.evaluation.targets import Candidates, Target
 from focuscli.inference.recognizer import Recognizer
 from focuscli.metrics import retrieval
 from focuscli.metrics.attributes import average_precision, finite
@@ -58,25 +57,14 @@ class TextMetrics:
 
 
 @dataclass(frozen=True)
-class GroupFacts:
-    """A group of the target: numbers of texts, of trained ones (by phrase), and of images with a true text.
-
-    `majority_answer` is the group's most frequent text in train and val.
-    """
-
-    texts: int
-    seen: int | None
-    images: int
-    majority_answer: str | None
-
-
-@dataclass(frozen=True)
 class OpenDomainReport:
     """One cell of the source x target matrix; fractions, not percent.
 
     Attributes:
         source: name of the dataset that was trained on; None for the baselines alone (a target without images).
         target, target_folder: name in the target's schema, and its folder.
+        groups: of each group the numbers of its texts, of those trained (by phrase) and of images with a true text, and the
+            answer of the majority-class baseline ("blind answer", as in version 0.1).
         recall, macro: of the checkpoint; None without one.
         chance: expected for a random order. majority, majority_macro: of the majority-class baseline, which answers the
             most frequent words of train and val without looking at the image; None if there are no such images.
@@ -94,7 +82,7 @@ class OpenDomainReport:
     images: int
     protocol: str
     decisions: dict[str, Any]
-    groups: dict[str, GroupFacts]
+    groups: dict[str, dict[str, Any]]
     recall: Grouped | None
     macro: Grouped | None
     chance: Grouped
@@ -105,19 +93,30 @@ class OpenDomainReport:
     notes: list[str]
 
     def to_json(self) -> dict[str, Any]:
-        """The report as JSON values. The baseline's keys are those of version 0.1: blind, blind_macro, "blind answer"."""
+        """The report as JSON values. The baseline's keys are those of version 0.1: blind, blind_macro."""
         values = asdict(self)
         values["blind"], values["blind_macro"] = values.pop("majority"), values.pop("majority_macro")
-        for facts in values["groups"].values():
-            facts["blind answer"] = facts.pop("majority_answer")
         return values
+
+    def means(self) -> dict[str, Metrics]:
+        """R@1, R@2 and macro R@1, means over groups, of whatever there is: "source", "chance", "majority-class baseline"."""
+        rows = {
+            "source": (self.recall, self.macro),
+            "chance": (self.chance, None),
+            "majority-class baseline": (self.majority, self.majority_macro),
+        }
+        found: dict[str, Metrics] = {}
+        for name, (recall, macro) in rows.items():
+            if recall is not None:
+                values = {**recall["mean"], **({"macro R@1": macro["mean"]["R@1"]} if macro else {})}
+                found[name] = {key: finite(value) for key, value in values.items()}
+        return found
 
 
 def evaluate_open_domain(
     recognizer: Recognizer | None,
     target: Target,
     *,
-    batch_size: int = 128,
     workers: int = 2,
     progress: Callable[[int, int], None] | None = None,
 ) -> OpenDomainReport:
@@ -127,33 +126,31 @@ def evaluate_open_domain(
         InputError: the checkpoint was trained on none of the target's regions, or an image cannot be read.
         UsageError: a text is too long.
     """
-    found, groups = target.candidates, target.candidates.groups
+    found, groups, truth = target.candidates, target.candidates.groups, target.targets
     texts, scores, notes = [*found.texts, *target.beyond], None, [*target.notes]
     inputs = texts
     if recognizer is not None:
         check_regions(recognizer, target)
         inputs = [*_text_inputs(recognizer, found), *target.beyond]
-        scores = recognizer.score_files(
-            [target.folder.image_path(int(index)) for index in target.indices],
-            inputs,
-            batch_size=batch_size,
-            workers=workers,
-            progress=progress,
-        )
-        notes += _untrained_regions(recognizer, texts)
+        scores = recognizer.score_files(target.paths, inputs, workers=workers, progress=progress)
+        unknown = sorted({text.region for text in texts} - {text.region for text in recognizer.attributes})
+        if unknown and recognizer.config.model.rlp:
+            notes.append(f"regions never trained ({', '.join(unknown)}): their texts use the mean of all prompts")
     elif target.folder.labels_only:
         notes.append("labels alone, no images: chance and the majority-class baseline only")
-    majority = retrieval.majority_scores(target.training, len(target.indices)) if len(target.training) else None
+    majority = retrieval.majority_scores(target.training, len(truth)) if len(target.training) else None
     recall, chance = RECALL[found.protocol.recall_at_2]
-
-    def image_to_text(ranked: NDArray | None) -> tuple[Grouped | None, Grouped | None]:
-        if ranked is None:
-            return None, None
-        return recall(ranked, target.targets, groups), retrieval.grouped_macro_recall(ranked, target.targets, groups)
-
-    checkpoint_recall, checkpoint_macro = image_to_text(None if scores is None else scores[:, : len(found.texts)])
-    majority_recall, majority_macro = image_to_text(majority)
+    ranked = None if scores is None else scores[:, : len(groups)]
     rows = _text_metrics(recognizer, target, texts, inputs, scores)
+    facts = {}
+    for name in dict.fromkeys(groups):
+        members = [position for position, group in enumerate(groups) if group == name]
+        facts[name] = {
+            "texts": len(members),
+            "seen": None if recognizer is None else sum(bool(rows[position].seen) for position in members),
+            "images": int(truth[:, members].any(axis=1).sum()),
+            "blind answer": None if majority is None else rows[max(members, key=lambda z: majority[0, z])].phrase,
+        }
     return OpenDomainReport(
         source=recognizer.schema.name if recognizer else None,
         checkpoint=str(recognizer.folder) if recognizer else None,
@@ -162,15 +159,15 @@ def evaluate_open_domain(
         target=target.folder.schema.name,
         target_folder=str(target.folder.path),
         split=target.split,
-        images=len(target.indices),
+        images=len(truth),
         protocol=found.protocol.name,
         decisions=asdict(found.protocol),
-        groups=_group_facts(target, rows, majority),
-        recall=checkpoint_recall,
-        macro=checkpoint_macro,
-        chance=chance(target.targets, groups),
-        majority=majority_recall,
-        majority_macro=majority_macro,
+        groups=facts,
+        recall=None if ranked is None else recall(ranked, truth, groups),
+        macro=None if ranked is None else retrieval.grouped_macro_recall(ranked, truth, groups),
+        chance=chance(truth, groups),
+        majority=None if majority is None else recall(majority, truth, groups),
+        majority_macro=None if majority is None else retrieval.grouped_macro_recall(majority, truth, groups),
         ranking={} if scores is None else _ranking(target, rows, scores),
         texts=rows,
         notes=notes,
@@ -206,29 +203,6 @@ def _text_inputs(recognizer: Recognizer, found: Candidates) -> list[Text]:
     return inputs
 
 
-def _untrained_regions(recognizer: Recognizer, texts: Sequence[Text]) -> list[str]:
-    unknown = sorted({text.region for text in texts} - {text.region for text in recognizer.attributes})
-    if not unknown or not recognizer.config.model.rlp:
-        return []
-    return [f"regions never trained ({', '.join(unknown)}): their texts use the mean of all prompts"]
-
-
-def _group_facts(target: Target, rows: Sequence[TextMetrics], majority: NDArray | None) -> dict[str, GroupFacts]:
-    facts = {}
-    groups = target.candidates.groups
-    for name in dict.fromkeys(groups):
-        members = [position for position, group in enumerate(groups) if group == name]
-        answer = None if majority is None else rows[max(members, key=lambda z: majority[0, z])].phrase
-        seen = [rows[position].seen for position in members]
-        facts[name] = GroupFacts(
-            texts=len(members),
-            seen=None if None in seen else sum(map(bool, seen)),
-            images=int(target.targets[:, members].any(axis=1).sum()),
-            majority_answer=answer,
-        )
-    return facts
-
-
 def _text_metrics(
     recognizer: Recognizer | None,
     target: Target,
@@ -236,13 +210,11 @@ def _text_metrics(
     inputs: Sequence[Text],
     scores: NDArray | None,
 ) -> list[TextMetrics]:
-    truth = np.concatenate([target.targets, target.beyond_truth[0]], axis=1) > 0.5
-    known = np.concatenate([target.known, target.beyond_truth[1]], axis=1)
     precision: Mapping[str, NDArray] = {}
     area = np.full(len(texts), np.nan)
     if scores is not None:
-        area = average_precision(truth, scores, known)
-        precision = retrieval.precision_at_k(truth, scores, DEPTHS, known)
+        area = average_precision(target.truth, scores, target.known)
+        precision = retrieval.precision_at_k(target.truth, scores, DEPTHS, target.known)
     return [
         TextMetrics(
             phrase=text.phrase,
@@ -251,9 +223,9 @@ def _text_metrics(
             region=text.region,
             seen=recognizer.is_seen(read) if recognizer else None,
             read_as=read.phrase,
-            prompt=recognizer.prompt_source(read) if recognizer else None,
+            prompt=recognizer.model.prompt_source(read) if recognizer else None,
             candidate=position < len(target.candidates.items),
-            positives=int(truth[:, position].sum()),
+            positives=int(target.truth[:, position].sum()),
             AP=finite(area[position]),
             precision={name: finite(values[position]) for name, values in precision.items()},
         )
@@ -266,16 +238,15 @@ def _ranking(target: Target, rows: Sequence[TextMetrics], scores: NDArray) -> di
     if found.protocol.text_to_image == "hit rate":
         columns = [position for position, text in enumerate(found.texts) if text.attribute is not None]
         words = [found.texts[position].phrase for position in columns]
-        hits = retrieval.hit_rate(target.targets[:, columns], scores[:, columns], words)
+        hits = retrieval.hit_rate(target.truth[:, columns], scores[:, columns], words)
         return {"all": {"texts": len(set(words)), **hits}}
     ranked = [row for row in rows if row.attribute is not None and row.AP is not None]
     parts = {"seen": [row for row in ranked if row.seen], "unseen": [row for row in ranked if not row.seen]}
-    images = len(target.indices)
     return {
         name: {
             "texts": len(part),
             "AP": _mean([row.AP for row in part]),
-            "prevalence": _mean([row.positives / images for row in part]),
+            "prevalence": _mean([row.positives / len(scores) for row in part]),
             **{f"P@{k}": _mean([row.precision[f"P@{k}"] for row in part]) for k in DEPTHS},
         }
         for name, part in parts.items()

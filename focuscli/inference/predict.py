@@ -58,10 +58,6 @@ class Scorer(ABC):
         """
         return self.vocabulary.text(words, region=region)
 
-    def region_source(self, text: Text) -> str:
-        """Where the region of a text comes from, in words."""
-        return self.vocabulary.region_source(text)
-
     def is_seen(self, text: Text) -> bool:
         """Whether a text of this phrase was trained; never for zero-shot CLIP."""
         return self.vocabulary.is_seen(text)
@@ -73,40 +69,28 @@ class Scorer(ABC):
 
 @dataclass(frozen=True)
 class TextDecision:
-    """A text, its threshold, and where that comes from; zero-shot CLIP has no thresholds (None)."""
+    """A text, its threshold, and where this and its region come from; zero-shot CLIP has no thresholds (None)."""
 
     text: Text
     seen: bool
     threshold: float | None
     threshold_source: str
+    region_source: str = ""
 
     def present(self, score: float) -> bool | None:
         """Whether the score is above the threshold; None without one."""
         return None if self.threshold is None else score > self.threshold
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """One image's scores, in the order of the texts."""
-
-    image: Path
-    scores: list[float]
-
-
-@dataclass(frozen=True)
-class Skipped:
-    """An image that could not be read, and why."""
-
-    image: Path
-    reason: str
-
-
-def decide(scorer: Scorer | Vocabulary, texts: Sequence[Text]) -> list[TextDecision]:
+def decide(vocabulary: Vocabulary, texts: Sequence[Text]) -> list[TextDecision]:
     """Thresholds for texts: a seen attribute's own, else the mean of its region."""
     decisions = []
     for text in texts:
-        threshold, source = scorer.threshold(text)
-        decisions.append(TextDecision(text, scorer.is_seen(text), None if math.isnan(threshold) else threshold, source))
+        value, source = vocabulary.threshold(text)
+        threshold = None if math.isnan(value) else value
+        decisions.append(
+            TextDecision(text, vocabulary.is_seen(text), threshold, source, vocabulary.region_source(text))
+        )
     return decisions
 
 
@@ -130,44 +114,31 @@ def predict(
     *,
     batch_size: int = 32,
     workers: int = 2,
-    strict: bool = False,
     process_group: ProcessGroup = SINGLE,
-) -> Iterator[Prediction | Skipped]:
-    """One item per path, in order: the texts are encoded at once, the images one batch after the other, see
-    `engine.scoring.score_images`.
+) -> Iterator[tuple[Path, NDArray[np.float32] | InputError]]:
+    """Each path, in order, with the scores [Z] of its image, or the error of one that cannot be read.
 
     Raises:
-        UsageError: a text is empty, too long, or not supported by the model.
-        InputError: with `strict`, at the first image that cannot be read.
+        UsageError: a text is empty, too long, or not supported by the model; at once, before an image is read.
     """
     score_fn, size = scorer.score_fn(texts), scorer.image_size
-    scored = score_images(score_fn, paths, size, batch_size=batch_size, workers=workers, process_group=process_group)
-    return _predictions(paths, scored, strict=strict)
+    rows = score_images(score_fn, paths, size, batch_size=batch_size, workers=workers, process_group=process_group)
+    return zip(paths, rows, strict=True)
 
 
-def _predictions(
-    paths: Sequence[Path], scored: Iterator[NDArray[np.float32] | InputError], *, strict: bool
-) -> Iterator[Prediction | Skipped]:
-    for path, row in zip(paths, scored, strict=True):
-        if not isinstance(row, InputError):
-            yield Prediction(path, row.tolist())
-        elif strict:
-            raise row
-        else:
-            yield Skipped(path, row.problem)
-
-
-def record(prediction: Prediction, decisions: Sequence[TextDecision], scorer: Scorer) -> dict[str, Any]:
+def record(
+    image: Path, scores: NDArray[np.float32], decisions: Sequence[TextDecision], scorer: Scorer
+) -> dict[str, Any]:
     """One JSON line: image, scores, what is present, the thresholds and their sources, which texts are unseen."""
-    phrases = [decision.text.phrase for decision in decisions]
-    pairs = [*zip(decisions, prediction.scores, strict=True)]
+    by_phrase = {decision.text.phrase: decision for decision in decisions}
+    values = dict(zip(by_phrase, scores.tolist(), strict=True))
     return {
-        "image": str(prediction.image),
-        "scores": {phrase: round(score, 4) for phrase, score in zip(phrases, prediction.scores, strict=True)},
-        "present": [decision.text.phrase for decision, score in pairs if decision.present(score)],
-        "thresholds": {decision.text.phrase: shown_threshold(decision) for decision in decisions},
-        "threshold_source": {decision.text.phrase: decision.threshold_source for decision in decisions},
-        "unseen": [decision.text.phrase for decision in decisions if not decision.seen],
+        "image": str(image),
+        "scores": {phrase: round(score, 4) for phrase, score in values.items()},
+        "present": [phrase for phrase, decision in by_phrase.items() if decision.present(values[phrase])],
+        "thresholds": {phrase: shown_threshold(decision) for phrase, decision in by_phrase.items()},
+        "threshold_source": {phrase: decision.threshold_source for phrase, decision in by_phrase.items()},
+        "unseen": [phrase for phrase, decision in by_phrase.items() if not decision.seen],
         "model": str(scorer.folder),
         "weights": scorer.weights,
     }

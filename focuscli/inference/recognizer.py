@@ -73,7 +73,7 @@ class Recognizer(Scorer):
         self.model = model.to(device).eval().requires_grad_(False)
         self.device = device
         self.precision = precision
-        self.process_group = SINGLE
+        self.process_group: ProcessGroup = SINGLE  # the processes that share the scoring of files
         self.folder = checkpoint.folder
         self.step: int | None = state.get("step")
         self.config = config
@@ -165,12 +165,6 @@ class Recognizer(Scorer):
         changed.threshold_source = thresholds.source
         return changed
 
-    def with_process_group(self, process_group: ProcessGroup) -> Recognizer:
-        """The same model, which shares its work on many files with the other processes of a group."""
-        changed = copy.copy(self)
-        changed.process_group = process_group
-        return changed
-
     @property
     def attributes(self) -> tuple[Text, ...]:
         """The attributes seen in training, in the schema's order."""
@@ -180,10 +174,6 @@ class Recognizer(Scorer):
     def thresholds(self) -> dict[str, float]:
         """By attribute name, chosen on val."""
         return dict(self.vocabulary.thresholds)
-
-    def prompt_source(self, text: Text) -> str:
-        """Whose learned prompt vectors stand before a text, in words."""
-        return self.model.prompt_source(text)
 
     @torch.inference_mode()
     def encode_texts(self, texts: Sequence[Text]) -> Tensor:
@@ -213,11 +203,6 @@ class Recognizer(Scorer):
         return np.concatenate(rows) if rows else np.zeros((0, len(wanted)), dtype=np.float32)
 
     def score_fn(self, texts: Sequence[Text]) -> ScorePixels:
-        """Encode the texts once, and return a function from uint8 pixels [B, H, W, 3] to scores [B, Z].
-
-        Raises:
-            UsageError: a text is empty or too long.
-        """
         return model_score_fn(self.model, self.encode_texts(texts), self.precision)
 
     def attention(
@@ -243,16 +228,19 @@ class Recognizer(Scorer):
         paths: Sequence[Path],
         texts: Sequence[Text],
         *,
-        batch_size: int = 128,
         workers: int = 2,
         progress: Callable[[int, int], None] | None = None,
     ) -> NDArray[np.float32]:
-        """Scores [N, Z] of many files, decoded in threads ahead of the model."""
+        """Scores [N, Z] of many files, decoded in threads ahead of the model.
+
+        Raises:
+            InputError: an image cannot be read. UsageError: a text is too long.
+        """
         return score_files(
             self.score_fn(texts),
             paths,
             self.image_size,
-            batch_size=batch_size,
+            batch_size=self.config.eval.batch_size,
             workers=workers,
             progress=progress,
             process_group=self.process_group,

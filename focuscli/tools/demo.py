@@ -12,7 +12,7 @@ from focuscli.data.prepare import PrepareReport
 from focuscli.data.synthetic.generate import prepare_synthetic
 from focuscli.engine.run import Run
 from focuscli.evaluation.closed_set import EvaluationReport, evaluate
-from focuscli.inference.predict import Prediction, decide, predict, record
+from focuscli.inference.predict import decide, record
 from focuscli.inference.recognizer import Recognizer
 from focuscli.viz.explain import explain, explain_tokens
 
@@ -74,12 +74,9 @@ class Demo:
         recognizer = self._recognizer()
         texts = [recognizer.text(words) for words in SHOWN_TEXTS]
         paths = _varied_images(read_folder(self._data(HOME_STYLE)))
-        decisions = decide(recognizer, texts)
-        predictions = [
-            record(item, decisions, recognizer)
-            for item in predict(recognizer, paths, texts)
-            if isinstance(item, Prediction)
-        ]
+        decisions = decide(recognizer.vocabulary, texts)
+        scores = recognizer.scores(paths, texts)
+        predictions = [record(path, row, decisions, recognizer) for path, row in zip(paths, scores, strict=True)]
         attention, tokens = self.folder / "attention.png", self.folder / "tokens.png"
         explain(recognizer, paths, texts)[0].save(attention)
         explain_tokens(recognizer, paths[0], texts).save(tokens)

@@ -27,7 +27,7 @@ def explain(
     """
     images = [load_image(path) for path in paths]
     attention = recognizer.attention(images, texts, layers=layers)
-    decisions = decide(recognizer, texts)
+    decisions = decide(recognizer.vocabulary, texts)
     rows = []
     for number, image in enumerate(images):
         cells = [

@@ -12,7 +12,6 @@ import numpy as np
 from PIL import Image
 
 from focuscli.data.images import load_image
-from focuscli.data.texts import Text
 from focuscli.engine.distributed import SINGLE, ProcessGroup
 from focuscli.errors import InputError, UsageError
 from focuscli.inference.predict import TextDecision, decide, probability, shown_threshold
@@ -84,10 +83,6 @@ class Found:
     def grouped(self) -> bool:
         """Whether the gallery was indexed with groups."""
         return self.reader.gallery.source.group is not None
-
-    def region_source(self, text: Text) -> str:
-        """How the region of a text came about, in words."""
-        return self.reader.gallery.vocabulary.region_source(text)
 
 
 def find(

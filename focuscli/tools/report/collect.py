@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 from pydantic import BaseModel
@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from focuscli.data.folder import DatasetFolder, read_folder
 from focuscli.engine.checkpoint import read_checkpoint
 from focuscli.errors import InputError, one_line
-from focuscli.evaluation.closed_set import EvaluationReport, LabelledSplit, ThresholdMode, evaluate, label_split
+from focuscli.evaluation.closed_set import THRESHOLDS, EvaluationReport, LabelledSplit, evaluate, label_split
 from focuscli.inference.recognizer import Recognizer
 from focuscli.storage.paths import resolve_dataset
 from focuscli.tools.report.curves import Curve, threshold_curves
@@ -112,7 +112,7 @@ def collect(
         with progress(f"scoring {data.schema.name} {split}") as step:
             scores = recognizer.score_files(labelled.paths, labelled.texts, workers=workers, progress=step)
         evaluations = {
-            mode: evaluate(recognizer, data, split, threshold=mode, scores=scores) for mode in get_args(ThresholdMode)
+            mode: evaluate(recognizer, data, split, threshold=mode, scores=scores) for mode in THRESHOLDS
         }
         thresholds = {
             mode: np.array([row.threshold for row in evaluation.attributes]) for mode, evaluation in evaluations.items()

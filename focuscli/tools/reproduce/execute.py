@@ -4,34 +4,32 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from focuscli import __version__
 from focuscli.config import RunConfig
-from focuscli.data.folder import DatasetFolder, read_folder
 from focuscli.data.schema import builtin_schema
 from focuscli.engine.checkpoint import read_checkpoint
 from focuscli.engine.trainer import out_of_patience
 from focuscli.errors import InputError
-from focuscli.evaluation.closed_set import ThresholdMode, evaluate
+from focuscli.evaluation.closed_set import evaluate
 from focuscli.evaluation.open_domain import OpenDomainReport, evaluate_open_domain
 from focuscli.evaluation.protocols import protocol_named
 from focuscli.evaluation.targets import open_target
 from focuscli.inference.recognizer import Recognizer
-from focuscli.metrics.attributes import finite
 from focuscli.models.build import weights_origin
 from focuscli.storage import paths
 from focuscli.storage.files import checkpoint_fingerprint, write_json
-from focuscli.tools.reproduce.plan import RETRIEVAL_PROTOCOLS, Evaluation, Plan, PlannedRun
+from focuscli.tools.reproduce.plan import RETRIEVAL_PROTOCOLS, Plan, PlannedRun
 from focuscli.tools.reproduce.results import Measured, Metrics
 from focuscli.tools.seeds import run_identity
 
-Progress = Callable[[int, int], None]
+State = Literal["finished", "unfinished", "new"]
 
 
 @dataclass(frozen=True)
@@ -48,8 +46,8 @@ class Executor:
     plan: Plan
     out: Path
     weights: Path | None
-    train: Callable[[PlannedRun, Path], None]
-    open_progress: Callable[[str], AbstractContextManager[Progress]]
+    train: Callable[[RunConfig, Path], None]
+    open_progress: Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
     on_note: Callable[[str], None]
     device: str = "auto"
     precision: str = "auto"
@@ -67,64 +65,70 @@ class Executor:
         Raises:
             Interrupted: from `train`. InputError: an image cannot be read.
         """
-        done = list(self._baselines())
+        done = [*self._baselines()]
         yield done
-        others = run_folders(paths.runs_dir())
         for number, run in enumerate(self.plan.runs, start=1):
-            folder, state = self._find(run, others)
-            if state == "finished":
-                does = "finished" if folder.is_relative_to(self.out) else f"found finished in {folder}"
-            else:
-                does = "training" if state == "new" else "resuming its training"
+            folder, state = self.out / "runs" / run.name, "finished"  # as zero-shot CLIP, which needs no folder
+            if run.config is not None:
+                data = self.plan.datasets[str(run.dataset)].fingerprint
+                identity = run_identity(run.config.model_dump(mode="json"), data, self.origin)
+                folder, state = find_run(folder.with_name(f"{run.name}-{identity[:8]}"), identity)
+            does = {"finished": "finished", "new": "training", "unfinished": "resuming its training"}[state]
+            if not folder.is_relative_to(self.out):
+                does = f"found finished in {folder}"
             self.on_note(f"[{number}/{len(self.plan.runs)}] {run.name}: {does}")
-            if state != "finished":
-                self.train(run, folder)
-            done = [*done, *self._test(run, folder)]
+            if run.config is not None and state != "finished":
+                self.train(run.config, folder)
+            done = [*done, *self._tests(run, folder)]
             yield done
 
-    def _find(self, run: PlannedRun, others: Sequence[Path]) -> tuple[Path, str]:
-        """Where a run is or will be, and its state; zero-shot CLIP needs no folder and counts as finished."""
-        if run.config is None or run.dataset is None:
-            return self.out / "runs" / run.name, "finished"
-        config = run.config.model_dump(mode="json")
-        wanted = run_identity(config, self.plan.datasets[run.dataset].fingerprint, self.origin)
-        own = self.out / "runs" / f"{run.name}-{wanted[:8]}"
-        return find_run(own, others, wanted)
-
-    def _test(self, run: PlannedRun, folder: Path) -> Iterator[Measured]:
+    def _tests(self, run: PlannedRun, folder: Path) -> Iterator[Measured]:
         """All tests of a run; those that were done before are read from their files."""
         recognizer: Recognizer | None = None
         tested = self.origin if run.config is None else checkpoint_fingerprint(folder / "checkpoints" / "best")
-        for test in run.evaluations:
-            prepared = self.plan.datasets[test.target]
-            split = self.plan.table.splits.get(test.target, "test")
+        for target, scoring in run.tests:
+            split = self._split(target)
             of_split = "" if split == "test" else f"-{split}"
-            file = self.out / "metrics" / f"{run.name}-on-{test.target}{of_split}-{test.scoring}.json"
-            origin = {"focus": __version__, "checkpoint": tested, "target": prepared.fingerprint}
+            file = self.out / "metrics" / f"{run.name}-on-{target}{of_split}-{scoring}.json"
+            data = self.plan.datasets[target].fingerprint
+            origin = {"focus": __version__, "checkpoint": tested, "target": data}
             measured = _stored(file, origin)
             if measured is None:
                 recognizer = recognizer or self._open(run, folder)
-                data = read_folder(prepared.folder)
-                with self.open_progress(f"{run.name}: {test.target}, {test.scoring}") as progress:
-                    measured = _measure(recognizer, data, split, run, test, folder, progress)
+                measured = self._measure(recognizer, run.name, target, scoring, str(folder))
                 if measured.failure is None:
                     write_json(file, {**origin, "measured": vars(measured)})
             yield measured
 
+    def _measure(self, recognizer: Recognizer, run: str, target: str, scoring: str, folder: str) -> Measured:
+        data, split, workers = self.plan.datasets[target], self._split(target), recognizer.config.data.workers
+        with self.open_progress(f"{run}: {target}, {scoring}") as progress:
+            if scoring not in RETRIEVAL_PROTOCOLS:
+                # POAR's code searches thresholds that maximise the overlap of predicted and true positives.
+                options: dict[str, Any] = {"criterion": "Acc"} if scoring == "oracle" else {}
+                options |= {"threshold": scoring, "workers": workers, "progress": progress}
+                report = evaluate(recognizer, data, split, **options)
+                return Measured(run, target, scoring, report.metrics, folder, report.threshold_source, report.weights)
+            try:
+                texts = open_target(data, split, protocol_named(scoring))
+                opened = evaluate_open_domain(recognizer, texts, workers=workers, progress=progress)
+            except InputError as error:
+                return Measured(run, target, scoring, {}, folder, "", failure=error.problem)
+            return Measured(run, target, scoring, _metrics(opened), folder, "; ".join(opened.notes), recognizer.weights)
+
     def _baselines(self) -> Iterator[Measured]:
         """Chance and the majority-class baseline of every prepared target of an open-domain table; labels suffice."""
-        if self.plan.table.kind != "open":
-            return
-        for name in self.plan.table.targets:
-            if name not in self.plan.datasets:
-                continue
-            folder = read_folder(self.plan.datasets[name].folder)
-            split = self.plan.table.splits.get(name, "test")
+        targets = self.plan.table.targets if self.plan.table.kind == "open" else ()
+        for name in (target for target in targets if target in self.plan.datasets):
             for scoring in RETRIEVAL_PROTOCOLS:
                 with contextlib.suppress(InputError):  # The runs on this target say what is wrong with it.
-                    report = evaluate_open_domain(None, open_target(folder, split, protocol_named(scoring)))
-                    for baseline, metrics in _baseline_metrics(report).items():
+                    target = open_target(self.plan.datasets[name], self._split(name), protocol_named(scoring))
+                    report = evaluate_open_domain(None, target)
+                    for baseline, metrics in report.means().items():
                         yield Measured(baseline, name, scoring, metrics, "", "; ".join(report.notes))
+
+    def _split(self, target: str) -> str:
+        return self.plan.table.splits.get(target, "test")
 
     def _open(self, run: PlannedRun, folder: Path) -> Recognizer:
         if run.config is not None:
@@ -134,27 +138,20 @@ class Executor:
         return Recognizer.zero_shot(self.weights, schema, folder=folder, device=self.device, precision=self.precision)
 
 
-def find_run(own: Path, others: Sequence[Path], wanted: str) -> tuple[Path, str]:
-    """The folder for a run of identity `wanted`, and its state: "finished", "unfinished" or "new".
+def find_run(own: Path, wanted: str) -> tuple[Path, State]:
+    """The folder for a run of identity `wanted`, and its state.
 
-    Args:
-        own: the planned folder. others: run folders that may hold the same run; only a finished one is used.
+    Any finished run of `focus train` or `focus reproduce` under the folder of runs will do; else it is `own`.
     """
-    state = run_state(own, wanted)
-    if state != "finished":
-        for folder in others:
-            if folder != own and run_state(folder, wanted) == "finished":
-                return folder, "finished"
-    return own, state
-
-
-def run_folders(runs: Path) -> list[Path]:
-    """Every run of `focus train` and of earlier `focus reproduce` under a folder of runs, by name."""
+    runs = paths.runs_dir()
     states = [*runs.glob("*/checkpoints/last/state.json"), *runs.glob("*/runs/*/checkpoints/last/state.json")]
-    return sorted({state.parents[2] for state in states})
+    for folder in [own, *sorted(state.parents[2] for state in states)]:
+        if run_state(folder, wanted) == "finished":
+            return folder, "finished"
+    return own, run_state(own, wanted)
 
 
-def run_state(folder: Path, wanted: str) -> Literal["finished", "unfinished", "new"]:
+def run_state(folder: Path, wanted: str) -> State:
     """The state of a run of identity `wanted`; "new" if there is none in the folder, or only a different one."""
     try:
         state = read_checkpoint(folder / "checkpoints" / "last").state
@@ -170,55 +167,13 @@ def run_state(folder: Path, wanted: str) -> Literal["finished", "unfinished", "n
     return "finished" if complete and tested else "unfinished"
 
 
-def _measure(
-    recognizer: Recognizer,
-    data: DatasetFolder,
-    split: str,
-    run: PlannedRun,
-    test: Evaluation,
-    folder: Path,
-    progress: Progress,
-) -> Measured:
-    batch_size, workers = recognizer.config.eval.batch_size, recognizer.config.data.workers
-    place = (run.name, test.target, test.scoring)
-    if test.scoring not in RETRIEVAL_PROTOCOLS:
-        report = evaluate(
-            recognizer,
-            data,
-            split,
-            threshold=cast(ThresholdMode, test.scoring),
-            # POAR's code searches thresholds that maximise the overlap of predicted and true positives.
-            criterion="Acc" if test.scoring == "oracle" else None,
-            batch_size=batch_size,
-            workers=workers,
-            progress=progress,
-        )
-        return Measured(*place, report.metrics, str(folder), report.threshold_source, report.weights)
-    try:
-        target = open_target(data, split, protocol_named(test.scoring))
-        opened = evaluate_open_domain(recognizer, target, batch_size=batch_size, workers=workers, progress=progress)
-    except InputError as error:
-        return Measured(*place, {}, str(folder), "", failure=error.problem)
-    return Measured(*place, _retrieval_metrics(opened), str(folder), "; ".join(opened.notes), recognizer.weights)
-
-
-def _retrieval_metrics(report: OpenDomainReport) -> Metrics:
+def _metrics(report: OpenDomainReport) -> Metrics:
     """R@K, macro R@1, and the average precision of seen and unseen texts beside their prevalence."""
-    assert report.recall is not None
-    metrics: dict[str, float | None] = {**report.recall["mean"]}
-    metrics["macro R@1"] = report.macro["mean"]["R@1"] if report.macro else None
-    for kind in ("seen", "unseen"):
-        for name in ("AP", "prevalence"):
-            metrics[f"{name} {kind}"] = report.ranking.get(kind, {}).get(name)
-    return {name: None if value is None else finite(value) for name, value in metrics.items()}
-
-
-def _baseline_metrics(report: OpenDomainReport) -> dict[str, Metrics]:
-    baselines = {"chance": dict(report.chance["mean"])}
-    if report.majority is not None:
-        macro = {"macro R@1": report.majority_macro["mean"]["R@1"]} if report.majority_macro is not None else {}
-        baselines["majority-class baseline"] = {**report.majority["mean"], **macro}
-    return {baseline: {name: finite(value) for name, value in row.items()} for baseline, row in baselines.items()}
+    kinds = [(f"{name} {kind}", kind, name) for kind in ("seen", "unseen") for name in ("AP", "prevalence")]
+    return {
+        **report.means()["source"],
+        **{label: report.ranking.get(kind, {}).get(name) for label, kind, name in kinds},
+    }
 
 
 def _stored(file: Path, origin: Mapping[str, Any]) -> Measured | None:

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from focuscli.config import METHODS, RunConfig, build_config, parse_override, stacked, without
+from focuscli.config import METHODS, Layer, RunConfig, build_config, parse_override, stacked, without
+from focuscli.data.folder import DatasetFolder, read_folder
 from focuscli.errors import InputError, UsageError
 from focuscli.storage import paths
 from focuscli.storage.paths import ZERO_SHOT
 from focuscli.tools.reproduce.tables import Row, Table, official
 from focuscli.tools.seeds import NEUTRAL_SETTINGS
 
-Layers = Sequence[tuple[str, Mapping[str, Any]]]
-ProtocolName = Literal["ours", "paper", "both"]
-PROTOCOLS: tuple[ProtocolName, ...] = ("ours", "paper", "both")
+PROTOCOLS = ("ours", "paper", "both")
 RETRIEVAL_PROTOCOLS = ("corrected", "poar")
 CLOSED_SET_ONLY = ("vtb",)
 """Methods with one classifier per trained attribute, which cannot score other texts."""
@@ -29,31 +27,18 @@ class Settings:
     Attributes:
         layers: configuration from --config, flags and --set, in this order.
         protocol: "ours" trains on train and takes thresholds from val; "paper" trains on train + val if there is a val,
-            and chooses thresholds on the test images themselves, as POAR's code does.
+            and chooses thresholds on the test images themselves, as POAR's code does; or "both".
         methods, datasets: names to keep; empty keeps all of the table.
     """
 
-    layers: Layers = ()
+    layers: Sequence[Layer] = ()
     seeds: tuple[int, ...] = (0,)
-    protocol: ProtocolName = "ours"
+    protocol: str = "ours"
     methods: tuple[str, ...] = ()
     datasets: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """A prepared dataset: images per split, how it was split (as prepare.json says), and whether it has any images."""
-
-    name: str
-    folder: Path
-    fingerprint: str
-    counts: Mapping[str, int]
-    split: str | None = None
-    images: bool = True
-
-
-@dataclass(frozen=True)
-class Excluded:
+class Excluded(NamedTuple):
     """What a table needs and the plan does not include: what, why, and the command that fixes it, if any."""
 
     what: str
@@ -64,33 +49,28 @@ class Excluded:
         return f"{self.what}: {self.why}" + (f"; {self.fix}" if self.fix else "")
 
 
-class Evaluation(NamedTuple):
-    """A test of a run. `scoring`: closed set: the source of the thresholds, "val" or "oracle"; open domain: a preset of
-    `focuscli.evaluation.protocols`."""
-
-    target: str
-    scoring: str
+Test = tuple[str, str]
+"""Target and scoring of a test: closed set: the source of the thresholds, "val" or "oracle"; open domain: a preset of
+`focuscli.evaluation.protocols`."""
 
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """A training with its tests. For zero-shot CLIP nothing is trained: dataset, split, seed and config are None.
+    """A training with its tests and the rows that it answers. For zero-shot CLIP nothing is trained.
 
     Attributes:
-        rows: keys of the rows that it answers.
-        protocols: whose protocol it is trained for: "ours", "paper" or, if both train alike, both.
+        changes: in words, the settings that are not the usual ones of its method and row.
     """
 
     name: str
     method: str
-    dataset: str | None
-    train_split: Literal["train", "trainval"] | None
-    seed: int | None
-    config: RunConfig | None
-    usual: RunConfig | None
-    evaluations: tuple[Evaluation, ...]
-    rows: tuple[tuple[str, str | None], ...]
-    protocols: tuple[str, ...]
+    tests: list[Test]
+    rows: list[Row]
+    dataset: str | None = None
+    train_split: Literal["train", "trainval"] | None = None
+    seed: int | None = None
+    config: RunConfig | None = None
+    changes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -100,12 +80,12 @@ class Plan:
     table: Table
     runs: tuple[PlannedRun, ...]
     excluded: tuple[Excluded, ...]
-    datasets: Mapping[str, Prepared]
+    datasets: Mapping[str, DatasetFolder]
     deviations: tuple[str, ...] = ()
 
 
-def find_datasets(names: Iterable[str], places: Mapping[str, str]) -> tuple[dict[str, Prepared], list[Excluded]]:
-    """The datasets of these names that are prepared, and what is missing.
+def find_datasets(names: Iterable[str], places: Mapping[str, str]) -> tuple[dict[str, DatasetFolder], list[Excluded]]:
+    """The datasets of these names that are prepared, and what is missing. One without any image counts as labels alone.
 
     Args:
         places: name -> folder or name of a prepared dataset, if it is not the one of that name.
@@ -113,9 +93,7 @@ def find_datasets(names: Iterable[str], places: Mapping[str, str]) -> tuple[dict
     Raises:
         InputError: a place that was named is not a dataset.
     """
-    from focuscli.data.folder import read_folder
-
-    found: dict[str, Prepared] = {}
+    found: dict[str, DatasetFolder] = {}
     excluded = []
     for name in names:
         prepare = f"focus prepare {name} FOLDER" if name in official() else f"--datasets {name}=FOLDER"
@@ -126,151 +104,126 @@ def find_datasets(names: Iterable[str], places: Mapping[str, str]) -> tuple[dict
                 raise
             excluded.append(Excluded(name, "not prepared", prepare))
             continue
-        folder = read_folder(path)
-        images = not folder.info.get("labels_only") and any(
-            folder.image_path(number).is_file() for number in range(len(folder.images))
-        )
-        split = folder.info.get("split")
-        found[name] = Prepared(
-            name, path.resolve(), folder.fingerprint, folder.counts, str(split) if split else None, images
-        )
-        if not images:
+        folder = read_folder(path.resolve())
+        if not any(folder.image_path(number).is_file() for number in range(len(folder.images))):
+            folder.info["labels_only"] = True
+        found[name] = folder
+        if folder.labels_only:
             excluded.append(Excluded(name, "labels only, no images", f"{prepare} --force, with the images in FOLDER"))
     return found, excluded
 
 
 def make_plan(
-    table: Table, datasets: Mapping[str, Prepared], settings: Settings, missing: Sequence[Excluded] = ()
+    table: Table, datasets: Mapping[str, DatasetFolder], settings: Settings, missing: Sequence[Excluded] = ()
 ) -> Plan:
     """The runs that a table needs.
 
     Args:
-        datasets: by name; those without images only give the baselines. missing: what `find_datasets` excluded.
+        datasets: by name; those of labels alone only give the baselines. missing: what `find_datasets` excluded.
 
     Raises:
         UsageError: a method or dataset that the table does not have, or a wrong setting.
     """
-    _check_names("method", settings.methods, table.methods, table)
-    _check_names("dataset", settings.datasets, table.datasets, table)
-    runs: dict[str, PlannedRun] = {}
+    for what, chosen, known in _chosen(table, settings):
+        for name in chosen:
+            if name not in known:
+                extra = " (focus train --method trains it)" if what == "method" and name in METHODS else ""
+                raise UsageError(f"{table.name} has no row of {what} {name}{extra}.", f"It has: {', '.join(known)}.")
     excluded = dict.fromkeys(missing)
+    scratch = build_config(stacked(settings.layers))[0].train.weights == "none"
+    runs: dict[str, PlannedRun] = {}
     for row in table.rows:
         if row.method is None or (settings.methods and row.method not in settings.methods):
             continue
-        if reason := _impossible(table, row, settings):
-            excluded[reason] = None
-            continue
-        for run in _runs(table, row, datasets, settings):
-            runs[run.name] = _merged(runs[run.name], run) if run.name in runs else run
+        what = f"{row.label} ({row.method})"
+        if table.kind == "open" and row.method in CLOSED_SET_ONLY:
+            excluded[Excluded(what, "it has one classifier per trained attribute and cannot score other texts")] = None
+        elif row.method == ZERO_SHOT and scratch:
+            excluded[Excluded(what, "it consists of CLIP's weights, and --weights none uses none")] = None
+        else:
+            for run in _runs(table, row, datasets, settings):
+                same = runs.setdefault(run.name, run)
+                same.tests.extend(test for test in run.tests if test not in same.tests)
+                same.rows.extend(row for row in run.rows if row not in same.rows)
     plan = Plan(table, tuple(runs.values()), tuple(excluded), dict(datasets))
     return replace(plan, deviations=tuple(_deviations(plan, settings)))
 
 
-def _runs(table: Table, row: Row, datasets: Mapping[str, Prepared], settings: Settings) -> Iterator[PlannedRun]:
+def _chosen(table: Table, settings: Settings) -> Iterator[tuple[str, tuple[str, ...], tuple[str, ...]]]:
+    yield "dataset", settings.datasets, table.datasets
+    yield "method", settings.methods, table.methods
+
+
+def _runs(table: Table, row: Row, datasets: Mapping[str, DatasetFolder], settings: Settings) -> Iterator[PlannedRun]:
     """All seeds of a row under each protocol; none if its dataset or all its targets are missing."""
-    targets = [name for name in table.targets_of(row) if name in datasets and datasets[name].images]
-    method = str(row.method)
-    if row.dataset is None:
-        tests = _evaluations(table, targets, "ours")
-        if tests:
-            yield PlannedRun(method, method, None, None, None, None, None, tests, (row.key,), ("ours",))
+    targets = [name for name in table.targets_of(row) if name in datasets and not datasets[name].labels_only]
+    method, data = str(row.method), datasets.get(row.dataset or "")
+    if not targets or (row.dataset is not None and (data is None or data.labels_only)):
         return
-    data = datasets.get(row.dataset)
-    if data is None or not data.images or not targets:
+
+    def tests(protocol: str) -> list[Test]:
+        closed = ("oracle",) if protocol == "paper" else ("val",)
+        scorings = RETRIEVAL_PROTOCOLS if table.kind == "open" else closed
+        return [(target, scoring) for target in targets for scoring in scorings]
+
+    if data is None:
+        yield PlannedRun(method, method, tests("ours"), [row])
         return
-    off = ["without", *row.without] if row.without else []
-    changes: Layers = [("table", parse_override(text)) for text in row.set]
-    own: Layers = [("table", {"model": {"method": method}}), ("ablation", without(row.without)), *changes]
+    own: list[Layer] = [("table", {"model": {"method": method}}), ("ablation", without(row.without))]
+    own += [("table", parse_override(text)) for text in row.set]
+    usual = build_config(stacked(own))[0]
+    parts = [*(["without"] if row.without else []), *row.without]
+    parts += [text.partition(".")[2].replace("/", "-") for text in row.set]
     for seed in settings.seeds:
         for protocol in ("ours", "paper") if settings.protocol == "both" else (settings.protocol,):
-            split: Literal["train", "trainval"] = "train"
-            if protocol == "paper" and data.counts.get("val"):
-                split = "trainval"
-            place = {"data": {"dataset": str(data.folder), "train_split": split}, "train": {"seed": seed}}
-            config = build_config(stacked([*settings.layers, *own, ("table", place)]))[0]
-            values = [text.partition(".")[2].replace("/", "-") for text in row.set]
-            yield PlannedRun(
-                name="-".join([row.dataset, method, *off, *values, split, f"seed{seed}"]),
-                method=method,
-                dataset=row.dataset,
-                train_split=split,
-                seed=seed,
-                config=config,
-                usual=build_config(stacked(own))[0],
-                evaluations=_evaluations(table, targets, protocol),
-                rows=(row.key,),
-                protocols=(protocol,),
+            split: Literal["train", "trainval"] = (
+                "trainval" if protocol == "paper" and "val" in data.counts else "train"
             )
-
-
-def _evaluations(table: Table, targets: Sequence[str], protocol: str) -> tuple[Evaluation, ...]:
-    closed = ("oracle",) if protocol == "paper" else ("val",)
-    scorings = RETRIEVAL_PROTOCOLS if table.kind == "open" else closed
-    return tuple(Evaluation(target, scoring) for target in targets for scoring in scorings)
-
-
-def _merged(one: PlannedRun, other: PlannedRun) -> PlannedRun:
-    """The same training with the tests of both."""
-    return replace(
-        one,
-        evaluations=tuple(dict.fromkeys((*one.evaluations, *other.evaluations))),
-        rows=tuple(dict.fromkeys((*one.rows, *other.rows))),
-        protocols=tuple(dict.fromkeys((*one.protocols, *other.protocols))),
-    )
-
-
-def _impossible(table: Table, row: Row, settings: Settings) -> Excluded | None:
-    """Why a row cannot be reproduced, whatever is prepared."""
-    what = f"{row.label} ({row.method})"
-    if table.kind == "open" and row.method in CLOSED_SET_ONLY:
-        return Excluded(what, "it has one classifier per trained attribute and cannot score other texts")
-    if row.method == ZERO_SHOT and build_config(stacked(settings.layers))[0].train.weights == "none":
-        return Excluded(what, "it consists of CLIP's weights, and --weights none uses none")
-    return None
+            place = {"data": {"dataset": str(data.path), "train_split": split}, "train": {"seed": seed}}
+            config = build_config(stacked([*settings.layers, *own, ("table", place)]))[0]
+            name = "-".join([str(row.dataset), method, *parts, split, f"seed{seed}"])
+            changes = tuple(_changes(config, usual))
+            yield PlannedRun(name, method, tests(protocol), [row], row.dataset, split, seed, config, changes)
 
 
 def _deviations(plan: Plan, settings: Settings) -> Iterator[str]:
     """In plain words, everything in which the runs are less than, or different from, what the paper's rows stand for."""
     yield from (f"excluded: {item}" for item in plan.excluded)
-    for what, chosen, known in (
-        ("datasets", settings.datasets, plan.table.datasets),
-        ("methods", settings.methods, plan.table.methods),
-    ):
+    for what, chosen, known in _chosen(plan.table, settings):
         if chosen and set(chosen) < set(known):
-            yield f"only the {what} {', '.join(chosen)} of {', '.join(known)}"
-    for name, prepared in plan.datasets.items():
-        if name not in official() or not prepared.images:
+            yield f"only the {what}s {', '.join(chosen)} of {', '.join(known)}"
+    for name, data in plan.datasets.items():
+        published = official().get(name)
+        if published is None or data.labels_only:
             continue
-        wanted = {split: count for split, count in official()[name].counts.items() if count}
-        if dict(prepared.counts) != wanted:
-            yield f"{name}: {_counts(prepared.counts)} images, officially {_counts(wanted)}"
-        if prepared.split and official()[name].split and prepared.split != official()[name].split:
-            yield f"{name}: split {prepared.split}; published rows use {official()[name].split}"
+        if data.counts != published["counts"]:
+            yield f"{name}: {_counts(data.counts)} images, officially {_counts(published['counts'])}"
+        split, usual = data.info.get("split"), published.get("split")
+        if split and usual and split != usual:
+            yield f"{name}: split {split}; published rows use {usual}"
     trained = [run for run in plan.runs if run.config is not None]
-    yield from dict.fromkeys(line for run in trained for line in _changes(run))
+    if not trained:
+        return
+    yield from dict.fromkeys(line for run in trained for line in run.changes)
     if any(run.config is not None and run.config.train.weights == "none" for run in trained):
         yield "weights: from scratch; the paper starts from CLIP ViT-B/16"
-    if trained:
-        yield f"{len(settings.seeds)} seed{'s' * (len(settings.seeds) > 1)}; the paper states none"
-    if any("ours" in run.protocols and run.train_split == "train" for run in trained):
+    yield f"{len(settings.seeds)} seed{'s' * (len(settings.seeds) > 1)}; the paper states none"
+    if settings.protocol != "paper":
         yield "our protocol trains on train only; published rows train on train + val if there is a val"
-    if any("paper" in run.protocols for run in trained):
+    if settings.protocol != "ours":
         yield "the paper's protocol: the best epoch is chosen on val, which is trained on, or, without one, on 10% of train"
         if plan.table.kind == "closed":
             yield "the paper's protocol: thresholds are chosen on the test images (oracle), which is optimistic"
 
 
-def _changes(run: PlannedRun) -> Iterator[str]:
-    """Settings of a run that are not its method's and row's usual ones."""
-    assert run.config is not None
-    assert run.usual is not None
-    usual = run.usual.model_dump(mode="json")
-    for section, values in run.config.model_dump(mode="json").items():
+def _changes(config: RunConfig, usual: RunConfig) -> Iterator[str]:
+    """Settings that are not the usual ones and change what is trained."""
+    expected = usual.model_dump(mode="json")
+    for section, values in config.model_dump(mode="json").items():
         for key, value in values.items():
-            name = f"{section}.{key}"
-            if name in NEUTRAL_SETTINGS or name in ("data.train_split", "train.seed") or value == usual[section][key]:
-                continue
-            yield f"{name} is {_shown(value)}, not {_shown(usual[section][key])}"
+            name, wanted = f"{section}.{key}", expected[section][key]
+            if value != wanted and name not in (*NEUTRAL_SETTINGS, "data.train_split", "train.seed"):
+                yield f"{name} is {_shown(value)}, not {_shown(wanted)}"
 
 
 def _shown(value: Any) -> str:
@@ -279,10 +232,3 @@ def _shown(value: Any) -> str:
 
 def _counts(counts: Mapping[str, int]) -> str:
     return " / ".join(f"{split} {count:,}" for split, count in counts.items())
-
-
-def _check_names(what: str, names: Sequence[str], known: Sequence[str], table: Table) -> None:
-    for name in names:
-        if name not in known:
-            extra = "" if what == "dataset" or name not in METHODS else " (focus train --method trains it)"
-            raise UsageError(f"{table.name} has no row of {what} {name}{extra}.", f"It has: {', '.join(known)}.")

@@ -1,5 +1,4 @@
-"""Tables of results as data: the paper's Tables I to III with their published values (published/*.toml), and tables of
-one's own in the same form."""
+"""Tables of results as data: the paper's Tables I to III (published/*.toml), and tables of one's own in the same form."""
 
 from __future__ import annotations
 
@@ -8,16 +7,16 @@ from collections.abc import Mapping
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ValidationError, model_validator
 
 from focuscli.errors import InputError, UsageError, did_you_mean
 
 TABLES = ("table1", "table2", "table3")
 
 
-class Row(BaseModel):
+class Row(BaseModel, frozen=True, extra="forbid"):
     """A row of a table.
 
     Attributes:
@@ -31,8 +30,6 @@ class Row(BaseModel):
             and Recall), "neither", "unknown"; "-" without F1.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     label: str
     method: str | None = None
     dataset: str | None = None
@@ -43,17 +40,8 @@ class Row(BaseModel):
     gain: Mapping[str, float] = {}
     f1: Literal["per image", "of means", "neither", "unknown", "-"] = "-"
 
-    @property
-    def key(self) -> tuple[str, str | None]:
-        """Identifies the row within its table."""
-        return self.label, self.dataset
 
-    def our_metric(self, metric: str) -> str:
-        """Our metric that is comparable to a published one."""
-        return "F1h" if metric == "F1" and self.f1 == "of means" else metric
-
-
-class Table(BaseModel):
+class Table(BaseModel, frozen=True, extra="forbid"):
     """A table.
 
     Attributes:
@@ -62,8 +50,6 @@ class Table(BaseModel):
         splits: of a target that is not tested on its test split.
         notes: what a reader must know.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
     title: str
@@ -78,10 +64,8 @@ class Table(BaseModel):
 
     @model_validator(mode="after")
     def _check(self) -> Table:
-        keys = [row.key for row in self.rows]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise ValueError(f"two rows have the label {key[0]} and the dataset {key[1]}")
+        if len({(row.label, row.dataset) for row in self.rows}) < len(self.rows):
+            raise ValueError("two rows have the same label and dataset")
         if self.kind == "open" and not self.targets:
             raise ValueError("an open-domain table needs targets")
         return self
@@ -94,8 +78,7 @@ class Table(BaseModel):
     @property
     def datasets(self) -> tuple[str, ...]:
         """Every dataset that is trained or tested on."""
-        trained = [row.dataset for row in self.rows if row.dataset is not None]
-        return tuple(dict.fromkeys([*(trained if self.kind == "closed" else ()), *self.targets, *trained]))
+        return tuple(dict.fromkeys([*self.targets, *(row.dataset for row in self.rows if row.dataset is not None)]))
 
     def targets_of(self, row: Row) -> tuple[str, ...]:
         """The datasets that a row is tested on."""
@@ -104,18 +87,7 @@ class Table(BaseModel):
     def published(self, row: Row, target: str, metric: str) -> float | None:
         """The published value in percent, or None."""
         values = row.published.get(target if self.kind == "open" else metric)
-        if not isinstance(values, tuple):
-            return values
-        place = self.metrics.index(metric)
-        return values[place] if place < len(values) else None
-
-
-class Official(NamedTuple):
-    """A dataset's official size in images, and the split that published rows use, as `focus prepare --split` names it."""
-
-    title: str
-    counts: Mapping[str, int]
-    split: str | None
+        return dict(zip(self.metrics, values, strict=False)).get(metric) if isinstance(values, tuple) else values
 
 
 def read_table(name: str) -> Table:
@@ -130,13 +102,13 @@ def read_table(name: str) -> Table:
     if file.suffix != ".toml":
         raise UsageError(f'Unknown table "{name}".', did_you_mean(name, TABLES) + " Or name a TOML file.")
     try:
-        return Table(name=file.stem, **tomllib.loads(file.read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        return Table.model_validate({"name": file.stem, **tomllib.loads(file.read_text(encoding="utf-8"))})
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise InputError(f"{file} is not a table of results: {place} {first['msg']}.") from error
+    except (OSError, ValueError) as error:
         raise InputError(f"Cannot read {file}: {error}.") from error
-    except (ValidationError, TypeError) as error:
-        detail = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": str(error)}
-        place = ".".join(map(str, detail["loc"]))
-        raise InputError(f"{file} is not a table of results: {place} {detail['msg']}.".replace("  ", " ")) from error
 
 
 def moved(table: Table, dataset: str) -> Table:
@@ -151,29 +123,19 @@ def moved(table: Table, dataset: str) -> Table:
         raise UsageError(f'Unknown dataset "{dataset}".', did_you_mean(dataset, official()))
     here, paper = title_of(dataset), title_of(table.datasets[0])
     change = {"dataset": dataset, "published": {}, "gain": {}, "reconstructed": False, "f1": "-"}
-    return table.model_copy(
-        update={
-            "title": f"{table.title}, its rows on {here}",
-            "rows": tuple(row.model_copy(update=change) for row in table.rows),
-            "notes": (
-                f"The paper prints this table for {paper} only; here its rows are trained and tested on {here}.",
-            ),
-        }
-    )
+    note = f"The paper prints this table for {paper} only; here its rows are trained and tested on {here}."
+    rows = tuple(row.model_copy(update=change) for row in table.rows)
+    return table.model_copy(update={"title": f"{table.title}, its rows on {here}", "rows": rows, "notes": (note,)})
 
 
-@cache
-def official() -> Mapping[str, Official]:
-    """The datasets of the paper's tables."""
-    return {
-        name: Official(entry["title"], {split: entry[split] for split in ("train", "val", "test")}, entry.get("split"))
-        for name, entry in _published("datasets").items()
-    }
+def official() -> Mapping[str, Any]:
+    """The datasets of the paper's tables: title, images per split, and the split that published rows use."""
+    return _published("datasets")
 
 
 def title_of(dataset: str) -> str:
     """A dataset's name as papers write it."""
-    return official()[dataset].title if dataset in official() else dataset
+    return str(official()[dataset]["title"]) if dataset in official() else dataset
 
 
 @cache

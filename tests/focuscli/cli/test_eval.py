@@ -73,12 +73,13 @@ def test_a_dataset_with_other_attributes_is_refused(refused, trained_run, colour
     for file, old, new in (
         ("schema.toml", 'phrase = "red hat"', 'phrase = "red cap"'),
         ("schema.toml", "RedHat", "RedCap"),
+        ("schema.toml", 'name = "coloured"', 'name = "other"'),
         ("labels.csv", "RedHat", "RedCap"),
     ):
         (other / file).write_text((other / file).read_text().replace(old, new))
     refused(
         3,
-        "closed-set metrics on coloured need its 3; not among the trained ones: RedCap",
+        "closed-set metrics on other need its 3; not among the trained ones: RedCap",
         "eval",
         "-c",
         trained_run,

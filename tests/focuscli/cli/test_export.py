@@ -227,11 +227,12 @@ def test_one_text_of_many_is_found_by_its_column(focus, exported, crops):
         ("exported", ["--device", "mps"], 2, "cpu, cuda"),
         ("trained_run", ["--precision", "fp16"], 2, "fp16"),
         ("trained_run", ["--precision", "int8"], 2, "focus export --int8"),
+        ("trained_run", ["--backend", "onnx", "--precision", "int8"], 3, "coloured --int8"),
         ("trained_run", ["--backend", "onnx"], 3, "focus export -c"),
         ("no.onnx", [], 3, "no.onnx cannot be read as an ONNX model"),
-        ("folder.onnx", [], 3, "folder.onnx is a folder"),
+        ("folder.onnx", [], 3, "No such exported model"),
         *((f"{name}.onnx", [], 3, "no description by focus export, or a damaged one") for name in DAMAGED),
-        ("gone.onnx", [], 3, "No such model"),
+        ("gone.onnx", [], 3, "No such exported model"),
         ("changed.onnx", [], 3, "changed since it was exported: see changed.onnx.sha256.\nhint:  Export it again"),
         ("alone/any.onnx", ["-a", "scarf"], 3, "not the text tower"),
         ("other/any.onnx", [], 3, "not the text tower"),
@@ -244,19 +245,6 @@ def test_predict_refuses(focus, request, crops, broken, model, arguments, code, 
     assert words in outcome.stderr
     assert outcome.stdout == ""
     assert len(outcome.stderr.splitlines()) == 2
-
-
-def test_a_run_without_the_wanted_export_names_the_others(focus, trained_run, crops, tmp_path):
-    run = shutil.copytree(trained_run, tmp_path / "other")
-    line = ["predict", crops / "000.png", "-c", run, "--backend", "onnx"]
-    (run / "export").mkdir()
-    (run / "export" / "model.onnx").touch()
-    outcome = focus(*line, "--precision", "int8")
-    assert outcome.code == 3
-    assert f"focus export -c {run} --int8" in outcome.stderr
-    assert "name one with -c" not in outcome.stderr
-    (run / "export" / "model.onnx").rename(run / "export" / "model-int8.onnx")
-    assert "There are: model-int8.onnx; name one with -c" in focus(*line).stderr
 
 
 def test_a_model_of_another_state_of_its_run_is_refused(focus, exported_run, crops, tmp_path):

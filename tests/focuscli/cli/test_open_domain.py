@@ -8,7 +8,7 @@ import shutil
 import numpy as np
 import pytest
 
-from focuscli.cli.open_views import _labels
+from focuscli.cli.open_domain import _labels
 from focuscli.data.folder import read_folder, write_folder
 from focuscli.data.schema import Attribute, AttributeSchema, Group
 
@@ -174,7 +174,7 @@ def test_targets_are_refused_before_any_image_is_read(refused, trained_run, make
     [
         ([("a", "/x/a"), ("b", "/x/b")], ["a", "b"]),
         ([("a", "/x/a"), ("a", "/x/a")], ["a", "a"]),
-        ([("a", "/x/one"), ("a", "/x/two"), ("b", "/x/b")], ["a: one", "a: two", "b"]),
+        ([("a", "/x/one"), ("a", "/x/two"), ("b", "/x/b")], ["a: one", "a: two", "b: b"]),
         ([("a", "/x/one"), ("a", "/y/one")], ["a: /x/one", "a: /y/one"]),
     ],
 )

@@ -11,8 +11,8 @@ import pytest
 
 from focuscli.data.folder import DatasetFolder, read_folder
 from focuscli.data.prepare import prepare_official
-from focuscli.evaluation.candidates import candidates
 from focuscli.evaluation.protocols import CORRECTED, POAR, Protocol
+from focuscli.evaluation.targets import candidates
 from focuscli.metrics.retrieval import (
     Grouped,
     grouped_chance,

@@ -75,7 +75,7 @@ def test_a_free_text_gets_a_region_and_a_threshold(recognizer):
 
 def test_a_text_says_where_its_region_and_its_prompts_come_from(recognizer):
     sources = {
-        words: (recognizer.region_source(text), recognizer.prompt_source(text))
+        words: (recognizer.vocabulary.region_source(text), recognizer.model.prompt_source(text))
         for words in ("red hat", "blue shirt", "torn blue shirt", "green scarf", "brown boots", "dusk")
         for text in [recognizer.text(words)]
     }
@@ -87,7 +87,7 @@ def test_a_text_says_where_its_region_and_its_prompts_come_from(recognizer):
         "brown boots": ("guessed from its words", "mean of 3 (all, region unseen)"),
         "dusk": ("no known word", "mean of 3 (all, region unseen)"),
     }
-    assert recognizer.region_source(recognizer.text("green scarf", region="lower")) == "as given"
+    assert recognizer.vocabulary.region_source(recognizer.text("green scarf", region="lower")) == "as given"
 
 
 def test_heat_is_the_weighted_sum_of_the_token_maps(recognizer, images):

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from focuscli.tools.reproduce.plan import Prepared
-
-COUNTS = {
-    "peta": {"train": 9500, "val": 1900, "test": 7600},
-    "pa100k": {"train": 80000, "val": 10000, "test": 10000},
-    "rapv1": {"train": 33268, "test": 8317},
-}
+from focuscli.data.folder import DatasetFolder
+from focuscli.data.schema import builtin_schema
+from focuscli.tools.reproduce.tables import official
 
 
 @pytest.fixture
 def prepared():
-    """A function that gives snapshots of the official datasets by name; `images` says whether they have any."""
+    """A function that gives the official datasets by name; `images` says whether they have any."""
 
-    def build(*names: str, images: bool = True):
-        splits = {"peta": "official:0", "rapv1": "official:0"}
-        return {
-            name: Prepared(name, Path("/data") / name, f"print-{name}", COUNTS[name], splits.get(name), images)
-            for name in names
-        }
+    def build(*names: str, images: bool = True, split: str = "official:0", counts: dict[str, int] | None = None):
+        found = {}
+        for name in names:
+            sizes = counts or official()[name]["counts"]
+            splits = np.repeat([*sizes], [*sizes.values()])
+            content = ((), splits, splits[:0], np.zeros((0, 0), np.int8))
+            info = {"split": split, "labels_only": not images}
+            found[name] = DatasetFolder(Path("/data") / name, builtin_schema("peta"), *content, info)
+        return found
 
     return build

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from focuscli.engine.checkpoint import save_checkpoint
-from focuscli.tools.reproduce.execute import find_run, run_folders
+from focuscli.tools.reproduce.execute import find_run
 from focuscli.tools.seeds import mean_and_spread, run_identity
 
 ORIGIN = "from scratch"
@@ -39,45 +39,41 @@ def test_only_what_changes_the_outcome_makes_another_run(micro_config):
     others = [identity(micro_config(**change)) for change in changes]
     others += [identity(micro_config(), "other data"), identity(micro_config(), weights="other weights")]
     assert len({usual, *others}) == 7
+    assert identity(micro_config(train__seed=1), ignore={"train.seed"}) == identity(
+        micro_config(train__seed=2), ignore={"train.seed"}
+    )
 
 
-def test_finished_unfinished_and_new(micro_config, tmp_path):
+def test_finished_unfinished_and_new(micro_config, tmp_path, monkeypatch):
     config = micro_config()  # 2 epochs
     wanted = identity(config)
-    assert find_run(tmp_path / "none", [], wanted)[1] == "new"
+    assert find_run(tmp_path / "none", wanted) == (tmp_path / "none", "new")
     half = save(tmp_path / "half", config, epoch=1.5)
-    assert find_run(half, [], wanted)[1] == "unfinished"
+    assert find_run(half, wanted)[1] == "unfinished"
     whole = save(tmp_path / "whole", config, epoch=2.0)
-    assert find_run(whole, [], wanted)[1] == "finished"
-    assert find_run(whole, [], identity(config, "other"))[1] == "new"
-    assert find_run(save(tmp_path / "no-best", config, epoch=2.0, best=False), [], wanted)[1] == "unfinished"
+    assert find_run(whole, wanted)[1] == "finished"
+    assert find_run(whole, identity(config, "other"))[1] == "new"
+    assert find_run(save(tmp_path / "no-best", config, epoch=2.0, best=False), wanted)[1] == "unfinished"
     damaged = save(tmp_path / "damaged", config, epoch=2.0)
     (damaged / "checkpoints" / "last" / "state.json").write_text("{")
-    assert find_run(damaged, [], wanted)[1] == "new"
-    # a finished run elsewhere is better than an unfinished one here; an unfinished one elsewhere is not touched
-    assert find_run(half, [whole], wanted)[0] == whole
-    assert find_run(tmp_path / "none", [half], wanted)[0] == tmp_path / "none"
-
-
-def test_a_run_that_lost_its_patience_is_finished(micro_config, tmp_path):
-    config = micro_config(train__epochs=9, train__patience=2)
+    assert find_run(damaged, wanted)[1] == "new"
+    patient = micro_config(train__epochs=9, train__patience=2)
     history = [{"epoch": epoch, "val": {}} for epoch in (1, 2, 3)]
-    folder = save(tmp_path / "run", config, epoch=3.0, history=history)
-    assert find_run(folder, [], identity(config))[1] == "finished"
-    folder = save(tmp_path / "two", config, epoch=2.0, history=history[:2])
-    assert find_run(folder, [], identity(config))[1] == "unfinished"
+    stopped = save(tmp_path / "stopped", patient, epoch=3.0, history=history)
+    assert find_run(stopped, identity(patient))[1] == "finished"
+    waiting = save(tmp_path / "waiting", patient, epoch=2.0, history=history[:2])
+    assert find_run(waiting, identity(patient))[1] == "unfinished"
+    # A finished run elsewhere is better than an unfinished one here; an unfinished one elsewhere is not touched.
+    for place in ("run", "reproduce-table1/runs/run"):
+        runs = tmp_path / place.replace("/", "-")
+        monkeypatch.setenv("FOCUS_RUNS", str(runs))
+        save(runs / "unfinished", config, epoch=1.5)
+        assert find_run(tmp_path / "none", wanted)[0] == tmp_path / "none"
+        other = save(runs / place, config, epoch=2.0)
+        assert find_run(half, wanted) == (other, "finished")
 
 
-def test_runs_are_found_at_both_depths(micro_config, tmp_path):
-    one = save(tmp_path / "2026_peta", micro_config(), epoch=2.0)
-    two = save(tmp_path / "reproduce-table1" / "runs" / "x", micro_config(), epoch=2.0)
-    assert run_folders(tmp_path) == [one, two]
-
-
-def test_runs_that_differ_only_in_their_seed_have_their_mean_and_spread(micro_config):
-    one, other = micro_config(train__seed=1), micro_config(train__seed=2)
-    assert identity(one) != identity(other)
-    assert identity(one, ignore={"train.seed"}) == identity(other, ignore={"train.seed"})
+def test_mean_and_spread():
     assert mean_and_spread([1.0, 3.0]) == (2.0, pytest.approx(2**0.5))
     assert mean_and_spread([1.0]) == (1.0, None)
     assert mean_and_spread([]) == (None, None)

@@ -46,11 +46,11 @@ table3 baseline pa100k pa100k mA None
 """
 
 
-@pytest.mark.parametrize("line", PUBLISHED.strip().splitlines())
-def test_published_values(line):
-    name, label, source, target, metric, value = (None if word == "None" else word for word in line.split())
-    found = values(name)[label.replace("+", "+ "), source, target, metric]
-    assert found == (None if value is None else float(value))
+def test_published_values():
+    for line in PUBLISHED.strip().splitlines():
+        name, label, source, target, metric, value = (None if word == "None" else word for word in line.split())
+        found = values(name)[label.replace("+", "+ "), source, target, metric]
+        assert found == (None if value is None else float(value)), line
 
 
 def test_table_2_agrees_with_the_gains_in_the_papers_text():
@@ -65,7 +65,9 @@ def test_the_noted_definition_of_f1_is_the_one_that_the_row_fits(name, complete)
     found = values(name)
     checked = 0
     for row in read_table(name).rows:
-        precision, recall, f1 = (found[*row.key, row.dataset, metric] for metric in ("Prec", "Recall", "F1"))
+        precision, recall, f1 = (
+            found[row.label, row.dataset, row.dataset, metric] for metric in ("Prec", "Recall", "F1")
+        )
         if None in (precision, recall, f1):
             assert row.f1 in ("unknown", "-")
             continue
@@ -85,7 +87,7 @@ def test_table_3_is_marked_reconstructed_and_adds_up():
             if metric in before.published:
                 assert row.published[metric] - gain == pytest.approx(before.published[metric])
     assert [row.reconstructed for row in rows] == [False, True, True, True, False]
-    focus = next(row for row in read_table("table1").rows if row.key == ("FOCUS", "pa100k"))
+    focus = next(row for row in read_table("table1").rows if (row.label, row.dataset) == ("FOCUS", "pa100k"))
     assert rows[-1].published == focus.published
     assert all(set(fewer.without) < set(more.without) for more, fewer in pairwise(rows))
 
@@ -96,7 +98,7 @@ def test_tables_are_sound(name):
     assert set(table.methods) <= set(METHODS)
     if name in TABLES:
         assert set(table.datasets) <= set(official())
-    assert [sum(entry.counts.values()) for entry in official().values()] == [19000, 100000, 41585]
+    assert [sum(entry["counts"].values()) for entry in official().values()] == [19000, 100000, 41585]
     assert all(value is None or 0 < value < 100 for value in values(name).values())
     assert set(table.splits) <= set(table.targets)
 
@@ -125,7 +127,6 @@ ROW = 'title = "t"\nkind = "closed"\nmetrics = ["mA"]\n[[rows]]\nlabel = "a"\nda
         (ROW + "colour = 1\n", "rows.0.colour"),
         (ROW.replace("closed", "open"), "targets"),
         (ROW + '[[rows]]\nlabel = "a"\ndataset = "peta"\n', "two rows"),
-        (ROW.replace("title", "name"), "name"),
     ],
 )
 def test_a_file_that_is_not_a_table_is_refused(tmp_path, content, words):
@@ -134,9 +135,3 @@ def test_a_file_that_is_not_a_table_is_refused(tmp_path, content, words):
         file.write_text(content)
     with pytest.raises(InputError, match=words):
         read_table(str(file))
-
-
-def test_an_unknown_table_is_refused():
-    with pytest.raises(UsageError, match="table4") as caught:
-        read_table("table4")
-    assert "table1, table2, table3" in caught.value.hint

@@ -9,8 +9,8 @@ import pytest
 
 from focuscli.data.schema import Attribute, AttributeSchema, Group, builtin_schema
 from focuscli.errors import InputError, UsageError
-from focuscli.evaluation.candidates import candidates, poar_partition, poar_tables
 from focuscli.evaluation.protocols import CORRECTED, POAR, protocol_named
+from focuscli.evaluation.targets import candidates, poar_tables
 
 OWN = replace(POAR, complements="own label")
 
@@ -186,5 +186,3 @@ def test_what_is_unknown_is_refused():
     with pytest.raises(InputError, match="peta, pa100k, rapv1") as refused:
         candidates(builtin_schema("synthetic"), POAR)
     assert "corrected" in str(refused.value)
-    assert poar_partition(builtin_schema("peta")) == "official:4"
-    assert poar_partition(builtin_schema("synthetic")) is None
