@@ -7,40 +7,21 @@ import tempfile
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from timing import Results, check, parser
 from torch import Tensor
 
-from clip_impl.preprocess import MEAN, STD, Preprocess
+from clip_impl.preprocess import Preprocess
 from focuscli.config import AugmentConfig
 from focuscli.data.augment import augment
 from focuscli.data.images import load_image
 from focuscli.data.loader import Resize, read_crop, stack_crops
-from focuscli.errors import one_line
 from focuscli.tools.bench import write_crops
 
-TORCHVISION = "torchvision, image by image"
 STILL = AugmentConfig(margin=0, flip=0.0, brightness=0.0, contrast=0.0, saturation=0.0, erase=0.0)
 # Of normalised pixels, where a grey level is 0.015. torch rounds its weights to 16 bits: a level at some pixels, several at few.
 BOUNDS: dict[Resize, float] = {"pillow": 1e-5, "torch": 0.25}
-
-
-def torchvision_transform(size: tuple[int, int], config: AugmentConfig) -> Any:
-    """The usual pipeline: the same augmentation by torchvision, in the worker, on each image."""
-    from torchvision import transforms as T
-
-    steps = [
-        T.Resize([side + config.margin for side in size], T.InterpolationMode.BICUBIC),
-        T.RandomCrop(size),
-        T.RandomHorizontalFlip(config.flip),
-        T.ColorJitter(config.brightness, config.contrast, config.saturation),
-        T.ToTensor(),
-        T.Normalize(MEAN, STD),
-        T.RandomErasing(config.erase, config.erase_area, config.erase_ratio),
-    ]
-    return T.Compose(steps)
 
 
 def measure(results: Results, paths: Sequence[Path], size: tuple[int, int]) -> None:
@@ -57,19 +38,14 @@ def measure(results: Results, paths: Sequence[Path], size: tuple[int, int]) -> N
         f"decode{end}": lambda: [load_image(path) for path in paths],
         f"augment{end}": lambda: augment(ready, size, config, generator),
     }
-    checks, compare = {}, {}
+    checks = {}
     for resize, bound in BOUNDS.items():
         worker, everything = f"decode and resize ({resize}){end}", f"decode, resize ({resize}) and augment{end}"
         calls[worker] = partial(read, larger, resize)
         calls[everything] = lambda resize=resize: augment(read(larger, resize), size, config, generator)  # type: ignore[misc]
         difference = (augment(read(size, resize), size, STILL, generator) - reference).abs().max()
         checks[worker] = checks[everything] = check("pixels against clip_impl's", float(difference), bound)
-        compare |= {worker: [f"decode and resize (pillow){end}"], everything: [TORCHVISION + end]}
-    try:
-        transform = torchvision_transform(size, config)
-        calls[TORCHVISION + end] = lambda: torch.stack([transform(load_image(path)) for path in paths])
-    except Exception as error:  # a torchvision that does not fit torch
-        results.skip(TORCHVISION + end, one_line(error))
+    compare = {f"decode and resize (torch){end}": [f"decode and resize (pillow){end}"]}
     results.time(calls, "images/s", -len(paths), checks=checks, compare=compare, note=f"{len(paths)} crops")
 
 

@@ -14,9 +14,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
-import threading
-import time
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -33,11 +31,12 @@ from focuscli.tools.gallery.folded import token_scorer
 from focuscli.tools.gallery.model import ModelRecord
 from focuscli.tools.gallery.projection import fit_projection
 from focuscli.tools.gallery.reader import open_gallery
-from focuscli.tools.gallery.results import Found, find
+from focuscli.tools.gallery.results import find
 from focuscli.tools.gallery.store import PROJECTION, Crop, Gallery, Part, SourceRecord
 
 TOKENS, WIDTH, HEADS, ATTRIBUTES, KINDS, STYLES, BANK = 12, 512, 8, 64, 200, 96, 16_384
-PART_SIZE = 8_192
+PART_SIZE, K = 8_192, 100
+EXACT, FAST = "free text, exact", "free text, fast"
 
 
 class World:
@@ -111,72 +110,39 @@ def make_gallery(folder: Path, crops: int, world: World) -> None:
         Part(gallery, number).write(tokens, codes, listed, estimate(torch.from_numpy(codes)).numpy())
 
 
-class Memory(threading.Thread):
-    """The largest memory of this process beside mapped files, in MiB, while it runs (Linux)."""
-
-    def __init__(self) -> None:
-        super().__init__(daemon=True)
-        self.most, self.running = 0.0, True
-
-    def run(self) -> None:
-        while self.running:
-            lines = Path("/proc/self/status").read_text().splitlines()
-            self.most = max(self.most, *(int(line.split()[1]) / 1024 for line in lines if line.startswith("RssAnon")))
-            time.sleep(0.02)
-
-
-def timed(rounds: int, query: Callable[[int], Found]) -> tuple[list[float], float, list[Found]]:
-    """Seconds of each round, memory, and what was found."""
-    memory, seconds, found = Memory(), [], []
-    memory.start()
-    for turn in range(rounds):
-        started = time.perf_counter()
-        found.append(query(turn))
-        seconds.append(time.perf_counter() - started)
-    memory.running = False
-    memory.join()
-    return seconds, memory.most, found
-
-
 def main() -> int:
     options = parser(str(__doc__).splitlines()[0], batch=1, rounds=3)
     options.add_argument("--crops", type=int, default=1_000_000)
-    options.add_argument("-k", type=int, default=100, help="crops to find")
-    options.add_argument(
-        "--gallery", type=Path, help="a folder to keep the gallery in, or one that an earlier run kept"
-    )
+    options.add_argument("--gallery", type=Path, help="a folder to keep the gallery in, or that holds one")
     options.set_defaults(threads=2)
     options = options.parse_args()
-    results, world, k = Results("search", options), World(), options.k
+    results, world = Results("search", options), World()
     crops = 3_000 if options.quick else options.crops
+    found: dict[str, list[list[Path]]] = {}
 
-    def search(words: list[int], unwanted: list[int], **more: bool) -> Found:
+    def search(name: str, words: int, *unwanted: int, **more: bool) -> None:
+        turn = 7 * len(found.setdefault(name, []))
         with open_gallery(folder, threads=options.threads) as reader:
-            wanted = [[str(number) for number in words]]
-            return find(reader, lambda: world, wanted, [*map(str, unwanted)], k, threads=options.threads, **more)
+            wanted, others = [[str(turn + words)]], [str(turn + number) for number in unwanted]
+            answer = find(reader, lambda: world, wanted, others, K, threads=options.threads, **more).answers[0]
+        found[name].append([path for path, _ in answer.images])
 
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.gallery or Path(temporary) / "gallery"
         if not folder.exists():
             folder.mkdir()
             make_gallery(folder, crops, world)
-        queries = {
-            "trained attributes": lambda turn: search([7 * turn], [7 * turn + 2]),
-            "trained attributes, per group": lambda turn: search([7 * turn], [], per_group=True),
-            "free text, exact": lambda turn: search([ATTRIBUTES + 7 * turn], []),
-            "free text, fast": lambda turn: search([ATTRIBUTES + 7 * turn], [], fast=True),
+        calls = {
+            "trained attributes": partial(search, "trained attributes", 0, 2),
+            "trained attributes, per group": partial(search, "trained attributes, per group", 0, per_group=True),
+            EXACT: partial(search, EXACT, ATTRIBUTES),
+            FAST: partial(search, FAST, ATTRIBUTES, fast=True),
         }
-        images = {}
-        for name, query in queries.items():
-            query(options.rounds)  # of warm-up
-            seconds, memory, found = timed(options.rounds, query)
-            images[name] = [[path for path, _ in one.answers[0].images] for one in found]
-            note = f"{crops:,} crops, best {k}, {memory:,.0f} MiB beside mapped files"
-            results.add({name: seconds}, "s", clock="wall", note=note)
-        pairs = zip(images["free text, exact"], images["free text, fast"], strict=True)
-        shares = [float(np.isin(exact, fast).mean()) for exact, fast in pairs]
+        for name, call in calls.items():
+            results.time({name: call}, "s", 1.0, note=f"{crops:,} crops, best {K}")
+        shares = [float(np.isin(exact, fast).mean()) for exact, fast in zip(found[EXACT], found[FAST], strict=True)]
         missed = check("share of the exact result that --fast misses, at most", 1 - min(shares), 0.05)
-        results.add({f"fast recall@{k}": shares}, "", checks={f"fast recall@{k}": missed})
+        results.add({f"fast recall@{K}": shares}, "", checks={f"fast recall@{K}": missed})
     return results.finish()
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import sys
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 FASTEST = "the fastest baseline"
 INTRODUCTION = """\
@@ -20,56 +19,38 @@ correctness. `focus bench` measures a model on your machine.
 """
 
 
-class Target(NamedTuple):
-    """A row of targets.csv: a measurement, or its ratio `to` another one of the same rounds, and what it should reach."""
-
-    title: str
-    work: str
-    name: str
-    to: str
-    limit: str
-    bound: str
-    unit: str
-
-
-def read_targets() -> list[Target]:
+def read_targets() -> list[dict[str, str]]:
+    """The rows of targets.csv: a measurement, or its ratio `to` another one of the same rounds, and what it should reach."""
     with open(Path(__file__).with_name("targets.csv"), newline="", encoding="utf-8") as file:
-        return [Target(**row) for row in csv.DictReader(file)]
+        return [*csv.DictReader(file)]
 
 
-def read(path: Path) -> dict[str, Any]:
-    """A results file; ends the program if it is not one."""
-    content = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(content, dict) or content.get("schema_version") != 1:
-        sys.exit(f"{path} is not a results file of these scripts.")
-    return content
-
-
-def find(target: Target, run: dict[str, Any]) -> tuple[dict[str, Any], bool] | None:
+def find(target: dict[str, str], run: dict[str, Any]) -> tuple[dict[str, Any], bool] | None:
     """The values of a target and whether the result passed its check; None if the run did not measure it."""
-    items = [item for item in run["measurements"] if (item["work"], item["name"]) == (target.work, target.name)]
-    if not items or (target.unit == "x" and run["settings"]["model"] != "vit-b16"):
+    items = [item for item in run["measurements"] if (item["work"], item["name"]) == (target["work"], target["name"])]
+    if not items or (target["unit"] == "x" and run["settings"]["model"] != "vit-b16"):
         return None
     item, verdict = items[-1], items[-1]["check"]
     found = {ratio["to"]: ratio["spread"] for ratio in item["ratios"]} | {"": item["spread"]}
-    if target.to == FASTEST:  # the highest ratio is that to the fastest
-        found = {name: values for name, values in found.items() if name and not name.startswith("ours")}
-        found = {FASTEST: max(found.values(), key=lambda values: values["median"])} if found else {}
+    others = [values for name, values in found.items() if name and not name.startswith("ours")]
+    if others:  # the highest ratio is that to the fastest
+        found[FASTEST] = max(others, key=lambda values: values["median"])
     correct = verdict is None or verdict["difference"] <= verdict["bound"]
-    return (found[target.to], correct) if target.to in found else None
+    return (found[target["to"]], correct) if target["to"] in found else None
 
 
-def cell(target: Target, runs: list[dict[str, Any]]) -> str:
+def cell(target: dict[str, str], runs: list[dict[str, Any]]) -> str:
     found = [values for run in runs if (values := find(target, run))]
     if not found:
         return "-"
     spread, correct = found[-1]
-    digits = 0 if target.unit == "images/s" else 2
+    digits = 0 if target["unit"] == "images/s" else 2
     low, middle, high = (f"{spread[key]:,.{digits}f}" for key in ("lower", "median", "upper"))
-    sign = -1 if target.limit == "at least" else 1
-    met = correct and sign * spread["median"] <= sign * float(target.bound)
+    sign = -1 if target["limit"] == "at least" else 1
+    met = correct and sign * spread["median"] <= sign * float(target["bound"])
     brackets = f" ({low} to {high})" if len(spread["values"]) > 1 else ""
-    return f"{middle} {target.unit}{brackets}, {'met' if met else '**not met**'}{'' if correct else ': wrong result'}"
+    verdict = ("met" if met else "**not met**") + ("" if correct else ": wrong result")
+    return f"{middle} {target['unit']}{brackets}, {verdict}"
 
 
 def markdown(runs: list[dict[str, Any]]) -> str:
@@ -83,7 +64,8 @@ def markdown(runs: list[dict[str, Any]]) -> str:
     for target in read_targets():
         cells = [cell(target, runs) for runs in kinds.values()]
         if any(text != "-" for text in cells):
-            lines.append(f"| {target.title} | {target.limit} {target.bound} {target.unit} | {' | '.join(cells)} |")
+            limit = f"{target['limit']} {target['bound']} {target['unit']}"
+            lines.append(f"| {target['title']} | {limit} | {' | '.join(cells)} |")
     for kind, runs in kinds.items():
         machine = runs[-1]["machine"]
         size = f"{machine['cores']:g} cores, {machine['memory_gib']:.0f} GiB"
@@ -96,7 +78,7 @@ def main() -> None:
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE.json")
     parser.add_argument("-o", "--output", type=Path, metavar="PAGE.md", help="default: standard output")
     options = parser.parse_args()
-    page = INTRODUCTION + markdown([read(path) for path in options.files])
+    page = INTRODUCTION + markdown([json.loads(path.read_text(encoding="utf-8")) for path in options.files])
     if options.output is None:
         print(page, end="")
     else:

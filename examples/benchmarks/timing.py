@@ -122,20 +122,17 @@ class Results:
             words = ", ".join(f"{ratio['spread']['median']:.3f} x {ratio['to']}" for ratio in item["ratios"])
             if verdict := item["check"]:
                 wrong = verdict["difference"] > verdict["bound"]
-                words, failed = (
-                    f"{words:45} {'WRONG' if wrong else 'ok'} ({verdict['difference']:.1e})",
-                    failed or wrong,
-                )
+                failed |= wrong
+                words += f"  {'WRONG' if wrong else 'ok'} ({verdict['difference']:.1e})"
             print(f"{item['name']:50} {item['spread']['median']:10.4g} {item['unit']:10} {words}")
         for gone in self.missing:
             print(f"not measured: {gone['name']}: {gone['reason']}")
         if self.options.output is not None:
+            settings = {name: value for name, value in vars(self.options).items() if name not in ("output", "gallery")}
             content = {
                 "schema_version": 1,
                 "command": " ".join(["python", *sys.argv]),
-                "settings": {
-                    name: value for name, value in vars(self.options).items() if name not in ("output", "gallery")
-                },
+                "settings": settings,
                 "machine": describe_machine(self.options.device, self.options.threads),
                 "measurements": self.measurements,
                 "missing": self.missing,
