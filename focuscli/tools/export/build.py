@@ -131,12 +131,12 @@ def describe(recognizer: Recognizer, texts: Sequence[Text]) -> dict[str, Any]:
                 "name": label.text.attribute or label.text.phrase,
                 "phrase": label.text.phrase,
                 "region": label.text.region,
-                "region_source": recognizer.region_source(label.text),
+                "region_source": label.region_source,
                 "seen": label.seen,
                 "threshold": label.threshold,
                 "threshold_source": label.threshold_source,
             }
-            for label in decide(recognizer, texts)
+            for label in decide(recognizer.vocabulary, texts)
         ],
     }
 

@@ -111,9 +111,7 @@ def collect(
         truth, known = labelled.truth, labelled.known
         with progress(f"scoring {data.schema.name} {split}") as step:
             scores = recognizer.score_files(labelled.paths, labelled.texts, workers=workers, progress=step)
-        evaluations = {
-            mode: evaluate(recognizer, data, split, threshold=mode, scores=scores) for mode in THRESHOLDS
-        }
+        evaluations = {mode: evaluate(recognizer, data, split, threshold=mode, scores=scores) for mode in THRESHOLDS}
         thresholds = {
             mode: np.array([row.threshold for row in evaluation.attributes]) for mode, evaluation in evaluations.items()
         }
