@@ -43,7 +43,7 @@ def demo_command(
     demo = Demo(out, images=images, seed=seed)
     for style in (HOME_STYLE, OTHER_STYLE):
         with render.progress(f"generating {style} images") as progress:
-            views.prepared(demo.generate(style, progress), next_command=None)
+            views.prepared(demo.generate(style, progress))
     run = demo.open_run()
     show_header(run)
     show_training(run, run.train())

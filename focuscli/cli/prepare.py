@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
+import time
 from collections.abc import Callable
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -15,22 +16,14 @@ from focuscli.errors import UsageError
 from focuscli.storage import paths
 
 if TYPE_CHECKING:
-    from focuscli.data.prepare import PrepareReport
+    from focuscli.data.folder import DatasetFolder
 
 OutOpt = Annotated[
     Path | None, typer.Option("--out", help="Dataset folder to write; default: by name under FOCUS_HOME.")
 ]
-
-
-class OnBadImage(StrEnum):
-    """What happens to an unreadable image."""
-
-    error = "error"
-    skip = "skip"
-
-
 OnBadImageOpt = Annotated[
-    OnBadImage, typer.Option("--on-bad-image", help="Unreadable images: stop (error), or exclude and list them (skip).")
+    Literal["error", "skip"],
+    typer.Option("--on-bad-image", help="Unreadable images: stop (error), or exclude and list them (skip)."),
 ]
 ImagesOpt = Annotated[
     Path | None, typer.Option("--images", help="Folder of the images; default: found beside the labels.")
@@ -41,147 +34,90 @@ AllowMissingOpt = Annotated[
 LabelsOnlyOpt = Annotated[
     bool, typer.Option("--labels-only", help="Prepare labels without images, for everything that needs no pixels.")
 ]
+_OFFICIAL = {
+    "images": (ImagesOpt, None),
+    "allow_missing": (AllowMissingOpt, False),
+    "labels_only": (LabelsOnlyOpt, False),
+    "force": (ForceOpt, False),
+    "dry_run": (DryRunOpt, False),
+    "on_bad_image": (OnBadImageOpt, "error"),
+}
+"""Options of official downloads, with their defaults."""
 
 
-def _out(out: Path | None, name: str) -> Path:
-    return out if out is not None else paths.datasets_dir() / name
-
-
-def _official(
-    name: str,
+def _prepare(
+    kind: str,
     source: Path,
     out: Path | None,
-    dry_run: bool,
-    on_bad_image: OnBadImage,
     *,
+    force: bool,
+    name: str | None = None,
     allow_missing: bool = False,
     labels_only: bool = False,
     **options: Any,
 ) -> None:
-    """Prepare an official download and show the report; `options` as of `prepare_official`."""
-    from focuscli.data.prepare import prepare_official
+    """Prepare what `focuscli.data.prepare.READERS` reads and show what was found; `options` as of `prepare`."""
+    from focuscli.data.prepare import prepare
 
     if allow_missing and labels_only:
         raise UsageError("--allow-missing and --labels-only exclude each other.", "Remove one of them.")
+    missing: Any = "labels-only" if labels_only else "allow" if allow_missing else "error"
+    started = time.monotonic()
     with render.progress("checking images") as progress:
-        report = prepare_official(
-            name,
-            source,
-            _out(out, name),
-            missing="labels-only" if labels_only else "allow" if allow_missing else "error",
-            on_bad_image=on_bad_image.value,
-            dry_run=dry_run,
-            progress=progress,
-            **options,
-        )
-    _done(report, dry_run=dry_run, labels_only=labels_only)
+        target = out or paths.datasets_dir() / (name or kind)
+        folder = prepare(kind, source, target, overwrite=force, missing=missing, progress=progress, **options)
+    _done(folder, started, dry_run=options["dry_run"])
 
 
-def peta_command(
-    source: Annotated[Path, typer.Argument(help="PETA as downloaded: ten subsets, or images/ with PETA.mat.")],
-    out: OutOpt = None,
-    split: Annotated[
-        str, typer.Option(help="official:0 to official:4, identity, paper, subset:VIPeR,GRID (test sites), or zs:FILE.")
-    ] = "official:0",
-    force: ForceOpt = False,
-    dry_run: DryRunOpt = False,
-    on_bad_image: OnBadImageOpt = OnBadImage.error,
-) -> None:
-    """PETA (19,000 images, 105 attributes, 35 evaluated)."""
-    _official("peta", source, out, dry_run, on_bad_image, split=split, overwrite=force)
+def _official(
+    name: str, about: str, source: str, *, split: str = "", without: tuple[str, ...] = ()
+) -> Callable[..., None]:
+    """The command of an official download.
 
+    Args:
+        about, source, split: its help and that of its argument and of --split; without the last it has no such option.
+        without: keys of `_OFFICIAL` that it does not have.
+    """
+    parameters: dict[str, tuple[Any, Any]] = {
+        "source": (Annotated[Path, typer.Argument(help=source)], inspect.Parameter.empty),
+        "out": (OutOpt, None),
+    }
+    if split:
+        parameters["split"] = (Annotated[str, typer.Option(help=split)], "official:0")
+    parameters |= {key: value for key, value in _OFFICIAL.items() if key not in without}
 
-def pa100k_command(
-    source: Annotated[Path, typer.Argument(help="PA-100K as downloaded: annotation.mat and release_data.")],
-    out: OutOpt = None,
-    images: ImagesOpt = None,
-    allow_missing: AllowMissingOpt = False,
-    labels_only: LabelsOnlyOpt = False,
-    force: ForceOpt = False,
-    dry_run: DryRunOpt = False,
-    on_bad_image: OnBadImageOpt = OnBadImage.error,
-) -> None:
-    """PA-100K (100,000 images, 26 attributes)."""
-    _official(
-        "pa100k",
-        source,
-        out,
-        dry_run,
-        on_bad_image,
-        images=images,
-        allow_missing=allow_missing,
-        labels_only=labels_only,
-        overwrite=force,
+    def command(**arguments: Any) -> None:
+        _prepare(name, **arguments)
+
+    command.__doc__ = about
+    command.__annotations__ = {key: annotation for key, (annotation, _) in parameters.items()}
+    command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [
+            inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+            for key, (annotation, default) in parameters.items()
+        ]
     )
-
-
-def _rap(name: str, about: str) -> Callable[..., None]:
-    """The command of RAPv1 or RAPv2: they differ in their files, not in their options."""
-
-    def rap_command(
-        source: Annotated[Path, typer.Argument(help="RAP as downloaded: RAP_annotation and RAP_dataset.")],
-        out: OutOpt = None,
-        split: Annotated[
-            str, typer.Option(help="official:0 to official:4; of RAPv2 also zs:FILE (RAP-ZS).")
-        ] = "official:0",
-        images: ImagesOpt = None,
-        allow_missing: AllowMissingOpt = False,
-        labels_only: LabelsOnlyOpt = False,
-        force: ForceOpt = False,
-        dry_run: DryRunOpt = False,
-        on_bad_image: OnBadImageOpt = OnBadImage.error,
-    ) -> None:
-        _official(
-            name,
-            source,
-            out,
-            dry_run,
-            on_bad_image,
-            split=split,
-            images=images,
-            allow_missing=allow_missing,
-            labels_only=labels_only,
-            overwrite=force,
-        )
-
-    rap_command.__doc__ = about
-    return rap_command
+    return command
 
 
 def csv_command(
     labels: Annotated[Path, typer.Argument(help="CSV: a column with image names, one 0/1 column per attribute.")],
     out: OutOpt = None,
-    images: Annotated[
-        Path | None, typer.Option("--images", help="Folder of the images; default: beside the CSV.")
-    ] = None,
+    images: Annotated[Path | None, typer.Option(help="Folder of the images; default: beside the CSV.")] = None,
     schema: Annotated[
-        Path | None, typer.Option("--schema", help="A schema.toml for this table; default: guessed, for you to edit.")
+        Path | None, typer.Option(help="A schema.toml for this table; default: guessed, for you to edit.")
     ] = None,
-    true: Annotated[str, typer.Option("--true", help="The word that means present.")] = "1",
-    false: Annotated[str, typer.Option("--false", help="The word that means absent.")] = "0",
+    true: Annotated[str, typer.Option(help="The word that means present.")] = "1",
+    false: Annotated[str, typer.Option(help="The word that means absent.")] = "0",
     force: ForceOpt = False,
     dry_run: DryRunOpt = False,
-    on_bad_image: OnBadImageOpt = OnBadImage.error,
+    on_bad_image: OnBadImageOpt = "error",
 ) -> None:
     """Your own labels: writes schema.toml (guessed, for you to edit) and labels.csv."""
-    from focuscli.data.prepare import prepare_csv
-
     # A file called labels.csv is best named after its folder.
     name = labels.resolve().parent.name if labels.stem == "labels" else labels.stem
-    with render.progress("checking images") as progress:
-        report = prepare_csv(
-            labels,
-            _out(out, name),
-            images=images,
-            schema=schema,
-            true=true,
-            false=false,
-            overwrite=force,
-            on_bad_image=on_bad_image.value,
-            dry_run=dry_run,
-            progress=progress,
-        )
-    _done(report, dry_run=dry_run)
+    options: dict[str, Any] = {"images": images, "schema": schema, "true": true, "false": false}
+    _prepare("csv", labels, out, name=name, force=force, dry_run=dry_run, on_bad_image=on_bad_image, **options)
 
 
 def synthetic_command(
@@ -195,27 +131,24 @@ def synthetic_command(
     force: ForceOpt = False,
 ) -> None:
     """Synthetic pedestrians with exact boxes, for trying things out."""
+    started = time.monotonic()
+    folder = out or (Path(f"synthetic-{as_}") if as_ else paths.datasets_dir() / "synthetic")
     if as_ is None:
         from focuscli.data.synthetic.generate import prepare_synthetic
 
         with render.progress("drawing") as progress:
-            report = prepare_synthetic(
-                _out(out, "synthetic"), images=images, seed=seed, style=style, overwrite=force, progress=progress
+            dataset = prepare_synthetic(
+                folder, images=images, seed=seed, style=style, overwrite=force, progress=progress
             )
-        _done(report)
+        _done(dataset, started)
         return
     from focuscli.data.synthetic.official import write_official
 
-    folder = out or Path(f"synthetic-{as_}")
     with render.progress("drawing") as progress:
         write_official(as_, folder, images=images, seed=seed, style=style, overwrite=force, progress=progress)
-    render.result(
-        {"path": str(folder), "structure": as_, "images": images},
-        lines=[
-            f"wrote {images:,} synthetic images in the file structure of {as_}: {folder}",
-            f"next: focus prepare {as_} {folder}",
-        ],
-    )
+    lines = [f"wrote {images:,} synthetic images in the file structure of {as_}: {folder}"]
+    lines.append(f"next: focus prepare {as_} {folder}")
+    render.result({"path": str(folder), "structure": as_, "images": images}, lines=lines)
 
 
 def weights_command(
@@ -239,22 +172,58 @@ def weights_command(
     )
 
 
-def _done(report: PrepareReport, *, dry_run: bool = False, labels_only: bool = False) -> None:
+def _done(folder: DatasetFolder, started: float, *, dry_run: bool = False) -> None:
+    """Show what was prepared since `started`, a value of `time.monotonic`."""
+    seconds = time.monotonic() - started
     if render.as_json():
-        values = {**report.__dict__, "path": str(report.path), "dry_run": dry_run}
-        render.result(values, lines=[])
+        render.result(
+            {
+                "path": str(folder.path),
+                "name": folder.schema.name,
+                "images": len(folder.images),
+                "attributes": len(folder.schema.attributes),
+                "evaluated": len(folder.schema.evaluated),
+                "counts": folder.counts,
+                **{key: folder.info.get(key) for key in ("published", "warnings", "notes")},
+                "seconds": seconds,
+                "dry_run": dry_run,
+            },
+            lines=[],
+        )
         return
-    known = report.path == paths.datasets_dir() / report.path.name
-    name = report.path.name if known else str(report.path)
-    following = f"focus eval --open-domain --target {name}" if labels_only else f"focus train --dataset {name}"
-    views.prepared(report, next_command=following, dry_run=dry_run)
+    views.prepared(folder)
+    if dry_run:
+        render.note(f"  dry run: nothing was written to {folder.path}       {seconds:.1f} s")
+        return
+    known = folder.path == paths.datasets_dir() / folder.path.name
+    name = folder.path.name if known else str(folder.path)
+    render.note(f"  wrote {folder.path}       {seconds:.1f} s")
+    render.note(f"  next: focus {'eval --open-domain --target' if folder.labels_only else 'train --dataset'} {name}")
 
 
+_RAP = "RAP as downloaded: RAP_annotation and RAP_dataset."
 COMMANDS: dict[str, Callable[..., None]] = {
-    "peta": peta_command,
-    "pa100k": pa100k_command,
-    "rapv1": _rap("rapv1", "RAPv1 (41,585 images, 92 attributes, 51 evaluated)."),
-    "rapv2": _rap("rapv2", "RAPv2 (84,928 images, 54 evaluated attributes); never run on the real file."),
+    "peta": _official(
+        "peta",
+        "PETA (19,000 images, 105 attributes, 35 evaluated).",
+        "PETA as downloaded: ten subsets, or images/ with PETA.mat.",
+        split="official:0 to official:4, identity, paper, subset:VIPeR,GRID (test sites), or zs:FILE.",
+        without=("images", "allow_missing", "labels_only"),
+    ),
+    "pa100k": _official(
+        "pa100k",
+        "PA-100K (100,000 images, 26 attributes).",
+        "PA-100K as downloaded: annotation.mat and release_data.",
+    ),
+    "rapv1": _official(
+        "rapv1", "RAPv1 (41,585 images, 92 attributes, 51 evaluated).", _RAP, split="official:0 to official:4."
+    ),
+    "rapv2": _official(
+        "rapv2",
+        "RAPv2 (84,928 images, 54 evaluated attributes); never run on the real file.",
+        _RAP,
+        split="official:0 to official:4, or zs:FILE (RAP-ZS).",
+    ),
     "csv": csv_command,
     "synthetic": synthetic_command,
     "weights": weights_command,

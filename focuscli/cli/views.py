@@ -10,7 +10,7 @@ from focuscli.cli import render
 from focuscli.cli.render import percent
 
 if TYPE_CHECKING:
-    from focuscli.data.prepare import PrepareReport
+    from focuscli.data.folder import DatasetFolder
     from focuscli.evaluation.closed_set import EvaluationReport
     from focuscli.inference.predict import TextDecision
 
@@ -30,29 +30,23 @@ def configuration(values: Mapping[str, Mapping[str, Any]], origins: Mapping[str,
     render.table(("setting", "value", "from"), rows)
 
 
-def prepared(report: PrepareReport, *, next_command: str | None, dry_run: bool = False) -> None:
-    """What `focus prepare` found and wrote."""
-    others = report.attributes - report.evaluated
+def prepared(folder: DatasetFolder) -> None:
+    """What is in a dataset that was prepared, and what was noticed."""
+    attributes, evaluated = len(folder.schema.attributes), len(folder.schema.evaluated)
     render.note(
-        f"  {report.name}  {report.images:,} images · {report.attributes} attributes, {report.evaluated} evaluated"
-        + (f", {others} more kept" if others else "")
+        f"  {folder.schema.name}  {len(folder.images):,} images · {attributes} attributes, {evaluated} evaluated"
+        + (f", {attributes - evaluated} more kept" if attributes > evaluated else "")
     )
-    counts = " · ".join(f"{name} {count:,}" for name, count in report.counts.items())
-    if report.published:
-        expected = " / ".join(f"{count:,}" for count in report.published.values())
-        agree = all(report.counts.get(name) == count for name, count in report.published.items())
+    counts = " · ".join(f"{name} {count:,}" for name, count in folder.counts.items())
+    if published := folder.info.get("published"):
+        expected = " / ".join(f"{count:,}" for count in published.values())
+        agree = all(folder.counts.get(name) == count for name, count in published.items())
         counts += f"      published {expected}  {'✓' if agree else '✗ differs'}"
     render.note(f"  {counts}")
-    for line in report.notes:
+    for line in folder.info["notes"]:
         render.note(f"  {line}")
-    for line in report.warnings:
+    for line in folder.info["warnings"]:
         render.warn(line)
-    if dry_run:
-        render.note(f"  dry run: nothing was written to {report.path}       {report.seconds:.1f} s")
-        return
-    render.note(f"  wrote {report.path}       {report.seconds:.1f} s")
-    if next_command:
-        render.note(f"  next: {next_command}")
 
 
 def metrics_line(report: EvaluationReport) -> str:

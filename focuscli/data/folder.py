@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from focuscli.data.labels_csv import SPLITS, check_image_names, check_splits, format_labels, read_labels
+from focuscli.data.labels_csv import SPLITS, check_image_names, format_labels, read_labels
 from focuscli.data.schema import AttributeSchema, dump_schema, load_schema
 from focuscli.errors import InputError
 from focuscli.storage.files import atomic_folder, check_free, write_json, write_text
@@ -100,15 +100,6 @@ class DatasetFolder:
         return split_counts(self.splits)
 
 
-def is_labels_only(path: Path) -> bool:
-    """Whether a dataset folder was prepared without images, from its prepare.json alone.
-
-    Raises:
-        InputError: that file is damaged.
-    """
-    return bool(_read_info(Path(path) / INFO_FILE).get("labels_only"))
-
-
 def split_counts(splits: NDArray[np.str_]) -> dict[str, int]:
     """Images per split, for splits that have any."""
     counted = Counter(splits.tolist())
@@ -123,7 +114,7 @@ def read_folder(path: Path) -> DatasetFolder:
     """
     path = Path(path)
     schema = load_schema(path / SCHEMA_FILE)
-    return DatasetFolder(path, schema, *read_labels(path / LABELS_FILE, schema), _read_info(path / INFO_FILE))
+    return DatasetFolder(path, schema, *read_labels(path / LABELS_FILE, schema), read_info(path))
 
 
 def write_folder(
@@ -151,12 +142,12 @@ def write_folder(
         schema_comment: for the head of schema.toml.
 
     Raises:
-        InputError: the target exists and may not be replaced, or the content is not a valid dataset.
+        InputError: the target exists and may not be replaced, or an image's name is empty, repeats or leads out of the root.
         RequirementError: it cannot be written.
     """
     target = Path(target)
     check_target(target, overwrite=overwrite)
-    _check(schema, images, splits, persons, np.asarray(labels))
+    check_image_names(images, [f"dataset {schema.name}, image {number}" for number in range(1, len(images) + 1)])
     content = (
         tuple(images),
         np.asarray(splits, np.str_),
@@ -196,46 +187,18 @@ def check_target(target: Path, *, overwrite: bool) -> None:
     check_free(target, force=overwrite, folder=True)
 
 
-def refuse_overlap(target: Path, sources: Sequence[Path]) -> None:
-    """Refuse a target that holds one of the sources, which replacing it would delete.
+def read_info(folder: Path) -> dict[str, Any]:
+    """What prepare.json says; empty if there is none.
 
     Raises:
-        InputError: names the source.
+        InputError: it is damaged.
     """
-    for source in sources:
-        if source.resolve().is_relative_to(target.resolve()):
-            raise InputError(
-                f"{target} holds the source {source}; nothing was changed.", "Choose another folder with --out."
-            )
-
-
-def _check(
-    schema: AttributeSchema,
-    images: Sequence[str],
-    splits: Sequence[str] | NDArray[np.str_],
-    persons: Sequence[str] | NDArray[np.str_],
-    labels: NDArray[np.integer[Any]],
-) -> None:
-    count, wanted = len(images), (len(images), len(schema.attributes))
-    if not count or not len(splits) == len(persons) == count or labels.shape != wanted:
-        raise InputError(
-            f"Dataset {schema.name}: {count} images, {len(splits)} splits, {len(persons)} persons and labels of shape "
-            f"{labels.shape}; expected {wanted}."
-        )
-    if not np.isin(labels, (0, 1, 2)).all():
-        raise InputError(f"Dataset {schema.name}: labels other than 0, 1 and 2.")
-    places = [f"dataset {schema.name}, image {number}" for number in range(1, count + 1)]
-    check_splits(list(splits), places)
-    check_image_names(images, places)
-
-
-def _read_info(path: Path) -> dict[str, Any]:
+    path = folder / INFO_FILE
     if not path.is_file():
         return {}
     try:
-        info = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
         raise InputError(
             f"{path} is damaged: {error}.", "It can be deleted: it only records how the folder was made."
         ) from error
-    return info if isinstance(info, dict) else {}

@@ -5,16 +5,17 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from focuscli.data.inputs import near_file
 from focuscli.data.schema import AttributeSchema, column_of
-from focuscli.errors import InputError, closest, did_you_mean
+from focuscli.errors import InputError, did_you_mean
 
 FIXED_COLUMNS = ("image", "split", "person")
 SPLITS = ("train", "val", "test", "unused")
@@ -40,17 +41,31 @@ class Table:
         """Where each row is, for errors."""
         return [f"{self.path} line {line}" for line in self.lines]
 
+    def position(self, name: str, hint: str = "") -> int:
+        """Where a column is in each row.
+
+        Raises:
+            InputError: there is no such column; `hint` is what else to do about it.
+        """
+        if name in self.header:
+            return self.header.index(name)
+        separator = next((mark for mark in ";\t" if mark in self.header[0]), None)
+        if separator:
+            hint = f"Cells must be separated by commas, not by {separator!r}."
+        else:
+            hint = f"{did_you_mean(name, self.header)} {hint}".rstrip()
+        raise InputError(f'{self.path} has no column "{name}".', hint)
+
     def column(self, name: str) -> list[str]:
         """A column's cells without surrounding spaces."""
-        position = self.header.index(name)
+        position = self.position(name)
         return [row[position].strip() for row in self.rows]
 
-    def cells(
+    def labels(
         self,
         schema: AttributeSchema,
         values: Mapping[str, int],
         *,
-        schema_file: Path,
         wanted: str,
         hint: str,
         normalise: Callable[[str], str] = str.strip,
@@ -59,42 +74,31 @@ class Table:
 
         Args:
             values: normalised cell -> label.
-            schema_file, wanted, hint: for errors: where the schema comes from, which words are allowed, what to do.
+            wanted, hint: for errors: which words are allowed, and what to do; WORD in it becomes the wrong word.
 
         Raises:
             InputError: an attribute has no column, or a cell is none of `values`.
         """
-        for attribute in schema.attributes:
-            if column_of(attribute) not in self.header:
-                raise self._no_column(attribute.name, column_of(attribute), schema_file)
         labels = np.zeros((len(self.rows), len(schema.attributes)), np.int8)
         bad: list[tuple[int, str, str]] = []
-        for position, attribute in enumerate(schema.attributes):
-            column = self.header.index(column_of(attribute))
+        for number, attribute in enumerate(schema.attributes):
+            column = self.position(
+                column_of(attribute), 'Another one: column = "NAME" under the attribute in schema.toml.'
+            )
             words = [row[column] for row in self.rows]
             # Few columns have more than three different cells, so that each is looked up once.
             known = {word: values.get(normalise(word), -1) for word in set(words)}
-            labels[:, position] = [known[word] for word in words]
-            for row in np.flatnonzero(labels[:, position] < 0):
+            labels[:, number] = [known[word] for word in words]
+            for row in np.flatnonzero(labels[:, number] < 0):
                 bad.append((self.lines[row], self.header[column], words[row].strip()))
         if bad:
             line, name, cell = min(bad)
-            found = f'"{cell}" is not' if cell else "the cell is empty, not"
             more = f" ({len(bad) - 1:,} more like it.)" if len(bad) > 1 else ""
             raise InputError(
-                f'{self.path} line {line}, column "{name}": {found} {wanted}.{more}',
+                f'{self.path} line {line}, column "{name}": "{cell}" is not {wanted}.{more}',
                 hint.replace("WORD", cell if cell and " " not in cell else "yes"),
             )
         return labels
-
-    def _no_column(self, name: str, column: str, schema_file: Path) -> InputError:
-        named = f' (column = "{column}")' if column != name else ""
-        free = [name for name in self.header if name not in FIXED_COLUMNS]
-        near = closest(column, free)
-        hint = f"{did_you_mean(column, free, limit=8)} Add the column, or remove the attribute from schema.toml."
-        if near:
-            hint = f'Closest: "{near}". If that is the one, set column = "{near}" under it in schema.toml.'
-        return InputError(f'{schema_file}: attribute "{name}"{named} has no column in {self.path.name}.', hint)
 
 
 def read_table(path: Path) -> Table:
@@ -150,34 +154,30 @@ def read_labels(path: Path, schema: AttributeSchema) -> Labels:
             image root; an unknown split.
     """
     table = read_table(path)
-    for name in FIXED_COLUMNS:
-        if name not in table.header:
-            separator = next((mark for mark in ";\t" if mark in table.header[0]), None)
-            hint = did_you_mean(name, table.header)
-            if separator:
-                hint = f"Cells must be separated by commas, not by {separator!r}."
-            raise InputError(f'{path} has no column "{name}".', hint)
-    cells = table.cells(
+    images, splits, persons = (table.column(name) for name in FIXED_COLUMNS)
+    labels = table.labels(
         schema,
         {"0": 0, "1": 1, "2": 2},
-        schema_file=path.parent / "schema.toml",
         wanted="0 or 1 (2 = uncertain)",
         hint=f"Write 0, 1 or 2, or convert other words: focus prepare csv {path} --out FOLDER --true WORD --false no",
     )
-    images, splits, persons = (table.column(name) for name in FIXED_COLUMNS)
     check_splits(splits, table.places)
     check_image_names(images, table.places)
-    return tuple(images), np.array(splits, np.str_), np.array(persons, np.str_), cells
+    return tuple(images), np.array(splits, np.str_), np.array(persons, np.str_), labels
 
 
 def format_labels(schema: AttributeSchema, content: Labels) -> str:
     """`content` as the text of a labels.csv; `read_labels` reads back the same."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*FIXED_COLUMNS, *map(column_of, schema.attributes)])
     images, splits, persons, labels = content
-    for image, split, person, row in zip(images, splits.tolist(), persons.tolist(), labels.tolist(), strict=True):
-        writer.writerow([image, split, person, *row])
+    rows = zip(images, splits.tolist(), persons.tolist(), labels.tolist(), strict=True)
+    header = [*FIXED_COLUMNS, *map(column_of, schema.attributes)]
+    return format_table([header, *([image, split, person, *row] for image, split, person, row in rows)])
+
+
+def format_table(rows: Iterable[Sequence[Any]]) -> str:
+    """Rows as the text of a CSV file."""
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue()
 
 

@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import tomllib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, StrictBool, StringConstraints, ValidationError, model_validator
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 
 from focuscli.data.regions import REGIONS, SUBREGIONS, guess_place, name_words
 from focuscli.data.texts import Text as Text
 from focuscli.data.texts import normalise_phrase as normalise_phrase
-from focuscli.errors import InputError, closest, did_you_mean
+from focuscli.errors import InputError, did_you_mean
 from focuscli.storage.files import fingerprint
 
 UNCERTAIN = 2
@@ -24,15 +33,14 @@ UNCERTAIN = 2
 
 # One line of text: names become CSV columns and TOML values, phrases become prompts.
 Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")]
-_TOP_KEYS = ("name", "title", "source", "regions", "image_root", "group", "attribute")
-
-
-class SchemaError(ValueError):
-    """Two parts of a schema contradict each other; `hint` names what may have been meant."""
-
-    def __init__(self, problem: str, hint: str | None = None) -> None:
-        super().__init__(problem)
-        self.hint = hint
+# What pydantic says of a key, in the words of schema.toml.
+_PLAIN = {
+    "extra_forbidden": "is no known key",
+    "missing": "is missing",
+    "string_too_short": "is empty",
+    "string_pattern_mismatch": "contains a line break or another control character",
+    "tuple_type": "is not a list; tables are written with double brackets, [[attribute]]",
+}
 
 
 class _Declaration(BaseModel):
@@ -84,7 +92,8 @@ class AttributeSchema(_Declaration):
 
     Attributes:
         image_root: folder of the images, absolute or relative to the dataset folder; None = the dataset folder.
-        groups, attributes: in the order of the file, which is the order of every label array.
+        groups, attributes: in the order of the file, which is the order of every label array. Without any group each one
+            that an attribute names exists; with at least one all must be declared, so that a misspelt one does not pass.
     """
 
     name: Line
@@ -92,31 +101,44 @@ class AttributeSchema(_Declaration):
     source: str = ""
     regions: tuple[Line, ...] = REGIONS
     image_root: Line | None = None
-    groups: tuple[Group, ...]
-    attributes: tuple[Attribute, ...]
+    groups: tuple[Group, ...] = Field((), validation_alias=AliasChoices("group", "groups"))
+    attributes: tuple[Attribute, ...] = Field((), validation_alias=AliasChoices("attribute", "attributes"))
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if not self.attributes:
-            raise SchemaError("no [[attribute]] is declared")
-        _refuse_repeated("region", self.regions)
-        _refuse_repeated("attribute", (attribute.name for attribute in self.attributes))
-        _refuse_repeated("column", (column_of(attribute) for attribute in self.attributes))
-        _refuse_repeated("group", (group.name for group in self.groups))
-        groups = [group.name for group in self.groups]
-        for attribute in self.attributes:
-            _check_place(f'attribute "{attribute.name}"', attribute, self.regions)
-            _refuse_unknown(f'attribute "{attribute.name}"', "group", attribute.group, groups)
+            raise ValueError("no [[attribute]] is declared")
+        if not self.groups:
+            groups = dict.fromkeys(attribute.group for attribute in self.attributes)
+            object.__setattr__(self, "groups", tuple(Group(name=name) for name in groups))
+        known = {"group": [group.name for group in self.groups], "region": self.regions, "subregion": SUBREGIONS}
+        entries: list[Attribute | Group] = [*self.attributes, *self.groups]
+        for entry in entries:
+            what = f'{type(entry).__name__.lower()} "{entry.name}"'
+            for key, values in known.items():
+                value = getattr(entry, key, None)
+                if value is not None and value not in values:
+                    raise ValueError(f'{what} has the unknown {key} "{value}" (known: {", ".join(values)})')
+            if entry.subregion is not None and entry.region not in (None, "whole"):
+                raise ValueError(f'{what}: subregion is for region "whole" only, not for "{entry.region}"')
         evaluated = {attribute.group for attribute in self.evaluated}
         for group in self.groups:
-            _check_place(f'group "{group.name}"', group, self.regions)
             if group.complements and group.name not in evaluated:
-                raise SchemaError(f'group "{group.name}" has complements but no evaluated attribute')
+                raise ValueError(f'group "{group.name}" has complements but no evaluated attribute')
         # A text's learned vectors are found by its phrase alone, so region and category do not make a phrase unique. But
         # a complement may repeat an attribute that is not evaluated ("female" beside an unevaluated personalFemale):
         # the two are never in one list of training texts.
-        _refuse_repeated("phrase", (normalise_phrase(attribute.phrase) for attribute in self.attributes))
-        _refuse_repeated("phrase", (normalise_phrase(text.phrase) for text in self.texts(complements=True)))
+        phrases = [[text.phrase for text in self.texts(complements=True)], [row.phrase for row in self.attributes]]
+        for what, names in (
+            ("region", self.regions),
+            ("attribute", [attribute.name for attribute in self.attributes]),
+            ("column", [column_of(attribute) for attribute in self.attributes]),
+            ("group", [group.name for group in self.groups]),
+            *(("phrase", [*map(normalise_phrase, some)]) for some in phrases),
+        ):
+            repeated = [name for name, count in Counter(names).items() if count > 1]
+            if repeated:
+                raise ValueError(f'{what} "{repeated[0]}" is declared more than once')
         return self
 
     @property
@@ -237,31 +259,31 @@ def builtin_schema(name: str) -> AttributeSchema:
 def parse_schema(text: str, where: str) -> AttributeSchema:
     """A schema from TOML text; `where` names the text in errors.
 
-    Groups may be omitted altogether; then each group that an attribute names exists and has no complements. With at
-    least one [[group]] all must be declared, so that a misspelt group does not pass as a new one.
-
     Raises:
         InputError: see `load_schema`.
     """
     try:
-        document = tomllib.loads(text)
+        return _validated(tomllib.loads(text), where)
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{where} is not valid TOML: {error}.", "Fix that line.") from error
-    unknown = [key for key in document if key not in _TOP_KEYS]
-    if unknown:
-        raise InputError(f'{where}: unknown key "{unknown[0]}".', did_you_mean(unknown[0], _TOP_KEYS))
-    attributes, groups = document.pop("attribute", []), document.pop("group", [])
-    for key, tables in (("attribute", attributes), ("group", groups)):
-        if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
-            raise InputError(f"{where}: {key} must be a table written as [[{key}]].", "Double the brackets.")
-    if not groups:
-        names = [table["group"] for table in attributes if isinstance(table.get("group"), str)]
-        groups = [{"name": name} for name in dict.fromkeys(name.strip() for name in names) if name]
-    raw = {**document, "attributes": attributes, "groups": groups}
+
+
+def _validated(document: dict[str, Any], where: str) -> AttributeSchema:
     try:
-        return AttributeSchema.model_validate(raw)
+        return AttributeSchema.model_validate(document)
     except ValidationError as error:
-        raise _readable(error, raw, where) from error
+        first = error.errors()[0]
+        loc, place, keys = first["loc"], where, list(AttributeSchema.model_fields)
+        if len(loc) > 2:  # a key of a table
+            table = document[str(loc[0])][int(loc[1])]
+            place += f': {loc[0]} {int(loc[1]) + 1} ("{table.get("name", "")}")'
+            keys = list((Group if loc[0] in ("group", "groups") else Attribute).model_fields)
+            loc = loc[2:]
+        if not loc:
+            raise InputError(f"{place}: {first['ctx']['error']}.") from error
+        words = _PLAIN.get(first["type"]) or f"is not valid: {first['msg']}"
+        hint = did_you_mean(str(loc[0]), keys) if first["type"] == "extra_forbidden" else None
+        raise InputError(f"{place}: {loc[0]} {words}.", hint) from error
 
 
 def dump_schema(schema: AttributeSchema, comment: str = "") -> str:
@@ -286,12 +308,15 @@ def dump_schema(schema: AttributeSchema, comment: str = "") -> str:
     return tomlkit.dumps(document)
 
 
-def guess_schema(name: str, columns: Sequence[str]) -> AttributeSchema:
+def guess_schema(name: str, columns: Sequence[str], where: str) -> AttributeSchema:
     """A first schema from nothing but column names, for the user to correct: one evaluated attribute per column.
 
     Each phrase is the words of the column's name, numbered where two columns have the same words.
+
+    Raises:
+        InputError: there is no column, or one has control characters in its name; `where` names the table.
     """
-    attributes: list[Attribute] = []
+    attributes: list[dict[str, Any]] = []
     phrases: set[str] = set()
     for column in columns:
         words = " ".join(name_words(column))
@@ -300,59 +325,6 @@ def guess_schema(name: str, columns: Sequence[str]) -> AttributeSchema:
             phrase, number = f"{words} {number}", number + 1
         phrases.add(phrase.lower())
         region, subregion, category, group = guess_place(column)
-        attributes.append(
-            Attribute(name=column, phrase=phrase, region=region, subregion=subregion, category=category, group=group)
-        )
-    groups = tuple(Group(name=group) for group in dict.fromkeys(attribute.group for attribute in attributes))
-    return AttributeSchema(name=name, groups=groups, attributes=tuple(attributes))
-
-
-def _readable(error: ValidationError, raw: Mapping[str, Any], where: str) -> InputError:
-    """pydantic's first complaint in the words of schema.toml."""
-    problems = error.errors()
-    first = problems[0]
-    place, key, known = where, "", list(_TOP_KEYS)
-    match first["loc"]:
-        case (("attributes" | "groups") as plural, int(number), *rest):
-            kind, model = ("attribute", Attribute) if plural == "attributes" else ("group", Group)
-            name = raw[plural][number].get("name")
-            place += f": {kind} {number + 1}" + (f' ("{name}")' if isinstance(name, str) else "")
-            key, known = str(rest[0]) if rest else "", list(model.model_fields)
-        case (str(name), *_):
-            key = name
-    more = f" ({len(problems) - 1} more like it.)" if len(problems) > 1 else ""
-    match first["type"]:
-        case "extra_forbidden":
-            return InputError(f'{place}: unknown key "{key}".{more}', did_you_mean(key, known))
-        case "missing":
-            return InputError(f'{place}: key "{key}" is missing.{more}', f'Add: {key} = "..."')
-        case "string_too_short":
-            return InputError(f"{place}: {key} is empty.{more}", f"Write the {key} in words.")
-        case "string_pattern_mismatch":
-            return InputError(f"{place}: {key} contains a line break or another control character.{more}")
-        case "value_error":
-            reason = first["ctx"]["error"]
-            return InputError(f"{place}: {reason}.{more}", getattr(reason, "hint", None))
-    return InputError(f"{place}: {key}: {first['msg']}.{more}")
-
-
-def _check_place(what: str, place: Attribute | Group, regions: tuple[str, ...]) -> None:
-    if place.region is not None:
-        _refuse_unknown(what, "region", place.region, regions)
-    if place.subregion is not None:
-        _refuse_unknown(what, "subregion", place.subregion, SUBREGIONS)
-        if place.region not in (None, "whole"):
-            raise SchemaError(f'{what}: subregion is for region "whole" only, not for "{place.region}"')
-
-
-def _refuse_unknown(what: str, key: str, value: str, known: Sequence[str]) -> None:
-    if value not in known:
-        near = closest(value, known)
-        hint = f"Did you mean {near}?" if near else None
-        raise SchemaError(f'{what}: unknown {key} "{value}" (known: {", ".join(known)})', hint)
-
-
-def _refuse_repeated(what: str, values: Iterable[str]) -> None:
-    for value, count in Counter(values).items():
-        if count > 1:
-            raise SchemaError(f'{what} "{value}" is declared {count} times')
+        place = {"region": region, "subregion": subregion, "category": category, "group": group}
+        attributes.append({"name": column, "phrase": phrase, **place})
+    return _validated({"name": name, "attribute": attributes}, where)

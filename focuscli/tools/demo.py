@@ -8,7 +8,6 @@ from typing import Any
 
 from focuscli.config import PRESETS, build_config
 from focuscli.data.folder import DatasetFolder, read_folder
-from focuscli.data.prepare import PrepareReport
 from focuscli.data.synthetic.generate import prepare_synthetic
 from focuscli.engine.run import Run
 from focuscli.evaluation.closed_set import EvaluationReport, evaluate
@@ -53,7 +52,7 @@ class Demo:
         self.folder, self.run_folder = folder, folder / "run"
         self._images, self._seed = images, seed
 
-    def generate(self, style: str, progress: Callable[[int, int], None] | None = None) -> PrepareReport:
+    def generate(self, style: str, progress: Callable[[int, int], None] | None = None) -> DatasetFolder:
         """Write the dataset of a camera style; the second style is for testing only, and smaller."""
         images = self._images if style == HOME_STYLE else self._images // 6
         return prepare_synthetic(

@@ -169,12 +169,12 @@ def _datasets() -> list[Path]:
 
 
 def check_dataset(folder: Path) -> Result:
-    from focuscli.data.folder import is_labels_only
+    from focuscli.data.folder import read_info
     from focuscli.data.schema import load_schema
 
     fix = f"focus prepare {folder.name} ... --force"
     try:
-        schema, labels_only = load_schema(folder / "schema.toml"), is_labels_only(folder)
+        schema, labels_only = load_schema(folder / "schema.toml"), read_info(folder).get("labels_only")
     except FocusError as error:
         return "failed", error.problem, error.hint or fix
     images = folder / Path(schema.image_root or "").expanduser()

@@ -1,30 +1,34 @@
-"""PETA put together: images and labels in the order of PETA.mat, the splits, and what readers of metrics must know."""
+"""PETA as downloaded: where the images of either layout lie, their labels, and the splits.
+
+Layout "subsets" is what PETA's authors distribute: for each of ten subsets the folder <subset>/archive with image files
+and a Label.txt. Layout "numbered" is the repackaged copy of many papers: images/00001.png and so on. PETA.mat holds labels
+and partitions for both; without it, Label.txt gives the labels.
+
+Image i of PETA.mat is the i-th file of the subsets in alphabetical order (letter case aside), each with its image files
+in byte order of their names; natural number order would be wrong in 3DPeS and TownCentre. The person's number at the
+head of each file name equals the fourth column of PETA.mat for all 19,000 images, which `read_peta` checks.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from functools import cached_property
+import os
+import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from focuscli.data.inputs import looks_like_image
 from focuscli.data.labels_csv import SPLITS
 from focuscli.data.readers import mat
-from focuscli.data.readers.annotations import (
-    PARTITIONS_OVERLAP,
-    Annotations,
-    official_partition,
-    rare_attributes,
-    slashed,
-)
-from focuscli.data.readers.peta_files import EXCLUDED, SUBSETS, PetaFiles, find_peta, read_label_texts
+from focuscli.data.readers.annotations import PARTITIONS_OVERLAP, Annotations, official_partition, reading
 from focuscli.data.readers.pickles import ZS_PREFIX, read_zero_shot_splits, zero_shot_file
 from focuscli.data.schema import AttributeSchema, builtin_schema
-from focuscli.data.splits import identity_split, shared_persons
+from focuscli.data.splits import identity_split
 from focuscli.errors import InputError, UsageError, did_you_mean
 
-IMAGES = 19_000
 PUBLISHED = {"train": 9_500, "val": 1_900, "test": 7_600}
 PUBLISHED_ZS = {"train": 11_241, "val": 3_826, "test": 3_933}
 IDENTITY_FRACTIONS = {"train": 0.5, "val": 0.1, "test": 0.4}  # the shares of the official partitions
@@ -32,40 +36,44 @@ IDENTITY_SEED = 0
 SUBSET_FRACTIONS = {"train": 0.9, "val": 0.1}
 # --split paper: the part of partition 0 -> what the paper's sentence seems to use it for.
 PAPER = {"train": "unused", "val": "test", "test": "train"}
-_KNOWN_SPLITS = "official:0 to official:4, identity, paper, subset:VIPeR,GRID, zs:FILE"
-_LABEL_COLUMN = 4  # before it: image number, global person, subset, person within the subset
-
-
-@dataclass(frozen=True, eq=False)
-class Peta:
-    """PETA's images with their labels, N of them.
-
-    Attributes:
-        labels: [N, A] int8 in schema order.
-        subsets: [N] 1 to 10. numbers: [N] the person's number within its subset.
-        partitions: the split of each image [N] in each partition of PETA.mat; empty without it.
-        notes: what was found and checked.
-    """
-
-    files: PetaFiles
-    labels: NDArray[np.int8]
-    subsets: NDArray[np.int64]
-    numbers: NDArray[np.int64]
-    partitions: list[NDArray[np.str_]] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-    @cached_property
-    def persons(self) -> NDArray[np.str_]:
-        """[N] "<subset>/<number>", the same with and without PETA.mat."""
-        pairs = zip(self.subsets.tolist(), self.numbers.tolist(), strict=True)
-        return np.array([f"{SUBSETS[subset - 1]}/{number}" for subset, number in pairs])
+SUBSETS = ("3DPeS", "CAVIAR4REID", "CUHK", "GRID", "i-LID", "MIT", "PRID", "SARC3D", "TownCentre", "VIPeR")
+# Digits of the person's number where it need not end at a "_".
+_PREFIX_DIGITS = {"i-LID": 4, "MIT": 5, "PRID": 4, "SARC3D": 3, "VIPeR": 3}
+_ALIASES = {"footwearSneakers": "footwearSneaker"}  # Label.txt's spelling -> PETA.mat's
+_LABEL_COLUMN = 4  # of PETA.mat's table; before it: image number, global person, subset, person within the subset
+_HINT = "Give the folder that holds the ten subsets (3DPeS/archive, ...), or images/00001.png and so on with PETA.mat."
+_WARNINGS = {
+    "official": [
+        "The FOCUS paper says 9,500 images, 7,600 for training and 1,900 for test; PETA.mat has 9,500 / 1,900 / 7,600. "
+        "A reading of that sentence is --split paper.",
+        "Published rows train on train + val (11,400 images): focus train --set data.train_split=trainval.",
+        "Published rows that use ALM's lists are on another division than these five.",
+        f"{PARTITIONS_OVERLAP} --split identity has no person in two parts.",
+    ],
+    "identity": ["This split is our own (no person in two parts): it compares with no published row."],
+    "zs": [
+        "Zero-shot splits from such files were never checked on a real one: compare the counts with the published ones."
+    ],
+    "subset": [
+        "Test images come from camera sites that training never saw: this measures the shift between sites, and compares "
+        "with no published row."
+    ],
+    "paper": [
+        "--split paper reads the FOCUS paper's sentence (9,500 images: 7,600 for training, 1,900 for test), which fits no "
+        "official file, in the only way that the counts allow. It compares with no published row."
+    ],
+}
+_FRAMES_INFERRED = (
+    "In all subsets but CUHK and MIT labels are per person, so the order of one person's frames is inferred (sorted file "
+    "names). With another order, frames of one person would change splits; labels would not change."
+)
 
 
 def read_peta(source: Path, *, split: str = "official:0", images: Path | None = None) -> Annotations:
-    """Read PETA as downloaded: ten subsets with Label.txt files, or numbered images; PETA.mat beside them.
+    """Read PETA as downloaded.
 
     Args:
-        source: the folder with the ten subsets (or the one around it), or with images/00001.png and PETA.mat.
+        source: the folder with the ten subsets or with images/00001.png, or one at most two levels above.
         split: "official:K": partition K of PETA.mat. "identity": 50, 10 and 40 % without a person in two of them.
             "paper": a reading of the FOCUS paper's sentence on PETA, which fits no official file, see `PAPER`.
             "subset:VIPeR,GRID": these camera sites are the test images, the others train and, with a tenth of their
@@ -78,57 +86,119 @@ def read_peta(source: Path, *, split: str = "official:0", images: Path | None = 
     """
     if images is not None:
         raise UsageError("PETA's images are found by their place in the download.", "Remove --images.")
-    kind, number = _check_split(split)
+    kind, argument = _parse_split(split)
     schema = builtin_schema("peta")
-    peta = _load(source, schema)
-    splits, published = _splits(peta, split, kind, number)
-    return Annotations(
-        schema,
-        peta.files.root,
-        peta.files.images,
-        splits,
-        peta.persons,
-        peta.labels,
-        split,
-        published,
-        _warnings(peta, splits, kind, number, schema),
-        peta.notes,
-        {"layout": peta.files.layout, "labels_from": "PETA.mat" if peta.files.mat else "Label.txt"},
-    )
+    root, names, owners, file = _find(source)
+    if file is not None:
+        labels, known, partition = _read_mat(file, schema, argument if kind == "official" else 0)
+        notes = [f"labels from {file.name}"]
+        if len(known) != len(names) or not (owners is None or np.array_equal(owners, known)):
+            raise _misaligned(root, names, owners, file, known)
+    elif owners is None or kind in ("official", "paper"):
+        raise InputError(
+            f"There is no PETA.mat in {root} or beside it, which holds split {split} and the labels of numbered images.",
+            "Put PETA.mat there (it comes with most repositories on the subject). With the authors' own folders and "
+            "their Label.txt, --split identity does without it.",
+        )
+    else:
+        known, partition = owners, np.array([], np.str_)
+        labels, notes = _read_label_texts(root, names, owners, schema)
+    persons = np.array([f"{SUBSETS[subset - 1]}/{number}" for subset, number in known.tolist()])
+    splits, published = _splits(kind, argument, partition, persons, known[:, 0])
+    warnings = [*_WARNINGS[kind]]
+    if kind == "official" and argument:
+        warnings.append(f"Most published rows use partition 0 (POAR's code: 4); this is partition {argument}.")
+    if file is not None and owners is not None and kind not in ("identity", "subset"):
+        warnings.append(_FRAMES_INFERRED)
+    return Annotations(schema, root, names, splits, persons, labels, split, published, warnings, notes)
 
 
-def _load(source: Path, schema: AttributeSchema) -> Peta:
-    """Find PETA and read its labels; with both PETA.mat and Label.txt there, check one against the other."""
-    files = find_peta(source)
-    peta = _read_mat(files, files.mat, schema) if files.mat else None
-    ignored = [f"ignored {files.ignored} files in the image folders that are not images"] if files.ignored else []
-    if peta is not None and files.layout == "numbered":
-        if len(peta.labels) != len(files.images):
-            raise InputError(
-                f"{files.root} has {len(files.images):,} images, but {files.mat} describes {len(peta.labels):,}.",
-                "Copy the images again.",
+def _parse_split(split: str) -> tuple[str, Any]:
+    """The kind of split ("official", "paper", "identity", "subset" or "zs"), and the partition's number, the numbers of the
+    tested subsets, or the file.
+
+    Raises:
+        UsageError: none of them.
+    """
+    if split in ("identity", "paper"):
+        return split, None
+    if split.startswith(ZS_PREFIX):
+        return "zs", zero_shot_file(split)
+    if not split.startswith("subset:"):
+        known = "official:0 to official:4, identity, paper, subset:VIPeR,GRID, zs:FILE"
+        return "official", official_partition(split, known)
+    numbers = {name.lower(): number for number, name in enumerate(SUBSETS, start=1)}
+    tested = [name.strip() for name in split.removeprefix("subset:").split(",")]
+    for name in tested:
+        if name.lower() not in numbers:
+            raise UsageError(f'PETA has no subset "{name}".', did_you_mean(name, SUBSETS))
+    if {name.lower() for name in tested} == set(numbers):
+        raise UsageError(f'Split "{split}" leaves no images to train on.', "Example: --split subset:VIPeR,GRID")
+    return "subset", [numbers[name.lower()] for name in tested]
+
+
+def _find(source: Path) -> tuple[Path, list[str], NDArray[np.int64] | None, Path | None]:
+    """The root of the images; their names in PETA.mat's order; [N, 2] the subset of each, from 1, and its person's number
+    there, or None in layout "numbered"; and PETA.mat, if it is there.
+
+    Raises:
+        InputError: neither layout, or subsets or images are missing.
+    """
+    source = Path(source).expanduser().resolve()
+    if source.suffix == ".mat":
+        source = source.parent
+    if not source.is_dir():
+        raise InputError(f"There is no folder {source}.", _HINT)
+    folders = [source, *sorted(source.glob("*/")), *sorted(source.glob("*/*/"))]
+    owners = None
+    for root in folders:
+        if any((root / name).is_dir() for name in SUBSETS):
+            names, owners = _subset_images(root)
+            break
+        if any(root.glob("00001.*")):
+            names = sorted(
+                name for name in os.listdir(root) if re.match(r"[0-9]{5}\.", name) and looks_like_image(name)
             )
-        peta.notes.extend(ignored)
-        return peta
-    if peta is not None:
-        _check_alignment(peta)
-    labels, has_excluded, notes = read_label_texts(files, schema)
-    if peta is None:
-        return Peta(files, labels, files.subsets, files.numbers, notes=[*ignored, *notes])
-    matches = "the person number in each file name matches PETA.mat, for every image"
-    peta.notes.extend([*ignored, matches, *notes, _compare(peta, labels, has_excluded)])
-    return peta
+            wrong = [name for number, name in enumerate(names, start=1) if int(name[:5]) != number]
+            if wrong:
+                raise InputError(f"In {root} an image before {wrong[0]} is missing or there twice.", "Copy them again.")
+            break
+    else:
+        raise InputError(f"{source} is not PETA: no subset such as 3DPeS and no images/00001.png in it.", _HINT)
+    files = [folder / "PETA.mat" for folder in (source, root, root.parent)]
+    return root, names, owners, next((file for file in files if file.is_file()), None)
 
 
-def _read_mat(files: PetaFiles, path: Path, schema: AttributeSchema) -> Peta:
+def _subset_images(root: Path) -> tuple[list[str], NDArray[np.int64]]:
+    images: list[str] = []
+    owners: list[tuple[int, int]] = []
+    for subset, name in enumerate(SUBSETS, start=1):
+        folder = root / name / "archive" if (root / name / "archive").is_dir() else root / name
+        found = os.listdir(folder) if folder.is_dir() else []
+        files = [file for file in found if re.match("[0-9]", file) and looks_like_image(file)]
+        if not files:
+            raise InputError(f"PETA's subset {name} has no images in {folder}.", _HINT)
+        for file in sorted(files, key=os.fsencode):
+            digits = re.match("[0-9]+", file)
+            assert digits is not None
+            images.append((folder / file).relative_to(root).as_posix())
+            owners.append((subset, int(digits[0][: _PREFIX_DIGITS.get(name)])))
+    return images, np.array(owners)
+
+
+def _read_mat(
+    file: Path, schema: AttributeSchema, number: int
+) -> tuple[NDArray[np.int8], NDArray[np.int64], NDArray[np.str_]]:
     """Read PETA.mat, a MATLAB 5 file with the struct `peta`: data, attribute and partion_attribute.
+
+    Returns:
+        labels [N, A] in schema order; subset and person [N, 2] as of `_find`; the split [N] in partition `number`.
 
     Raises:
         InputError: it cannot be read or contradicts the schema or the format.
     """
-    fields = ("data", "attribute", "partion_attribute")
-    with mat.open_mat(path, "Fetch the file again; the real one has 343,449 bytes.") as variables:
-        struct = mat.struct_fields(variables, "peta", fields)
+    with reading(file, "Fetch the file again; the real one has 343,449 bytes."):
+        struct = mat.variables(file)["peta"][0, 0]
         data = np.asarray(struct["data"]).astype(np.int64)  # uint16 in the file
         names = mat.strings(struct["attribute"])
         labels = mat.attribute_labels(data[:, _LABEL_COLUMN:], names, schema, (0, 1))
@@ -136,158 +206,91 @@ def _read_mat(files: PetaFiles, path: Path, schema: AttributeSchema) -> Peta:
             raise ValueError(f"its first column does not count from 1 to {len(data)}")
         if not np.isin(data[:, 2], np.arange(1, len(SUBSETS) + 1)).all():
             raise ValueError("it has subset numbers other than 1 to 10")
-        partitions = mat.partition_splits(struct["partion_attribute"], {part: part for part in PUBLISHED}, len(data))
-    return Peta(files, labels, data[:, 2], data[:, 3], partitions)
+        parts = {part: part for part in PUBLISHED}
+        partition = mat.partition_splits(struct["partion_attribute"], number, parts, len(data))
+    return labels, data[:, 2:4], partition
 
 
-def _splits(peta: Peta, split: str, kind: str, number: int) -> tuple[NDArray[np.str_], dict[str, int] | None]:
+def _misaligned(
+    root: Path, names: Sequence[str], owners: NDArray[np.int64] | None, file: Path, known: NDArray[np.int64]
+) -> InputError:
+    """A tree with a missing or additional file: every image after it would have another's labels."""
+    first = ""
+    if owners is not None:
+        count = min(len(owners), len(known))
+        wrong = (owners[:count] != known[:count]).any(axis=1)
+        first = f"; the first other one is {names[int(np.argmax(wrong)) if wrong.any() else count - 1]}"
+    return InputError(
+        f"The {len(names):,} images in {root} are not the {len(known):,} of {file}{first}.",
+        "Files were renamed, added or lost; unpack PETA again.",
+    )
+
+
+def _splits(
+    kind: str, argument: Any, partition: NDArray[np.str_], persons: NDArray[np.str_], subsets: NDArray[np.int64]
+) -> tuple[NDArray[np.str_], dict[str, int] | None]:
     """The split of each image, see `read_peta`, and the published counts if there are any."""
     if kind == "identity":
-        return identity_split(peta.persons, IDENTITY_FRACTIONS, IDENTITY_SEED), None
+        return identity_split(persons, IDENTITY_FRACTIONS, IDENTITY_SEED), None
     if kind == "subset":
-        tested = np.isin(peta.subsets, _tested_subsets(split))
-        splits = np.full(len(peta.persons), "test", dtype="U6")
-        splits[~tested] = identity_split(peta.persons[~tested], SUBSET_FRACTIONS, IDENTITY_SEED)
+        tested = np.isin(subsets, argument)
+        splits = np.full(len(persons), "test", dtype="U6")
+        splits[~tested] = identity_split(persons[~tested], SUBSET_FRACTIONS, IDENTITY_SEED)
         return splits, None
     if kind == "zs":
-        numbered = [f"{row:05}.png" for row in range(1, len(peta.persons) + 1)]
-        return read_zero_shot_splits(zero_shot_file(split), numbered), PUBLISHED_ZS
-    if peta.files.mat is None:
-        raise InputError(
-            f"Split {split} is written in PETA.mat, and there is none in {peta.files.root} or beside it.",
-            "Put PETA.mat there (it comes with most repositories on the subject), or use --split identity.",
-        )
-    splits = mat.pick_partition(peta.partitions, number, peta.files.mat)
+        return read_zero_shot_splits(argument, [f"{row:05}.png" for row in range(1, len(persons) + 1)]), PUBLISHED_ZS
     if kind == "official":
-        return splits, PUBLISHED
+        return partition, PUBLISHED
     published = {PAPER[part]: count for part, count in PUBLISHED.items()}
-    renamed = np.array([PAPER[name] for name in splits.tolist()], dtype=np.str_)
+    renamed = np.array([PAPER[name] for name in partition.tolist()], dtype=np.str_)
     return renamed, {name: published[name] for name in SPLITS if name in published}
 
 
-def _warnings(peta: Peta, splits: NDArray[np.str_], kind: str, number: int, schema: AttributeSchema) -> list[str]:
-    """What readers of metrics measured on this split must know, one or two sentences each."""
-    train, test = np.flatnonzero(np.isin(splits, ("train", "val"))), np.flatnonzero(splits == "test")
-    warnings = []
-    if len(splits) != IMAGES:
-        warnings.append(f"PETA has {IMAGES:,} images; here are {len(splits):,}. Published metrics do not compare.")
-    shared, persons, images = shared_persons(peta.persons, train, test)
-    if shared:
-        warnings.append(
-            f"{shared:,} of {persons:,} persons in test, with {images:,} of {len(test):,} test images, are also in "
-            "train or val. --split identity avoids it."
-        )
-    if kind == "official":
-        both = PUBLISHED["train"] + PUBLISHED["val"]
-        warnings += [
-            f"The FOCUS paper says 9,500 images, 7,600 for training and 1,900 for test; PETA.mat has {slashed(PUBLISHED)}. "
-            "A reading of that sentence is --split paper.",
-            f"Published rows train on train + val ({both:,} images): focus train --set data.train_split=trainval.",
-            "Published rows that use ALM's lists are on another division than these five.",
-        ]
-        if number:
-            warnings.append(f"Most published rows use partition 0 (POAR's code: 4); this is partition {number}.")
-        warnings.append(PARTITIONS_OVERLAP)
-    else:
-        warnings.append(_ABOUT_SPLIT[kind])
-    if peta.files.layout == "subsets" and peta.files.mat is not None and kind not in ("identity", "subset"):
-        warnings.append(
-            "In all subsets but CUHK and MIT labels are per person, so the order of one person's frames is inferred "
-            "(sorted file names). With another order, frames of one person would change splits; labels would not change."
-        )
-    warnings += rare_attributes(schema, peta.labels, splits)
-    evaluated = [attribute.evaluated for attribute in schema.attributes]
-    bare = np.flatnonzero(~peta.labels[:, evaluated].any(axis=1))
-    if len(bare):
-        warnings.append(
-            f"{len(bare)} image{'s' if len(bare) > 1 else ''} with none of the evaluated attributes (first: "
-            f"{peta.files.images[bare[0]]}, in {splits[bare[0]]}): Recall counts 0 there."
-        )
-    return warnings
+def _read_label_texts(
+    root: Path, images: Sequence[str], owners: NDArray[np.int64], schema: AttributeSchema
+) -> tuple[NDArray[np.int8], list[str]]:
+    """Read the ten Label.txt files of layout "subsets": labels [N, A] in schema order, and notes.
 
-
-_ABOUT_SPLIT = {
-    "identity": "This split is our own (no person in two parts): it compares with no published row.",
-    "zs": "Zero-shot splits from such files were never checked on a real one: compare the counts with the published ones.",
-    "subset": "Test images come from camera sites that training never saw: this measures the shift between sites, and "
-    "compares with no published row.",
-    "paper": "--split paper reads the FOCUS paper's sentence (9,500 images: 7,600 for training, 1,900 for test), which fits "
-    "no official file, in the only way that the counts allow. It compares with no published row.",
-}
-
-
-def _check_split(split: str) -> tuple[str, int]:
-    """The kind of split ("official", "paper", "identity", "subset" or "zs") and the partition's number (0 for the others).
+    A line is a key and the names of the attributes that are true: per file in CUHK, per person in the other subsets.
 
     Raises:
-        UsageError: none of them.
+        InputError: a Label.txt is missing, or an image has no line.
     """
-    if split in ("identity", "paper"):
-        return split, 0
-    if split.startswith("subset:"):
-        _tested_subsets(split)
-        return "subset", 0
-    if split.startswith(ZS_PREFIX):
-        zero_shot_file(split)
-        return "zs", 0
-    return "official", official_partition(split, _KNOWN_SPLITS)
+    columns = {attribute.name: number for number, attribute in enumerate(schema.attributes)}
+    labels = np.zeros((len(images), len(columns)), np.int8)
+    unknown: set[str] = set()
+    texts: dict[Path, dict[int, set[str]]] = {}
+    for row, image in enumerate(images):
+        file = (root / image).with_name("Label.txt")
+        try:
+            if file not in texts:
+                texts[file] = parse_label_text(file.read_text(encoding="utf-8-sig", errors="replace"), file)
+            words = texts[file][int(owners[row, 1])]
+        except OSError as error:
+            raise InputError(f"Cannot read {file}: {error.strerror}.", "Unpack PETA again, or add PETA.mat.") from error
+        except KeyError as error:
+            raise InputError(f"{root / image} has no line in {file}.", "Unpack PETA again.") from error
+        labels[row, [columns[word] for word in words & columns.keys()]] = 1
+        unknown |= words - columns.keys()
+    notes = ["labels from Label.txt"]
+    if unknown:
+        notes.append(f"ignored words in Label.txt that PETA.mat does not have: {', '.join(sorted(unknown)[:5])}")
+    return labels, notes
 
 
-def _tested_subsets(split: str) -> list[int]:
-    """The numbers (from 1) of the subsets that "subset:VIPeR,GRID" keeps for testing.
+def parse_label_text(text: str, path: Path) -> dict[int, set[str]]:
+    """The attributes per key of a Label.txt: lines of a number (or a file name that begins with one) and names.
 
     Raises:
-        UsageError: an unknown one, none, or all of them.
+        InputError: a line begins with something else; the message names `path` and line.
     """
-    known = {name.lower(): number for number, name in enumerate(SUBSETS, start=1)}
-    names = [name.strip() for name in split.removeprefix("subset:").split(",") if name.strip()]
-    for name in names:
-        if name.lower() not in known:
-            raise UsageError(f'PETA has no subset "{name}".', did_you_mean(name, SUBSETS))
-    numbers = sorted({known[name.lower()] for name in names})
-    if not numbers or len(numbers) == len(SUBSETS):
-        purpose = "train on" if numbers else "test on"
-        hint = "Name the subsets to test on: --split subset:VIPeR,GRID"
-        raise UsageError(f'Split "{split}" leaves no images to {purpose}.', hint)
-    return numbers
-
-
-def _check_alignment(peta: Peta) -> None:
-    """Refuse a tree with a missing or additional file: every image after it would have another's labels."""
-    files = peta.files
-    found, wanted = (np.bincount(subsets, minlength=len(SUBSETS) + 1) for subsets in (files.subsets, peta.subsets))
-    different = [
-        f"{name} has {found[subset]:,} images, not {wanted[subset]:,}"
-        for subset, name in enumerate(SUBSETS, start=1)
-        if found[subset] != wanted[subset]
-    ]
-    if different:
-        raise InputError(
-            f"The images in {files.root} are not those of {files.mat}: {'; '.join(different)}.", "Unpack PETA again."
-        )
-    wrong = np.flatnonzero((files.subsets != peta.subsets) | (files.numbers != peta.numbers))
-    if len(wrong):
-        first = int(wrong[0])
-        raise InputError(
-            f"{len(wrong):,} images in {files.root} are not the ones of {files.mat}; the first is "
-            f"{files.images[first]}, where row {first + 1} is person {peta.numbers[first]} of that subset.",
-            "Files were renamed, added or lost; unpack PETA again.",
-        )
-
-
-def _compare(peta: Peta, labels: NDArray[np.int8], has_excluded: NDArray[np.bool_]) -> str:
-    """A note on how far Label.txt and PETA.mat agree; refuses two that do not belong together."""
-    differ = (labels != peta.labels).any(axis=1)
-    if differ.mean() > 0.01:
-        raise InputError(
-            f"Label.txt and {peta.files.mat} disagree on {int(differ.sum()):,} of {len(differ):,} images; the first is "
-            f"{peta.files.images[int(np.argmax(differ))]}.",
-            "One of them belongs to another version; fetch both again.",
-        )
-    equal, excluded = int((~differ & ~has_excluded).sum()), int(has_excluded.sum())
-    note = f"Label.txt equals PETA.mat for {equal:,} of {len(differ):,} images"
-    if excluded:
-        note += f"; {excluded:,} have attributes that PETA.mat does not ({', '.join(EXCLUDED)})"
-    if differ.any():
-        note += f"; {int(differ.sum()):,} differ in the 105 (PETA.mat is used)"
-    return note
+    lines: dict[int, set[str]] = {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        key, *words = line.split() or [""]
+        if not key:
+            continue
+        digits = re.match(r"[0-9]+", key)  # CUHK's keys are file names, whose suffix may differ from the file's
+        if digits is None:
+            raise InputError(f'{path} line {number}: "{key}" does not begin with a number.', "Unpack PETA again.")
+        lines.setdefault(int(digits[0]), set()).update(_ALIASES.get(word, word) for word in words)
+    return lines

@@ -7,40 +7,20 @@ such as one that makes an array of numbers hold objects. The stand-ins below tak
 
 from __future__ import annotations
 
-import io
 import pickle
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from focuscli.errors import InputError, UsageError
+from focuscli.data.readers.annotations import reading
+from focuscli.errors import UsageError
 
 ZS_PREFIX = "zs:"
 PARTS = ("train", "val", "test")
-MAX_BYTES = 512 * 1024 * 1024  # the labels and names of 84,928 images take some 20 MB
-_HINT = "It should be a pickle made by Rethinking_of_PAR (valencebond), such as dataset_zs_run0.pkl."
-
-
-def read_par_pickle(path: Path) -> Any:
-    """What a pickle contains, as dicts, lists, numbers, strings and NumPy arrays. Nothing in it is run.
-
-    Raises:
-        InputError: the file is missing, too large, damaged, or names something other than these types.
-    """
-    try:
-        content = path.read_bytes() if path.stat().st_size <= MAX_BYTES else None
-    except OSError as error:
-        raise InputError(f"Cannot read {path}: {error.strerror or error}.", _HINT) from error
-    if content is None:
-        raise InputError(f"{path} is too large ({path.stat().st_size:,} bytes).", _HINT)
-    try:
-        return _plain(_Unpickler(io.BytesIO(content)).load(), {})
-    except Exception as error:  # a damaged pickle raises nearly anything
-        raise InputError(f"{path} is not a usable pickle: {error or type(error).__name__}.", _HINT) from error
 
 
 def zero_shot_file(split: str) -> Path:
@@ -65,39 +45,36 @@ def read_zero_shot_splits(path: Path, images: Sequence[str]) -> NDArray[np.str_]
         images: N names in the order of the official annotation; if the file lists names too, they must be these.
 
     Raises:
-        InputError: see `read_par_pickle`; the splits are missing, overlap, or belong to other images.
+        InputError: the file is missing, too large or damaged; it names something other than arrays, lists and the like;
+            the splits are missing, overlap, or belong to other images.
     """
-    found = read_par_pickle(path)
-    try:
-        return _splits(found, images)
-    except Exception as error:  # lists of anything where positions should be
-        raise InputError(f"{path} has no usable splits: {error or type(error).__name__}.", _HINT) from error
+    with reading(path, "It should be a pickle made by Rethinking_of_PAR (valencebond), such as dataset_zs_run0.pkl."):
+        return _splits(load_par_pickle(path), images)
+
+
+def load_par_pickle(path: Path) -> Any:
+    """What a pickle contains, with an `Array` in place of each NumPy array; nearly any error is raised on a damaged one.
+
+    Nothing in it is run.
+    """
+    with open(path, "rb") as content:
+        return _Unpickler(content).load()
 
 
 def _splits(found: Any, images: Sequence[str]) -> NDArray[np.str_]:
-    if not isinstance(found, dict):
-        raise ValueError(f"it contains a {type(found).__name__}, not a dataset")
     names = found.get("image_name")
-    if names is not None and (not isinstance(names, list) or [*map(str, names)] != [*images]):
+    if names is not None and [*map(str, names)] != [*images]:
         raise ValueError(f"its images are not these {len(images):,}")
-    partition = found.get("partition")
     # The bare lists of positions, from which the real files are made, have other names.
-    parts = partition if isinstance(partition, dict) else {part: found.get(f"{part}_idx") for part in PARTS}
+    parts = found.get("partition") or {part: found[f"{part}_idx"] for part in PARTS}
+    rows = [np.asarray(getattr(parts[part], "values", parts[part])) for part in PARTS]
+    every = np.concatenate(rows)
+    if every.ndim != 1 or every.dtype.kind not in "iu" or not all(map(len, rows)):
+        raise ValueError("its parts are not one list of positions each; the file of official partitions is another one")
+    if every.min() < 0 or every.max() >= len(images) or len(np.unique(every)) != len(every):
+        raise ValueError(f"it has positions outside 0 to {len(images) - 1:,}, or one twice")
     splits = np.full(len(images), "unused", dtype="U6")
-    for part in PARTS:
-        try:
-            positions = np.asarray(parts.get(part))
-        except ValueError:  # several lists of different lengths
-            positions = np.empty((0, 0))
-        if positions.ndim == 2 or positions.dtype == object:
-            raise ValueError(f"its {part} part is missing, or several; the file of official partitions is another one")
-        if positions.ndim != 1 or not len(positions) or positions.dtype.kind not in "iu":
-            raise ValueError(f"its {part} part is not a list of positions")
-        positions = positions.astype(np.int64)
-        if positions.min() < 0 or positions.max() >= len(images):
-            raise ValueError(f"its {part} part has positions outside 0 to {len(images) - 1:,}")
-        if len(np.unique(positions)) != len(positions) or (splits[positions] != "unused").any():
-            raise ValueError(f"its {part} part has an image twice, or one of another part")
+    for part, positions in zip(PARTS, rows, strict=True):
         splits[positions] = part
     return splits
 
@@ -122,28 +99,22 @@ class _DType:
             self.dtype = self.dtype.newbyteorder(state[1])
 
 
-class _Array:
-    """Stands for numpy.ndarray, and for the function that pickles call to make an empty one."""
+class Array:
+    """Stands for numpy.ndarray, and for the function that pickles call to make an empty one. Objects are not kept."""
 
     def __init__(self, *_rest: object) -> None:
-        self.values: NDArray[Any] = np.empty(0)
+        self.values: NDArray[Any] = np.empty(0, dtype=object)
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         _version, shape, kind, by_columns, content = state
-        self.fill(content, kind, shape, "F" if by_columns else "C")
-
-    def fill(self, content: Any, kind: _DType, shape: tuple[int, ...], order: Literal["C", "F"]) -> _Array:
-        if kind.dtype.hasobject:
-            flat = np.empty(len(content), dtype=object)
-            flat[:] = content
-        else:
-            flat = np.frombuffer(content, dtype=kind.dtype)
-        self.values = flat.reshape(shape, order=order)
-        return self
+        if not kind.dtype.hasobject:
+            self.values = np.frombuffer(content, dtype=kind.dtype).reshape(shape, order="F" if by_columns else "C")
 
 
-def _from_buffer(*arguments: Any) -> _Array:
-    return _Array().fill(*arguments)
+def _from_buffer(content: Any, kind: _DType, shape: tuple[int, ...], order: str) -> Array:
+    array = Array()
+    array.__setstate__((1, shape, kind, order == "F", content))
+    return array
 
 
 def _scalar(kind: _DType, content: Any) -> Any:
@@ -157,7 +128,7 @@ def _encode(text: str, encoding: str) -> bytes:
 
 
 _ALLOWED: dict[tuple[str, str], Any] = {
-    ("numpy", "ndarray"): _Array,
+    ("numpy", "ndarray"): Array,
     ("numpy", "dtype"): _DType,
     ("_codecs", "encode"): _encode,  # bytes in old protocols
     ("__builtin__", "bytes"): lambda: b"",  # the same, of length 0
@@ -166,7 +137,7 @@ _ALLOWED: dict[tuple[str, str], Any] = {
     ("easydict", "EasyDict"): _EasyDict,
 }
 for _core in ("numpy.core", "numpy._core"):  # before and since NumPy 2
-    _ALLOWED[f"{_core}.multiarray", "_reconstruct"] = _Array
+    _ALLOWED[f"{_core}.multiarray", "_reconstruct"] = Array
     _ALLOWED[f"{_core}.multiarray", "scalar"] = _scalar
     _ALLOWED[f"{_core}.numeric", "_frombuffer"] = _from_buffer  # protocol 5
 
@@ -176,26 +147,3 @@ class _Unpickler(pickle.Unpickler):
         if (module, name) not in _ALLOWED:
             raise ValueError(f"it wants to use {module}.{name}, which no file of this kind does")
         return _ALLOWED[module, name]
-
-
-def _plain(value: Any, done: dict[int, tuple[Any, Any]]) -> Any:
-    """`value` with arrays in place of their stand-ins.
-
-    Args:
-        done: id -> (object, what became of it), so that nothing is converted twice and no id is reused.
-    """
-    if id(value) in done:
-        return done[id(value)][1]
-    if isinstance(value, _Array) and value.values.dtype != object:
-        return value.values
-    if isinstance(value, dict):
-        entries: dict[Any, Any] = {}
-        done[id(value)] = value, entries
-        entries.update((key, _plain(entry, done)) for key, entry in value.items())
-        return entries
-    if isinstance(value, _Array | list | tuple):
-        items: list[Any] = []
-        done[id(value)] = value, items
-        items.extend(_plain(entry, done) for entry in (value.values.tolist() if isinstance(value, _Array) else value))
-        return items
-    return value

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import io
 import json
-import time
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,8 +14,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from focuscli.data.folder import check_target, write_folder
-from focuscli.data.prepare import PrepareReport, Progress
+from focuscli.data.folder import DatasetFolder, check_target, write_folder
+from focuscli.data.prepare import Progress
 from focuscli.data.schema import builtin_schema
 from focuscli.data.splits import identity_split
 from focuscli.data.synthetic.canvas import Box, Canvas, shaded
@@ -188,7 +187,7 @@ def prepare_synthetic(
     style: str = "street",
     overwrite: bool = False,
     progress: Progress | None = None,
-) -> PrepareReport:
+) -> DatasetFolder:
     """Write a dataset folder of synthetic pedestrians, with labels that state what can be seen, see `people.labels_of`.
 
     No person is in two splits: train, val and test have about 60, 15 and 25% of the images.
@@ -200,7 +199,6 @@ def prepare_synthetic(
         UsageError: unknown style.
         InputError: `out` exists and may not be replaced.
     """
-    started = time.monotonic()
     check_target(out, overwrite=overwrite)
     schema = builtin_schema("synthetic")
     files: dict[str, bytes | str] = {}
@@ -221,7 +219,7 @@ def prepare_synthetic(
         "Labels state what can be seen: no glasses from behind, no logo from the side.",
     ]
     info = {"dataset": "synthetic", "source": "drawn", "style": style, "seed": seed, "split": "identity"}
-    folder = write_folder(
+    return write_folder(
         out,
         schema,
         [*files],
@@ -232,4 +230,3 @@ def prepare_synthetic(
         extra_files=files | {BOXES_FILE: "\n".join(boxes) + "\n"},
         info=info | {"warnings": [_WARNING], "notes": notes},
     )
-    return PrepareReport.of(folder, started, warnings=[_WARNING], notes=notes)

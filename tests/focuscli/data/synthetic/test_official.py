@@ -14,7 +14,7 @@ from scipy.io import loadmat
 
 from focuscli.data.folder import read_folder
 from focuscli.data.prepare import prepare_official
-from focuscli.data.readers.peta_files import SUBSETS
+from focuscli.data.readers.peta import SUBSETS
 from focuscli.data.schema import builtin_schema
 from focuscli.data.synthetic.generate import synthetic_images
 from focuscli.data.synthetic.official import official_labels, write_official
