@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,31 +17,78 @@ from focuscli.storage import paths
 if TYPE_CHECKING:
     from focuscli.data.folder import DatasetFolder
 
-OutOpt = Annotated[
-    Path | None, typer.Option("--out", help="Dataset folder to write; default: by name under FOCUS_HOME.")
-]
+OutOpt = Annotated[Path | None, typer.Option(help="Dataset folder to write; default: by name under FOCUS_HOME.")]
+ImagesOpt = Annotated[Path | None, typer.Option(help="Folder of the images; default: found beside the labels.")]
+AllowMissingOpt = Annotated[bool, typer.Option("--allow-missing", help="Prepare without the images that are missing.")]
+LabelsOnlyOpt = Annotated[bool, typer.Option("--labels-only", help="Labels without images, for what needs no pixels.")]
 OnBadImageOpt = Annotated[
-    Literal["error", "skip"],
-    typer.Option("--on-bad-image", help="Unreadable images: stop (error), or exclude and list them (skip)."),
+    Literal["error", "skip"], typer.Option(help="Unreadable images: stop (error), or exclude and list them (skip).")
 ]
-ImagesOpt = Annotated[
-    Path | None, typer.Option("--images", help="Folder of the images; default: found beside the labels.")
-]
-AllowMissingOpt = Annotated[
-    bool, typer.Option("--allow-missing", help="Prepare the images that exist, without the missing ones.")
-]
-LabelsOnlyOpt = Annotated[
-    bool, typer.Option("--labels-only", help="Prepare labels without images, for everything that needs no pixels.")
-]
-_OFFICIAL = {
-    "images": (ImagesOpt, None),
-    "allow_missing": (AllowMissingOpt, False),
-    "labels_only": (LabelsOnlyOpt, False),
-    "force": (ForceOpt, False),
-    "dry_run": (DryRunOpt, False),
-    "on_bad_image": (OnBadImageOpt, "error"),
-}
-"""Options of official downloads, with their defaults."""
+
+
+def peta_command(
+    source: Annotated[Path, typer.Argument(help="PETA as downloaded: ten subsets, or images/ with PETA.mat.")],
+    out: OutOpt = None,
+    split: Annotated[
+        str, typer.Option(help="official:0 to official:4, identity, paper, subset:VIPeR,GRID (test sites), or zs:FILE.")
+    ] = "official:0",
+    force: ForceOpt = False,
+    dry_run: DryRunOpt = False,
+    on_bad_image: OnBadImageOpt = "error",
+) -> None:
+    """PETA (19,000 images, 105 attributes, 35 evaluated)."""
+    _prepare("peta", **locals())
+
+
+def pa100k_command(
+    source: Annotated[Path, typer.Argument(help="PA-100K as downloaded: annotation.mat and release_data.")],
+    out: OutOpt = None,
+    images: ImagesOpt = None,
+    allow_missing: AllowMissingOpt = False,
+    labels_only: LabelsOnlyOpt = False,
+    force: ForceOpt = False,
+    dry_run: DryRunOpt = False,
+    on_bad_image: OnBadImageOpt = "error",
+) -> None:
+    """PA-100K (100,000 images, 26 attributes)."""
+    _prepare("pa100k", **locals())
+
+
+def _rap(kind: str, about: str) -> Callable[..., None]:
+    """The command of RAPv1 or RAPv2: they differ in their files, not in their options."""
+
+    def rap_command(
+        source: Annotated[Path, typer.Argument(help="RAP as downloaded: RAP_annotation and RAP_dataset.")],
+        out: OutOpt = None,
+        split: Annotated[str, typer.Option(help="official:0 to official:4; of RAPv2 also zs:FILE.")] = "official:0",
+        images: ImagesOpt = None,
+        allow_missing: AllowMissingOpt = False,
+        labels_only: LabelsOnlyOpt = False,
+        force: ForceOpt = False,
+        dry_run: DryRunOpt = False,
+        on_bad_image: OnBadImageOpt = "error",
+    ) -> None:
+        _prepare(**{**locals(), "kind": kind})
+
+    rap_command.__doc__ = about
+    return rap_command
+
+
+def csv_command(
+    source: Annotated[
+        Path, typer.Argument(metavar="LABELS", help="CSV: a column with image names, one 0/1 column per attribute.")
+    ],
+    out: OutOpt = None,
+    images: ImagesOpt = None,
+    schema: Annotated[Path | None, typer.Option(help="A schema.toml; default: guessed, for you to edit.")] = None,
+    true: Annotated[str, typer.Option(help="The word that means present.")] = "1",
+    false: Annotated[str, typer.Option(help="The word that means absent.")] = "0",
+    force: ForceOpt = False,
+    dry_run: DryRunOpt = False,
+    on_bad_image: OnBadImageOpt = "error",
+) -> None:
+    """Your own labels: writes schema.toml (guessed, for you to edit) and labels.csv."""
+    _prepare("csv", **locals())
 
 
 def _prepare(
@@ -51,7 +97,7 @@ def _prepare(
     out: Path | None,
     *,
     force: bool,
-    name: str | None = None,
+    dry_run: bool,
     allow_missing: bool = False,
     labels_only: bool = False,
     **options: Any,
@@ -61,63 +107,22 @@ def _prepare(
 
     if allow_missing and labels_only:
         raise UsageError("--allow-missing and --labels-only exclude each other.", "Remove one of them.")
-    missing: Any = "labels-only" if labels_only else "allow" if allow_missing else "error"
+    name = kind
+    if kind == "csv":  # a file called labels.csv is best named after its folder
+        name = source.resolve().parent.name if source.stem == "labels" else source.stem
     started = time.monotonic()
     with render.progress("checking images") as progress:
-        target = out or paths.datasets_dir() / (name or kind)
-        folder = prepare(kind, source, target, overwrite=force, missing=missing, progress=progress, **options)
-    _done(folder, started, dry_run=options["dry_run"])
-
-
-def _official(
-    name: str, about: str, source: str, *, split: str = "", without: tuple[str, ...] = ()
-) -> Callable[..., None]:
-    """The command of an official download.
-
-    Args:
-        about, source, split: its help and that of its argument and of --split; without the last it has no such option.
-        without: keys of `_OFFICIAL` that it does not have.
-    """
-    parameters: dict[str, tuple[Any, Any]] = {
-        "source": (Annotated[Path, typer.Argument(help=source)], inspect.Parameter.empty),
-        "out": (OutOpt, None),
-    }
-    if split:
-        parameters["split"] = (Annotated[str, typer.Option(help=split)], "official:0")
-    parameters |= {key: value for key, value in _OFFICIAL.items() if key not in without}
-
-    def command(**arguments: Any) -> None:
-        _prepare(name, **arguments)
-
-    command.__doc__ = about
-    command.__annotations__ = {key: annotation for key, (annotation, _) in parameters.items()}
-    command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [
-            inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
-            for key, (annotation, default) in parameters.items()
-        ]
-    )
-    return command
-
-
-def csv_command(
-    labels: Annotated[Path, typer.Argument(help="CSV: a column with image names, one 0/1 column per attribute.")],
-    out: OutOpt = None,
-    images: Annotated[Path | None, typer.Option(help="Folder of the images; default: beside the CSV.")] = None,
-    schema: Annotated[
-        Path | None, typer.Option(help="A schema.toml for this table; default: guessed, for you to edit.")
-    ] = None,
-    true: Annotated[str, typer.Option(help="The word that means present.")] = "1",
-    false: Annotated[str, typer.Option(help="The word that means absent.")] = "0",
-    force: ForceOpt = False,
-    dry_run: DryRunOpt = False,
-    on_bad_image: OnBadImageOpt = "error",
-) -> None:
-    """Your own labels: writes schema.toml (guessed, for you to edit) and labels.csv."""
-    # A file called labels.csv is best named after its folder.
-    name = labels.resolve().parent.name if labels.stem == "labels" else labels.stem
-    options: dict[str, Any] = {"images": images, "schema": schema, "true": true, "false": false}
-    _prepare("csv", labels, out, name=name, force=force, dry_run=dry_run, on_bad_image=on_bad_image, **options)
+        folder = prepare(
+            kind,
+            source,
+            out or paths.datasets_dir() / name,
+            overwrite=force,
+            missing="labels-only" if labels_only else "allow" if allow_missing else "error",
+            dry_run=dry_run,
+            progress=progress,
+            **options,
+        )
+    _done(folder, started, dry_run=dry_run)
 
 
 def synthetic_command(
@@ -125,36 +130,31 @@ def synthetic_command(
     images: Annotated[int, typer.Option(min=20, help="Number of images.")] = 1600,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same images.")] = 0,
     style: Annotated[str, typer.Option(help="Camera style: studio, street or night.")] = "street",
-    as_: Annotated[
-        str | None, typer.Option("--as", help="Write them as an official download instead: peta, pa100k or rapv1.")
-    ] = None,
+    as_: Annotated[str | None, typer.Option("--as", help="As an official download: peta, pa100k or rapv1.")] = None,
     force: ForceOpt = False,
 ) -> None:
     """Synthetic pedestrians with exact boxes, for trying things out."""
     started = time.monotonic()
+    options: dict[str, Any] = {"images": images, "seed": seed, "style": style, "overwrite": force}
     folder = out or (Path(f"synthetic-{as_}") if as_ else paths.datasets_dir() / "synthetic")
     if as_ is None:
         from focuscli.data.synthetic.generate import prepare_synthetic
 
         with render.progress("drawing") as progress:
-            dataset = prepare_synthetic(
-                folder, images=images, seed=seed, style=style, overwrite=force, progress=progress
-            )
+            dataset = prepare_synthetic(folder, progress=progress, **options)
         _done(dataset, started)
         return
     from focuscli.data.synthetic.official import write_official
 
     with render.progress("drawing") as progress:
-        write_official(as_, folder, images=images, seed=seed, style=style, overwrite=force, progress=progress)
+        write_official(as_, folder, progress=progress, **options)
     lines = [f"wrote {images:,} synthetic images in the file structure of {as_}: {folder}"]
     lines.append(f"next: focus prepare {as_} {folder}")
     render.result({"path": str(folder), "structure": as_, "images": images}, lines=lines)
 
 
 def weights_command(
-    source: Annotated[
-        str | None, typer.Argument(metavar="[PATH|URL]", help="Default: OpenAI's ViT-B/16, downloaded.")
-    ] = None,
+    source: Annotated[str | None, typer.Argument(metavar="[PATH|URL]", help="Default: OpenAI's ViT-B/16.")] = None,
     force: ForceOpt = False,
 ) -> None:
     """Install CLIP weights: OpenAI's ViT-B/16 by download, or a file in any usual format."""
@@ -176,20 +176,11 @@ def _done(folder: DatasetFolder, started: float, *, dry_run: bool = False) -> No
     """Show what was prepared since `started`, a value of `time.monotonic`."""
     seconds = time.monotonic() - started
     if render.as_json():
-        render.result(
-            {
-                "path": str(folder.path),
-                "name": folder.schema.name,
-                "images": len(folder.images),
-                "attributes": len(folder.schema.attributes),
-                "evaluated": len(folder.schema.evaluated),
-                "counts": folder.counts,
-                **{key: folder.info.get(key) for key in ("published", "warnings", "notes")},
-                "seconds": seconds,
-                "dry_run": dry_run,
-            },
-            lines=[],
-        )
+        schema = folder.schema
+        data = {"path": str(folder.path), "name": schema.name, "images": len(folder.images)}
+        data |= {"attributes": len(schema.attributes), "evaluated": len(schema.evaluated), "counts": folder.counts}
+        data |= {key: folder.info.get(key) for key in ("published", "warnings", "notes")}
+        render.result({**data, "seconds": seconds, "dry_run": dry_run}, lines=[])
         return
     views.prepared(folder)
     if dry_run:
@@ -201,29 +192,11 @@ def _done(folder: DatasetFolder, started: float, *, dry_run: bool = False) -> No
     render.note(f"  next: focus {'eval --open-domain --target' if folder.labels_only else 'train --dataset'} {name}")
 
 
-_RAP = "RAP as downloaded: RAP_annotation and RAP_dataset."
 COMMANDS: dict[str, Callable[..., None]] = {
-    "peta": _official(
-        "peta",
-        "PETA (19,000 images, 105 attributes, 35 evaluated).",
-        "PETA as downloaded: ten subsets, or images/ with PETA.mat.",
-        split="official:0 to official:4, identity, paper, subset:VIPeR,GRID (test sites), or zs:FILE.",
-        without=("images", "allow_missing", "labels_only"),
-    ),
-    "pa100k": _official(
-        "pa100k",
-        "PA-100K (100,000 images, 26 attributes).",
-        "PA-100K as downloaded: annotation.mat and release_data.",
-    ),
-    "rapv1": _official(
-        "rapv1", "RAPv1 (41,585 images, 92 attributes, 51 evaluated).", _RAP, split="official:0 to official:4."
-    ),
-    "rapv2": _official(
-        "rapv2",
-        "RAPv2 (84,928 images, 54 evaluated attributes); never run on the real file.",
-        _RAP,
-        split="official:0 to official:4, or zs:FILE (RAP-ZS).",
-    ),
+    "peta": peta_command,
+    "pa100k": pa100k_command,
+    "rapv1": _rap("rapv1", "RAPv1 (41,585 images, 92 attributes, 51 evaluated)."),
+    "rapv2": _rap("rapv2", "RAPv2 (84,928 images, 54 evaluated attributes); never run on the real file."),
     "csv": csv_command,
     "synthetic": synthetic_command,
     "weights": weights_command,

@@ -23,15 +23,15 @@ EvaluatedOpt = Annotated[bool, typer.Option("--evaluated", help="Only the attrib
 def show_command(name: SchemaArg, evaluated: EvaluatedOpt = False) -> None:
     """Show attributes with their phrases, regions and groups, and the complements of groups."""
     found, _ = _find(name)
-    texts = found.texts(complements=True, evaluated_only=evaluated)
-    names = {attribute.name for attribute in found.evaluated}
     if render.as_json():
         render.result({**found.model_dump(mode="json"), "fingerprint": found.fingerprint()}, lines=[])
         return
-    render.table(
-        ("attribute", "phrase", "region", "category", "group", ""),
-        [(text.attribute or "-", *_place(text), _kind(text, names)) for text in texts],
-    )
+    kinds = {attribute.name: "" if attribute.evaluated else "not evaluated" for attribute in found.attributes}
+    rows = [
+        (text.attribute or "-", *_place(text), kinds.get(text.attribute or "", "complement"))
+        for text in found.texts(complements=True, evaluated_only=evaluated)
+    ]
+    render.table(("attribute", "phrase", "region", "category", "group", ""), rows)
     print(
         f"{found.name}: {len(found.attributes)} attributes, {len(found.evaluated)} evaluated, "
         f"{sum(len(group.complements) for group in found.groups)} complements, {len(found.groups)} groups"
@@ -40,22 +40,17 @@ def show_command(name: SchemaArg, evaluated: EvaluatedOpt = False) -> None:
 
 def check_command(name: SchemaArg) -> None:
     """Check a schema, and a dataset's labels.csv against it."""
+    from focuscli.data.folder import read_folder
     from focuscli.data.schema_diff import schema_remarks
 
     found, folder = _find(name)
-    images = 0
-    if folder is not None:
-        from focuscli.data.folder import read_folder
-
-        images = len(read_folder(folder).images)
+    images = len(read_folder(folder).images) if folder else 0
     remarks = schema_remarks(found)
     for remark in remarks:
         render.warn(remark)
-    labels = f", labels.csv with {images:,} images fits" if folder is not None else ""
-    render.result(
-        {"name": found.name, "fingerprint": found.fingerprint(), "images": images, "remarks": remarks},
-        lines=[f"{found.name}: sound, {len(found.attributes)} attributes, {len(found.evaluated)} evaluated{labels}"],
-    )
+    data = {"name": found.name, "fingerprint": found.fingerprint(), "images": images, "remarks": remarks}
+    line = f"{found.name}: sound, {len(found.attributes)} attributes, {len(found.evaluated)} evaluated"
+    render.result(data, lines=[line + (f", labels.csv with {images:,} images fits" if folder else "")])
 
 
 def diff_command(source: SchemaArg, target: SchemaArg, evaluated: EvaluatedOpt = False) -> None:
@@ -65,16 +60,9 @@ def diff_command(source: SchemaArg, target: SchemaArg, evaluated: EvaluatedOpt =
     (first, _), (second, _) = _find(source), _find(target)
     found = schema_diff(first, second, evaluated_only=evaluated)
     if render.as_json():
-        data = {
-            "source": first.name,
-            "target": second.name,
-            "seen": [
-                {"phrase": ours.phrase, "attribute": ours.attribute, "source": theirs.attribute}
-                for ours, theirs in found.seen
-            ],
-            "new": [{"phrase": text.phrase, "attribute": text.attribute} for text in found.new],
-            "only_source": [{"phrase": text.phrase, "attribute": text.attribute} for text in found.only],
-        }
+        seen = [{**_named(ours), "source": theirs.attribute} for ours, theirs in found.seen]
+        new, only = [*map(_named, found.new)], [*map(_named, found.only)]
+        data = {"source": first.name, "target": second.name, "seen": seen, "new": new, "only_source": only}
         render.result(data, lines=[])
         return
     rows = [
@@ -86,8 +74,9 @@ def diff_command(source: SchemaArg, target: SchemaArg, evaluated: EvaluatedOpt =
         f"{len(found.seen)} texts of {second.name} are trained on {first.name}, {len(found.new)} are new; "
         f"{len(found.only)} of {first.name} are not in {second.name}"
     )
-    for ours, theirs in found.moved:
-        render.warn(f'"{ours.phrase}" is {ours.region} in {second.name} and {theirs.region} in {first.name}')
+    for ours, theirs in found.seen:
+        if ours.region != theirs.region:  # the same words in another sentence
+            render.warn(f'"{ours.phrase}" is {ours.region} in {second.name} and {theirs.region} in {first.name}')
 
 
 def _find(name: str) -> tuple[AttributeSchema, Path | None]:
@@ -109,15 +98,13 @@ def _find(name: str) -> tuple[AttributeSchema, Path | None]:
     return load_schema(folder / "schema.toml"), folder
 
 
+def _named(text: Text) -> dict[str, str | None]:
+    return {"phrase": text.phrase, "attribute": text.attribute}
+
+
 def _place(text: Text) -> tuple[str, str, str, str]:
     region = f"{text.region} ({text.subregion})" if text.subregion else text.region
     return text.phrase, region, text.category, text.group
-
-
-def _kind(text: Text, evaluated: set[str]) -> str:
-    if text.attribute is None:
-        return "complement"
-    return "" if text.attribute in evaluated else "not evaluated"
 
 
 COMMANDS = {"show": show_command, "check": check_command, "diff": diff_command}

@@ -45,9 +45,7 @@ def load_image(path: Path) -> Image.Image:
     except FileNotFoundError as error:
         raise InputError(f"No such image: {path}.", near_file(path)) from error
     except Exception as error:
-        raise InputError(
-            f"Cannot read image {path}: {_reason(path, error)}.", "Replace or remove that file."
-        ) from error
+        raise InputError(f"Cannot read image {path}: {_reason(error)}.", "Replace or remove that file.") from error
 
 
 def read_pixels(path: Path, size: tuple[int, int]) -> Pixels:
@@ -89,9 +87,7 @@ def read_ahead(
         pool.shutdown(cancel_futures=True)
 
 
-def check_images(
-    paths: Sequence[Path], *, workers: int = 2, progress: Callable[[int, int], None] | None = None
-) -> dict[int, str]:
+def check_images(paths: Sequence[Path], *, progress: Callable[[int, int], None] | None = None) -> dict[int, str]:
     """Decode every file in full; returns, by position in `paths`, why an image cannot be used, in a few words.
 
     Args:
@@ -102,21 +98,17 @@ def check_images(
         try:
             _decode(path)
         except Exception as error:
-            return _reason(path, error)
+            return _reason(error)
         return None
 
     bad: dict[int, str] = {}
-    with ThreadPoolExecutor(max(1, workers)) as pool:
+    with ThreadPoolExecutor(2) as pool:
         for index, reason in enumerate(pool.map(problem, paths)):
             if reason is not None:
                 bad[index] = reason
             if progress is not None and (index % 100 == 99 or index + 1 == len(paths)):
                 progress(index + 1, len(paths))
     return bad
-
-
-class _TooLarge(ValueError):
-    pass
 
 
 def _decode(path: Path) -> Image.Image:
@@ -127,7 +119,7 @@ def _decode(path: Path) -> Image.Image:
     with Image.open(path, formats=FORMATS) as image:
         width, height = image.size
         if width * height > MAX_PIXELS:
-            raise _TooLarge(f"{width:,} x {height:,} pixels; the limit is {MAX_PIXELS / 1e6:.0f} million")
+            raise ValueError(f"{width:,} x {height:,} pixels; the limit is {MAX_PIXELS / 1e6:.0f} million")
         image.load()
         whole = image.copy() if getattr(image, "is_animated", False) else image
     with contextlib.suppress(Exception):  # where only the orientation tag is damaged, the pixels are fine
@@ -170,25 +162,12 @@ def _deep_grey(image: Image.Image) -> Image.Image:
     return Image.fromarray(np.clip(np.rint(values), 0, 255).astype(np.uint8))
 
 
-def _reason(path: Path, error: Exception) -> str:
-    """The error in words that a user can act on; Pillow's own messages repeat the file name or speak of internals."""
-    from PIL import Image, UnidentifiedImageError
+def _reason(error: Exception) -> str:
+    """The error in words that a user can act on; some of Pillow's own repeat the file's name."""
+    from PIL import UnidentifiedImageError
 
-    if isinstance(error, _TooLarge):
-        return str(error)
-    if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
-        return f"more pixels than the limit of {MAX_PIXELS / 1e6:.0f} million"
-    if isinstance(error, FileNotFoundError):
-        return "not there"
-    if path.is_dir():
-        return "a folder, not a file"
-    if isinstance(error, PermissionError):
-        return "no permission to read it"
-    size = path.stat().st_size if path.is_file() else 0
-    if size == 0:
-        return "the file is empty"
     if isinstance(error, UnidentifiedImageError):
         return f"not an image file in a known format ({', '.join(FORMATS)})"
-    if "truncated" in str(error).lower():
-        return f"truncated after {size:,} bytes"
-    return f"damaged ({str(error) or type(error).__name__})".replace("\n", " ")
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return " ".join(str(error).split()) or type(error).__name__

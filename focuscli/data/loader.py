@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -71,27 +72,24 @@ class CropStore:
         progress: Progress | None,
         resize: Resize = "pillow",
     ) -> None:
-        self.paths = paths
-        self.size = size
-        self.workers = workers
-        self.resize = resize
+        self._read = partial(read_batches, paths, size, workers=workers, resize=resize)
         self._cache: Tensor | None = None
         if in_memory:
-            self._cache = torch.empty(len(paths), *size, 3, dtype=torch.uint8)
+            cache = torch.empty(len(paths), *size, 3, dtype=torch.uint8)
             done = 0
-            for crops in read_batches(paths, size, chunks(len(paths), 64), workers=workers, resize=resize):
-                self._cache[done : done + len(crops)] = crops
+            for crops in self._read(chunks(len(paths), 64)):
+                cache[done : done + len(crops)] = crops
                 done += len(crops)
                 if progress is not None:
                     progress(done, len(paths))
+            self._cache = cache
 
     def batches(self, batches: Iterable[Sequence[int]]) -> Iterator[Tensor]:
         """Yield uint8 [B, H, W, 3] for each list of positions."""
         if self._cache is None:
-            yield from read_batches(self.paths, self.size, batches, workers=self.workers, resize=self.resize)
-            return
-        for batch in batches:
-            yield self._cache[torch.as_tensor(batch)]
+            return self._read(batches)
+        cache = self._cache
+        return (cache[torch.as_tensor(batch)] for batch in batches)
 
 
 def to_unit(crops: Tensor, device: torch.device) -> Tensor:

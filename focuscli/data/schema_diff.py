@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
+from focuscli.data.regions import name_words
 from focuscli.data.schema import AttributeSchema, Text, normalise_phrase
 
 
-@dataclass(frozen=True)
-class SchemaDiff:
+class SchemaDiff(NamedTuple):
     """How the texts of a target relate to those of a source.
 
     Attributes:
@@ -19,14 +19,9 @@ class SchemaDiff:
         only: training texts of the source that the target does not have.
     """
 
-    seen: tuple[tuple[Text, Text], ...]
-    new: tuple[Text, ...]
-    only: tuple[Text, ...]
-
-    @property
-    def moved(self) -> tuple[tuple[Text, Text], ...]:
-        """Pairs of one phrase in different regions: the target describes the same words with another sentence."""
-        return tuple((ours, theirs) for ours, theirs in self.seen if ours.region != theirs.region)
+    seen: list[tuple[Text, Text]]
+    new: list[Text]
+    only: list[Text]
 
 
 def schema_diff(source: AttributeSchema, target: AttributeSchema, *, evaluated_only: bool = False) -> SchemaDiff:
@@ -38,9 +33,9 @@ def schema_diff(source: AttributeSchema, target: AttributeSchema, *, evaluated_o
     trained = _by_phrase(source.texts(complements=True))
     texts = _by_phrase(target.texts(complements=True, evaluated_only=evaluated_only))
     return SchemaDiff(
-        seen=tuple((text, trained[phrase]) for phrase, text in texts.items() if phrase in trained),
-        new=tuple(text for phrase, text in texts.items() if phrase not in trained),
-        only=tuple(text for phrase, text in trained.items() if phrase not in texts),
+        [(text, trained[phrase]) for phrase, text in texts.items() if phrase in trained],
+        [text for phrase, text in texts.items() if phrase not in trained],
+        [text for phrase, text in trained.items() if phrase not in texts],
     )
 
 
@@ -58,11 +53,7 @@ def schema_remarks(schema: AttributeSchema) -> list[str]:
     unused = [region for region in schema.regions if region not in {text.region for text in texts}]
     if unused:
         remarks.append(f"Regions without an evaluated attribute: {', '.join(unused)}.")
-    joined = [
-        text.phrase
-        for text in texts
-        if text.phrase.isidentifier() and text.phrase != text.phrase.lower() and len(text.phrase) > 8
-    ]
+    joined = [text.phrase for text in texts if text.phrase.isalnum() and len(name_words(text.phrase)) > 1]
     if joined:
         remarks.append(f"Phrases that look like names, which CLIP reads as one odd word: {', '.join(joined[:5])}.")
     return remarks
