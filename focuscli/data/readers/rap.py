@@ -119,7 +119,9 @@ def _schema_of(names: Sequence[str], evaluated: set[str]) -> AttributeSchema:
         for attribute in known.attributes
         if attribute.name in names
     ]
-    return AttributeSchema.model_validate({**dict(known), "attributes": tuple(attributes)})
+    used = {attribute.group for attribute in attributes if attribute.evaluated}
+    groups = [group if group.name in used else group.model_copy(update={"complements": ()}) for group in known.groups]
+    return AttributeSchema.model_validate({**dict(known), "groups": groups, "attributes": attributes})
 
 
 def _root(images: Path | None, file: Path, names: Sequence[str]) -> Path:

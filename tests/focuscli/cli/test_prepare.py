@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from focuscli.data.folder import read_folder
-from focuscli.data.prepare import PrepareReport
+from focuscli.data.readers import peta
+from focuscli.data.synthetic.official import write_official
 from focuscli.storage import paths
 
 
@@ -31,55 +32,39 @@ def everything(folder: Path) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
 
 
-@pytest.fixture
-def peta_call(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
-    """Replace the preparation of PETA; what it was called with is in the returned dictionary."""
-    seen: dict[str, object] = {}
-
-    def fake(name: str, source: Path, out: Path, **options: object) -> PrepareReport:
-        seen.update(name=name, source=source, out=out, **options)
-        counts = {"train": 9500, "val": 1900, "test": 7600}
-        published = {"train": 9500, "val": 1900, "test": 7600 + int(source.name == "other")}
-        return PrepareReport(
-            out, "peta", 19000, 105, 35, counts, published, ["persons [shared]"], ["from PETA.mat"], 4.1
-        )
-
-    monkeypatch.setattr("focuscli.data.prepare.prepare_official", fake)
-    return seen
-
-
-def test_counts_are_shown_beside_the_published_ones_and_options_reach_the_library(focus, peta_call, tmp_path):
-    outcome = focus("prepare", "peta", "download")
-    target = paths.datasets_dir() / "peta"
+def test_counts_are_shown_beside_the_published_ones(focus, tmp_path, monkeypatch):
+    source, target = tmp_path / "source", paths.datasets_dir() / "peta"
+    write_official("peta", source, images=30)
+    monkeypatch.setattr(peta, "PUBLISHED", counts := {"train": 15, "val": 3, "test": 12})
+    outcome = focus("prepare", "peta", source)
     assert (outcome.code, outcome.stdout) == (0, "")
-    assert outcome.stderr.splitlines() == [
-        "  peta  19,000 images · 105 attributes, 35 evaluated, 70 more kept",
-        "  train 9,500 · val 1,900 · test 7,600      published 9,500 / 1,900 / 7,600  ✓",
-        "  from PETA.mat",
-        "! persons [shared]",
-        f"  wrote {target}       4.1 s",
-        "  next: focus train --dataset peta",
+    lines = outcome.stderr.splitlines()
+    assert lines[:3] == [
+        "  peta  30 images · 105 attributes, 35 evaluated, 70 more kept",
+        "  train 15 · val 3 · test 12      published 15 / 3 / 12  ✓",
+        "  labels from PETA.mat",
     ]
-    assert peta_call["out"] == target
-    other = focus("prepare", "peta", "other").stderr
+    assert all(line.startswith("! ") for line in lines[3:-2])
+    assert lines[-2].startswith(f"  wrote {target}  ")
+    assert lines[-1] == "  next: focus train --dataset peta"
+    values = focus("prepare", "peta", source, "--force", "--json").json
+    assert (values["path"], values["counts"], values["published"]) == (str(target), counts, counts)
+    assert [f"! {warning}" for warning in values["warnings"]] == lines[3:-2]
+    assert (values["images"], values["attributes"], values["evaluated"], values["dry_run"]) == (30, 105, 35, False)
+    monkeypatch.setattr(peta, "PUBLISHED", {"train": 15, "val": 3, "test": 13})
+    other = focus("prepare", "peta", source, "--force").stderr
     assert "✗ differs" in other
     assert "✓" not in other
-    values = focus("prepare", "peta", "x", "--json").json
-    assert values["path"] == str(target)
-    assert values["counts"] == {"train": 9500, "val": 1900, "test": 7600}
-    assert values["warnings"] == ["persons [shared]"]
-    out = tmp_path / "elsewhere"
-    options = ["--split", "identity", "--force", "--on-bad-image", "skip", "--dry-run", "-q"]
     # warnings show also with --quiet
-    assert focus("prepare", "peta", "x", "--out", out, *options).stderr == "! persons [shared]\n"
-    wanted = {"out": out, "split": "identity", "overwrite": True, "on_bad_image": "skip", "dry_run": True}
-    assert {name: peta_call[name] for name in wanted} == wanted
+    quiet = focus("prepare", "peta", source, "--split", "identity", "--out", tmp_path / "own", "--dry-run", "-q").stderr
+    assert {line[0] for line in quiet.splitlines()} == {"!"}
+    assert not (tmp_path / "own").exists()
 
 
 REFUSED = [
-    (["peta", "nowhere"], 3, "No folder nowhere"),
+    (["peta", "nowhere"], 3, "There is no folder"),
     (["peta", ".", "--split", "official:9"], 2, 'Unknown split "official:9"'),
-    (["pa100k", "nowhere"], 3, "No such folder: nowhere"),
+    (["pa100k", "nowhere"], 3, "There is no annotation.mat in nowhere"),
     (["rapv1", "nowhere"], 3, "RAP_annotation.mat"),
     (["rapv1", ".", "--labels-only", "--allow-missing"], 2, "exclude each other"),
     (["rapv2", ".", "--split", "identity"], 2, "zs:FILE"),
@@ -147,29 +132,21 @@ def test_a_dry_run_writes_nothing_and_nothing_is_replaced_without_force(focus, t
     assert "3.png" in outcome.json["error"]["message"]
 
 
-@pytest.mark.parametrize("as_json", [True, False])
-def test_weights_show_what_was_installed(focus, monkeypatch, as_json):
+def test_weights_show_what_was_installed(focus, monkeypatch):
     from focuscli.storage import weights
 
-    calls = []
-
     def fake(source, *, force, progress):
-        calls.append((source, force))
+        assert (source, force) == ("x.pt", True)
         progress(5, None)  # a server that does not say how much will come
         return {"path": "/w/x.pt", "sha256": "ab" * 32, "format": "x", "tensors": 302, "activation": "gelu"}
 
     monkeypatch.setattr(weights, "install_weights", fake)
-    outcome = focus("prepare", "weights", "x.pt", "--force", *(["--json"] if as_json else []))
-    assert outcome.code == 0
-    assert calls == [("x.pt", True)]
-    if as_json:
-        assert (outcome.json["sha256"], outcome.json["tensors"]) == ("ab" * 32, 302)
-    else:
-        assert outcome.stdout.splitlines()[-1] == "wrote /w/x.pt"
+    values = focus("prepare", "weights", "x.pt", "--force", "--json").json
+    assert (values["sha256"], values["tensors"]) == ("ab" * 32, 302)
+    assert focus("prepare", "weights", "x.pt", "--force").stdout.splitlines()[-1] == "wrote /w/x.pt"
 
 
-@pytest.mark.parametrize("as_json", [True, False])
-def test_ctrl_c_while_writing_leaves_nothing(focus, monkeypatch, tmp_path, as_json):
+def test_ctrl_c_while_writing_leaves_nothing(focus, monkeypatch, tmp_path):
     from focuscli.storage.files import atomic_folder
 
     def interrupted(out, **_options):
@@ -178,12 +155,10 @@ def test_ctrl_c_while_writing_leaves_nothing(focus, monkeypatch, tmp_path, as_js
             signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr("focuscli.data.synthetic.generate.prepare_synthetic", interrupted)
-    outcome = focus("prepare", "synthetic", "--out", tmp_path / "out", *(["--json"] if as_json else []))
-    assert outcome.code == 130
-    if as_json:
-        assert outcome.json["error"] == {"code": 130, "message": "Interrupted.", "hint": None}
-    else:
-        assert outcome.stderr == "error: Interrupted.\n"
+    outcome = focus("prepare", "synthetic", "--out", tmp_path / "out")
+    assert (outcome.code, outcome.stderr) == (130, "error: Interrupted.\n")
+    outcome = focus("prepare", "synthetic", "--out", tmp_path / "out", "--json")
+    assert outcome.json["error"] == {"code": 130, "message": "Interrupted.", "hint": None}
     assert not any(tmp_path.iterdir())
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from focuscli.data.folder import DatasetFolder, read_folder
-from focuscli.data.prepare import prepare_official
+from focuscli.data.prepare import prepare
 from focuscli.evaluation.protocols import CORRECTED, POAR, Protocol
 from focuscli.evaluation.targets import candidates
 from focuscli.metrics.retrieval import (
@@ -36,15 +36,15 @@ GROUPS = {
 def prepared(shared_data: Path, tmp_path_factory) -> Callable[..., DatasetFolder]:
     """prepared(name, split=...): the dataset's labels, read from the official file."""
 
-    def prepare(name: str, **options: str) -> DatasetFolder:
+    def make(name: str, **options: str) -> DatasetFolder:
         source = shared_data / name
         if not source.is_dir():
             pytest.skip(f"no {source}")
         out = tmp_path_factory.mktemp("prepared") / name
-        prepare_official(name, source, out, missing="labels-only", **options)
+        prepare(name, source, out, missing="labels-only", **options)
         return read_folder(out)
 
-    return prepare
+    return make
 
 
 def baseline(

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from focuscli.data.folder import read_folder
-from focuscli.data.prepare import READERS, prepare_official
+from focuscli.data.prepare import READERS, prepare
 from focuscli.data.readers.annotations import Annotations
-from focuscli.data.readers.pickles import read_par_pickle
+from focuscli.data.readers.pickles import load_par_pickle
 from focuscli.data.schema import builtin_schema, text_targets
 from focuscli.errors import InputError
 
@@ -133,11 +133,10 @@ def test_built_in_schemas_agree_with_the_reference(name: str, shared_data: Path)
 
 def test_peta_from_label_txt_alone_is_the_same(read, shared_data: Path, tmp_path: Path) -> None:
     whole = read("peta", "identity")
-    assert any("equals PETA.mat for 18,975 of 19,000 images; 25 have attributes" in note for note in whole.notes)
     for entry in (shared_data / "peta" / "PETA dataset").iterdir():
         (tmp_path / entry.name).symlink_to(entry)
     alone = READERS["peta"](tmp_path, split="identity")
-    assert alone.info["labels_from"] == "Label.txt"
+    assert "labels from Label.txt" in alone.notes
     for field in ("labels", "persons", "splits"):
         assert np.array_equal(getattr(alone, field), getattr(whole, field)), field
 
@@ -146,25 +145,26 @@ def test_the_pickle_of_rethinking_of_par_holds_the_same(read, shared_data: Path)
     file = shared_data / "pickles" / "PETA" / "dataset.pkl"
     if not file.is_file():
         pytest.skip(f"no {file}")
-    found, ours = read_par_pickle(file), read("peta", "official:0")
+    found, ours = load_par_pickle(file), read("peta", "official:0")
     columns = [ours.schema.index(str(name)) for name in found["attr_name"]]
     assert len(set(columns)) == 35
-    assert np.array_equal(found["label"], ours.labels[:, columns])
+    assert np.array_equal(found["label"].values, ours.labels[:, columns])
     for number in range(5):
         splits = read("peta", f"official:{number}").splits
         for part in ("train", "val", "test"):
-            assert sorted(found["partition"][part][number].tolist()) == np.flatnonzero(splits == part).tolist()
+            assert sorted(found["partition"][part][number].values.tolist()) == np.flatnonzero(splits == part).tolist()
 
 
 def test_preparing_peta_decodes_every_image_and_keeps_every_label(read, shared_data: Path, tmp_path: Path) -> None:
-    report = prepare_official("peta", shared_data / "peta", tmp_path / "out")
-    folder, source = read_folder(tmp_path / "out"), read("peta", "official:0")
-    assert (report.images, report.attributes, report.evaluated) == (19_000, 105, 35)
-    assert report.counts == report.published == folder.counts
-    assert "1 image with none of the evaluated attributes" in "\n".join(report.warnings)
+    folder, source = prepare("peta", shared_data / "peta", tmp_path / "out"), read("peta", "official:0")
+    assert (len(folder.images), len(folder.schema.evaluated)) == (19_000, 35)
+    assert folder.counts == folder.info["published"]
+    text = "\n".join(folder.info["warnings"])
+    assert "1,106 of 4,110 known persons in test, with 4,385 of 7,600 test images, are also in train or val" in text
+    assert "upperBodyThinStripes 1.8 %, upperBodyVNeck 1.2 %" in text
+    folder = read_folder(tmp_path / "out")
     assert np.array_equal(folder.labels, source.labels)
     assert folder.images == tuple(source.images)
-    assert folder.persons.tolist() == source.persons.tolist()
     assert folder.image_path(18_999).is_file()
     assert folder.fingerprint == "c25dc49cf112ebf9f45beaec77d58be7e14c7af9fd152dff66e37265b35b7f0b"
 
@@ -172,10 +172,10 @@ def test_preparing_peta_decodes_every_image_and_keeps_every_label(read, shared_d
 def test_preparing_what_exists_of_pa100k(read, shared_data: Path, tmp_path: Path) -> None:
     source = shared_data / "pa100k"
     with pytest.raises(InputError, match=r"98,000 of 100,000 images of pa100k are missing"):
-        prepare_official("pa100k", source, tmp_path / "out")
-    assert prepare_official("pa100k", source, tmp_path / "out", missing="allow").counts == {"train": 2000}
+        prepare("pa100k", source, tmp_path / "out")
+    assert prepare("pa100k", source, tmp_path / "out", missing="allow").counts == {"train": 2000}
     images = source / "PA-100K" / "release_data" / "release_data"
-    report = prepare_official("pa100k", shared_data / "pa100k-mini", tmp_path / "mini", images=images)
-    assert report.counts == {"train": 1400, "val": 200, "test": 400}
-    mini, whole = read_folder(tmp_path / "mini"), read("pa100k", "official")
+    mini = prepare("pa100k", shared_data / "pa100k-mini", tmp_path / "mini", images=images)
+    assert mini.counts == {"train": 1400, "val": 200, "test": 400}
+    whole = read("pa100k", "official")
     assert np.array_equal(mini.labels, whole.labels[[whole.images.index(name) for name in mini.images]])

@@ -2,148 +2,151 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from focuscli.data.readers.peta import read_peta
+from focuscli.data.readers.peta import parse_label_text, read_peta
+from focuscli.data.schema import builtin_schema
 from focuscli.errors import InputError, UsageError
 
-FakePeta = Callable[..., Any]
-MakeImage = Callable[..., None]
+NAMES = [attribute.name for attribute in builtin_schema("peta").attributes]
 
 
-@pytest.mark.parametrize("layout", ["subsets", "numbered"])
-def test_both_layouts_give_the_same_labels_persons_and_splits(fake_peta: FakePeta, layout: str) -> None:
-    fake = fake_peta(layout)
-    for number in range(5):
-        found = read_peta(fake.root.parent, split=f"official:{number}")
-        assert found.published == {"train": 9500, "val": 1900, "test": 7600}
-        for part, rows in fake.partitions[number].items():
-            assert np.flatnonzero(found.splits == part).tolist() == rows.tolist()
-    assert found.labels.tolist() == fake.labels.tolist()
+def number(fake: Any) -> Path:
+    """The same images in layout "numbered"."""
+    folder = fake.root.parent / "images"
+    folder.mkdir()
+    for row, image in enumerate(fake.images, start=1):
+        (fake.root / image).rename(folder / f"{row:05}.png")
+    shutil.rmtree(fake.root)
+    return folder
+
+
+@pytest.mark.parametrize("start", ["PETA dataset", ".", "PETA.mat", ".."])
+def test_the_authors_layout_from_any_level(fake_peta: Any, start: str) -> None:
+    found = read_peta(fake_peta.root.parent / start)
+    assert [*found.images] == fake_peta.images
+    assert found.labels.tolist() == fake_peta.labels.tolist()
+    for part, rows in fake_peta.partition.items():
+        assert np.flatnonzero(found.splits == part).tolist() == rows.tolist()
     assert found.persons[:4].tolist() == ["3DPeS/100", "3DPeS/100", "3DPeS/12", "3DPeS/9"]
-    assert read_peta(fake.root, split="official").splits.tolist() == read_peta(fake.root).splits.tolist()
+    assert found.published == {"train": 9500, "val": 1900, "test": 7600}
+    assert found.splits.tolist() == read_peta(fake_peta.root, split="official").splits.tolist()
 
 
-def test_without_peta_mat_only_splits_of_our_own_can_be_made(fake_peta: FakePeta) -> None:
-    fake = fake_peta(mat=False)
+def test_layouts_and_sources_of_labels_agree(fake_peta: Any) -> None:
+    archive = fake_peta.root / "VIPeR/archive"
+    (archive / "Thumbs.db").write_bytes(b"x")
+    (archive / "._000_45_2.bmp").write_bytes(b"x")
+    with_mat = read_peta(fake_peta.root, split="identity")
+    (fake_peta.root.parent / "PETA.mat").rename(fake_peta.root.parents[1] / "PETA.mat")
+    texts = read_peta(fake_peta.root, split="identity")
+    assert "labels from Label.txt" in texts.notes
+    assert any(note.endswith("does not have: lowerBodyLogo") for note in texts.notes)
     for split in ("official:0", "paper"):
-        with pytest.raises(InputError, match=r"written in PETA\.mat, and there is none") as caught:
-            read_peta(fake.root, split=split)
-        assert "--split identity" in (caught.value.hint or "")
-    found = read_peta(fake.root, split="identity")
-    assert found.labels.tolist() == fake.labels.tolist()
-    assert found.info["labels_from"] == "Label.txt"
+        with pytest.raises(InputError, match=r"There is no PETA\.mat in .* or beside it"):
+            read_peta(fake_peta.root, split=split)
+    images = number(fake_peta)
+    with pytest.raises(InputError, match=r"There is no PETA\.mat in .* or beside it"):
+        read_peta(images, split="identity")
+    (fake_peta.root.parents[1] / "PETA.mat").rename(fake_peta.root.parent / "PETA.mat")
+    for start in (images, images.parent, images.parents[1]):
+        numbered = read_peta(start, split="identity")
+        assert numbered.images == [f"{row:05}.png" for row in range(1, len(fake_peta.images) + 1)]
+        for other in (with_mat, texts):
+            for field in ("labels", "persons", "splits"):
+                assert np.array_equal(getattr(numbered, field), getattr(other, field)), field
+    for person in set(numbered.persons):
+        assert len(set(numbered.splits[numbered.persons == person])) == 1
 
 
-def test_the_identity_split_is_the_same_with_and_without_peta_mat(fake_peta: FakePeta) -> None:
-    found = [
-        read_peta(fake_peta(layout, mat=mat, folder=folder).root.parent, split="identity")
-        for layout, mat, folder in (("subsets", True, "a"), ("subsets", False, "b"), ("numbered", True, "c"))
-    ]
-    assert found[0].splits.tolist() == found[1].splits.tolist() == found[2].splits.tolist()
-    for person in set(found[0].persons):
-        assert len(set(found[0].splits[found[0].persons == person])) == 1
-
-
-def test_the_papers_sentence_is_test_for_training_and_val_for_test(fake_peta: FakePeta) -> None:
-    fake = fake_peta()
-    found = read_peta(fake.root, split="paper")
-    assert found.published == {"train": 7600, "test": 1900, "unused": 9500}
+def test_splits_of_our_own(fake_peta: Any) -> None:
+    paper = read_peta(fake_peta.root, split="paper")
+    assert paper.published == {"train": 7600, "test": 1900, "unused": 9500}
     for name, part in (("train", "test"), ("test", "val"), ("unused", "train")):
-        assert np.flatnonzero(found.splits == name).tolist() == fake.partitions[0][part].tolist()
-    assert any("compares with no published row" in text for text in found.warnings)
+        assert np.flatnonzero(paper.splits == name).tolist() == fake_peta.partition[part].tolist()
+    sites = read_peta(fake_peta.root, split="subset:viper, GRID")
+    assert np.array_equal(sites.splits == "test", [subset in (4, 10) for subset, _ in fake_peta.owners])
+    assert set(sites.splits.tolist()) == {"train", "val", "test"}
+    assert sites.published is None
+    for found in (paper, sites, read_peta(fake_peta.root, split="identity")):
+        assert any("compares with no published row" in text for text in found.warnings)
+        assert any("inferred" in text for text in found.warnings) == (found is paper)
 
 
-def test_camera_sites_can_be_kept_for_testing(fake_peta: FakePeta) -> None:
-    for layout in ("subsets", "numbered"):
-        fake = fake_peta(layout, folder=layout)
-        found = read_peta(fake.root.parent, split="subset:viper, GRID")
-        assert np.array_equal(found.splits == "test", np.isin(fake.subsets, (4, 10)))
-        assert set(found.splits.tolist()) == {"train", "val", "test"}
-        assert found.published is None
+DAMAGE: list[tuple[str, Callable[[Path], object], bool, str]] = [
+    (
+        "TownCentre",
+        lambda folder: (folder / "0_8.jpg").unlink(),
+        True,
+        r"The 31 images .* are not the 32 of .* is TownCentre",
+    ),
+    ("VIPeR", lambda folder: (folder / "806_0_1.bmp").unlink(), True, "The 31 images in .* are not the 32"),
+    ("PRID", lambda folder: (folder / "0001_b.png").rename(folder / "0500_b.png"), True, "The 32 images in .* are not"),
+    ("MIT", lambda folder: folder.parent.rename(folder.parent.with_name("old")), True, "subset MIT has no images"),
+    ("PRID", lambda folder: (folder / "Label.txt").write_text("1 personalMale\n"), False, "0709_a.png has no line in"),
+    (
+        "PRID",
+        lambda folder: (folder / "Label.txt").write_text("x hat"),
+        False,
+        'line 1: "x" does not begin with a number',
+    ),
+    ("PRID", lambda folder: (folder / "Label.txt").unlink(), False, r"Cannot read .*Label\.txt"),
+]
 
 
-@pytest.mark.parametrize(
-    ("split", "problem", "hint"),
-    [
-        ("official:5", "Unknown split", "official:4"),
-        ("official:", "Unknown split", ""),
-        ("official:00", "Unknown split", ""),
-        ("", "Unknown split", "subset:VIPeR,GRID"),
-        ("subset:VIPer,GRIB", 'no subset "GRIB"', "Did you mean GRID?"),
-        ("subset:", "no images to test on", "subset:VIPeR"),
-        ("subset:3DPeS,CAVIAR4REID,CUHK,GRID,i-LID,MIT,PRID,SARC3D,TownCentre,VIPeR", "no images to train on", ""),
-        ("zs: ", "names no file", "dataset_zs_run0.pkl"),
-    ],
-)
-def test_a_wrong_split_is_a_usage_error_before_anything_is_read(split: str, problem: str, hint: str) -> None:
-    with pytest.raises(UsageError, match=problem) as caught:
-        read_peta(Path("nowhere"), split=split)
-    assert hint in (caught.value.hint or "")
+@pytest.mark.parametrize(("subset", "damage", "mat", "words"), DAMAGE)
+def test_what_is_not_whole_is_refused(fake_peta: Any, subset: str, damage: Any, mat: bool, words: str) -> None:
+    damage(fake_peta.root / subset / "archive")
+    if not mat:
+        (fake_peta.root.parent / "PETA.mat").unlink()
+    with pytest.raises(InputError, match=words):
+        read_peta(fake_peta.root, split="official:0" if mat else "identity")
 
 
-def test_a_folder_of_images_cannot_be_given(fake_peta: FakePeta) -> None:
-    with pytest.raises(UsageError, match="found by their place"):
-        read_peta(Path("nowhere"), images=Path("elsewhere"))
-
-
-def test_a_lost_or_added_image_is_noticed(fake_peta: FakePeta, make_image: MakeImage) -> None:
-    fake = fake_peta()
-    (fake.root / "TownCentre/archive/0_8.jpg").unlink()
-    with pytest.raises(InputError, match="TownCentre has 3 images, not 4"):
-        read_peta(fake.root)
-    make_image(fake.root / "TownCentre/archive/7_8.jpg")
-    with pytest.raises(InputError, match=r"images .* are not the ones of .*; the first is TownCentre"):
-        read_peta(fake.root)
-
-
-def test_label_txt_and_peta_mat_are_compared(fake_peta: FakePeta) -> None:
-    fake = fake_peta()
-    count = len(fake.images)
-    notes = "\n".join(read_peta(fake.root).notes)
-    assert f"for {count - 2} of {count} images; 2 have attributes that PETA.mat does not" in notes
-    assert "1 lines of Label.txt are about" in notes
-    (fake.root / "PRID/archive/Label.txt").write_text("0001 personalMale\n0709 personalMale\n")
-    with pytest.raises(InputError, match=f"disagree on 3 of {count} images; the first is PRID"):
-        read_peta(fake.root)
-
-
-def test_warnings_say_what_readers_of_metrics_must_know(fake_peta: FakePeta, mat_fields: Any) -> None:
-    fake = fake_peta()
-    found = read_peta(fake.root)
-    test = found.splits == "test"
-    seen = set(found.persons[~test])
-    shared = set(found.persons[test]) & seen
-    images = sum(person in seen for person in found.persons[test])
-    text = "\n".join(found.warnings)
-    for part in (
-        f"{len(shared)} of {len(set(found.persons[test]))} persons in test, with {images} of {test.sum()} test images",
-        "PETA has 19,000 images",
-        "--split paper",
-        "train + val",
-        "ALM",
-        "inferred",
+def test_numbered_images_must_be_all_there_once(fake_peta: Any, tmp_path: Path) -> None:
+    folder = number(fake_peta)
+    (folder / "00003.png").rename(folder / "00002.jpg")
+    with pytest.raises(InputError, match=r"before 00002\.png is missing or there twice"):
+        read_peta(folder)
+    (folder / "00002.jpg").unlink()
+    with pytest.raises(InputError, match=r"before 00004\.png is missing or there twice"):
+        read_peta(folder)
+    (tmp_path / "empty").mkdir()
+    for start, words in (
+        ("empty", "is not PETA"),
+        ("nowhere", "There is no folder"),
+        ("PETA.zip", "There is no folder"),
     ):
-        assert part in text
-    assert "partition 0 (POAR" not in text
-    assert "this is partition 4" in "\n".join(read_peta(fake.root, split="official:4").warnings)
-    own = "\n".join(read_peta(fake.root, split="identity").warnings)
-    assert "persons in test" not in own
-    assert "our own" in own
+        with pytest.raises(InputError, match=words):
+            read_peta(tmp_path / start)
+    with pytest.raises(UsageError, match="found by their place"):
+        read_peta(folder, images=folder)
 
-    def fewer(fields: dict[str, Any]) -> dict[str, Any]:
-        fields["data"][:, 4 + 34] = 0
-        fields["data"][2, 4 : 4 + 35] = 0
-        return {"data": fields["data"]}
 
-    numbered = fake_peta("numbered", folder="other").root.parent
-    mat_fields(numbered / "PETA.mat", fewer)
-    text = "\n".join(read_peta(numbered).warnings)
-    assert "upperBodyVNeck 0.0 %" in text
-    assert "1 image with none of the evaluated attributes (first: 00003.png" in text
-    assert "inferred" not in text
+@given(
+    people=st.dictionaries(st.integers(0, 99_999), st.sets(st.sampled_from(NAMES)), max_size=8),
+    width=st.integers(1, 5),
+    suffix=st.sampled_from(["", ".png", "_1.jpg"]),
+    line_end=st.sampled_from(["\n", "\r\n", "\n\n", " \t\n"]),
+)
+def test_label_lines_come_back(people: dict[int, set[str]], width: int, suffix: str, line_end: str) -> None:
+    lines = [" ".join([f"{key:0{width}}{suffix}", *sorted(words)]) for key, words in people.items()]
+    assert parse_label_text(line_end.join([*lines, ""]), Path("Label.txt")) == people
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_read_or_refused(text: str) -> None:
+    begins = [line.split()[0][0] in "0123456789" for line in text.splitlines() if line.split()]
+    if all(begins):
+        assert len(parse_label_text(text, Path("Label.txt"))) <= len(begins)
+        return
+    with pytest.raises(InputError, match="does not begin with a number"):
+        parse_label_text(text, Path("Label.txt"))

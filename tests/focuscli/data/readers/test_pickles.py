@@ -17,7 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from focuscli.data.readers.peta import read_peta
-from focuscli.data.readers.pickles import read_par_pickle, read_zero_shot_splits
+from focuscli.data.readers.pickles import load_par_pickle, read_zero_shot_splits
+from focuscli.data.readers.rap import read_rapv2
 from focuscli.errors import InputError
 
 IMAGES = [f"{number:05}.png" for number in range(1, 11)]
@@ -79,50 +80,42 @@ def test_the_parts_become_splits(tmp_path: Path, protocol: int, monkeypatch: pyt
 
 
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
-def test_trees_of_arrays_come_back_as_dicts_lists_and_arrays(tmp_path: Path, protocol: int) -> None:
+def test_arrays_come_back_and_their_tree_does_not_matter(tmp_path: Path, protocol: int) -> None:
     shared = np.arange(3, dtype=">i4")
-    tree = {
+    tree: dict[str, Any] = {
         "table": np.asfortranarray(np.arange(6, dtype=np.uint8).reshape(2, 3)),
         "names": np.array(["hat", "bag"]),
         "rows": EasyDict(train=[shared, shared], empty=np.zeros((0, 2), np.float32)),
         "objects": np.array([shared, "x", None], object),
-        "plain": (1, 2.5, "a", b"b", True, None, np.float32(0.5), np.str_("hat")),
+        "plain": (1, 2.5, "a", b"b", b"", True, None, np.float32(0.5), np.str_("hat"), range(3)),
     }
+    tree["itself"] = tree
     file = tmp_path / "tree.pkl"
     file.write_bytes(pickle.dumps(tree, protocol))
-    found = read_par_pickle(file)
-    assert np.array_equal(found["table"], tree["table"])
-    assert found["names"].tolist() == ["hat", "bag"]
-    assert type(found["rows"]) is dict
-    assert found["rows"]["train"][0].tolist() == [0, 1, 2]
-    assert found["rows"]["empty"].shape == (0, 2)
-    assert found["objects"][0].tolist() == [0, 1, 2]
-    assert found["objects"][1:] == ["x", None]
-    assert found["plain"] == [1, 2.5, "a", b"b", True, None, 0.5, "hat"]
-
-
-def test_a_tree_that_contains_itself_many_times_is_read_once(tmp_path: Path) -> None:
-    tree: list[Any] = [1]
-    for _ in range(60):
-        tree = [tree, tree]
-    tree.append(tree)
-    (tmp_path / "tree.pkl").write_bytes(pickle.dumps(tree))
-    found = read_par_pickle(tmp_path / "tree.pkl")
-    assert found[2] is found
+    found = load_par_pickle(file)
+    assert np.array_equal(found["table"].values, tree["table"])
+    assert found["names"].values.tolist() == ["hat", "bag"]
+    assert found["rows"]["train"][0].values.tolist() == [0, 1, 2]
+    assert found["rows"]["empty"].values.shape == (0, 2)
+    assert not found["objects"].values.size
+    assert found["plain"] == tree["plain"]
+    assert found["itself"] is found
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
         ({"image_name": IMAGES[:9]}, "its images are not these 10"),
-        ({"parts": {**PARTS, "test": [0, 4]}}, "test part has an image twice, or one of another part"),
-        ({"parts": {**PARTS, "test": [10]}}, "positions outside 0 to 9"),
-        ({"parts": {**PARTS, "test": [-1]}}, "positions outside 0 to 9"),
-        ({"parts": {**PARTS, "test": [0.5]}}, "test part is not a list of positions"),
-        ({"parts": {**PARTS, "test": []}}, "test part is not a list of positions"),
-        ({"parts": {"train": [0], "val": [1]}}, "test part is missing, or several"),
-        ({"parts": {**PARTS, "train": [[0, 3], [5, 6]]}}, "file of official partitions is another one"),
-        ({"partition": 3}, "train part is missing"),
+        ({"parts": {**PARTS, "test": [0, 4]}}, "outside 0 to 9, or one twice"),
+        ({"parts": {**PARTS, "test": [10]}}, "outside 0 to 9, or one twice"),
+        ({"parts": {**PARTS, "test": [-1]}}, "outside 0 to 9, or one twice"),
+        ({"parts": {**PARTS, "test": [0.5]}}, "not one list of positions each"),
+        ({"parts": {**PARTS, "test": []}}, "not one list of positions each"),
+        ({"parts": {"train": [0], "val": [1]}}, "it has no 'test'"),
+        ({"parts": {part: [[0, 3], [5, 6]] for part in PARTS}}, "the file of official partitions is another one"),
+        ({"parts": {**PARTS, "train": [[0, 3], [5, 6]]}}, "is not a usable"),
+        ({"partition": 3}, "is not a usable"),
+        ({"partition": None}, "it has no 'train_idx'"),
     ],
 )
 def test_files_that_contradict_themselves_or_the_images_are_refused(
@@ -130,8 +123,10 @@ def test_files_that_contradict_themselves_or_the_images_are_refused(
 ) -> None:
     with pytest.raises(InputError, match=words):
         read_zero_shot_splits(write(tmp_path / "zs.pkl", **changes), IMAGES)
-    with pytest.raises(InputError, match="Cannot read"):
-        read_zero_shot_splits(tmp_path / "none.pkl", IMAGES)
+    for content in ([1], None):
+        (tmp_path / "none.pkl").write_bytes(pickle.dumps(content)) if content else (tmp_path / "none.pkl").unlink()
+        with pytest.raises(InputError, match=r"none\.pkl is not a usable"):
+            read_zero_shot_splits(tmp_path / "none.pkl", IMAGES)
 
 
 class Hostile:
@@ -184,11 +179,18 @@ def test_damaged_files_are_refused_and_never_crash(
     assert set(splits.tolist()) <= {*PARTS, "unused"}
 
 
-def test_peta_takes_its_splits_from_the_file(fake_peta: Callable[..., Any], tmp_path: Path) -> None:
-    fake = fake_peta()
-    rows = {"train": [*range(20)], "val": [20, 21], "test": [*range(22, len(fake.images))]}
-    names = [f"{number:05}.png" for number in range(1, len(fake.images) + 1)]
-    found = read_peta(fake.root, split=f"zs:{write(tmp_path / 'zs.pkl', parts=rows, image_name=names)}")
+def test_peta_and_rapv2_take_their_splits_from_the_file(download: Callable[[str], Path], tmp_path: Path) -> None:
+    rows = {"train": [*range(20)], "val": [20, 21], "test": [*range(22, 30)]}
+    names = [f"{number:05}.png" for number in range(1, 31)]
+    found = read_peta(download("peta"), split=f"zs:{write(tmp_path / 'zs.pkl', parts=rows, image_name=names)}")
     assert found.published == {"train": 11_241, "val": 3_826, "test": 3_933}
     assert {part: np.flatnonzero(found.splits == part).tolist() for part in rows} == rows
     assert any("never checked on a real one" in warning for warning in found.warnings)
+    names = [f"CAM01_{row:04}.png" for row in range(20)]
+    found = read_rapv2(download("rapv2"), split=f"zs:{write(tmp_path / 'zs.pkl', image_name=names)}")
+    assert len(found.schema.evaluated) == 53
+    assert not found.schema.attributes[found.schema.index("Age46-60")].evaluated
+    assert np.flatnonzero(found.splits == "test").tolist() == sorted(PARTS["test"])
+    assert (found.splits == "unused").sum() == 20 - 6
+    assert found.published == {"train": 17_062, "val": 4_628, "test": 4_928}
+    assert not any("should be evaluated" in warning for warning in found.warnings)

@@ -24,8 +24,8 @@ def street(tmp_path_factory: pytest.TempPathFactory) -> Path:
     seen: list[tuple[int, int]] = []
     report = prepare_synthetic(folder, images=40, seed=7, progress=lambda *now: seen.append(now))
     assert seen == [(number, 40) for number in range(1, 41)]
-    assert sum(report.counts.values()) == report.images == 40
-    assert (report.attributes, report.evaluated) == (42, 26)
+    assert sum(report.counts.values()) == len(report.images) == 40
+    assert (len(report.schema.attributes), len(report.schema.evaluated)) == (42, 26)
     return folder
 
 
