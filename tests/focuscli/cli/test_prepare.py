@@ -10,7 +10,6 @@ from PIL import Image
 
 from focuscli.data.folder import read_folder
 from focuscli.data.readers import peta
-from focuscli.data.synthetic.official import write_official
 from focuscli.storage import paths
 
 
@@ -34,7 +33,8 @@ def everything(folder: Path) -> list[str]:
 
 def test_counts_are_shown_beside_the_published_ones(focus, tmp_path, monkeypatch):
     source, target = tmp_path / "source", paths.datasets_dir() / "peta"
-    write_official("peta", source, images=30)
+    outcome = focus("prepare", "synthetic", "--as", "peta", "--images", 30, "--out", source)
+    assert outcome.stdout.splitlines()[-1] == f"next: focus prepare peta {source}"
     monkeypatch.setattr(peta, "PUBLISHED", counts := {"train": 15, "val": 3, "test": 12})
     outcome = focus("prepare", "peta", source)
     assert (outcome.code, outcome.stdout) == (0, "")
@@ -92,44 +92,40 @@ def test_refusals_name_the_way_out_and_write_nothing(focus, table, tmp_path, arg
     assert not paths.datasets_dir().exists()
 
 
-def test_csv_becomes_a_dataset_by_the_name_of_the_file_or_its_folder(focus, table, tmp_path):
+def test_csv_becomes_a_dataset_by_the_name_of_the_file_or_its_folder(focus, table):
     outcome = focus("prepare", "csv", table)
     assert outcome.code == 0
     assert "next: focus train --dataset mine" in outcome.stderr
     folder = read_folder(paths.resolve_dataset("mine"))
     assert len(folder.images) == 6
     assert folder.labels.sum(axis=0).tolist() == [3, 3]
-    out = tmp_path / "own"
-    assert f"next: focus train --dataset {out}" in focus("prepare", "csv", table, "--out", out).stderr
-    table.rename(table.with_name("labels.csv"))
-    assert focus("prepare", "csv", table.with_name("labels.csv")).code == 0
+    table = table.rename(table.with_name("labels.csv"))
+    assert focus("prepare", "csv", table).code == 0
     assert (paths.datasets_dir() / "source" / "schema.toml").is_file()
+    (table.parent / "3.png").write_bytes(b"no image")
+    outcome = focus("prepare", "csv", table, "--force", "--json")
+    assert outcome.code == outcome.json["error"]["code"] == 3
+    assert "3.png" in outcome.json["error"]["message"]
 
 
 def test_a_dry_run_writes_nothing_and_nothing_is_replaced_without_force(focus, table, tmp_path):
-    out = tmp_path / "own"
+    command = ("prepare", "csv", table, "--out", out := tmp_path / "own")
     start = everything(tmp_path)
-    outcome = focus("prepare", "csv", table, "--out", out, "--dry-run")
+    outcome = focus(*command, "--dry-run")
     assert outcome.code == 0
     assert f"dry run: nothing was written to {out}" in outcome.stderr
-    assert "  own  6 images" in outcome.stderr
     assert "next:" not in outcome.stderr
     assert everything(tmp_path) == start
-    assert focus("prepare", "csv", table, "--out", out).code == 0
+    assert f"next: focus train --dataset {out}" in focus(*command).stderr
     before = {path: path.read_bytes() for path in out.iterdir()}
     table.write_text(table.read_text().replace("0.png,p0,0", "0.png,p0,1"))
-    for more in ((), ("--dry-run",)):
-        outcome = focus("prepare", "csv", table, "--out", out, *more)
-        assert outcome.code == 3
-        assert "--force" in outcome.stderr
-    assert focus("prepare", "csv", table, "--out", out, "--force", "--dry-run").code == 0
-    assert {path: path.read_bytes() for path in out.iterdir()} == before
-    assert focus("prepare", "csv", table, "--out", out, "--force").code == 0
+    for more, code in (((), 3), (("--dry-run",), 3), (("--force", "--dry-run"), 0)):
+        outcome = focus(*command, *more)
+        assert outcome.code == code
+        assert ("--force" in outcome.stderr) == (code > 0)
+        assert {path: path.read_bytes() for path in out.iterdir()} == before
+    assert focus(*command, "--force").code == 0
     assert read_folder(out).labels.sum() == 7
-    (table.parent / "3.png").write_bytes(b"no image")
-    outcome = focus("prepare", "csv", table, "--json")
-    assert outcome.code == outcome.json["error"]["code"] == 3
-    assert "3.png" in outcome.json["error"]["message"]
 
 
 def test_weights_show_what_was_installed(focus, monkeypatch):
@@ -160,22 +156,6 @@ def test_ctrl_c_while_writing_leaves_nothing(focus, monkeypatch, tmp_path):
     outcome = focus("prepare", "synthetic", "--out", tmp_path / "out", "--json")
     assert outcome.json["error"] == {"code": 130, "message": "Interrupted.", "hint": None}
     assert not any(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize("kind", ["peta", "pa100k", "rapv1"])
-def test_synthetic_official_downloads_go_all_the_way(focus, micro, tmp_path, monkeypatch, kind):
-    """Write the official file structure, prepare it by the official reader, train, evaluate, explain."""
-    monkeypatch.setenv("FOCUS_HOME", str(tmp_path / "home"))
-    source, run = tmp_path / "source", tmp_path / "run"
-    assert focus("prepare", "synthetic", "--as", kind, "--images", 60, "--out", source).code == 0
-    outcome = focus("prepare", kind, source)
-    assert outcome.code == 0, outcome.stderr
-    assert focus("train", "--dataset", kind, "--run", run, *micro, "--epochs", 1).code == 0
-    outcome = focus("eval", "-c", run, "--json")
-    assert outcome.code == 0, outcome.stderr
-    assert outcome.json["dataset"] == kind
-    image = next(path for path in source.rglob("*.[pj][np]g"))
-    assert focus("viz", image, "backpack", "-c", run, "-o", tmp_path / "map.png").code == 0
 
 
 def test_labels_alone_are_refused_where_pixels_are_needed(focus, micro, tmp_path, monkeypatch):

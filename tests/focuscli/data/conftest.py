@@ -6,8 +6,8 @@ import os
 import re
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -39,17 +39,6 @@ PETA_FILES: dict[str, tuple[int, list[str]]] = {
     "TownCentre": (0, ["0_16.jpg", "0_8.jpg", "100_1726.jpg", "20_3.jpg"]),
     "VIPeR": (3, ["000_45_1.bmp", "000_45_2.bmp", "806_0_1.bmp"]),
 }
-
-
-@dataclass
-class FakePeta:
-    """PETA as its authors distribute it, and what a reader must find in it, in the order of PETA.mat."""
-
-    root: Path
-    images: list[str]
-    owners: list[tuple[int, int]]
-    labels: NDArray[np.int8]
-    partition: dict[str, NDArray[np.int64]]
 
 
 @pytest.fixture
@@ -151,7 +140,8 @@ def edit_mat() -> Callable[..., dict[str, Any]]:
 
 
 @pytest.fixture
-def fake_peta(tmp_path: Path, make_image: Callable[[Path], None]) -> FakePeta:
+def fake_peta(tmp_path: Path, make_image: Callable[[Path], None]) -> SimpleNamespace:
+    """PETA as its authors distribute it, with what a reader must find in it, in the order of PETA.mat."""
     root = tmp_path / "authors" / "PETA dataset"
     names = [attribute.name for attribute in builtin_schema("peta").attributes]
     spelled = ["footwearSneakers" if name == "footwearSneaker" else name for name in names]
@@ -170,16 +160,14 @@ def fake_peta(tmp_path: Path, make_image: Callable[[Path], None]) -> FakePeta:
         text = "\r\n".join([*reversed(lines), "99999 personalMale", ""])  # one line more than there are images
         (root / subset_name / "archive" / "Label.txt").write_text(text)
     parts = zip(("train", "val", "test"), np.split(rng.permutation(len(images)), [15, 20]), strict=True)
-    fake = FakePeta(root, images, owners, np.array(labels), {part: np.sort(rows) for part, rows in parts})
+    partition = {part: np.sort(rows) for part, rows in parts}
     persons = {owner: number for number, owner in enumerate(sorted(set(owners)), start=1)}
     head = [(row, persons[owner], *owner) for row, owner in enumerate(owners, start=1)]
     struct = {
-        "data": np.hstack([head, fake.labels]).astype(np.uint16),
+        "data": np.hstack([head, labels]).astype(np.uint16),
         "attribute": cells(names),
-        "partion_attribute": cells(
-            [{part: (rows[:, None] + 1).astype(np.uint16) for part, rows in fake.partition.items()}]
-        ),
+        "partion_attribute": cells([{part: (rows[:, None] + 1).astype(np.uint16) for part, rows in partition.items()}]),
     }
     scipy.io.savemat(root.parent / "PETA.mat", {"peta": struct})
     assert images == sorted(images, key=lambda image: (image.split("/")[0].lower(), os.fsencode(image)))
-    return fake
+    return SimpleNamespace(root=root, images=images, owners=owners, labels=np.array(labels), partition=partition)

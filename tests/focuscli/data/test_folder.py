@@ -55,16 +55,12 @@ def test_splits_are_selected_by_name(tmp_path: Path, small_schema: AttributeSche
     assert {split: folder.select(split).tolist() for split in rows} == rows
     assert folder.select("train").dtype == np.int64
     assert folder.counts == {"train": 2, "test": 1, "unused": 1}
+    for root, expected in ((None, "set/d/e.png"), ("pictures", "set/pictures/d/e.png"), ("/far", "/far/d/e.png")):
+        moved = write(tmp_path / "set", small_schema.model_copy(update={"image_root": root}), dry_run=True)
+        assert moved.image_path(3) == tmp_path / expected
     with pytest.raises(InputError, match='no split "val"') as caught:
         folder.select("val")
     assert "train (2 images), test (1 images), unused (1 images)" in (caught.value.hint or "")
-
-
-def test_image_paths_start_at_the_image_root(tmp_path: Path, small_schema: AttributeSchema) -> None:
-    for root, expected in ((None, "set/d/e.png"), ("pictures", "set/pictures/d/e.png"), ("/far", "/far/d/e.png")):
-        schema = small_schema.model_copy(update={"image_root": root})
-        folder = write(tmp_path / "set", schema, dry_run=True)
-        assert folder.image_path(3) == tmp_path / expected
 
 
 def test_the_fingerprint_is_over_the_content(tmp_path: Path, small_schema: AttributeSchema) -> None:

@@ -7,6 +7,7 @@ import struct
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -43,33 +44,31 @@ def test_rgb_comes_back_as_it_is(tmp_path: Path, suffix: str) -> None:
     assert np.array_equal(np.asarray(load_image(path)), pixels)
 
 
-@pytest.mark.parametrize(
-    ("mode", "value", "expected"),
-    [
-        ("L", 90, (90, 90, 90)),
-        ("1", 255, (255, 255, 255)),
-        ("LA", (90, 255), (90, 90, 90)),
-        ("LA", (90, 0), (255, 255, 255)),
+def test_every_mode_becomes_rgb(tmp_path: Path) -> None:
+    def read(image: Image.Image, name: str = "a.png", **options: Any) -> tuple[int, ...]:
+        image.save(tmp_path / name, **options)
+        return one_pixel(tmp_path / name)
+
+    white, grey = (255, 255, 255), (90, 90, 90)
+    for mode, value, expected in (
+        ("L", 90, grey),
+        ("1", 255, white),
+        ("LA", (90, 255), grey),
+        ("LA", (90, 0), white),
         ("RGBA", (10, 20, 30, 255), (10, 20, 30)),
-        ("RGBA", (10, 20, 30, 0), (255, 255, 255)),
+        ("RGBA", (10, 20, 30, 0), white),
         ("I;16", 200 * 257, (200, 200, 200)),
-        ("I;16", 65535, (255, 255, 255)),
-    ],
-)
-def test_every_mode_becomes_rgb(tmp_path: Path, mode: str, value: object, expected: tuple[int, ...]) -> None:
-    Image.new(mode, (2, 2), value).save(tmp_path / "a.png")  # type: ignore[arg-type]
-    assert one_pixel(tmp_path / "a.png") == expected
-
-
-def test_palettes_cmyk_and_float(tmp_path: Path) -> None:
-    image = Image.new("P", (2, 2), 1)
-    image.putpalette([0, 0, 0, 200, 100, 50])
-    image.save(tmp_path / "a.png")
-    image.save(tmp_path / "b.png", transparency=1)
-    Image.new("CMYK", (8, 8), (0, 0, 0, 0)).save(tmp_path / "c.jpg")
-    Image.fromarray(np.full((2, 2), 0.5, np.float32)).save(tmp_path / "d.tif")
-    wanted = {"a.png": (200, 100, 50), "b.png": (255, 255, 255), "c.jpg": (255, 255, 255), "d.tif": (128, 128, 128)}
-    assert {name: one_pixel(tmp_path / name) for name in wanted} == wanted
+        ("I;16", 65535, white),
+    ):
+        assert read(Image.new(mode, (2, 2), value)) == expected, mode
+    palette = Image.new("P", (2, 2), 1)
+    palette.putpalette([0, 0, 0, 200, 100, 50])
+    assert read(palette) == (200, 100, 50)
+    assert read(palette, transparency=1) == white
+    assert read(Image.new("CMYK", (8, 8), (0, 0, 0, 0)), "a.jpg") == white
+    assert read(Image.fromarray(np.full((2, 2), 0.5, np.float32)), "a.tif") == (128, 128, 128)
+    frames = [Image.new("RGB", (4, 2), colour) for colour in ((255, 0, 0), (0, 255, 0))]
+    assert read(frames[0], "a.gif", save_all=True, append_images=frames[1:]) == (255, 0, 0)
 
 
 def test_the_cameras_orientation_is_applied(tmp_path: Path) -> None:
@@ -86,22 +85,14 @@ def test_the_cameras_orientation_is_applied(tmp_path: Path) -> None:
     assert load_image(tmp_path / "a.png").size == (4, 2)
 
 
-def test_the_first_frame_of_an_animation(tmp_path: Path) -> None:
-    frames = [Image.new("RGB", (4, 2), colour) for colour in ((255, 0, 0), (0, 255, 0))]
-    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
-    assert one_pixel(tmp_path / "a.gif") == (255, 0, 0)
-
-
-def bad_files(folder: Path) -> dict[str, str]:
-    """Files that are no usable images, and what to say of each."""
+def test_bad_files_are_listed_with_their_reasons(tmp_path: Path, make_image: MakeImage) -> None:
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8))
     jpeg, png = io.BytesIO(), io.BytesIO()
     noise.save(jpeg, "JPEG")
     noise.save(png, "PNG")
     damaged = bytearray(png.getvalue())
     damaged[200:240] = bytes(40)
-    (folder / "folder.jpg").mkdir()
-    files = {
+    files: dict[str, tuple[bytes | None, str]] = {
         "short.jpg": (jpeg.getvalue()[:500], "runcated"),
         "short.png": (png.getvalue()[:500], "runcated"),
         "damaged.png": (damaged, ""),
@@ -111,22 +102,20 @@ def bad_files(folder: Path) -> dict[str, str]:
         "bomb.png": (png_bomb(9_000, 9_000), "9,000 x 9,000 pixels; the limit is"),
         "large.png": (png_bomb(10_000, 10_000), "pixels"),  # Pillow warns of this one
         "huge.png": (png_bomb(200_000, 200_000), "pixels"),  # and refuses this one
+        "folder.jpg": (None, "Is a directory"),
+        "gone.jpg": (None, "No such file"),
     }
+    (tmp_path / "folder.jpg").mkdir()
     for name, (content, _) in files.items():
-        (folder / name).write_bytes(content)
-    reasons = {name: words for name, (_, words) in files.items()}
-    return {**reasons, "folder.jpg": "Is a directory", "gone.jpg": "No such file"}
-
-
-def test_bad_files_are_listed_with_their_reasons(tmp_path: Path, make_image: MakeImage) -> None:
-    expected = bad_files(tmp_path)
+        if content is not None:
+            (tmp_path / name).write_bytes(content)
     make_image(tmp_path / "good.png")
-    names = ["good.png", *expected, "good.png"]
+    names = ["good.png", *files, "good.png"]
     calls: list[tuple[int, int]] = []
-    bad = check_images([tmp_path / name for name in names], progress=lambda done, total: calls.append((done, total)))
-    assert [*bad] == [*range(1, len(expected) + 1)]
+    bad = check_images([tmp_path / name for name in names], progress=lambda *numbers: calls.append(numbers))
+    assert [*bad] == [*range(1, len(files) + 1)]
     for index, reason in bad.items():
-        assert expected[names[index]] in reason, names[index]
+        assert files[names[index]][1] in reason, names[index]
         assert str(tmp_path) not in reason
         with pytest.raises(InputError, match=names[index]) as caught:
             load_image(tmp_path / names[index])

@@ -31,8 +31,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["."], "", ["a.JPG", "a[1].png", "b.png", "deep/c.webp"]),  # folders recursively, sorted, images only
         (["deep"], "", ["deep/c.webp"]),  # a folder named like an image is not one
         (["*.png"], "", ["a[1].png", "b.png"]),
-        (["**/*.webp"], "", ["deep/c.webp"]),
-        (["?.JPG"], "", ["a.JPG"]),
+        (["**/*.webp", "~/b.png"], "", ["deep/c.webp", "{home}/b.png"]),
         (["*"], "", ["a.JPG", "a[1].png", "b.png", "notes.txt"]),  # globs without folders
         (["a[1].png"], "", ["a[1].png"]),  # an existing file before a pattern
         (["a.JPG", "-"], "b.png\n\n  \ndeep\r\n", ["a.JPG", "b.png", "deep/c.webp"]),
@@ -41,26 +40,19 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ],
 )
 def test_arguments_stand_for_image_files(folder: Path, arguments: list[str], stdin: str, expected: list[str]) -> None:
-    assert [path.as_posix() for path in expand_images(arguments, stdin.splitlines(keepends=True))] == expected
-
-
-def test_a_tilde_is_the_users_home(folder: Path) -> None:
-    assert expand_images(["~/b.png", "~/*.JPG"]) == [folder / "b.png", folder / "a.JPG"]
+    found = [path.as_posix() for path in expand_images(arguments, stdin.splitlines(keepends=True))]
+    assert found == [name.format(home=folder) for name in expected]
 
 
 @pytest.mark.parametrize(
     ("arguments", "problem", "hint"),
     [
         (["bb.png"], "No such image: bb.png", "Did you mean b.png?"),
-        (["deep/d.webp"], "No such image: deep/d.webp", "Did you mean deep/c.webp?"),
-        (["zzzzzzzz"], "No such image", ""),
         (["no/such/folder/a.png"], "No such image", "folder no/such/folder does not exist"),
         (["*.gif"], "No such image", ""),
         (["empty"], "No image in folder empty (looked for .bmp, ", ""),
-        (["emp*"], "No image was given", ""),
         ([], "No image was given", "stdin"),
-        (["-"], "No image was given", ""),
-        ([""], "No image was given", ""),
+        (["-", ""], "No image was given", ""),
     ],
 )
 def test_arguments_without_an_image_are_refused(folder: Path, arguments: list[str], problem: str, hint: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +12,12 @@ from focuscli.data.readers.csv import read_csv
 from focuscli.data.schema import AttributeSchema, dump_schema
 from focuscli.errors import InputError
 
-MakeImage = Callable[..., None]
-
 
 @pytest.fixture
-def folder(tmp_path: Path, make_image: MakeImage) -> Path:
-    for name in ("a", "b", "c", "sub/d"):
-        make_image(tmp_path / f"{name}.png")
+def folder(tmp_path: Path) -> Path:
+    for name in ("a.png", "b.png", "c.png", "sub/d.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
     return tmp_path
 
 
@@ -47,11 +45,11 @@ def test_yes_and_no_in_the_tables_own_words(folder: Path, true: str, false: str,
 
 
 def test_the_tables_own_split_and_persons_are_kept(folder: Path) -> None:
-    source = read(
-        folder, "image,split,hat,\na.png,Train,1,8\nb.png,validation,0,8\nc.png,testing,1,8\nd.png,unused,1,8\n"
-    )
+    header, rows = "image,split,person,hat,", ("a.png,Train,p,1,8", "b.png,validation,p,0,8", "c.png,testing,,1,8")
+    source = read(folder, "\n".join([header, *rows, "d.png,unused,q,1,8"]))
     assert [attribute.name for attribute in source.schema.attributes] == ["hat"]
     assert source.splits.tolist() == ["train", "val", "test", "unused"]
+    assert source.persons.tolist() == ["p", "p", "", "q"]
     assert source.split == "as in the table"
 
 

@@ -31,75 +31,41 @@ class EasyDict(dict[str, Any]):
     __module__ = "easydict"
 
     def __init__(self, **entries: Any) -> None:
-        super().__init__()
-        for name, value in entries.items():
-            setattr(self, name, value)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        super().__setattr__(name, value)
-        self[name] = value
-
-
-@pytest.fixture(autouse=True)
-def easydict(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The class under the name that the real files hold; it cannot be looked up while reading."""
-    module = ModuleType("easydict")
-    module.EasyDict = EasyDict  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "easydict", module)
+        super().__init__(entries)
+        self.__dict__.update(entries)
 
 
 def write(path: Path, protocol: int = 4, **changes: Any) -> Path:
     """A file with the fields that the program which makes them writes, see Rethinking_of_PAR's format_peta.py."""
     parts = changes.pop("parts", PARTS)
-    partition = EasyDict(**{part: np.array(rows) for part, rows in parts.items()}, trainval=np.array([0, 1]))
     content = {
         "description": "peta",
-        "image_name": [*IMAGES],
-        "label": np.zeros((10, 105), np.uint8),
-        "label_idx": EasyDict(eval=[10, 18], color=[*range(35, 79)], extra=range(79, 105)),
+        "image_name": [*map(np.str_, IMAGES)],
+        "label": np.asfortranarray(np.arange(20, dtype=">u2").reshape(10, 2)),
+        "label_idx": EasyDict(eval=[10, 18], extra=range(79, 105), none=np.array([b"", None], object)),
         "weight_train": [np.zeros(105, np.float32)],
-        "partition": partition,
+        "partition": EasyDict(**{part: np.array(rows) for part, rows in parts.items()}, trainval=np.array([0, 1])),
         **changes,
     }
+    module = ModuleType("easydict")
+    module.EasyDict = EasyDict  # type: ignore[attr-defined]
+    sys.modules["easydict"] = module  # the name in the file; the reader does without the package
     path.write_bytes(pickle.dumps(EasyDict(**content), protocol))
+    del sys.modules["easydict"]
     return path
 
 
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
-def test_the_parts_become_splits(tmp_path: Path, protocol: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_parts_become_splits(tmp_path: Path, protocol: int) -> None:
     file = write(tmp_path / "zs.pkl", protocol)
-    monkeypatch.delitem(sys.modules, "easydict")  # the reader does without the package
     splits = read_zero_shot_splits(file, IMAGES)
     assert {part: np.flatnonzero(splits == part).tolist() for part in PARTS} == {
         part: sorted(rows) for part, rows in PARTS.items()
     }
     assert (splits == "unused").sum() == 4
-    older = {f"{part}_idx": rows for part, rows in PARTS.items()}
-    file.write_bytes(pickle.dumps(older, protocol))
+    assert np.array_equal(load_par_pickle(file)["label"].values, np.arange(20).reshape(10, 2))
+    file.write_bytes(pickle.dumps({f"{part}_idx": rows for part, rows in PARTS.items()}, protocol))
     assert read_zero_shot_splits(file, IMAGES).tolist() == splits.tolist()
-
-
-@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
-def test_arrays_come_back_and_their_tree_does_not_matter(tmp_path: Path, protocol: int) -> None:
-    shared = np.arange(3, dtype=">i4")
-    tree: dict[str, Any] = {
-        "table": np.asfortranarray(np.arange(6, dtype=np.uint8).reshape(2, 3)),
-        "names": np.array(["hat", "bag"]),
-        "rows": EasyDict(train=[shared, shared], empty=np.zeros((0, 2), np.float32)),
-        "objects": np.array([shared, "x", None], object),
-        "plain": (1, 2.5, "a", b"b", b"", True, None, np.float32(0.5), np.str_("hat"), range(3)),
-    }
-    tree["itself"] = tree
-    file = tmp_path / "tree.pkl"
-    file.write_bytes(pickle.dumps(tree, protocol))
-    found = load_par_pickle(file)
-    assert np.array_equal(found["table"].values, tree["table"])
-    assert found["names"].values.tolist() == ["hat", "bag"]
-    assert found["rows"]["train"][0].values.tolist() == [0, 1, 2]
-    assert found["rows"]["empty"].values.shape == (0, 2)
-    assert not found["objects"].values.size
-    assert found["plain"] == tree["plain"]
-    assert found["itself"] is found
 
 
 @pytest.mark.parametrize(
@@ -118,15 +84,9 @@ def test_arrays_come_back_and_their_tree_does_not_matter(tmp_path: Path, protoco
         ({"partition": None}, "it has no 'train_idx'"),
     ],
 )
-def test_files_that_contradict_themselves_or_the_images_are_refused(
-    tmp_path: Path, changes: dict[str, Any], words: str
-) -> None:
+def test_contradictions_are_refused(tmp_path: Path, changes: dict[str, Any], words: str) -> None:
     with pytest.raises(InputError, match=words):
         read_zero_shot_splits(write(tmp_path / "zs.pkl", **changes), IMAGES)
-    for content in ([1], None):
-        (tmp_path / "none.pkl").write_bytes(pickle.dumps(content)) if content else (tmp_path / "none.pkl").unlink()
-        with pytest.raises(InputError, match=r"none\.pkl is not a usable"):
-            read_zero_shot_splits(tmp_path / "none.pkl", IMAGES)
 
 
 class Hostile:
@@ -141,7 +101,7 @@ class Hostile:
 
 REFUSED = {
     "a command": Hostile(os.mkdir, "victim"),
-    "deep inside": EasyDict(partition=EasyDict(train=np.array([Hostile(os.mkdir, "victim")], object))),
+    "deep inside": {"partition": {"train": np.array([Hostile(os.mkdir, "victim")], object)}},
     "eval": Hostile(eval, "__import__('os').mkdir('victim')"),
     "getattr": Hostile(getattr, IMAGES, "sort"),
     "a library": Hostile(np.ctypeslib.load_library, "x", "."),
@@ -167,9 +127,8 @@ def test_damaged_files_are_refused_and_never_crash(
 ) -> None:
     whole = pickle.dumps({"partition": {part: np.array(rows) for part, rows in PARTS.items()}}, 4)
     content = bytearray(whole[: data.draw(st.integers(0, len(whole)))])
-    for _ in range(data.draw(st.integers(0, 3))):
-        if content:
-            content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    for _ in range(data.draw(st.integers(0, 3)) if content else 0):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     file = tmp_path_factory.getbasetemp() / "damaged.pkl"
     file.write_bytes(content)
     try:
@@ -186,11 +145,9 @@ def test_peta_and_rapv2_take_their_splits_from_the_file(download: Callable[[str]
     assert found.published == {"train": 11_241, "val": 3_826, "test": 3_933}
     assert {part: np.flatnonzero(found.splits == part).tolist() for part in rows} == rows
     assert any("never checked on a real one" in warning for warning in found.warnings)
-    names = [f"CAM01_{row:04}.png" for row in range(20)]
-    found = read_rapv2(download("rapv2"), split=f"zs:{write(tmp_path / 'zs.pkl', image_name=names)}")
+    found = read_rapv2(download("rapv2"), split=f"zs:{write(tmp_path / 'zs.pkl', image_name=None)}")
     assert len(found.schema.evaluated) == 53
     assert not found.schema.attributes[found.schema.index("Age46-60")].evaluated
     assert np.flatnonzero(found.splits == "test").tolist() == sorted(PARTS["test"])
-    assert (found.splits == "unused").sum() == 20 - 6
     assert found.published == {"train": 17_062, "val": 4_628, "test": 4_928}
     assert not any("should be evaluated" in warning for warning in found.warnings)
