@@ -34,7 +34,7 @@ BEFOREHAND = (
     "focuscli.engine.replicas",
     "focuscli.tools.gallery.index",
     "focuscli.tools.gallery.results",
-    "focuscli.tools.gallery.scan",
+    "focuscli.tools.gallery.search",
     "pyarrow.parquet",
     "duckdb",
     "focuscli.engine.run",

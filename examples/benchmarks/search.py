@@ -28,11 +28,10 @@ from focuscli.data.texts import Text
 from focuscli.inference.vocabulary import Vocabulary
 from focuscli.models.cross_attention import AttributeCrossAttention
 from focuscli.tools.gallery.folded import token_scorer
-from focuscli.tools.gallery.model import ModelRecord
 from focuscli.tools.gallery.projection import fit_projection
-from focuscli.tools.gallery.reader import open_gallery
-from focuscli.tools.gallery.results import find
-from focuscli.tools.gallery.store import PROJECTION, Crop, Gallery, Part, SourceRecord
+from focuscli.tools.gallery.query import open_gallery
+from focuscli.tools.gallery.search import find
+from focuscli.tools.gallery.store import PROJECTION, Crop, Gallery, ModelRecord, Part, SourceRecord
 
 TOKENS, WIDTH, HEADS, ATTRIBUTES, KINDS, STYLES, BANK = 12, 512, 8, 64, 200, 96, 16_384
 PART_SIZE, K = 8_192, 100
@@ -107,7 +106,8 @@ def make_gallery(folder: Path, crops: int, world: World) -> None:
         tokens = world.tokens(len(positions), number + 1).numpy()
         codes = projection.project(tokens)
         listed = [Crop(f"camera{at % 9}/{at:09}.jpg", 1000, at, f"track{at // 10}") for at in positions]
-        Part(gallery, number).write(tokens, codes, listed, estimate(torch.from_numpy(codes)).numpy())
+        Part(gallery, number).save("projection", codes)
+        Part(gallery, number).write(tokens, listed, estimate(torch.from_numpy(codes)).numpy())
 
 
 def main() -> int:
@@ -124,8 +124,8 @@ def main() -> int:
         turn = 7 * len(found.setdefault(name, []))
         with open_gallery(folder, threads=options.threads) as reader:
             wanted, others = [[str(turn + words)]], [str(turn + number) for number in unwanted]
-            answer = find(reader, lambda: world, wanted, others, K, threads=options.threads, **more).answers[0]
-        found[name].append([path for path, _ in answer.images])
+            (answer,), _ = find(reader, lambda: world, wanted, others, K, threads=options.threads, **more)
+        found[name].append([hit.image for hit in answer.hits])
 
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.gallery or Path(temporary) / "gallery"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -42,35 +42,49 @@ def index_command(
     dry_run: DryRunOpt = False,
     checkpoint: CheckpointOpt = None,
     part_size: Annotated[int, typer.Option(min=1, help="Crops per part: what a killed run can lose.")] = PART_SIZE,
-    shard: Annotated[int | None, typer.Option(min=1, hidden=True, help="The old name of --part-size.")] = None,
     batch: Annotated[int, typer.Option(min=1, help="Images per batch.")] = BATCH,
     workers: Annotated[int, typer.Option(min=1, help="Threads that decode images.")] = WORKERS,
     device: DeviceOpt = None,
     precision: PrecisionOpt = None,
 ) -> None:
     """Store the features of many crops, for focus search."""
-    part_size = shard or part_size
-    with processes.together() as process_group:
+    with processes.together() as process_group, contextlib.ExitStack() as lock:
         from focuscli.tools.gallery.index import plan_index, run_index
-        from focuscli.tools.gallery.model import ModelFiles
         from focuscli.tools.gallery.source import find_source
-        from focuscli.tools.gallery.store import recorded_group
+        from focuscli.tools.gallery.store import INFO, read_gallery
 
         # All processes share one standard input, and all is looked at before any of them writes.
-        if resume and group is None:
-            group = process_group.broadcast(lambda: recorded_group(output))
+        if resume and group is None and (output / INFO).exists():
+            group = process_group.broadcast(lambda: read_gallery(output).source.group)
         found = process_group.broadcast(lambda: find_source(source, split=split, group=group, stdin=sys.stdin))
         place = find_model(checkpoint)
         recognizer = place.open(device=device, precision=precision, process_group=process_group)
-        files = ModelFiles(place.folder, place.weights)
         size = process_group.world_size
         plan = process_group.broadcast(
-            lambda: plan_index(recognizer, files, found, output, resume=resume, part_size=part_size, world_size=size)
+            lambda: plan_index(
+                recognizer,
+                place.weights,
+                found,
+                output,
+                resume=resume,
+                part_size=part_size,
+                world_size=size,
+                lock=None if dry_run else lock,
+            )
         )
         _announce(plan, process_group)
+        data: dict[str, object] = {
+            "gallery": str(output),
+            "images": len(found.crops),
+            "encoded": plan.to_encode,
+            "stored": plan.stored,
+            "changed": plan.changed,
+            "gone": plan.gone,
+            "parts": plan.parts,
+        }
         if dry_run:
             render.note(f"  dry run: nothing was written to {output}")
-            render.result({**_data(plan), "crops": None, "skipped": None, "dry_run": True}, lines=[])
+            render.result({**data, "crops": None, "skipped": None, "dry_run": True}, lines=[])
             return
         try:
             with render.progress("encoding crops" if size == 1 else "encoding this process's crops") as progress:
@@ -78,7 +92,6 @@ def index_command(
                     recognizer, plan, batch=batch, workers=workers, process_group=process_group, progress=progress
                 )
         except (KeyboardInterrupt, WorkerLost) as stop:
-            kept = f"parts that were finished are in {output}."
             options = {
                 "-o": output,
                 # The latest run may be another one by then.
@@ -91,62 +104,38 @@ def index_command(
                 "--batch": batch if batch != BATCH else None,
                 "--workers": workers if workers != WORKERS else None,
             }
-            way_on = _way_on(source, options, process_group)
+            words = [source, *(word for name, value in options.items() if value for word in (name, str(value)))]
+            command = f"{'focus' if size == 1 else 'torchrun ... -m focuscli'} index {shlex.join([*words, '--resume'])}"
+            way_on = f"Go on{' with the same paths on stdin' if source == '-' else ''} with: {command}"
+            kept = f"parts that were finished are in {output}."
             if isinstance(stop, WorkerLost):
                 raise WorkerLost(f"{stop.problem} The {kept}", way_on) from stop
             raise Interrupted(f"Interrupted; the {kept}", way_on) from stop
         crops = plan.stored + plan.to_encode - len(skipped)
-        views.skipped([item.reason for item in skipped], total=crops + len(skipped))
-        parts = plan.gallery.parts
-        written = sum(file.stat().st_size for file in output.iterdir())
+        views.skipped(skipped, total=crops + len(skipped))
+        parts, written = len(plan.gallery.parts), sum(file.stat().st_size for file in output.iterdir())
         render.result(
-            {**_data(plan), "crops": crops, "skipped": len(skipped), "dry_run": False, "bytes": written},
-            lines=[
-                f"{output}: {crops:,} crops in {len(parts):,} part{'s'[: len(parts) > 1]}, {written / 2**20:,.1f} MiB"
-            ],
+            {**data, "crops": crops, "skipped": len(skipped), "dry_run": False, "bytes": written},
+            lines=[f"{output}: {crops:,} crops in {parts:,} part{'s'[: parts > 1]}, {written / 2**20:,.1f} MiB"],
         )
-
-
-def _way_on(source: str, options: Mapping[str, object], process_group: ProcessGroup) -> str:
-    """The command that goes on, with the options that have a value."""
-    start = "focus" if process_group.world_size == 1 else "torchrun ... -m focuscli"
-    words = ["index", source, *(word for name, value in options.items() if value for word in (name, str(value)))]
-    again = " with the same paths on stdin" if source == "-" else ""
-    return f"Go on{again} with: {start} {shlex.join([*words, '--resume'])}"
 
 
 def _announce(plan: Plan, process_group: ProcessGroup) -> None:
     """What there is to do."""
-    for problem in plan.damaged.values():
+    for problem in plan.damaged:
         render.warn(f"encoded again: {problem}")
     record = plan.source.record
     line = f"  {len(plan.source.crops):,} images of {record.name} · {plan.to_encode:,} to encode"
     if record.group is not None:
         groups = {crop.group for crop in plan.source.crops}
         line += f" · groups: {len(groups - {None}):,}" + (", some crops without one" if None in groups else "")
-    if plan.stored:
-        line += f" · {plan.stored:,} stored"
-    if plan.changed:
-        line += f" · {plan.changed:,} changed since"
+    if plan.stored or plan.changed:
+        line += f" · {plan.stored:,} stored · {plan.changed:,} changed since"
     if process_group.world_size > 1:
         line += f" in {process_group.world_size} processes"
     render.note(f"{line} · {plan.bytes_needed / 2**20:,.1f} MiB of features")
     if plan.gone:
-        before = plan.stored + plan.changed + plan.gone
-        where = f"{record.name} {record.split}".rstrip()
         render.warn(
-            f"{plan.gone:,} of the {before:,} images in {plan.gallery.folder} are not in {where}; they leave the gallery"
+            f"{plan.gone:,} of the {plan.stored + plan.changed + plan.gone:,} images in {plan.gallery.folder} are not in "
+            f"{f'{record.name} {record.split}'.rstrip()}; they leave the gallery"
         )
-
-
-def _data(plan: Plan) -> dict[str, object]:
-    return {
-        "gallery": str(plan.gallery.folder),
-        "images": len(plan.source.crops),
-        "encoded": plan.to_encode,
-        "stored": plan.stored,
-        "changed": plan.changed,
-        "gone": plan.gone,
-        "parts": len(set(plan.found) - {*plan.damaged} - {number for number, kept in plan.kept.items() if not kept})
-        + len(plan.pending),
-    }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import sys
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,14 +13,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from focuscli.cli import processes, render, views
-from focuscli.cli.models import ModelPlace, find_model
+from focuscli.cli.models import find_model
 from focuscli.cli.options import DeviceOpt, ForceOpt, PrecisionOpt, RegionOpt
 from focuscli.errors import InputError, UsageError, did_you_mean
 from focuscli.storage.files import ANY_NAME, atomic_path, check_free, to_json, write_text
 
 if TYPE_CHECKING:
-    from focuscli.tools.gallery.model import ModelRecord
-    from focuscli.tools.gallery.results import Found
+    from focuscli.tools.gallery.search import Answer
+    from focuscli.tools.gallery.store import Gallery
 
 FORMATS = ("table", "jsonl", "csv")
 MOST_ON_SHEET = 400
@@ -50,7 +51,6 @@ def search_command(
             "--fast/--exact", help="Score only the tenth of the crops that a projection expects to fit; or all."
         ),
     ] = False,
-    two_stage: Annotated[bool, typer.Option("--two-stage", hidden=True, help="The old name of --fast.")] = False,
     recall: Annotated[
         bool,
         typer.Option(
@@ -58,9 +58,6 @@ def search_command(
             help="Search both ways and report how many of the exact crops --fast finds: below the table, as recall in "
             "each line of jsonl, else on stderr (also with -q).",
         ),
-    ] = False,
-    check_recall: Annotated[
-        bool, typer.Option("--check-recall", hidden=True, help="The old name of --recall.")
     ] = False,
     sheet: Annotated[Path | None, typer.Option(metavar="PNG", help="Draw the crops there.")] = None,
     format_: Annotated[
@@ -86,109 +83,6 @@ def search_command(
     for number, words in enumerate([*texts, *(without or [])], start=1):
         if not words.strip():
             raise UsageError(f"Text {number} is empty.", "Give each text at least one word.")
-    _check_files(output, sheet, force=force)
-
-    from focuscli.tools.gallery.model import ModelFiles, check_model
-    from focuscli.tools.gallery.reader import open_gallery
-    from focuscli.tools.gallery.results import find
-
-    with processes.together() as process_group, open_gallery(gallery, where=where, threads=threads) as reader:
-        count = reader.count()
-        if sheet is not None:
-            _check_cells(min(k, count) * (len(texts) if each else 1))
-        place = _model_of(reader.gallery.model) if checkpoint is None else find_model(checkpoint)
-        check_model(gallery, reader.gallery.model, ModelFiles(place.folder, place.weights))
-        load = cache(lambda: place.open(device=device, precision=precision, process_group=process_group))
-        if device is not None or precision is not None:
-            load()  # Trained attributes need no model, but an option that is given has to be right.
-        with render.progress("searching") as progress:
-            found = find(
-                reader,
-                load,
-                [[words] for words in texts] if each else [texts],
-                without or [],
-                k,
-                region=region,
-                per_group=per_group,
-                fast=fast or two_stage,
-                check_recall=recall or check_recall,
-                threads=threads,
-                process_group=process_group,
-                progress=progress,
-            )
-        views.assumptions(found.decisions, found.weights)
-        which = "crops" if where is None else "such crops"
-        if count < k:
-            render.warn(f"{gallery} holds {count:,} {which}, fewer than the {k:,} asked for; all of them are ranked.")
-        if not process_group.is_main:
-            return
-        _write(chosen, found, output, each=each)
-        _report_recall(chosen, found, output)
-        if sheet is not None:
-            from focuscli.tools.gallery.results import draw
-
-            picture = draw(found, count)
-            with atomic_path(sheet) as temporary:
-                picture.save(temporary, format="PNG")
-            render.note(f"wrote {sheet}")
-        note = f"  {found.seconds:.2f} s over {count:,} {which}, {'fast' if found.fast else 'exact'}"
-        if process_group.world_size > 1:
-            note += f", {process_group.world_size} processes"
-        render.note(note)
-
-
-def _model_of(record: ModelRecord) -> ModelPlace:
-    """The model that the gallery names.
-
-    Raises:
-        InputError: it has moved.
-    """
-    try:
-        return find_model(record.option)
-    except InputError as error:
-        raise InputError(
-            f"The gallery's model is not at {record.run} any more.", "Name it: focus search ... -c RUN"
-        ) from error
-
-
-def _write(chosen: str, found: Found, output: Path | None, *, each: bool) -> None:
-    """The results on stdout or in a file."""
-    from focuscli.tools.gallery.results import as_json, table_of
-
-    if chosen == "table" and output is None:
-        for answer in found.answers:
-            if len(found.answers) > 1:
-                print(answer.title)
-            names, *rows = table_of(found, [answer], digits=2)
-            render.table(names, rows, numbers=range(len(names) - 1))
-        return
-    buffer = io.StringIO()
-    if chosen == "jsonl":
-        buffer.writelines(to_json(item) + "\n" for item in as_json(found))
-    else:
-        writer = csv.writer(buffer, lineterminator="\n", delimiter="," if chosen == "csv" else "\t")
-        writer.writerows(table_of(found, found.answers, each=each))
-    if output is None:
-        sys.stdout.write(buffer.getvalue())
-        return
-    write_text(output, buffer.getvalue(), errors=ANY_NAME)
-    render.note(f"wrote {output}")
-
-
-def _report_recall(chosen: str, found: Found, output: Path | None) -> None:
-    """Recall where a reader of the results sees it: a file of rows has no place for it, a line of JSON has."""
-    from focuscli.tools.gallery.results import recall_lines
-
-    for line in recall_lines(found):
-        if chosen == "jsonl":
-            render.note(f"  {line}")
-        elif chosen == "table" and output is None:
-            print(line)
-        else:
-            render.warn(line)
-
-
-def _check_files(output: Path | None, sheet: Path | None, *, force: bool) -> None:
     if sheet is not None and sheet.suffix.lower() != ".png":
         raise UsageError(f"--sheet wants a .png file; got {sheet}.")
     if sheet is not None and output is not None and sheet.resolve() == output.resolve():
@@ -197,9 +91,86 @@ def _check_files(output: Path | None, sheet: Path | None, *, force: bool) -> Non
         if file is not None:
             check_free(file, force=force)
 
+    from focuscli.tools.gallery.query import open_gallery
+    from focuscli.tools.gallery.search import find
+    from focuscli.tools.gallery.store import check_model
 
-def _check_cells(cells: int) -> None:
-    if cells > MOST_ON_SHEET:
-        raise UsageError(
-            f"{cells:,} crops are too many for one sheet (at most {MOST_ON_SHEET}).", "Choose a smaller -k."
-        )
+    with processes.together() as process_group, open_gallery(gallery, where=where, threads=threads) as reader:
+        record, count = reader.gallery.model, reader.count()
+        cells = min(k, count) * (len(texts) if each else 1)
+        if sheet is not None and cells > MOST_ON_SHEET:
+            raise UsageError(
+                f"{cells:,} crops are too many for one sheet (at most {MOST_ON_SHEET}).", "Choose a smaller -k."
+            )
+        try:
+            place = find_model(checkpoint or record.option)
+        except InputError as error:
+            if checkpoint is not None:
+                raise
+            hint = "Name it: focus search ... -c RUN"
+            raise InputError(f"The gallery's model is not at {record.run} any more.", hint) from error
+        check_model(gallery, record, place.folder, place.weights)
+        load = cache(lambda: place.open(device=device, precision=precision, process_group=process_group))
+        if device is not None or precision is not None:
+            load()  # Trained attributes need no model, but an option that is given has to be right.
+        with render.progress("searching") as progress:
+            answers, seconds = find(
+                reader,
+                load,
+                [[words] for words in texts] if each else [texts],
+                without or [],
+                k,
+                region=region,
+                per_group=per_group,
+                fast=fast,
+                recall=recall,
+                threads=threads,
+                process_group=process_group,
+                progress=progress,
+            )
+        decisions = {decision.text: decision for answer in answers for decision in answer.query.decisions}
+        views.assumptions([*decisions.values()], record.weights)
+        which = "crops" if where is None else "such crops"
+        if count < k:
+            render.warn(f"{gallery} holds {count:,} {which}, fewer than the {k:,} asked for; all of them are ranked.")
+        if not process_group.is_main:
+            return
+        _write(chosen, answers, reader.gallery, output, each=each)
+        if sheet is not None:
+            from focuscli.tools.gallery.results import contact_sheet
+
+            caption = f"{count:,} crops · weights: {record.weights} · trained on {record.trained_on}"
+            with atomic_path(sheet) as temporary:
+                contact_sheet(answers, caption).save(temporary, format="PNG")
+            render.note(f"wrote {sheet}")
+        note = f"  {seconds:.2f} s over {count:,} {which}, {'fast' if fast else 'exact'}"
+        if process_group.world_size > 1:
+            note += f", {process_group.world_size} processes"
+        render.note(note)
+
+
+def _write(chosen: str, answers: Sequence[Answer], gallery: Gallery, output: Path | None, *, each: bool) -> None:
+    """The results on stdout or in a file."""
+    from focuscli.tools.gallery.results import as_json, recall_lines, table_of
+
+    as_table = chosen == "table" and output is None
+    buffer = io.StringIO()
+    if as_table:
+        for answer in answers:
+            if len(answers) > 1:
+                print(answer.query.title)
+            names, *rows = table_of([answer], gallery, digits=2)
+            render.table(names, rows, numbers=range(len(names) - 1))
+    elif chosen == "jsonl":
+        buffer.writelines(to_json(item) + "\n" for item in as_json(answers, gallery))
+    else:
+        writer = csv.writer(buffer, lineterminator="\n", delimiter="," if chosen == "csv" else "\t")
+        writer.writerows(table_of(answers, gallery, each=each))
+    if output is None:
+        sys.stdout.write(buffer.getvalue())
+    else:
+        write_text(output, buffer.getvalue(), errors=ANY_NAME)
+        render.note(f"wrote {output}")
+    # A file of rows has no place for recall, a line of JSON has.
+    for line in recall_lines(answers):
+        (print if as_table else render.note if chosen == "jsonl" else render.warn)(line)

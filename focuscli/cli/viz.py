@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -14,9 +13,6 @@ from focuscli.cli.models import asked_texts, find_model
 from focuscli.cli.options import CheckpointOpt, DeviceOpt, ForceOpt, RegionOpt
 from focuscli.data.inputs import expand_images, looks_like_image, near_file
 from focuscli.errors import InputError, UsageError
-
-if TYPE_CHECKING:
-    from focuscli.inference.predict import TextDecision
 
 MOST_CELLS = 400
 
@@ -47,6 +43,7 @@ def viz_command(
     if target.suffix.lower() != ".png":
         raise UsageError(f"--output must name a .png file; got {target}.")
 
+    from focuscli.inference.predict import shown_threshold
     from focuscli.storage.files import atomic_path, check_free
     from focuscli.viz.explain import explain, explain_tokens
 
@@ -65,41 +62,26 @@ def viz_command(
     with atomic_path(target) as temporary:
         picture.save(temporary, format="PNG")
     views.assumptions(decisions, recognizer.weights)
-    _show(images, attention.scores.tolist(), decisions, weights=recognizer.weights, written=target)
-
-
-def _show(
-    images: Sequence[Path],
-    scores: Sequence[Sequence[float]],
-    decisions: Sequence[TextDecision],
-    *,
-    weights: str,
-    written: Path,
-) -> None:
-    """The scores of each image, and the picture that was written."""
-    from focuscli.inference.predict import shown_threshold
-
-    by_phrase = {decision.text.phrase: decision for decision in decisions}
-    rows = [dict(zip(by_phrase, row, strict=True)) for row in scores]
+    rows = [[*zip(decisions, scores, strict=True)] for scores in attention.scores.tolist()]
     data = {
-        "picture": str(written),
+        "picture": str(target),
         "images": [
-            {"image": str(image), "scores": {phrase: round(score, 4) for phrase, score in row.items()}}
+            {"image": str(image), "scores": {decision.text.phrase: round(score, 4) for decision, score in row}}
             for image, row in zip(images, rows, strict=True)
         ],
-        "thresholds": {phrase: shown_threshold(decision) for phrase, decision in by_phrase.items()},
-        "threshold_source": {phrase: decision.threshold_source for phrase, decision in by_phrase.items()},
-        "unseen": [phrase for phrase, decision in by_phrase.items() if not decision.seen],
-        "weights": weights,
+        "thresholds": {decision.text.phrase: shown_threshold(decision) for decision in decisions},
+        "threshold_source": {decision.text.phrase: decision.threshold_source for decision in decisions},
+        "unseen": [decision.text.phrase for decision in decisions if not decision.seen],
+        "weights": recognizer.weights,
     }
     lines = []
     for image, row in zip(images, rows, strict=True):
         lines.append(str(image))
-        for phrase, score in row.items():
-            decision = by_phrase[phrase]
+        for decision, score in row:
             seen = "seen" if decision.seen else "unseen"
-            lines.append(f"  {phrase:<34} {seen:<7} {decision.text.region:<6} {views.against(decision, score)}")
-    render.result(data, lines=[*lines, f"wrote {written}"])
+            answer = views.against(decision, score)
+            lines.append(f"  {decision.text.phrase:<34} {seen:<7} {decision.text.region:<6} {answer}")
+    render.result(data, lines=[*lines, f"wrote {target}"])
 
 
 def split_arguments(arguments: list[str], texts: list[str]) -> tuple[list[Path], list[str]]:
@@ -115,11 +97,9 @@ def split_arguments(arguments: list[str], texts: list[str]) -> tuple[list[Path],
         if path.is_file() or (glob.has_magic(argument) and glob.glob(argument)):
             images += expand_images([argument])
         elif looks_like_image(argument):
-            hints = [
-                near_file(path) if path.parent.is_dir() else None,
-                f"To use it as a text: focus viz IMAGE -a {argument}",
-            ]
-            raise InputError(f"No such image: {argument}.", " ".join(hint for hint in hints if hint))
+            near = (path.parent.is_dir() and near_file(path)) or ""
+            hint = f"{near} To use it as a text: focus viz IMAGE -a {argument}".strip()
+            raise InputError(f"No such image: {argument}.", hint)
         else:
             words.append(argument)
     words += texts

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 
 INK = (17, 24, 39)
 MUTED = (75, 85, 99)
 FAINT = (107, 114, 128)
-RULE = (229, 231, 235)
-TRACK = (229, 231, 235)
+RULE = TRACK = (229, 231, 235)
 YES = (15, 118, 110)
 NO = (120, 128, 140)
 MARK = (180, 83, 9)
@@ -81,6 +81,11 @@ class Canvas:
         """Draw one line; returns its width."""
         self._draw.text((x, y), _printable(text), fill=colour, font=font(size))
         return text_width(text, size)
+
+    def lines(self, x: int, y: int, lines: Sequence[str], size: int, colour: Colour) -> None:
+        """Draw lines one below the other."""
+        for number, line in enumerate(lines):
+            self.text(x, y + number * line_height(size), line, size, colour)
 
     def text_right(self, right: int, y: int, text: str, size: int, colour: Colour) -> None:
         """Draw one line that ends at `right`."""

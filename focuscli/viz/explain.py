@@ -29,15 +29,10 @@ def explain(
     attention = recognizer.attention(images, texts, layers=layers)
     decisions = decide(recognizer.vocabulary, texts)
     rows = []
-    for number, image in enumerate(images):
+    for image, heats, scores in zip(images, attention.heat, attention.scores, strict=True):
         cells = [
-            Cell(
-                unit_range(attention.heat[number, column]),
-                decision.text.phrase,
-                float(attention.scores[number, column]),
-                decision,
-            )
-            for column, decision in enumerate(decisions)
+            Cell(unit_range(heat), decision.text.phrase, float(score), decision)
+            for heat, score, decision in zip(heats, scores, decisions, strict=True)
         ]
         rows.append((image, cells))
     caption = f"weights: {recognizer.weights} · trained on {recognizer.trained_on} · thresholds: "

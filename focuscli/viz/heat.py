@@ -22,14 +22,10 @@ def unit_range(heat: np.ndarray) -> np.ndarray:
 def upsample(heat: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Heat [h, w] in 0..1, bicubically upsampled to `size` (width, height) and clipped to 0..1; NaN counts as 0."""
     finite = np.nan_to_num(np.asarray(heat, dtype=np.float32), nan=0.0, posinf=1.0, neginf=0.0)
-    if finite.ndim != 2 or not finite.size:
-        raise ValueError(f"a heat map is [h, w] and not empty; got shape {finite.shape}")
     return np.clip(np.asarray(Image.fromarray(finite).resize(size, Image.Resampling.BICUBIC)), 0, 1)
 
 
 def overlay(image: Image.Image, heat: np.ndarray, alpha: float = 0.5) -> Image.Image:
     """The image with the heat's colours over it: alpha 0 is the image alone, 1 the colours alone."""
-    if not 0 <= alpha <= 1:
-        raise ValueError(f"alpha is between 0 and 1; got {alpha}")
     colours = Image.fromarray(turbo(upsample(heat, image.size)))
     return Image.blend(image.convert("RGB"), colours, alpha)

@@ -28,54 +28,38 @@ ScoreTokens = Callable[[Tensor], Tensor]
 """Tokens [n, K, D] of any floating type -> scores [n, Z] in single precision."""
 
 
-class FoldedAttention:
-    """A cross-attention module with fixed text features folded into its key projection.
+def fold_attention(attention: AttributeCrossAttention, text_features: Tensor, scale: float) -> ScoreTokens:
+    """A trained cross-attention module with text features T [Z, D] folded into its key projection.
 
     Args:
-        attention: the trained module. text_features: T [Z, D]. scale: exp(logit_scale).
+        scale: exp(logit_scale).
     """
+    heads, device = attention.heads, attention.out.weight.device
+    weights = {name: part.detach().cpu().double() for name, part in attention.state_dict().items()}
+    text = text_features.detach().cpu().double()
+    query = (text @ weights["query.weight"].T + weights["query.bias"]).unflatten(-1, (heads, -1))
+    key = weights["key.weight"].unflatten(0, (heads, -1))  # [H, D / H, D]
+    parts = (
+        torch.einsum("zhs,hsd->zhd", query, key).flatten(0, 1) * key.shape[1] ** -0.5,
+        weights["value.weight"].unflatten(0, (heads, -1)).mT,
+        weights["out.weight"].T,
+        weights["out.weight"] @ weights["value.bias"] + weights["out.bias"],
+        F.normalize(text, dim=-1),
+    )
+    # keys [Z * H, D], value [H, D, D / H], out [D, D], bias [D], unit [Z, D]
+    keys, value, out, bias, unit = (part.to(device, torch.float32).contiguous() for part in parts)
 
-    def __init__(self, attention: AttributeCrossAttention, text_features: Tensor, scale: float) -> None:
-        self.heads = attention.heads
-        self.scale = scale
-        weights = {name: part.detach().cpu().double() for name, part in attention.state_dict().items()}
-        value, out = weights["value.weight"], weights["out.weight"]
-        parts = (
-            self._fold(weights, text_features.detach().cpu().double()),
-            value.unflatten(0, (self.heads, -1)).mT,
-            out.T,
-            out @ weights["value.bias"] + weights["out.bias"],
-            F.normalize(text_features.detach().cpu().double(), dim=-1),
-        )
-        # keys [Z * H, D], value [H, D, D / H], out [D, D], bias [D], unit [Z, D]
-        device = attention.out.weight.device
-        self.keys, self.value, self.out, self.bias, self.unit = (
-            part.to(device, torch.float32).contiguous() for part in parts
-        )
-
-    def _fold(self, weights: dict[str, Tensor], text: Tensor) -> Tensor:
-        """key_h of each text and head [Z * H, D]."""
-        query = (text @ weights["query.weight"].T + weights["query.bias"]).unflatten(-1, (self.heads, -1))
-        key = weights["key.weight"].unflatten(0, (self.heads, -1))  # [H, D / H, D]
-        return torch.einsum("zhs,hsd->zhd", query, key).flatten(0, 1) * key.shape[1] ** -0.5
-
-    def attend(self, tokens: Tensor) -> Tensor:
-        """Attention weights a [n, Z * H, K] of tokens [n, K, D]."""
-        logits = tokens.flatten(0, 1) @ self.keys.T
-        return logits.unflatten(0, tokens.shape[:2]).softmax(dim=1).mT
-
-    def finish(self, tokens: Tensor, weights: Tensor) -> Tensor:
-        """Pool tokens [n, K, D] with weights [n, Z * H, K], project, and take the cosine: scores [n, Z]."""
-        count, width = len(tokens), tokens.shape[2]
-        pooled = torch.bmm(weights, tokens).view(-1, self.heads, width)  # [n * Z, H, D]
-        values = torch.bmm(pooled.transpose(0, 1), self.value)  # [H, n * Z, D / H]
-        features = torch.addmm(self.bias, values.transpose(0, 1).reshape(-1, width), self.out)
-        return self.scale * F.cosine_similarity(features.view(count, -1, width), self.unit, dim=-1, eps=1e-12)
-
-    def __call__(self, tokens: Tensor) -> Tensor:
-        """Scores [n, Z] of tokens [n, K, D]."""
+    def score(tokens: Tensor) -> Tensor:
         tokens = tokens.float()
-        return self.finish(tokens, self.attend(tokens))
+        count, _, width = tokens.shape
+        logits = tokens.flatten(0, 1) @ keys.T
+        attended = logits.unflatten(0, tokens.shape[:2]).softmax(dim=1).mT  # [n, Z * H, K]
+        pooled = torch.bmm(attended, tokens).view(-1, heads, width)  # [n * Z, H, D]
+        values = torch.bmm(pooled.transpose(0, 1), value)  # [H, n * Z, D / H]
+        features = torch.addmm(bias, values.transpose(0, 1).reshape(-1, width), out)
+        return scale * F.cosine_similarity(features.view(count, -1, width), unit, dim=-1, eps=1e-12)
+
+    return score
 
 
 def token_scorer(model: Method, text_features: Tensor) -> ScoreTokens:
@@ -83,6 +67,6 @@ def token_scorer(model: Method, text_features: Tensor) -> ScoreTokens:
     else the model's own `score`."""
     attention = getattr(model, "avfe", None)
     if attention is not None:
-        return FoldedAttention(attention, text_features, float(model.clip.logit_scale.exp()))
+        return fold_attention(attention, text_features, float(model.clip.logit_scale.exp()))
     features = text_features.float().clone()  # not an inference tensor: `linearise` differentiates
     return lambda tokens: model.score(tokens.float(), features).scores.float()

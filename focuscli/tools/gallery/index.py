@@ -8,13 +8,11 @@ these steps is one rename, so a run can be killed anywhere, and `--resume` loses
 from __future__ import annotations
 
 import contextlib
-import itertools
 import random
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -29,35 +27,16 @@ from focuscli.errors import InputError, RequirementError, UsageError
 from focuscli.inference.recognizer import Recognizer
 from focuscli.storage.extras import require_extra
 from focuscli.storage.files import check_free
-from focuscli.tools.gallery.folded import ScoreTokens, token_scorer
-from focuscli.tools.gallery.model import ModelFiles, ModelRecord, check_model, require_searchable
+from focuscli.tools.gallery import store
+from focuscli.tools.gallery.folded import token_scorer
 from focuscli.tools.gallery.projection import SAMPLE, Projection, fit_projection
 from focuscli.tools.gallery.source import Source
-from focuscli.tools.gallery.store import (
-    ANEW,
-    INFO,
-    LOCK,
-    PART_FILE,
-    PROJECTION,
-    TEMPORARY,
-    Crop,
-    Gallery,
-    Part,
-    column_names,
-    only_writer,
-    read_gallery,
-)
+from focuscli.tools.gallery.store import PROJECTION, Crop, Gallery, ModelRecord, Part
 
+SEARCHABLE = ("focus", "clip", "clip-ft", "poar")
 PART_SIZE = 8_192
 SCORED = 256  # Crops at a time against the trained texts.
 Progress = Callable[[int, int], None]
-
-
-class Skipped(NamedTuple):
-    """An image that could not be read, and why."""
-
-    crop: Crop
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -65,17 +44,18 @@ class Plan:
     """What an index run is going to do; nothing is written yet.
 
     Attributes:
-        gallery: as it will be. found: the parts that there are, with the time of change of their Parquet files.
-        kept: by number of a part, the lines that stay where some do not. damaged: parts to be encoded again, and why.
-        pending: parts to be encoded, by number. changed, gone: crops whose image has changed, or is not listed any more.
+        gallery: as it will be.
+        kept: by number of a part, the lines that stay where some do not. damaged: why parts are encoded again.
+        pending: parts to be encoded, by number. parts: how many there will be.
+        stored, changed, gone: crops that stay, whose image has changed, and that are not listed any more.
     """
 
     gallery: Gallery
     source: Source
-    found: dict[int, int]
     kept: dict[int, list[int]]
-    damaged: dict[int, str]
-    pending: tuple[tuple[int, tuple[Crop, ...]], ...]
+    damaged: list[str]
+    pending: list[tuple[int, list[Crop]]]
+    parts: int
     stored: int
     changed: int
     gone: int
@@ -92,37 +72,46 @@ class Plan:
 
 def plan_index(
     recognizer: Recognizer,
-    files: ModelFiles,
+    weights: Path | None,
     source: Source,
     folder: Path,
     *,
     resume: bool = False,
     part_size: int = PART_SIZE,
     world_size: int = 1,
+    lock: contextlib.ExitStack | None = None,
 ) -> Plan:
     """Look at everything, write nothing.
 
     Args:
-        files: where the model lies. part_size: at most so many crops in a new part. world_size: processes to share the work.
+        weights: the file of zero-shot CLIP; else None. part_size: at most so many crops in a new part. world_size:
+            processes to share the work. lock: locks the gallery as long as it is open; None for a plan that is only shown.
 
     Raises:
         UsageError: the method cannot search, or other groups than before are asked for. InputError: the folder exists and
-        `resume` is not asked for; it is not a gallery, a damaged one, or one of another model, precision or source.
-        RequirementError: the extra is not installed, or there is too little space on the disk.
+        `resume` is not asked for; it is not a gallery, a damaged one, or one of another model, precision or source; another
+        run writes to it. RequirementError: the extra is not installed, or there is too little space on the disk.
     """
     require_extra("gallery", "pyarrow", "duckdb", purpose="A gallery")
-    require_searchable(recognizer.config.model.method)
-    if resume and (folder / INFO).exists():
-        gallery = _check_gallery(read_gallery(folder), recognizer, files, source)
+    method = recognizer.config.model.method
+    if method not in SEARCHABLE:
+        raise UsageError(
+            f"Method {method} cannot search a gallery: it has a classifier per trained attribute over all patches, "
+            "and no tokens to compare a text with.",
+            f"Use a checkpoint of: {', '.join(SEARCHABLE)}.",
+        )
+    _check_folder(folder, recognizer, weights, source, resume=resume)
+    if lock is not None:
+        lock.enter_context(store.only_writer(folder))
+        _check_folder(folder, recognizer, weights, source, resume=resume)  # another run may have ended in between
+    if (folder / store.INFO).exists():
+        gallery = replace(store.read_gallery(folder), source=source.record)
     else:
-        _check_free(folder, resume=resume)
-        gallery = new_gallery(recognizer, files, source, folder)
+        gallery = new_gallery(recognizer, weights, source, folder)
     plan = _compare(gallery, source, part_size, world_size)
     if plan.gone and not plan.stored and not plan.changed:
-        was = read_gallery(folder).source
         raise InputError(
-            f"The gallery holds {plan.gone:,} crops of {was.root or was.name}, and none of them is in {source.record.name}; "
-            "nothing was changed.",
+            f"None of the {plan.gone:,} crops of {folder} is in {source.record.name}; nothing was changed.",
             "Name the folder that was indexed, or another gallery with -o.",
         )
     there = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
@@ -135,60 +124,46 @@ def plan_index(
     return plan
 
 
-def new_gallery(recognizer: Recognizer, files: ModelFiles, source: Source, folder: Path) -> Gallery:
-    file, size, mtime = files.stamp()
+def new_gallery(recognizer: Recognizer, weights: Path | None, source: Source, folder: Path) -> Gallery:
+    """The gallery of a model before any crop is stored; reads the model's weights."""
     record = ModelRecord(
-        method=recognizer.config.model.method,
-        step=recognizer.step,
-        run=str(recognizer.folder.absolute()),
-        weights=recognizer.weights,
-        trained_on=recognizer.trained_on,
-        precision=effective_precision(recognizer.device, recognizer.precision),
-        fingerprint=files.fingerprint(),
-        file=file,
-        size=size,
-        mtime=mtime,
+        recognizer.config.model.method,
+        recognizer.step,
+        str(recognizer.folder.absolute()),
+        recognizer.weights,
+        recognizer.trained_on,
+        effective_precision(recognizer.device, recognizer.precision),
+        store.model_fingerprint(recognizer.folder, weights),
+        *store.weight_file(recognizer.folder, weights),
     )
     model, vocabulary = recognizer.model, recognizer.vocabulary
-    width = model.clip.config.embed_dim
-    names = column_names(vocabulary)
-    return Gallery(folder, record, source.record, len(model.token_names), width, vocabulary, names)
+    shape = len(model.token_names), model.clip.config.embed_dim
+    return Gallery(folder, record, source.record, *shape, vocabulary, store.column_names(vocabulary))
 
 
-def _check_gallery(gallery: Gallery, recognizer: Recognizer, files: ModelFiles, source: Source) -> Gallery:
-    """The gallery with what is indexed now, or a refusal where new crops would not be comparable with those in it."""
-    check_model(gallery.folder, gallery.model, files)
+def _check_folder(folder: Path, recognizer: Recognizer, weights: Path | None, source: Source, *, resume: bool) -> None:
+    """Refuse a folder that holds something else, or a gallery whose crops would not be comparable with new ones."""
+    check_free(folder, force=True, folder=True)
+    there = store.content(folder)
+    if there and not (resume and store.INFO in there):
+        what = "" if store.INFO in there else f" and is not a gallery (no {store.INFO} in it)"
+        raise InputError(
+            f"{folder} exists already{what}; nothing was changed.",
+            "Give another place with -o. Or go on with a gallery, or bring it up to date: add --resume.",
+        )
+    if not there:
+        return
+    gallery = store.read_gallery(folder)
+    store.check_model(folder, gallery.model, recognizer.folder, weights)
     own, precision = gallery.model.precision, effective_precision(recognizer.device, recognizer.precision)
     if own != precision:
         raise InputError(
-            f"{gallery.folder} was begun in {own}; crops in {precision} would not be comparable.",
+            f"{folder} was begun in {own}; crops in {precision} would not be comparable.",
             f"Go on with: --precision {own}",
         )
     if gallery.source.group != source.record.group:
         before = "without --group" if gallery.source.group is None else f"with --group {gallery.source.group}"
-        raise UsageError(f"{gallery.folder} was begun {before}.", f"Go on {before}, or use another folder.")
-    return replace(gallery, source=source.record)
-
-
-def _check_free(folder: Path, *, resume: bool) -> None:
-    """Refuse to begin a gallery where something is; a run that was killed before it wrote gallery.json left nothing.
-
-    Raises:
-        InputError: see above.
-    """
-    check_free(folder, force=True, folder=True)
-    there = {file.name for file in folder.iterdir()} if folder.exists() else set()
-    names = {name for name in there if name != LOCK and not TEMPORARY.fullmatch(name)}
-    what, hint = "exists already", "Give another place with -o."
-    if INFO in names:
-        hint = "Go on with it, or bring it up to date: add --resume. Or give another place with -o."
-    elif any(PART_FILE.fullmatch(name) for name in names):
-        what = f"holds parts of a gallery, and {INFO}, which says whose they are, is missing"
-        hint = f"Put {INFO} back. {ANEW}"
-    elif resume:
-        what = f"is not a gallery (no {INFO} in it)"
-    if names:
-        raise InputError(f"{folder} {what}; nothing was changed.", hint)
+        raise UsageError(f"{folder} was begun {before}.", f"Go on {before}, or use another folder.")
 
 
 def _compare(gallery: Gallery, source: Source, part_size: int, world_size: int) -> Plan:
@@ -196,19 +171,21 @@ def _compare(gallery: Gallery, source: Source, part_size: int, world_size: int) 
     wanted = {crop.path: crop for crop in source.crops}
     stored: set[str] = set()
     changed: set[str] = set()
-    gone = 0
+    gone = staying = 0
     kept: dict[int, list[int]] = {}
-    damaged: dict[int, str] = {}
+    damaged: list[str] = []
     parts = gallery.parts
     for part in parts:
         try:
             crops = part.crops()
         except InputError as error:
-            damaged[part.number] = error.problem
+            damaged.append(error.problem)
+            kept[part.number] = []
             continue
         good = [line for line, crop in enumerate(crops) if wanted.get(crop.path) == crop and crop.path not in stored]
         if len(good) < len(crops):
             kept[part.number] = good
+        staying += bool(good)
         stored |= {crops[line].path for line in good}
         changed |= {crop.path for crop in crops if crop.path in wanted}
         gone += sum(crop.path not in wanted for crop in crops)
@@ -216,22 +193,9 @@ def _compare(gallery: Gallery, source: Source, part_size: int, world_size: int) 
     random.Random(0).shuffle(pending)  # so that every part, also the first, is a sample of all crops
     size = max(1, min(part_size, -(-len(pending) // world_size)))
     first = 1 + max((part.number for part in parts), default=-1)
-    chunks = [tuple(pending[start : start + size]) for start in range(0, len(pending), size)]
-    return Plan(
-        gallery,
-        source,
-        _times(gallery),
-        kept,
-        damaged,
-        tuple(enumerate(chunks, first)),
-        len(stored),
-        len(changed - stored),
-        gone,
-    )
-
-
-def _times(gallery: Gallery) -> dict[int, int]:
-    return {part.number: part.file("crops").stat().st_mtime_ns for part in gallery.parts}
+    chunks = [*enumerate((pending[start : start + size] for start in range(0, len(pending), size)), first)]
+    counts = staying + len(chunks), len(stored), len(changed - stored), gone
+    return Plan(gallery, source, kept, damaged, chunks, *counts)
 
 
 def run_index(
@@ -242,94 +206,79 @@ def run_index(
     workers: int = 2,
     process_group: ProcessGroup = SINGLE,
     progress: Progress | None = None,
-) -> list[Skipped]:
-    """Do what was planned; returns the images that could not be read. All processes of a group have the same plan.
+) -> list[str]:
+    """Do what was planned; returns why images could not be read. All processes have the same plan.
 
     Raises:
-        InputError: not one image can be read, or another run writes to the folder. RequirementError: no space.
+        InputError: not one image can be read, or a feature does not fit half precision. RequirementError: no space.
     """
-    gallery, model = plan.gallery, recognizer.model
-    score = token_scorer(model, recognizer.encode_texts(gallery.vocabulary.trained))
+    gallery = plan.gallery
+    process_group.broadcast(lambda: gallery.clean(plan.kept))
+    projection = None
+    with contextlib.suppress(InputError):
+        projection = Projection.load(gallery.folder / PROJECTION)
     mine = process_group.shard(plan.pending)
     total, done = sum(len(crops) for _, crops in mine), 0
-    skipped: list[Skipped] = []
-
-    def encoded(crops: Sequence[Crop]) -> tuple[NDArray[np.float16], list[Crop]]:
-        nonlocal done
-        before, done = done, done + len(crops)
-        step = lambda count: progress and progress(before + count, total)  # noqa: E731
-        tokens, read, bad = encode_crops(recognizer, plan.source, crops, batch, workers, step)
-        skipped.extend(bad)
-        return tokens, read
-
-    with contextlib.ExitStack() as held:
-        process_group.broadcast(lambda: _begin(plan, held))
-        encoded_parts = ((number, *encoded(crops)) for number, crops in mine)
-        ready = (part for part in encoded_parts if part[2])
-        # A projection needs crops to be fitted to: the first that are encoded, whichever process does it.
-        first = next(ready, None)
-        samples = process_group.all_gather(None if first is None else first[1][:SAMPLE])
-        fresh = [sample for sample in samples if sample is not None][:1]
-        process_group.broadcast(lambda: _provide_projections(gallery, fresh, score, recognizer.device))
-        if first is not None:
-            projection = Projection.load(gallery.folder / PROJECTION)
-            for number, tokens, read in itertools.chain([first], ready):
-                scores = trained_scores(recognizer, tokens)
-                Part(gallery, number).write(tokens, projection.project(tokens), read, scores)
-        every = [item for some in process_group.all_gather(skipped) for item in some]
-        process_group.broadcast(replace(gallery, complete=True).save)
+    skipped: list[str] = []
+    for number, crops in mine:
+        read, rows = [], []
+        files = [plan.source.path(crop) for crop in crops]
+        features = score_images(
+            lambda pixels: _encode(recognizer, pixels), files, recognizer.image_size, batch_size=batch, workers=workers
+        )
+        for crop, row in zip(crops, features, strict=True):
+            if isinstance(row, InputError):
+                skipped.append(row.problem)
+            else:
+                read.append(crop)
+                rows.append(row.astype(np.float16))
+            done += 1
+            if progress is not None and (done % batch == 0 or done == total):
+                progress(done, total)
+        if read:
+            tokens, part = np.stack(rows), Part(gallery, number)
+            if projection is not None:
+                part.save("projection", projection.project(tokens))
+            part.write(tokens, read, trained_scores(recognizer, tokens))
+    every = [item for some in process_group.all_gather(skipped) for item in some]
+    process_group.broadcast(lambda: _fit(recognizer, gallery, more=bool(plan.pending)))
+    _project(gallery.folder / PROJECTION, process_group.shard(gallery.parts))
+    process_group.all_gather(None)  # until all are projected
+    process_group.broadcast(replace(gallery, complete=True).save)
     if not gallery.parts:
         raise InputError(f"None of {len(every):,} images can be read.")
     return every
 
 
-def _begin(plan: Plan, held: contextlib.ExitStack) -> None:
-    """Lock the gallery as long as `held` is open, and remove what does not belong to it any more."""
-    gallery = plan.gallery
-    held.enter_context(only_writer(gallery.folder))
-    if _times(gallery) != plan.found:
-        raise InputError(
-            f"{gallery.folder} was changed by another focus index since this one began; this one changed nothing.",
-            f"Run it again: focus index SOURCE -o {gallery.folder} --resume",
-        )
-    gallery.save()
-    for number in plan.damaged:
-        Part(gallery, number).remove()
-    for number, lines in plan.kept.items():
-        Part(gallery, number).keep(lines)
-    numbers = {part.number for part in gallery.parts}
-    for file in gallery.folder.iterdir():
-        match = PART_FILE.fullmatch(file.name)
-        if TEMPORARY.fullmatch(file.name) or (match and int(match[1] or match[2]) not in numbers):
-            file.unlink(missing_ok=True)
-
-
-def _provide_projections(
-    gallery: Gallery, fresh: Sequence[NDArray[np.float16]], score: ScoreTokens, device: torch.device
-) -> None:
-    """Fit a projection where there is none, or one that was fitted to few crops and more have come; and project the parts
-    that have none."""
+def _fit(recognizer: Recognizer, gallery: Gallery, *, more: bool) -> None:
+    """Fit a projection where there is none, or one that was fitted to few crops and more have come."""
     file, parts = gallery.folder / PROJECTION, gallery.parts
-    projection = None
     with contextlib.suppress(InputError):
-        projection = Projection.load(file)
-    if projection is None or (fresh and projection.crops < SAMPLE):
-        sample = [*fresh, *(part.tokens()[:SAMPLE] for part in parts[:1])]
-        if not sum(map(len, sample)):
+        if Projection.load(file).crops >= SAMPLE or not more:
             return
+    sample: list[NDArray[np.float16]] = []
+    for part in parts:
+        if sum(map(len, sample)) < SAMPLE:
+            sample.append(part.tokens()[:SAMPLE])
+    if sample:
         # Projections go before the file that says how they were made: two that do not fit never stand together.
         for part in parts:
             part.file("projection").unlink(missing_ok=True)
-        projection = fit_projection(np.concatenate(sample), score, device)
-        projection.save(file)
+        score = token_scorer(recognizer.model, recognizer.encode_texts(gallery.vocabulary.trained))
+        fit_projection(np.concatenate(sample), score, recognizer.device).save(file)
+
+
+def _project(file: Path, parts: Sequence[Part]) -> None:
+    """Write the projections of parts that have none, or a damaged one."""
+    if not parts:
+        return
+    projection = Projection.load(file)
     for part in parts:
         tokens = part.tokens()
-        try:
-            whole = len(part.projection(len(projection.encode))) == len(tokens)
-        except InputError:
-            whole = False
-        if not whole:
-            part.write_projection(projection.project(tokens))
+        with contextlib.suppress(InputError):
+            if len(part.array("projection", len(projection.encode))) == len(tokens):
+                continue
+        part.save("projection", projection.project(tokens))
 
 
 @torch.inference_mode()
@@ -340,41 +289,6 @@ def trained_scores(recognizer: Recognizer, tokens: NDArray[np.float16]) -> NDArr
     blocks = torch.from_numpy(tokens).split(SCORED)
     scores = [model.score(block.to(recognizer.device).float(), texts).scores.float().cpu() for block in blocks]
     return torch.cat(scores).numpy()
-
-
-def encode_crops(
-    recognizer: Recognizer,
-    source: Source,
-    crops: Sequence[Crop],
-    batch: int,
-    workers: int,
-    progress: Callable[[int], None],
-) -> tuple[NDArray[np.float16], list[Crop], list[Skipped]]:
-    """Features [n, K, D] of the crops that can be read, these, and the others.
-
-    Raises:
-        InputError: a feature does not fit half precision.
-    """
-    model = recognizer.model
-    rows = [np.empty((0, len(model.token_names), model.clip.config.embed_dim), np.float16)]
-    read: list[Crop] = []
-    skipped: list[Skipped] = []
-    features = score_images(
-        lambda pixels: _encode(recognizer, pixels),
-        [source.path(crop) for crop in crops],
-        recognizer.image_size,
-        batch_size=batch,
-        workers=workers,
-    )
-    for count, (crop, row) in enumerate(zip(crops, features, strict=True), start=1):
-        if isinstance(row, InputError):
-            skipped.append(Skipped(crop, row.problem))
-        else:
-            read.append(crop)
-            rows.append(row[None].astype(np.float16))
-        if count % batch == 0 or count == len(crops):
-            progress(count)
-    return np.concatenate(rows), read, skipped
 
 
 @torch.inference_mode()

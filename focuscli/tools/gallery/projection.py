@@ -22,11 +22,11 @@ from torch import Tensor
 from focuscli.errors import InputError
 from focuscli.storage.files import atomic_path
 from focuscli.tools.gallery.folded import ScoreTokens
+from focuscli.tools.gallery.store import RESUME
 
 SIZE = 64
 SAMPLE = 1024
 BLOCK = 256
-ARRAYS = ("mean", "encode", "decode", "crops")
 OTHER_TEXTS = 3.0
 """Weight of the identity in M, in units of the trained texts' mean second moment."""
 
@@ -46,16 +46,8 @@ class Projection:
 
     def project(self, tokens: NDArray[np.float16]) -> NDArray[np.float16]:
         """Tokens [n, K, D] -> c [n, R], of variance 1 over the sample that the projection was fitted to."""
-        parts = [torch.empty(0, len(self.encode))]
-        for start in range(0, len(tokens), BLOCK):
-            block = torch.from_numpy(tokens[start : start + BLOCK]).float() - self.mean
-            parts.append(block.flatten(1) @ self.encode.T)
-        return torch.cat(parts).half().numpy()
-
-    @property
-    def size(self) -> int:
-        """R."""
-        return len(self.encode)
+        blocks = torch.from_numpy(tokens).split(BLOCK)
+        return torch.cat([(block.float() - self.mean).flatten(1) @ self.encode.T for block in blocks]).half().numpy()
 
     def estimator(self, score: ScoreTokens, device: torch.device) -> ScoreTokens:
         """What estimates the scores [n, Z] of projected crops [n, R]."""
@@ -77,14 +69,13 @@ class Projection:
         """
         try:
             with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-                mean, encode, decode, crops = (torch.from_numpy(arrays[name]) for name in ARRAYS)
+                mean, encode, decode = (torch.from_numpy(arrays[name]) for name in ("mean", "encode", "decode"))
+                crops = int(arrays["crops"])
             if encode.shape != decode.shape or encode.shape[1] != mean.numel():
                 raise ValueError("shapes do not fit each other")
-            return cls(mean, encode, decode, int(crops))
+            return cls(mean, encode, decode, crops)
         except Exception as error:  # a damaged archive raises almost anything
-            raise InputError(
-                f"{path} is missing or damaged: {error}.", "Make it again with: focus index SOURCE -o GALLERY --resume"
-            ) from error
+            raise InputError(f"{path} is missing or damaged: {error}.", RESUME) from error
 
 
 def linearise(score: ScoreTokens, mean: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,144 +1,220 @@
-"""What to search for, and searches that need nothing but stored scores. Imports no torch."""
+"""What to search for, and searches by stored scores: DuckDB over the Parquet files. Imports no torch."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from focuscli.errors import InputError
-from focuscli.tools.gallery.reader import Columns, Reader, quoted
+from focuscli.errors import InputError, RequirementError, UsageError
+from focuscli.inference.predict import TextDecision, probability
+from focuscli.storage.extras import require_extra
+from focuscli.tools.gallery.store import RESUME, Gallery, Part, path_of, read_gallery
+
+Columns = dict[str, NDArray[Any]]
+
+
+class Hit(NamedTuple):
+    """A crop that was found: what it is ordered by, where it is stored, its image file and group, and its scores in the
+    order of the query's texts."""
+
+    value: float
+    part: int
+    row: int
+    image: Path
+    group: str | None
+    scores: tuple[float, ...]
 
 
 @dataclass(frozen=True)
 class Query:
-    """A search.
+    """Texts that crops must show, and texts that they must not."""
 
-    Attributes:
-        wanted, unwanted: numbers of texts. thresholds: of these in that order; None if there are none (zero-shot CLIP).
-    """
-
-    wanted: tuple[int, ...]
-    unwanted: tuple[int, ...] = ()
-    thresholds: tuple[float, ...] | None = None
+    wanted: tuple[TextDecision, ...]
+    unwanted: tuple[TextDecision, ...] = ()
 
     @property
-    def texts(self) -> tuple[int, ...]:
+    def decisions(self) -> tuple[TextDecision, ...]:
+        """Of `wanted`, then of `unwanted`."""
         return self.wanted + self.unwanted
 
+    @property
+    def thresholds(self) -> list[float] | None:
+        """Of `decisions`; None without thresholds (zero-shot CLIP)."""
+        found = [text.threshold for text in self.decisions if text.threshold is not None]
+        return found if len(found) == len(self.decisions) else None
+
+    @property
+    def names(self) -> list[str]:
+        """Of the texts, as a reader sees them."""
+        return [text.text.phrase for text in self.wanted] + [f"not {text.text.phrase}" for text in self.unwanted]
+
+    @property
+    def title(self) -> str:
+        """The query in words."""
+        return ", ".join([" + ".join(self.names[: len(self.wanted)]), *self.names[len(self.wanted) :]])
+
     def values(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
-        """What crops are ordered by [n], from scores [n, T] of `texts`.
+        """What crops are ordered by [n], from scores [n, T] of `decisions`.
 
         With thresholds, the log-odds of P = prod_i p_i over wanted and (1 - p_j) over unwanted texts, where
         p = sigmoid(score - threshold). With e = exp(-distance) of each factor the odds against P are prod (1 + e) - 1,
         summed here from the last text to the first without cancellation. Without thresholds, the sum of the wanted
         scores minus the sum of the unwanted.
         """
-        signs = np.array([1.0] * len(self.wanted) + [-1.0] * len(self.unwanted))
-        if self.thresholds is None:
-            return np.asarray(scores @ signs)
-        distances = (scores - np.array(self.thresholds)) * signs
-        if distances.shape[1] == 1:
-            return np.asarray(distances[:, 0])
-        limit = self._limit
+        distances = (scores - (self.thresholds or 0.0)) * self._signs
+        if self.thresholds is None or len(self.decisions) == 1:
+            return np.asarray(distances.sum(axis=1))
         against = np.zeros(len(scores))
         for distance in distances.T[::-1]:
-            term = np.exp(-distance.clip(-limit, limit))
+            term = np.exp(-distance.clip(-self._limit, self._limit))
             against = term + (1 + term) * against
         return np.asarray(-np.log(against))
 
     def sql(self, names: Sequence[str]) -> str:
-        """`values` as an SQL expression of the columns with the scores of `texts`."""
-        columns = [f"{quoted(name)}::DOUBLE" for name in names]
-        signs = ["+"] * len(self.wanted) + ["-"] * len(self.unwanted)
-        if self.thresholds is None:
-            return " ".join(f"{sign} {column}" for sign, column in zip(signs, columns, strict=True))
-        pairs = zip(signs, columns, self.thresholds, strict=True)
-        distances = [f"({sign}({column} - {threshold!r}))" for sign, column, threshold in pairs]
-        if len(distances) == 1:
-            return distances[0]
+        """`values` as an SQL expression of the columns with the scores of `decisions`."""
+        thresholds = self.thresholds or [0.0] * len(names)
+        distances = [
+            f"{sign} * ({quoted(name)}::DOUBLE - {threshold!r})"
+            for sign, name, threshold in zip(self._signs, names, thresholds, strict=True)
+        ]
+        if self.thresholds is None or len(self.decisions) == 1:
+            return " + ".join(distances)
         against = "0"
         for distance in reversed(distances):
-            term = f"exp(least(greatest(-{distance}, -{self._limit}), {self._limit}))"
+            term = f"exp(-least(greatest({distance}, -{self._limit}), {self._limit}))"
             against = f"({term} + (1 + {term}) * {against})"
         return f"-ln({against})"
+
+    def match(self, hit: Hit) -> float | None:
+        """The probability that a crop fits the whole query, 0.5 if its only text is at its threshold; None without
+        thresholds."""
+        return None if self.thresholds is None else probability(hit.value, 0.0)
+
+    @property
+    def _signs(self) -> list[float]:
+        return [1.0] * len(self.wanted) + [-1.0] * len(self.unwanted)
 
     @property
     def _limit(self) -> float:
         """So far from a threshold nothing changes any more; the product of as many exponentials does not overflow."""
-        return 700 / len(self.texts)
+        return 700 / len(self.decisions)
+
+
+def top_k(hits: Iterable[Hit], k: int, *, per_group: bool = False) -> list[Hit]:
+    """The best `k`, equal ones by part and row; or the best crop of each of the best `k` groups.
+
+    A crop without a group is a group of its own.
+    """
+    ranked = sorted(hits, key=lambda hit: (-hit.value, hit.part, hit.row))
+    if per_group:
+        first: dict[object, Hit] = {}
+        for hit in ranked:
+            first.setdefault((hit.part, hit.row) if hit.group is None else hit.group, hit)
+        ranked = [*first.values()]
+    return ranked[:k]
 
 
 @dataclass(frozen=True)
-class Hits:
-    """Crops, best first; equal ones by part and row.
+class Reader:
+    """A finished gallery, opened.
 
     Attributes:
-        parts, rows: [n], where they are stored. groups: [n], of a search for the best of each; else None.
-        values: [n], what they are ordered by. scores: [n, T] of the query's texts.
+        parts: by number. database: a DuckDB connection that reads the gallery's folder and nothing else.
+        where: an SQL condition on the columns of the Parquet files; crops for which it does not hold are not there.
     """
 
-    parts: NDArray[np.int64]
-    rows: NDArray[np.int64]
-    groups: NDArray[np.object_]
-    values: NDArray[np.float64]
-    scores: NDArray[np.float64]
+    gallery: Gallery
+    parts: dict[int, Part]
+    database: Any
+    where: str | None = None
 
-    def __len__(self) -> int:
-        return len(self.rows)
+    def count(self) -> int:
+        """Crops for which the condition holds."""
+        return int(self._query("SELECT count(*) AS count FROM crops")["count"][0])
 
-    def __getitem__(self, chosen: NDArray[np.int64]) -> Hits:
-        return Hits(
-            self.parts[chosen], self.rows[chosen], self.groups[chosen], self.values[chosen], self.scores[chosen]
-        )
+    def rows(self, columns: Sequence[str], parts: Iterable[int] | None = None, *, step: int = 1) -> Columns:
+        """Columns of one crop in `step` of some parts, by default of all; what is NULL is masked."""
+        return self._query(f"SELECT {', '.join(map(quoted, columns))} FROM crops WHERE row % {step} = 0", parts)
+
+    def best(self, query: Query, columns: Sequence[str], k: int, *, per_group: bool = False) -> list[Hit]:
+        """What `top_k` finds among all crops for a query of trained texts, whose scores are in `columns`."""
+        order = "ORDER BY value DESC, part, row"
+        scores = ", ".join(f"{quoted(name)}::DOUBLE AS score{number}" for number, name in enumerate(columns))
+        crops = f'{query.sql(columns)} AS value, part, row, path, path_bytes, "group", {scores} FROM crops'
+        if per_group:
+            crops = f'DISTINCT ON ("group", CASE WHEN "group" IS NULL THEN (part, row) END) {crops} {order}'
+        found = self._query(f"SELECT * FROM (SELECT {crops}) {order} LIMIT {k}")
+        return [self.hit(*line) for line in zip(*(column.tolist() for column in found.values()), strict=True)]
+
+    def hit(
+        self, value: float, part: int, row: int, path: str, raw: bytes | None, group: str | None, *scores: float
+    ) -> Hit:
+        """A hit from the columns of its crop."""
+        return Hit(value, part, row, Path(self.gallery.source.root) / path_of(path, raw), group, scores)
+
+    def _query(self, sql: str, parts: Iterable[int] | None = None) -> Columns:
+        """Run a query over `crops`, the lines of some parts for which the condition holds.
+
+        Raises:
+            UsageError: the condition cannot be evaluated. InputError: a Parquet file is damaged. RequirementError: too
+            little memory.
+        """
+        import duckdb
+
+        condition = "" if self.where is None else f"WHERE ({self.where}\n)"
+        files = [str(self.parts[part].file("crops")) for part in (self.parts if parts is None else parts)]
+        crops = f"WITH crops AS (SELECT * FROM read_parquet(?) {condition})"
+        try:
+            return dict(self.database.cursor().execute(f"{crops} {sql}", [files]).fetchnumpy())
+        except duckdb.OutOfMemoryException as error:
+            raise RequirementError(
+                f"Searching {self.gallery.folder} takes more memory than there is: {error}"
+            ) from error
+        except duckdb.Error as error:
+            said = str(error).partition("\n\nLINE")[0]
+            if self.where is None or isinstance(error, (duckdb.IOException, duckdb.InvalidInputException)):
+                raise InputError(f"A Parquet file of {self.gallery.folder} is damaged: {said}", RESUME) from error
+            names = ", ".join(self.gallery.columns[:6])
+            raise UsageError(
+                f"--where {self.where}: {said}", f"Columns: path, size, mtime, group, {names}, ..."
+            ) from error
 
 
-def top_k(found: Sequence[Hits], k: int, *, per_group: bool = False) -> Hits:
-    """The best `k` of several, or the best crop of each of the best `k` groups."""
-    names = ("parts", "rows", "groups", "values", "scores")
-    every = Hits(*(np.concatenate([getattr(hits, name) for hits in found]) for name in names))
-    order = np.lexsort((every.rows, every.parts, -every.values))
-    if not per_group:
-        return every[order[:k]]
-    chosen: dict[object, np.int64] = {}
-    for position in order:
-        group = every.groups[position]
-        chosen.setdefault((every.parts[position], every.rows[position]) if group is None else group, position)
-        if len(chosen) == k:
-            break
-    return every[np.array([*chosen.values()], dtype=np.int64)]
+def quoted(name: str) -> str:
+    """A column's name in SQL."""
+    return '"' + name.replace('"', '""') + '"'
 
 
-def search_columns(reader: Reader, query: Query, names: Sequence[str], k: int, *, per_group: bool = False) -> Hits:
-    """The best `k` crops for a query of trained texts only, whose scores are in the columns `names`.
+@contextlib.contextmanager
+def open_gallery(folder: Path, *, where: str | None = None, threads: int | None = None) -> Iterator[Reader]:
+    """Open a finished gallery.
 
     Raises:
-        InputError: a stored score is not a number.
+        InputError: not a gallery, unfinished, damaged, or empty. UsageError: `where` is not a condition on its columns.
+        RequirementError: the extra is not installed.
     """
-    found = reader.best(query.sql(names), [*dict.fromkeys(names)], k, per_group=per_group)
-    scores = np.stack([found[name].astype(np.float64) for name in names], axis=1)
-    values = found["value"].astype(np.float64)
-    check_numbers(reader, values, found["part"])
-    return Hits(found["part"].astype(np.int64), found["row"].astype(np.int64), groups_of(found), values, scores)
+    require_extra("gallery", "pyarrow", "duckdb", purpose="A gallery")
+    import duckdb
 
-
-def groups_of(found: Columns) -> NDArray[np.object_]:
-    """The column `group`, if it was read; DuckDB masks what is NULL, which `tolist` makes None."""
-    return np.array(found["group"].tolist() if "group" in found else [None] * len(found["row"]), dtype=object)
-
-
-def check_numbers(reader: Reader, values: NDArray[np.float64], parts: NDArray[np.int64]) -> None:
-    """Refuse scores that are not numbers, rather than to leave their crops out without a word.
-
-    Raises:
-        InputError: there is one.
-    """
-    bad = np.isnan(values)
-    if bad.any():
-        part = reader.parts[int(parts[bad][0])]
-        raise InputError(
-            f"{part.file('tokens')} is damaged: a score is not a number.",
-            f"Remove {part.file('crops')}, then: focus index SOURCE -o {reader.gallery.folder} --resume",
-        )
+    gallery = read_gallery(folder)
+    if not gallery.complete:
+        raise InputError(f"{folder} is not finished.", f"Finish it with: focus index SOURCE -o {folder} --resume")
+    parts = {part.number: part for part in gallery.parts}
+    if not parts:
+        raise InputError(f"{folder} holds no crop.", "Index a folder with readable images.")
+    with duckdb.connect(config={} if threads is None else {"threads": threads}) as database:
+        allowed = str(folder).replace("'", "''")
+        for setting in (
+            f"allowed_directories = ['{allowed}']",
+            "enable_external_access = false",
+            "python_enable_replacements = false",
+            "parquet_metadata_cache = true",
+        ):
+            database.execute(f"SET {setting}")
+        yield Reader(gallery, parts, database, where)

@@ -11,7 +11,7 @@ The last three files of one number are a part. The Parquet file is written last,
 whoever appends only needs a number that nobody has. A line that leaves the Parquet file has left the gallery.
 
 Paths are relative to the indexed folder, or absolute if a list of files was indexed. A path that is not UTF-8 stands in
-`path_bytes` as it is, and in `path` with its invalid bytes replaced; for all others `path_bytes` is null.
+`path_bytes` as it is, and in `path` with its invalid bytes replaced; for all others `path_bytes` is null. Imports no torch.
 """
 
 from __future__ import annotations
@@ -20,19 +20,20 @@ import contextlib
 import json
 import os
 import re
-from collections.abc import Iterator, Sequence
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter
 
-from focuscli.errors import InputError, RequirementError
+from focuscli.errors import InputError, RequirementError, one_line
 from focuscli.inference.vocabulary import Vocabulary
-from focuscli.storage.files import atomic_path, write_json
-from focuscli.tools.gallery.model import ModelRecord
+from focuscli.storage.files import atomic_path, checkpoint_fingerprint, file_sha256, write_json
+from focuscli.storage.paths import ZERO_SHOT
 
 FORMAT = 3
 INFO, PROJECTION, LOCK = "gallery.json", "projection.npz", ".lock"
@@ -71,6 +72,73 @@ class SourceRecord:
 
 
 @dataclass(frozen=True)
+class ModelRecord:
+    """The model that made the features.
+
+    Attributes:
+        step: of training; None for zero-shot CLIP. run: the checkpoint's folder. weights: where its initial weights came
+            from. precision: fp32 or bf16, of the image tower. fingerprint: SHA-256 over all that decides its scores.
+        file, size, mtime: see `weight_file`; they spare hashing the weights at each search.
+    """
+
+    method: str
+    step: int | None
+    run: str
+    weights: str
+    trained_on: str
+    precision: str
+    fingerprint: str
+    file: str
+    size: int
+    mtime: int
+
+    @property
+    def option(self) -> str:
+        """What -c calls it."""
+        return ZERO_SHOT if self.method == ZERO_SHOT else self.run
+
+
+def weight_file(folder: Path, weights: Path | None) -> tuple[str, int, int]:
+    """A model's weight file with its size and time of change (ns).
+
+    Args:
+        folder: its checkpoint. weights: the file of zero-shot CLIP, which has no checkpoint.
+
+    Raises:
+        InputError: there is no checkpoint in the folder, or it is damaged.
+    """
+    try:
+        state = {} if weights else json.loads((folder / "state.json").read_text(encoding="utf-8"))
+        file = weights or folder / state["files"]["model"]
+        status = file.stat()
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{weights or f'Checkpoint {folder}'} is damaged: {error!r}.") from error
+    return str(file.absolute()), status.st_size, status.st_mtime_ns
+
+
+def model_fingerprint(folder: Path, weights: Path | None) -> str:
+    """SHA-256 over all that decides a model's scores; reads the weights. Arguments and errors as for `weight_file`."""
+    return checkpoint_fingerprint(folder) if weights is None else file_sha256(weights)
+
+
+def check_model(gallery: Path, record: ModelRecord, folder: Path, weights: Path | None) -> None:
+    """Check that a gallery was made with a model, see `weight_file`: features of one model mean nothing to another.
+
+    Raises:
+        InputError: it was made with another one.
+    """
+    if weight_file(folder, weights) == (record.file, record.size, record.mtime):
+        return
+    if model_fingerprint(folder, weights) != record.fingerprint:
+        what = f"{record.run} ({record.method}{'' if record.step is None else f', step {record.step:,}'})"
+        again = shlex.join(["-c", record.option, "-o", f"{gallery}-new"])
+        raise InputError(
+            f"{gallery} was indexed with another checkpoint, or with an earlier state of it: {what}, not {folder}.",
+            f"Use that one: -c {shlex.quote(record.option)}. Or index the images again: focus index SOURCE {again}",
+        )
+
+
+@dataclass(frozen=True)
 class Gallery:
     """The content of gallery.json.
 
@@ -95,6 +163,18 @@ class Gallery:
         found = (PART_FILE.fullmatch(file.name) for file in self.folder.glob("crops-*.parquet"))
         return [Part(self, number) for number in sorted(int(match[2]) for match in found if match)]
 
+    def clean(self, kept: Mapping[int, list[int]]) -> None:
+        """Write gallery.json, and remove what does not belong to the gallery: all lines of some parts but those that are
+        `kept`, and files that are no part's."""
+        self.save()
+        for number, lines in kept.items():
+            Part(self, number).keep(lines)
+        numbers = {part.number for part in self.parts}
+        for file in self.folder.iterdir():
+            match = PART_FILE.fullmatch(file.name)
+            if TEMPORARY.fullmatch(file.name) or (match and int(match[1] or match[2]) not in numbers):
+                file.unlink(missing_ok=True)
+
     def save(self) -> None:
         """Write gallery.json."""
         content = {name: value for name, value in asdict(self).items() if name != "folder"}
@@ -112,17 +192,24 @@ class Part:
         """The file of a kind: tokens, projection or crops."""
         return self.gallery.folder / f"{kind}-{self.number:05}.{'parquet' if kind == 'crops' else 'npy'}"
 
-    def tokens(self) -> NDArray[np.float16]:
-        """Features [n, K, D], memory-mapped.
+    def array(self, kind: str, *shape: int) -> NDArray[np.float16]:
+        """The memory-mapped array [n, *shape] of a kind; what is written to it does not reach the file.
 
         Raises:
             InputError: the file is missing or damaged.
         """
-        return open_array(self.file("tokens"), (self.gallery.tokens, self.gallery.width))
+        file = self.file(kind)
+        try:
+            found: NDArray[np.float16] = np.load(file, mmap_mode="c", allow_pickle=False)
+            if found.shape[1:] != shape or found.dtype != np.float16:
+                raise ValueError(f"{found.dtype} {found.shape}, not float16 {('n', *shape)}")
+        except (OSError, ValueError, EOFError) as error:
+            raise InputError(f"{file} is missing or damaged: {error}.", RESUME) from error
+        return found
 
-    def projection(self, size: int) -> NDArray[np.float16]:
-        """Projected features [n, size], memory-mapped; raises as `tokens`."""
-        return open_array(self.file("projection"), (size,))
+    def tokens(self) -> NDArray[np.float16]:
+        """Features [n, K, D], see `array`."""
+        return self.array("tokens", self.gallery.tokens, self.gallery.width)
 
     def crops(self) -> list[Crop]:
         """The crops, line by line.
@@ -130,22 +217,16 @@ class Part:
         Raises:
             InputError: a file of the part is missing or damaged.
         """
-        table = self._read([*FIXED_COLUMNS])
-        rows = table["row"].to_numpy()
+        columns = self._read([*FIXED_COLUMNS])
+        rows = columns["row"].to_numpy()
         if len(rows) and not 0 <= rows.min() <= rows.max() < len(self.tokens()):
             raise InputError(f"{self.file('crops')} names rows that {self.file('tokens').name} does not have.", RESUME)
-        path, raw, size, group = (table[name].to_pylist() for name in ("path", "path_bytes", "size", "group"))
-        mtime = table["mtime"].cast("int64").to_pylist()
+        path, raw, size, group = (columns[name].to_pylist() for name in ("path", "path_bytes", "size", "group"))
+        mtime = columns["mtime"].cast("int64").to_pylist()
         return [Crop(*crop) for crop in zip(map(path_of, path, raw), size, mtime, group, strict=True)]
 
-    def write(
-        self,
-        tokens: NDArray[np.float16],
-        projection: NDArray[np.float16],
-        crops: Sequence[Crop],
-        scores: NDArray[np.float32],
-    ) -> None:
-        """Write all files, the Parquet file last.
+    def write(self, tokens: NDArray[np.float16], crops: Sequence[Crop], scores: NDArray[np.float32]) -> None:
+        """Write the features, and last the Parquet file.
 
         Args:
             scores: [n, Z] of the crops against the vocabulary's trained texts.
@@ -155,17 +236,15 @@ class Part:
         """
         import pyarrow as pa
 
-        save_array(self.file("tokens"), tokens)
-        self.write_projection(projection)
+        self.save("tokens", tokens)
         paths = [os.fsencode(crop.path) for crop in crops]
         text = [path.decode("utf-8", "replace") for path in paths]
+        raw = [None if path == shown.encode() else path for path, shown in zip(paths, text, strict=True)]
         columns: dict[str, Any] = {
             "part": pa.array([self.number] * len(crops), pa.int32()),
             "row": pa.array(range(len(crops)), pa.int32()),
             "path": pa.array(text, pa.string()),
-            "path_bytes": pa.array(
-                [None if path == shown.encode() else path for path, shown in zip(paths, text, strict=True)], pa.binary()
-            ),
+            "path_bytes": pa.array(raw, pa.binary()),
             "size": pa.array([crop.size for crop in crops], pa.int64()),
             "mtime": pa.array([crop.mtime for crop in crops], pa.int64()).cast(pa.timestamp("ns")),
             "group": pa.array([crop.group for crop in crops], pa.string()),
@@ -173,19 +252,16 @@ class Part:
         columns |= {name: pa.array(column) for name, column in zip(self.gallery.columns, scores.T, strict=True)}
         self._write(pa.table(columns))
 
-    def write_projection(self, projection: NDArray[np.float16]) -> None:
-        """Write the projected features alone; raises as `write`."""
-        save_array(self.file("projection"), projection)
+    def save(self, kind: str, values: NDArray[np.float16]) -> None:
+        """Write the array of a kind alone; raises as `write`."""
+        with atomic_path(self.file(kind)) as temporary, open(temporary, "wb") as stream:
+            np.save(stream, values)
 
     def keep(self, lines: Sequence[int]) -> None:
-        """Remove all crops but those on some lines of the Parquet file."""
+        """Remove all crops but those on some lines of the Parquet file, or the whole part, its Parquet file first."""
         if lines:
             self._write(self._read(None).take(lines))
-        else:
-            self.remove()
-
-    def remove(self) -> None:
-        """Remove the part, its Parquet file first."""
+            return
         for kind in ("crops", "tokens", "projection"):
             self.file(kind).unlink(missing_ok=True)
 
@@ -201,8 +277,9 @@ class Part:
     def _write(self, table: Any) -> None:
         import pyarrow.parquet as pq
 
+        # Dictionaries only where values repeat: of scores and paths they are larger, and slower to read.
         with atomic_path(self.file("crops")) as temporary:
-            pq.write_table(table, temporary)
+            pq.write_table(table, temporary, use_dictionary=["part", "group"])
 
 
 _FORM = TypeAdapter(Gallery)
@@ -216,8 +293,8 @@ def path_of(text: str, raw: bytes | bytearray | None) -> str:
 def column_names(vocabulary: Vocabulary) -> tuple[str, ...]:
     """A column for each trained text: its attribute's name, or the phrase of a complement. SQL ignores case, so names that
     differ in nothing else, or are those of other columns, get a "_" at their end."""
+    names: list[str] = []
     taken = {*FIXED_COLUMNS}
-    names = []
     for text in vocabulary.trained:
         name = text.attribute or text.phrase
         while name.lower() in taken:
@@ -247,40 +324,14 @@ def read_gallery(folder: Path) -> Gallery:
         raise InputError(
             f"Not a gallery: {folder} (no {INFO} in it).", f"Make one with: focus index FOLDER -o {folder}"
         ) from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise InputError(f"{file} is damaged: {where}: {first['msg']}.", ANEW) from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{file} is damaged: {error!r}.", ANEW) from error
+        raise InputError(f"{file} is damaged: {one_line(error)}", ANEW) from error
 
 
-def recorded_group(folder: Path) -> str | None:
-    """The option --group that a gallery was begun with; None if there is no gallery. Raises as `read_gallery`."""
-    return read_gallery(folder).source.group if (folder / INFO).exists() else None
-
-
-def save_array(path: Path, values: NDArray[Any]) -> None:
-    """Write an array as .npy, atomically."""
-    with atomic_path(path) as temporary, open(temporary, "wb") as stream:
-        np.save(stream, values)
-
-
-def open_array(path: Path, shape: tuple[int, ...]) -> NDArray[np.float16]:
-    """A memory-mapped float16 array [n, *shape]; what is written to it does not reach the file.
-
-    Raises:
-        InputError: missing, truncated or something else.
-    """
-    try:
-        found: NDArray[np.float16] = np.load(path, mmap_mode="c", allow_pickle=False)
-    except FileNotFoundError as error:
-        raise InputError(f"{path} is missing.", RESUME) from error
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"{path} is damaged or truncated: {error}.", RESUME) from error
-    if found.shape[1:] != shape or found.dtype != np.float16:
-        raise InputError(f"{path} holds {found.dtype} {found.shape}, not float16 {('n', *shape)}.", RESUME)
-    return found
+def content(folder: Path) -> set[str]:
+    """Names in a folder, without what a run leaves that was killed before it wrote gallery.json."""
+    names = {file.name for file in folder.iterdir()} if folder.exists() else set()
+    return {name for name in names if name != LOCK and not TEMPORARY.fullmatch(name)}
 
 
 @contextlib.contextmanager
@@ -292,10 +343,9 @@ def only_writer(folder: Path) -> Iterator[None]:
     """
     import filelock
 
-    lock = filelock.FileLock(folder / LOCK, timeout=0)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
+        lock = filelock.FileLock(folder / LOCK, timeout=0).acquire()
     except filelock.Timeout as error:
         raise InputError(
             f"Another focus index is writing to {folder}; nothing was changed.",
@@ -305,7 +355,5 @@ def only_writer(folder: Path) -> Iterator[None]:
         raise RequirementError(
             f"Cannot write to {folder}: {error.strerror or error}.", "Choose a folder that you may write to, with -o."
         ) from error
-    try:
+    with lock:
         yield
-    finally:
-        lock.release()

@@ -18,19 +18,16 @@ def test_a_grid_of_images_and_texts(focus, trained_run, crops, tmp_path):
     names = [crops / "000.png", crops / "001.png"]
     outcome = focus("viz", *names, "red hat", "green scarf", "-c", trained_run, "-o", target, "--json")
     assert outcome.code == 0, outcome.stderr
-    assert outcome.json["picture"] == str(target)
-    assert outcome.json["unseen"] == ["green scarf"]
-    assert outcome.json["weights"] == "from scratch"
+    said = (outcome.json["picture"], outcome.json["unseen"], outcome.json["weights"])
+    assert said == (str(target), ["green scarf"], "from scratch")
     with Image.open(target) as picture:
         assert picture.format == "PNG"
         two = picture.size
     again = focus("viz", *names, "red hat", "-c", trained_run, "-o", target)
-    assert again.code == 3
-    assert "--force" in again.stderr
+    assert (again.code, "--force" in again.stderr) == (3, True)
     assert focus("viz", names[0], "red hat", "-c", trained_run, "-o", target, "--force").code == 0
     with Image.open(target) as picture:
-        assert picture.size[0] < two[0]
-        assert picture.size[1] < two[1]
+        assert picture.size < two
 
 
 def test_tokens_and_a_text_that_is_the_name_of_a_folder(focus, trained_run, crops, tmp_path, monkeypatch):

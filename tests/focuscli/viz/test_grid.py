@@ -37,10 +37,6 @@ def cell(**changes: object) -> Cell:
     return Cell(heat, phrase, score, TextDecision(Text(phrase, region, "bags", "bag"), seen, threshold, source))
 
 
-def has_colour(image: Image.Image, colour: tuple[int, int, int]) -> bool:
-    return count_colour(image, colour) > 0
-
-
 def count_colour(image: Image.Image, colour: tuple[int, int, int]) -> int:
     return int((np.asarray(image) == colour).all(axis=-1).sum())
 
@@ -57,44 +53,22 @@ def test_unit_range_spans_0_to_1_and_is_0_if_flat() -> None:
     assert not unit_range(np.full((2, 2), 7.0)).any()
 
 
-def test_upsampled_heat_peaks_where_the_patch_lies() -> None:
-    heat = upsample(peak(1, 6), (64, 128))
-    assert heat.shape == (128, 64)
-    row, column = np.unravel_index(heat.argmax(), heat.shape)
-    assert 16 <= row < 32
-    assert 48 <= column < 56
-
-
-def test_upsampled_heat_is_bicubic_and_clipped() -> None:
-    """Bicubic interpolation undershoots beside a peak; what is drawn stays in 0..1."""
-    raw = np.asarray(Image.fromarray(peak(3, 3)).resize((80, 80), Image.Resampling.BICUBIC))
+def test_upsampled_heat_is_bicubic_clipped_and_peaks_where_the_patch_lies() -> None:
+    """Bicubic interpolation undershoots beside a peak; what is drawn stays in 0..1, and NaN counts as 0."""
+    raw = np.asarray(Image.fromarray(peak(1, 6)).resize((64, 128), Image.Resampling.BICUBIC))
     assert raw.min() < 0
-    assert np.array_equal(upsample(peak(3, 3), (80, 80)), np.clip(raw, 0, 1))
-
-
-def test_heat_that_is_not_a_number_counts_as_none() -> None:
+    heat = upsample(peak(1, 6), (64, 128))
+    assert np.array_equal(heat, np.clip(raw, 0, 1))
+    row, column = np.unravel_index(heat.argmax(), heat.shape)
+    assert (row // 16, column // 8) == (1, 6)
     assert upsample(np.full((2, 2), np.nan), (4, 4)).max() == 0
 
 
-@pytest.mark.parametrize("shape", [(4,), (0, 4), (1, 4, 4)])
-def test_heat_of_another_shape_is_refused(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match="shape"):
-        upsample(np.zeros(shape), (4, 4))
-
-
-def test_overlay_mixes_image_and_colours_by_alpha() -> None:
-    image = crop(40, 60, (200, 100, 0))
-    heat = np.ones((3, 3))
-    assert overlay(image, heat, 0).getpixel((5, 5)) == (200, 100, 0)
-    assert overlay(image, heat, 1).getpixel((5, 5)) == HOTTEST
-    assert overlay(image, heat, 0.5).getpixel((5, 5)) == (161, 52, 1)
-    with pytest.raises(ValueError, match="alpha"):
-        overlay(image, heat, 1.5)
-
-
-@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "1", "I;16"])
-def test_overlay_takes_any_image_mode(mode: str) -> None:
-    assert overlay(Image.new(mode, (9, 7)), np.zeros((2, 2))).mode == "RGB"
+@pytest.mark.parametrize(("alpha", "expected"), [(0, (200, 100, 0)), (1, HOTTEST), (0.5, (161, 52, 1))])
+def test_overlay_mixes_image_and_colours_by_alpha(alpha: float, expected: tuple[int, int, int]) -> None:
+    assert overlay(crop(40, 60, (200, 100, 0)), np.ones((3, 3)), alpha).getpixel((5, 5)) == expected
+    for mode in ("L", "P", "RGBA", "1", "I;16"):
+        assert overlay(Image.new(mode, (9, 7)), np.zeros((2, 2)), alpha).mode == "RGB"
 
 
 def test_grid_shows_the_plain_crop_then_the_heat() -> None:
@@ -105,69 +79,42 @@ def test_grid_shows_the_plain_crop_then_the_heat() -> None:
     assert plain[:, 1].max() < hot[hot[:, 0] < 200][:, 1].min()
 
 
-@pytest.mark.parametrize(("score", "colour"), [(22.01, canvas.YES), (22.0, canvas.NO), (21.0, canvas.NO)])
-def test_decision_is_that_of_score_above_threshold(score: float, colour: tuple[int, int, int]) -> None:
-    other = canvas.NO if colour == canvas.YES else canvas.YES
-    grid = attention_grid([(crop(), [cell(score=score)])], alpha=0)
-    assert has_colour(grid, colour)
-    assert not has_colour(grid, other)
-
-
-@pytest.mark.parametrize(("score", "share"), [(-9.0, 0.0), (20.901388, 0.25), (22.0, 0.5), (60.0, 1.0)])
-def test_bar_is_filled_up_to_the_probability_with_a_tick_in_the_middle(score: float, share: float) -> None:
+@pytest.mark.parametrize(("score", "share"), [(-9.0, 0.0), (20.901388, 0.25), (22.0, 0.5), (22.01, 0.5), (60.0, 1.0)])
+def test_bar_is_filled_up_to_the_probability_in_the_colour_of_the_decision(score: float, share: float) -> None:
     grid = attention_grid([(crop(), [cell(phrase="", region="", score=score)])], alpha=0)
+    yes, no = (canvas.YES, canvas.NO) if score > 22 else (canvas.NO, canvas.YES)
+    assert (count_colour(grid, yes) > 0, count_colour(grid, no)) == (True, 0)
     pixels, left, width = np.asarray(grid), 18 + 128 + 16, 128
     tick = np.flatnonzero((pixels[:, left + width // 2] == canvas.INK).all(axis=-1))
     row = pixels[int(tick[len(tick) // 2]), left : left + width]
-    filled = (row == (canvas.YES if score > 22 else canvas.NO)).all(axis=-1).sum()
-    assert abs(int(filled) - share * width) <= 2
+    assert abs(int((row == yes).all(axis=-1).sum()) - share * width) <= 2
     assert len(tick) >= 10
-
-
-def test_only_unseen_texts_are_marked() -> None:
-    marks = [has_colour(attention_grid([(crop(), [cell(seen=seen)])]), canvas.MARK_GROUND) for seen in (False, True)]
-    assert marks == [True, False]
 
 
 def test_each_fact_of_a_cell_changes_the_picture() -> None:
     base = attention_grid([(crop(), [cell()])])
-    for changes in (
-        {"phrase": "handbag"},
-        {"score": 25.5},
-        {"threshold": 21.0},
-        {"source": "mean of bag"},
-        {"region": "upper"},
-        {"heat": peak(6, 1)},
-    ):
+    facts = {"phrase": "handbag", "score": 25.5, "threshold": 21.0, "source": "mean of bag", "region": "upper"}
+    for changes in (*({name: value} for name, value in facts.items()), {"heat": peak(6, 1)}, {"seen": False}):
         other = attention_grid([(crop(), [cell(**changes)])])
         assert other.size != base.size or other.tobytes() != base.tobytes(), changes
+        assert (count_colour(other, canvas.MARK_GROUND) > 0) == ("seen" in changes)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 2000), (2000, 1), (37, 90), (500, 200), (3000, 3000)])
 def test_any_aspect_of_image_is_drawn(size: tuple[int, int]) -> None:
-    grid = attention_grid([(crop(*size), [cell(), cell()]), (crop(), [cell()])], caption="a caption")
-    assert 256 < grid.height < 1200
+    grid = attention_grid([(crop(*size), [cell(), cell()]), (crop(), []), (crop(), [cell()])], caption="a caption")
+    assert 256 < grid.height < 1600
     assert 340 <= grid.width <= 1600
-    assert has_colour(grid, GREY)
+    assert count_colour(grid, GREY)
 
 
-def test_many_cells_go_on_in_further_lines_of_equal_length() -> None:
+def test_many_cells_go_on_in_further_lines_and_a_long_caption_below() -> None:
     grid = attention_grid([(crop(), [cell()] * 35)], alpha=0)
     assert grid.width <= 1600
     assert count_colour(grid, GREY) == 36 * 128 * 256
-
-
-def test_image_without_cells_and_no_image() -> None:
-    assert has_colour(attention_grid([(crop(), [])]), GREY)
-    with pytest.raises(ValueError, match="no rows"):
-        attention_grid([])
-
-
-def test_a_long_caption_makes_the_page_higher_not_wider() -> None:
-    short = attention_grid([(crop(), [cell()])], caption="weights")
-    long = attention_grid([(crop(), [cell()])], caption="weights and more " * 20)
-    assert long.width == short.width
-    assert long.height > short.height + 60
+    long = attention_grid([(crop(), [cell()] * 35)], alpha=0, caption="weights and more " * 90)
+    assert long.width == grid.width
+    assert long.height > grid.height + 60
 
 
 @settings(max_examples=60, deadline=None)
@@ -179,12 +126,7 @@ def test_wrapped_lines_fit_and_keep_the_words(text: str, width: int, most: int) 
     complete = canvas.wrap(text, 15, width, 1000)
     letters = "".join(canvas._printable(text).split())
     assert "".join("".join(complete).split()) == letters
-
-
-def test_text_that_goes_on_ends_in_an_ellipsis() -> None:
-    assert canvas.wrap("one two three four five six", 15, 60, 2)[-1].endswith("…")
-    assert canvas.fit_text("backpack", 15, 500) == "backpack"
-    assert canvas.fit_text("backpack", 15, 1) == ""
+    assert lines == complete or width < 50 or lines[-1].endswith("…")
 
 
 @pytest.mark.parametrize("title", ["", "\ud800 half a pair", "tab\tand\nline", "\x00\x07", "背包 🎒", "x" * 400])
@@ -192,30 +134,14 @@ def test_any_text_can_be_drawn(title: str) -> None:
     assert attention_grid([(crop(), [cell(phrase=title, region=title)])], caption=title).width >= 340
 
 
-def test_token_grid_shows_every_token_and_a_share_per_text() -> None:
-    maps = np.stack([peak(row, row) for row in range(6)])
-    labels = [f"global {number}" for number in range(6)]
-    weights = np.full((2, 6), 0.1)
-    weights[:, 0] = 0.5
-    cells = [Cell(heat, label) for heat, label in zip(maps, labels, strict=True)]
-    plain = attention_grid([(crop(), cells)])
-    full = token_grid(crop(), maps, labels, weights, ["backpack", "red scarf"])
-    assert full.height > plain.height + 50
+@pytest.mark.parametrize("tokens", [1, 6, 48])
+def test_token_grid_shows_every_token_and_a_share_per_text(tokens: int) -> None:
+    maps = np.stack([peak(row % 8, row % 8) for row in range(tokens)])
+    labels = [f"local {number}" for number in range(tokens)]
+    weights = np.full((3, tokens), 0.5 / tokens)
+    weights[:, 0] += 0.5
+    plain = attention_grid([(crop(), [Cell(heat, label) for heat, label in zip(maps, labels, strict=True)])])
+    full = token_grid(crop(), maps, labels, weights, ["backpack", "b" * 200, "red scarf"])
+    assert full.width < 3200
     assert full.crop((0, 0, plain.width, plain.height)).tobytes() == plain.tobytes()
-    table = full.crop((0, plain.height, full.width, full.height))
-    assert count_colour(table, (23, 78, 166)) > 100
-
-
-def test_token_grid_refuses_counts_that_do_not_fit() -> None:
-    maps = np.zeros((2, 4, 4))
-    with pytest.raises(ValueError, match="labels"):
-        token_grid(crop(), maps, ["one"], np.zeros((1, 1)), ["a"])
-    with pytest.raises(ValueError, match="weights"):
-        token_grid(crop(), maps, ["one", "two"], np.zeros((1, 2)), ["a", "b"])
-
-
-@pytest.mark.parametrize("tokens", [1, 48])
-def test_token_grid_of_one_and_of_many_tokens(tokens: int) -> None:
-    labels = [f"local {number + 1}" for number in range(tokens)]
-    weights = np.full((3, tokens), 1 / tokens)
-    assert token_grid(crop(), np.zeros((tokens, 4, 4)), labels, weights, ["a", "b" * 200, "c"]).width < 3200
+    assert count_colour(full.crop((0, plain.height, full.width, full.height)), (23, 78, 166)) > 3 * 100

@@ -19,7 +19,6 @@ from focuscli.inference.recognizer import Recognizer
 from focuscli.models.build import build_method
 from focuscli.tools.gallery.folded import token_scorer
 from focuscli.tools.gallery.index import new_gallery, trained_scores
-from focuscli.tools.gallery.model import ModelFiles
 from focuscli.tools.gallery.projection import fit_projection
 from focuscli.tools.gallery.source import Source
 from focuscli.tools.gallery.store import Crop, Part, SourceRecord
@@ -65,10 +64,6 @@ def build_recognizer(folder: Path, method: str = "focus", *, seed: int = 0, prec
     return Recognizer(built, config, SCHEMA, Checkpoint(folder, state), torch.device("cpu"), precision)
 
 
-def files_of(recognizer, seed: int = 0) -> ModelFiles:
-    return ModelFiles(recognizer.folder, recognizer.folder / f"weights-{seed}.bin")
-
-
 @pytest.fixture(scope="session")
 def recognizer(tmp_path_factory):
     return build_recognizer(tmp_path_factory.mktemp("run"))
@@ -81,68 +76,58 @@ def build(tmp_path):
 
 
 @pytest.fixture
-def model_files():
-    return files_of
-
-
-def draw_features(count: int, tokens: int, width: int = SHAPE.embed_dim, seed: int = 0) -> np.ndarray:
-    """Features as a trained model has them: tokens of a crop are nearly orthogonal, their lengths vary."""
-    generator = np.random.default_rng(seed)
-    means = 3 * generator.standard_normal((tokens, width)) / width**0.5
-    noise = generator.standard_normal((count, tokens, width)) / width**0.5
-    return ((means + noise) * generator.uniform(1, 5, (count, 1, 1))).astype(np.float16)
-
-
-def store_features(folder: Path, recognizer: Recognizer, tokens: np.ndarray, size: int, groups=None) -> Path:
-    """A finished gallery of given features, `size` crops a part."""
-    record = SourceRecord("folder", "/images", "made", "", None if groups is None else "(.*)")
-    gallery = replace(
-        new_gallery(recognizer, files_of(recognizer), Source(record, ()), folder), tokens=tokens.shape[1], complete=True
-    )
-    folder.mkdir()
-    gallery.save()
-    score = token_scorer(recognizer.model, recognizer.encode_texts(recognizer.model.texts))
-    projection = fit_projection(tokens, score, torch.device("cpu"))
-    projection.save(folder / "projection.npz")
-    for number, start in enumerate(range(0, len(tokens), size)):
-        part = tokens[start : start + size]
-        crops = [
-            Crop(f"{row:04}.png", row, row, None if groups is None else groups[row])
-            for row in range(start, start + len(part))
-        ]
-        Part(gallery, number).write(part, projection.project(part), crops, trained_scores(recognizer, part))
-    return folder
-
-
-@pytest.fixture
 def features():
-    """A function (count, tokens, width=16, seed=0) that draws features [count, tokens, width] in half precision."""
-    return draw_features
+    """A function (count, tokens, width=16, seed=0) that draws features [count, tokens, width] in half precision as a trained
+    model has them: tokens of a crop are nearly orthogonal, their lengths vary."""
+
+    def draw(count: int, tokens: int, width: int = SHAPE.embed_dim, seed: int = 0) -> np.ndarray:
+        generator = np.random.default_rng(seed)
+        means = 3 * generator.standard_normal((tokens, width)) / width**0.5
+        noise = generator.standard_normal((count, tokens, width)) / width**0.5
+        return ((means + noise) * generator.uniform(1, 5, (count, 1, 1))).astype(np.float16)
+
+    return draw
 
 
 @pytest.fixture
-def store():
-    """A function (folder, recognizer, features, crops per part, groups=None) that makes a gallery of given features."""
-    return store_features
+def store(tmp_path):
+    """A function (recognizer, features, crops per part, groups=None) that makes a finished gallery of given features."""
 
+    def make(recognizer: Recognizer, tokens: np.ndarray, size: int, groups: list | None = None) -> Path:
+        folder = tmp_path / "g"
+        source = Source(SourceRecord("folder", "/images", "made", "", None if groups is None else "(.*)"), ())
+        gallery = new_gallery(recognizer, recognizer.folder / "weights-0.bin", source, folder)
+        replace(gallery, tokens=tokens.shape[1], complete=True).save()
+        score = token_scorer(recognizer.model, recognizer.encode_texts(recognizer.model.texts))
+        projection = fit_projection(tokens, score, torch.device("cpu"))
+        projection.save(folder / "projection.npz")
+        for number, start in enumerate(range(0, len(tokens), size)):
+            rows, part = range(start, min(start + size, len(tokens))), Part(gallery, number)
+            crops = [Crop(f"{row:04}.png", row, row, None if groups is None else groups[row]) for row in rows]
+            part.save("projection", projection.project(tokens[rows]))
+            part.write(tokens[rows], crops, trained_scores(recognizer, tokens[rows]))
+        return folder
 
-@pytest.fixture
-def crops(tmp_path) -> Path:
-    """A folder of 10 images and one that is not: 00.png to 09.png, 04b.png."""
-    folder = tmp_path / "crops"
-    folder.mkdir()
-    for number in range(10):
-        draw_image(folder / f"{number:02}.png", number)
-    (folder / "04b.png").write_bytes(b"no image")
-    return folder
-
-
-def draw_image(path: Path, seed: int) -> None:
-    pixels = np.random.default_rng(seed).integers(0, 256, (20, 10, 3))
-    Image.fromarray(pixels.astype(np.uint8)).save(path)
+    return make
 
 
 @pytest.fixture
 def draw():
     """A function (path, seed) that writes an image."""
-    return draw_image
+
+    def write(path: Path, seed: int) -> None:
+        pixels = np.random.default_rng(seed).integers(0, 256, (20, 10, 3))
+        Image.fromarray(pixels.astype(np.uint8)).save(path)
+
+    return write
+
+
+@pytest.fixture
+def crops(tmp_path, draw) -> Path:
+    """A folder of 10 images and one that is not: 00.png to 09.png, 04b.png."""
+    folder = tmp_path / "crops"
+    folder.mkdir()
+    for number in range(10):
+        draw(folder / f"{number:02}.png", number)
+    (folder / "04b.png").write_bytes(b"no image")
+    return folder

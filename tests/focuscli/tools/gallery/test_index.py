@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 from collections import namedtuple
-from dataclasses import asdict
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,21 +17,21 @@ from focuscli.errors import InputError, RequirementError, UsageError
 from focuscli.storage import files
 from focuscli.tools.gallery import index as module
 from focuscli.tools.gallery.index import plan_index, run_index
-from focuscli.tools.gallery.model import ModelFiles, check_model
 from focuscli.tools.gallery.projection import Projection
-from focuscli.tools.gallery.reader import open_gallery
+from focuscli.tools.gallery.query import open_gallery
 from focuscli.tools.gallery.source import find_source
-from focuscli.tools.gallery.store import column_names, read_gallery
+from focuscli.tools.gallery.store import check_model, column_names, read_gallery
 
 
 @pytest.fixture
-def make(recognizer, model_files, crops, tmp_path):
+def make(recognizer, crops, tmp_path):
     """make() indexes the folder `crops` into the folder g, four crops a part; returns what could not be read."""
 
     def run(source=crops, folder=tmp_path / "g", *, own=recognizer, seed=0, group=None, resume=False, **options):
-        found = find_source(str(source), group=group)
-        plan = plan_index(own, model_files(own, seed), found, folder, resume=resume, part_size=4)
-        return run_index(own, plan, batch=3, workers=1, **options)
+        with contextlib.ExitStack() as lock:
+            found, weights = find_source(str(source), group=group), own.folder / f"weights-{seed}.bin"
+            plan = plan_index(own, weights, found, folder, resume=resume, part_size=4, lock=lock)
+            return run_index(own, plan, batch=3, workers=1, **options)
 
     return run
 
@@ -41,30 +41,28 @@ def check(recognizer, crops, tmp_path):
     """check() asserts that the gallery holds each readable image once, with its own features, scores and projection, and
     that nothing else is in the folder."""
 
-    def run(folder=tmp_path / "g", source=crops):
-        gallery = read_gallery(folder)
+    def run():
+        gallery = read_gallery(tmp_path / "g")
         assert gallery.complete
         found, names = [], {"gallery.json", "projection.npz", ".lock"}
-        projection, size = Projection.load(folder / "projection.npz"), recognizer.config.model.image_size
+        projection = Projection.load(gallery.folder / "projection.npz")
+        texts = recognizer.encode_texts(recognizer.vocabulary.trained)
         for part in gallery.parts:
             names |= {part.file(kind).name for kind in ("tokens", "projection", "crops")}
             table = part._read(None)
             tokens = part.tokens()[table["row"].to_numpy()]
-            with torch.inference_mode():
-                for crop, features in zip(part.crops(), tokens, strict=True):
-                    pixels = read_crop(source / crop.path, size)[None]
-                    expected = recognizer.model.encode_image(normalise(to_unit(pixels, torch.device("cpu")))).tokens[0]
-                    assert np.allclose(features, expected, atol=2e-3)
-                scores = recognizer.model.score(
-                    torch.from_numpy(tokens).float(), recognizer.encode_texts(recognizer.vocabulary.trained)
-                ).scores
+            for crop, features in zip(part.crops(), tokens, strict=True):
+                pixels = to_unit(read_crop(crops / crop.path, recognizer.image_size)[None], recognizer.device)
+                expected = recognizer.model.encode_image(normalise(pixels)).tokens[0]
+                assert np.allclose(features, expected, atol=2e-3)
+            scores = recognizer.model.score(torch.from_numpy(tokens).float(), texts).scores
             stored = np.stack([table[name].to_numpy() for name in gallery.columns], axis=1)
             assert stored == pytest.approx(scores.numpy(), abs=1e-4)
-            assert np.array_equal(part.projection(projection.size), projection.project(part.tokens()))
+            codes = part.array("projection", len(projection.encode))
+            assert np.array_equal(codes, projection.project(part.tokens()))
             found += [crop.path for crop in part.crops()]
-        readable = [file.name for file in source.iterdir() if file.read_bytes() != b"no image"]
-        assert sorted(found) == sorted(readable)
-        assert {file.name for file in folder.iterdir()} == names
+        assert sorted(found) == sorted(file.name for file in crops.iterdir() if file.read_bytes() != b"no image")
+        assert {file.name for file in gallery.folder.iterdir()} == names
 
     return run
 
@@ -76,15 +74,14 @@ def content(folder):
 
 def test_a_gallery_holds_the_models_own_features_and_scores(make, check, recognizer, tmp_path):
     seen = []
-    (bad,) = make(progress=lambda *step: seen.append(step))
-    assert (bad.crop.path, "04b.png" in bad.reason) == ("04b.png", True)
+    (reason,) = make(progress=lambda *step: seen.append(step))
+    assert "04b.png" in reason
     check()
     assert seen[-1] == (11, 11)
     gallery = read_gallery(tmp_path / "g")
     assert gallery.columns == ("Hat", "Scarf", "Jeans", "bare head")
     assert gallery.vocabulary == recognizer.vocabulary
     assert (gallery.model.step, gallery.model.trained_on) == (7, recognizer.trained_on)
-    assert sum(len(part.crops()) for part in gallery.parts) == 10
 
 
 class Killed(BaseException):
@@ -152,64 +149,32 @@ def test_nothing_to_do_changes_nothing_and_encodes_nothing(make, crops, tmp_path
     assert content(tmp_path / "g") == before
     moved = crops.rename(tmp_path / "elsewhere")
     make(moved, resume=True)
-    with open_gallery(tmp_path / "g") as reader:
-        assert all(path.exists() for path, _ in reader.images([0, 0], [0, 1]))
+    assert read_gallery(tmp_path / "g").source.root == str(moved)
 
 
 @pytest.mark.parametrize("name", ["tokens-00001.npy", "crops-00001.parquet"])
-def test_a_damaged_part_is_encoded_again(make, check, recognizer, model_files, crops, tmp_path, name):
+def test_a_damaged_part_is_encoded_again(make, check, recognizer, crops, tmp_path, name):
     make()
     os.truncate(tmp_path / "g" / name, 200)
-    source = find_source(str(crops))
-    plan = plan_index(recognizer, model_files(recognizer), source, tmp_path / "g", resume=True, part_size=4)
-    assert name in plan.damaged[1]
+    source, weights = find_source(str(crops)), recognizer.folder / "weights-0.bin"
+    plan = plan_index(recognizer, weights, source, tmp_path / "g", resume=True, part_size=4)
+    assert name in plan.damaged[0]
     assert plan.to_encode in (4, 5)  # and the one that cannot be read
     make(resume=True)
     check()
 
 
 @pytest.mark.parametrize(
-    "damage",
-    [
-        lambda folder: (folder / "projection-00001.npy").unlink(),
-        lambda folder: os.truncate(folder / "projection-00001.npy", 140),
-        lambda folder: (folder / "projection.npz").unlink(),
-        lambda folder: os.truncate(folder / "projection.npz", 900),
-    ],
+    ("name", "size"), [("projection-00001.npy", 140), ("projection.npz", 900), ("projection.npz", 0)]
 )
-def test_a_damaged_projection_is_made_again_without_encoding(make, check, crops, tmp_path, monkeypatch, damage):
+def test_a_damaged_projection_is_made_again_without_encoding(make, check, crops, tmp_path, monkeypatch, name, size):
     make()
     (crops / "04b.png").unlink()
-    damage(tmp_path / "g")
+    os.truncate(tmp_path / "g" / name, size)
+    (tmp_path / "g" / "projection-00000.npy").unlink()
     monkeypatch.setattr(module, "_encode", None)
     make(resume=True)
     check()
-
-
-def test_files_of_others_in_the_folder_stay(make, tmp_path):
-    make()
-    for name in ("hits.png", "tokens-notes.txt", "crops-1.parquet"):
-        (tmp_path / "g" / name).write_bytes(b"mine")
-    make(resume=True)
-    for name in ("hits.png", "tokens-notes.txt", "crops-1.parquet"):
-        assert (tmp_path / "g" / name).read_bytes() == b"mine"
-
-
-@pytest.mark.parametrize("resume", [False, True])
-def test_a_plan_that_another_run_has_outdated_is_not_carried_out(
-    make, recognizer, model_files, crops, tmp_path, resume
-):
-    if resume:
-        make()
-        (crops / "06.png").unlink()
-    source = find_source(str(crops))
-    plan = plan_index(recognizer, model_files(recognizer), source, tmp_path / "g", part_size=4, resume=resume)
-    make(resume=resume)
-    before = content(tmp_path / "g")
-    with pytest.raises(InputError, match="changed by another focus index") as caught:
-        run_index(recognizer, plan)
-    assert "--resume" in caught.value.hint
-    assert content(tmp_path / "g") == before
 
 
 def test_only_one_run_writes_to_a_gallery(make, check, draw, crops):
@@ -242,85 +207,53 @@ def test_groups_are_stored_and_have_to_stay_the_same(make, tmp_path):
     assert "Go on with --group" in caught.value.hint
 
 
-def test_a_run_killed_before_its_gallery_json_left_nothing(make, check, tmp_path):
-    (tmp_path / "g").mkdir()
-    for name in (".gallery.json.x.tmp", ".lock"):
-        (tmp_path / "g" / name).write_bytes(b"half")
+def test_what_is_there_already_is_not_touched(make, draw, crops, tmp_path):
     make()
-    check()
+    files = [*(tmp_path / "g").iterdir()]
+    for name, file in (("thesis", "thesis.tex"), ("others", "x.png"), ("parts", "crops-00000.parquet")):
+        (tmp_path / name).mkdir()
+        draw(tmp_path / name / "x.png", 3) if file == "x.png" else (tmp_path / name / file).write_text("all of it")
+    for source, name, resume, words, hint in (
+        ("crops", "g", False, "g exists already; nothing was changed", "--resume"),
+        ("crops", "thesis", False, "thesis exists already and is not a gallery", "-o"),
+        ("crops", "thesis", True, "thesis exists already and is not a gallery", "-o"),
+        ("crops", "parts", True, r"is not a gallery \(no gallery\.json", "-o"),
+        ("crops", "crops/00.png", False, "is a file", "folder"),
+        ("others", "g", True, r"None of the 10 crops of .*g is in others", "-o"),
+    ):
+        before = content(tmp_path / name) if (tmp_path / name).is_dir() else {}
+        with pytest.raises(InputError, match=words) as caught:
+            make(tmp_path / source, tmp_path / name, resume=resume)
+        assert hint in caught.value.hint
+        assert not before or content(tmp_path / name) == before
+    (tmp_path / "g" / "gallery.json").unlink()
+    with pytest.raises(InputError, match="is not a gallery"):
+        make(resume=True)
+    assert len(files) == len([*(tmp_path / "g").iterdir()]) + 1
 
 
-def emptied(folder):
-    (folder / "gallery.json").unlink()
-
-
-@pytest.mark.parametrize(
-    ("prepare", "options", "words", "hint"),
-    [
-        (None, {}, "g exists already; nothing was changed", "--resume"),
-        (emptied, {}, r"gallery\.json, which says whose they are, is missing", "another folder"),
-        (emptied, {"resume": True}, r"gallery\.json, which says whose they are, is missing", "another folder"),
-        ("thesis.tex", {}, "thesis exists already", "-o"),
-        ("thesis.tex", {"resume": True}, "is not a gallery", "-o"),
-        ("a file", {}, "is a file", "folder"),
-        ("others", {"resume": True}, r"10 crops of .*crops, and none of them is in others", "-o"),
-    ],
-)
-def test_what_is_there_already_is_not_touched(make, draw, tmp_path, prepare, options, words, hint):
+def test_another_checkpoint_or_precision_is_refused(make, build, recognizer, tmp_path):
     make()
-    folder, source = tmp_path / "g", tmp_path / "crops"
-    if prepare == "thesis.tex":
-        folder = tmp_path / "thesis"
-        folder.mkdir()
-        (folder / prepare).write_text("all of it")
-    elif prepare == "a file":
-        folder = tmp_path / "crops" / "00.png"
-    elif prepare == "others":
-        source = tmp_path / "others"
-        source.mkdir()
-        draw(source / "x.png", 3)
-    elif prepare:
-        prepare(folder)
-    before = content(folder) if folder.is_dir() else {}
-    with pytest.raises(InputError, match=words) as caught:
-        make(source, folder, **options)
-    assert hint in caught.value.hint
-    assert not folder.is_dir() or content(folder) == before
-
-
-def test_another_checkpoint_or_precision_is_refused(make, build, recognizer, model_files, tmp_path):
-    make()
-    with pytest.raises(InputError, match=r"indexed with another checkpoint: .*focus, step 7") as caught:
+    with pytest.raises(InputError, match=r"indexed with another checkpoint.* \(focus, step 7\)") as caught:
         make(own=build(seed=1), seed=1, resume=True)
     assert f"-c {recognizer.folder}" in caught.value.hint
     bf16 = build(precision="bf16")
     with pytest.raises(InputError, match="begun in fp32") as caught:
         make(own=bf16, resume=True)
     assert "--precision fp32" in caught.value.hint
-    # the same weights elsewhere are the same model; others in their place are not
-    gallery = read_gallery(tmp_path / "g")
-    check_model(gallery.folder, gallery.model, model_files(bf16))
-    other = ModelFiles(recognizer.folder, tmp_path / "weights")
-    other.weights.write_text("other")
-    with pytest.raises(InputError, match="the checkpoint changed since then") as caught:
-        check_model(gallery.folder, gallery.model, other)
-    assert caught.value.hint.endswith(f"focus index SOURCE -c {recognizer.folder} -o {gallery.folder}-new")
+    # the same weights elsewhere are the same model
+    check_model(tmp_path / "g", read_gallery(tmp_path / "g").model, bf16.folder, bf16.folder / "weights-0.bin")
 
 
-def test_what_cannot_be_indexed(make, build, draw, crops, tmp_path, monkeypatch):
+def test_what_cannot_be_indexed(make, build, crops, tmp_path, monkeypatch):
     with pytest.raises(UsageError, match="vtb cannot search"):
         make(own=build("vtb"))
+    assert not (tmp_path / "g").exists()
     with monkeypatch.context() as patched:
         usage = namedtuple("usage", "total used free")
         patched.setattr(module.shutil, "disk_usage", lambda _: usage(10, 9, 1))
         with pytest.raises(RequirementError, match="GiB free"):
             make()
-    with monkeypatch.context() as patched:
-        patched.setattr("focuscli.storage.extras.find_spec", lambda name: None)
-        with pytest.raises(RequirementError, match="not installed: pyarrow, duckdb") as caught:
-            make()
-        assert "pip install 'focus-par[gallery]'" in caught.value.hint
-    assert not (tmp_path / "g").exists()
     large = build()
     with torch.no_grad():
         large.model.clip.visual.proj.mul_(1e6)
@@ -334,47 +267,33 @@ def test_what_cannot_be_indexed(make, build, draw, crops, tmp_path, monkeypatch)
         pass
 
 
-def changed(text, **values):
-    """A gallery.json with other values."""
-    return json.dumps(json.loads(text) | values)
-
-
 @pytest.mark.parametrize(
-    ("damage", "words"),
+    ("changes", "words"),
     [
-        (lambda text: text[:-30], "damaged"),
-        (lambda text: changed(text, format=2), r"made by another version of focus \(format 2, not 3\)"),
-        (lambda text: json.dumps({"crops": 3}), "damaged: KeyError"),
-        (lambda text: "[]", "damaged"),
-        (lambda text: changed(text, source=None), "source"),
-        (lambda text: changed(text, source={"kind": "folder", "name": "x", "split": ""}), "source.root"),
-        (lambda text: changed(text, tokens="6"), "tokens"),
-        (lambda text: changed(text, tokens=0), "tokens"),
-        (lambda text: changed(text, complete="no"), "complete"),
-        (lambda text: changed(text, columns=["Hat"]), "1 columns for 4 trained texts"),
-        (lambda text: changed(text, vocabulary={}), "vocabulary"),
-        (lambda text: changed(text, model={"method": "focus"}), "model"),
+        ({"format": 2}, r"made by another version of focus \(format 2, not 3\)"),
+        ({"source": None}, "source"),
+        ({"source": {"kind": "folder", "name": "x", "split": ""}}, "source.root"),
+        ({"tokens": "6"}, "tokens"),
+        ({"tokens": 0}, "tokens"),
+        ({"columns": ["Hat"]}, "1 columns for 4 trained texts"),
+        ({"vocabulary": {}}, "vocabulary"),
+        (None, "damaged"),
+        ([], "damaged"),
     ],
 )
-def test_a_damaged_gallery_json_is_named(store, recognizer, features, tmp_path, damage, words):
-    file = store(tmp_path / "g", recognizer, features(3, 6), 3) / "gallery.json"
-    file.write_text(damage(file.read_text()))
+def test_a_damaged_gallery_json_is_named(store, recognizer, features, tmp_path, changes, words):
+    file = store(recognizer, features(3, 6), 3) / "gallery.json"
+    text = file.read_text()
+    file.write_text(text[:-30] if changes is None else json.dumps(changes and json.loads(text) | changes))
     with pytest.raises(InputError, match=words) as caught:
-        read_gallery(tmp_path / "g")
-    assert str(tmp_path / "g") in caught.value.problem
+        read_gallery(file.parent)
+    assert str(file.parent) in caught.value.problem
     assert "focus index" in caught.value.hint
     assert "\n" not in caught.value.problem
 
 
-def test_a_folder_that_is_not_a_gallery(tmp_path):
-    with pytest.raises(InputError, match="Not a gallery") as caught:
-        read_gallery(tmp_path)
-    assert "focus index" in caught.value.hint
-
-
 def test_columns_have_names_that_sql_tells_apart(recognizer):
-    texts = recognizer.vocabulary.trained
     names = ("Path", "hat", "HAT", "bare head")
-    renamed = [type(text)(**asdict(text) | {"attribute": name}) for text, name in zip(texts, names, strict=True)]
-    vocabulary = type(recognizer.vocabulary)(**vars(recognizer.vocabulary) | {"trained": tuple(renamed)})
+    texts = [replace(text, attribute=name) for text, name in zip(recognizer.vocabulary.trained, names, strict=True)]
+    vocabulary = replace(recognizer.vocabulary, trained=tuple(texts))
     assert column_names(vocabulary) == ("Path_", "hat", "HAT_", "bare head")

@@ -25,15 +25,6 @@ def score(recognizer):
     return make
 
 
-def test_gradients_predict_a_small_change(features, score):
-    mean = torch.from_numpy(features(50, 6)).float().mean(dim=0)
-    change = 1e-3 * torch.randn(mean.shape, generator=torch.Generator().manual_seed(0))
-    scorer = score("hat", "green umbrella")
-    at_mean, gradients = linearise(scorer, mean)
-    expected = at_mean + gradients @ change.flatten()
-    assert torch.allclose(scorer((mean + change)[None])[0], expected, atol=1e-3 * float(gradients.abs().max()))
-
-
 def test_linear_functions_of_trained_texts_are_kept(features, score):
     """With fewer trained texts than directions, the estimate is the linearised score."""
     tokens, scorer = features(900, 6), score("hat", "red scarf", "blue jeans")
@@ -68,11 +59,8 @@ def test_few_or_equal_crops_are_projected_to_finite_numbers(features, score):
 def test_a_file_is_read_back_and_damage_is_named(features, score, tmp_path):
     projection, file = fit_projection(features(100, 6), score("hat"), CPU), tmp_path / "projection.npz"
     projection.save(file)
-    again = Projection.load(file)
-    assert np.array_equal(again.project(features(9, 6)), projection.project(features(9, 6)))
-    assert again.crops == 100
+    assert np.array_equal(Projection.load(file).project(features(9, 6)), projection.project(features(9, 6)))
     for damage in (lambda: os.truncate(file, 900), lambda: np.savez(file, mean=np.ones(3)), file.unlink):
         damage()
-        with pytest.raises(InputError, match=r"projection\.npz is missing or damaged") as caught:
+        with pytest.raises(InputError, match=r"projection\.npz is missing or damaged"):
             Projection.load(file)
-        assert "--resume" in caught.value.hint

@@ -7,13 +7,18 @@ import os
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from focuscli.errors import InputError, UsageError
-from focuscli.tools.gallery import scan as scan_module
-from focuscli.tools.gallery.query import Query
-from focuscli.tools.gallery.reader import open_gallery
-from focuscli.tools.gallery.results import as_json, find, recall_lines, table_of
+from focuscli.inference.predict import decide
+from focuscli.tools.gallery import search as module
+from focuscli.tools.gallery.query import Query, open_gallery
+from focuscli.tools.gallery.results import as_json, contact_sheet, table_of
+from focuscli.tools.gallery.search import find
+from focuscli.tools.gallery.store import read_gallery
+from focuscli.viz import canvas
 
+BLUE = (0, 0, 200)
 WORDS = ("hat", "red scarf", "green umbrella", "torn jacket")
 QUERIES = [
     (["hat"], []),
@@ -26,7 +31,7 @@ QUERIES = [
 
 def search(recognizer, folder, wanted, unwanted=(), k=9, where=None, **options):
     with open_gallery(folder, where=where, threads=2) as reader:
-        return find(reader, lambda: recognizer, wanted, unwanted, k, threads=2, **options)
+        return find(reader, lambda: recognizer, wanted, unwanted, k, threads=2, **options)[0]
 
 
 @torch.inference_mode()
@@ -34,10 +39,8 @@ def brute(recognizer, tokens, wanted, unwanted):
     """Every crop by the model's own score: an order of positions, values and scores [n, T]."""
     texts = [recognizer.text(words) for words in [*wanted, *unwanted]]
     scores = recognizer.model.score(torch.from_numpy(tokens).float(), recognizer.encode_texts(texts)).scores
-    limits = [recognizer.threshold(text)[0] for text in texts]
-    columns = tuple(range(len(texts)))
-    query = Query(columns[: len(wanted)], columns[len(wanted) :], None if np.isnan(limits).any() else tuple(limits))
-    values = query.values(scores.double().numpy())
+    decisions = tuple(decide(recognizer.vocabulary, texts))
+    values = Query(decisions[: len(wanted)], decisions[len(wanted) :]).values(scores.double().numpy())
     return np.lexsort((np.arange(len(values)), -values)), values, scores.numpy()
 
 
@@ -46,200 +49,171 @@ def check(answer, recognizer, tokens, wanted, unwanted, allowed=None):
     if allowed is not None:
         order = order[np.isin(order, allowed)]
     limit = 1e-5 * float(recognizer.model.clip.logit_scale.exp()) * scores.shape[1]
-    found = np.array([int(path.stem) for path, _ in answer.images])
+    found = np.array([int(hit.image.stem) for hit in answer.hits])
     assert len(set(found.tolist())) == len(found)
-    assert np.allclose(answer.hits.values, values[order[: len(found)]], atol=limit)
-    assert np.allclose(answer.hits.values, values[found], atol=limit)
-    columns = [[*wanted, *unwanted].index(decision.text.phrase) for decision in answer.decisions]
-    assert np.allclose(answer.hits.scores, scores[found][:, columns], atol=limit)
+    own = [hit.value for hit in answer.hits]
+    assert np.allclose(own, values[order[: len(found)]], atol=limit)
+    assert np.allclose(own, values[found], atol=limit)
+    columns = [[*wanted, *unwanted].index(decision.text.phrase) for decision in answer.query.decisions]
+    assert np.allclose([hit.scores for hit in answer.hits], scores[found][:, columns], atol=limit)
     return len(found)
 
 
 @pytest.mark.parametrize("k", [1, 9, 1000])
 @pytest.mark.parametrize(("wanted", "unwanted"), QUERIES)
-def test_the_result_is_the_models_own_ranking(recognizer, features, store, tmp_path, k, wanted, unwanted):
+def test_the_result_is_the_models_own_ranking(recognizer, features, store, k, wanted, unwanted):
     tokens = features(300, 6)
-    folder = store(tmp_path / "g", recognizer, tokens, 128)
+    folder = store(recognizer, tokens, 128)
     found = search(recognizer, folder, [wanted], unwanted, k)
-    assert check(found.answers[0], recognizer, tokens, wanted, unwanted) == min(k, 300)
+    assert check(found[0], recognizer, tokens, wanted, unwanted) == min(k, 300)
 
 
 @pytest.mark.parametrize(
     ("method", "changes"), [("focus", {"avfe": False}), ("focus", {"mgmt": False}), ("clip", {}), ("poar", {})]
 )
-def test_other_methods_are_ranked_by_their_own_score(build, features, store, tmp_path, method, changes):
+def test_other_methods_are_ranked_by_their_own_score(build, features, store, method, changes):
     recognizer = build(method, **changes)
     tokens = features(150, len(recognizer.model.token_names))
-    folder = store(tmp_path / "g", recognizer, tokens, 64)
+    folder = store(recognizer, tokens, 64)
     for wanted, unwanted in QUERIES:
         found = search(recognizer, folder, [wanted], unwanted)
-        assert check(found.answers[0], recognizer, tokens, wanted, unwanted) == 9
+        assert check(found[0], recognizer, tokens, wanted, unwanted) == 9
 
 
-def test_trained_texts_need_no_model(recognizer, features, store, tmp_path):
-    folder = store(tmp_path / "g", recognizer, features(30, 6), 10)
-    with open_gallery(folder) as reader:
-        assert find(reader, lambda: pytest.fail("loaded"), [["hat"], ["Scarf"]], ["bare head"], 3).answers
+def test_trained_texts_need_no_model(recognizer, features, store):
+    with open_gallery(store(recognizer, features(30, 6), 10)) as reader:
+        assert find(reader, lambda: pytest.fail("loaded"), [["hat"], ["Scarf"]], ["bare head"], 3)
 
 
-def test_several_queries_in_one_pass(recognizer, features, store, tmp_path):
+def test_several_queries_in_one_pass(recognizer, features, store):
     tokens = features(200, 6)
-    folder = store(tmp_path / "g", recognizer, tokens, 64)
+    folder = store(recognizer, tokens, 64)
     found = search(recognizer, folder, [[words] for words in WORDS], ["blue jeans"])
-    for words, answer in zip(WORDS, found.answers, strict=True):
+    for words, answer in zip(WORDS, found, strict=True):
         assert check(answer, recognizer, tokens, [words], ["blue jeans"]) == 9
 
 
 @pytest.mark.parametrize(("wanted", "unwanted"), [QUERIES[1], QUERIES[4]])
-def test_only_crops_where_a_condition_holds(recognizer, features, store, tmp_path, wanted, unwanted):
+def test_only_crops_where_a_condition_holds(recognizer, features, store, wanted, unwanted):
     tokens = features(300, 6)
-    folder = store(tmp_path / "g", recognizer, tokens, 128)
+    folder = store(recognizer, tokens, 128)
     where = 'size % 3 = 0 AND "Scarf" > 0 -- a comment'
     scarf = brute(recognizer, tokens, ["red scarf"], [])[2][:, 0]
     allowed = np.flatnonzero((scarf > 0) & (np.arange(300) % 3 == 0))
     assert 9 < len(allowed) < 100
     found = search(recognizer, folder, [wanted], unwanted, where=where)
-    assert check(found.answers[0], recognizer, tokens, wanted, unwanted, allowed) == 9
+    assert check(found[0], recognizer, tokens, wanted, unwanted, allowed) == 9
 
 
 @pytest.mark.parametrize("words", ["hat", "green umbrella"])
 @pytest.mark.parametrize("fast", [False, True])
-def test_the_best_crop_of_each_group(recognizer, features, store, tmp_path, monkeypatch, words, fast):
-    monkeypatch.setattr(scan_module, "FAST_SAMPLE", 100)
+def test_the_best_crop_of_each_group(recognizer, features, store, monkeypatch, words, fast):
+    monkeypatch.setattr(module, "FAST_SAMPLE", 100)
     tokens = features(300, 6)
     groups = [None if row % 10 == 0 else f"track {row % 40}" for row in range(300)]
-    folder = store(tmp_path / "g", recognizer, tokens, 128, groups)
-    (answer,) = search(recognizer, folder, [[words]], k=12, per_group=True, fast=fast).answers
+    (answer,) = search(recognizer, store(recognizer, tokens, 128, groups), [[words]], k=12, per_group=True, fast=fast)
     expected, seen = [], set()
     for at in brute(recognizer, tokens, [words], [])[0]:
         if groups[at] is None or groups[at] not in seen:
             expected.append((at, groups[at]))
             seen.add(groups[at])
-    assert [(int(path.stem), group) for path, group in answer.images] == expected[:12]
+    assert [(int(hit.image.stem), hit.group) for hit in answer.hits] == expected[:12]
+    with pytest.raises(UsageError, match="has no groups"):
+        search(recognizer, store(recognizer, tokens, 300), [["hat"]], per_group=True)
 
 
 @pytest.mark.parametrize("words", ["hat", "green umbrella"])
-def test_a_condition_may_be_true_by_chance(recognizer, features, store, tmp_path, words):
-    folder = store(tmp_path / "g", recognizer, features(100, 6), 30)
-    assert 3 < len(search(recognizer, folder, [[words]], k=100, where="random() < 0.5").answers[0].images) < 97
+def test_conditions_by_chance_and_equal_crops(recognizer, features, store, words):
+    """Equal crops are ranked by position."""
+    folder = store(recognizer, np.repeat(features(1, 6), 90, axis=0), 40)
+    (answer,) = search(recognizer, folder, [[words]], k=50)
+    assert [int(hit.image.stem) for hit in answer.hits] == [*range(50)]
+    assert 3 < len(search(recognizer, folder, [[words]], k=100, where="random() < 0.5")[0].hits) < 87
 
 
-def test_groups_have_to_be_there(recognizer, features, store, tmp_path):
-    folder = store(tmp_path / "g", recognizer, features(30, 6), 10)
-    with pytest.raises(UsageError, match="has no groups") as caught:
-        search(recognizer, folder, [["hat"]], per_group=True)
-    assert "--group" in caught.value.hint
-
-
-def test_fast_scores_a_part_of_the_crops_and_misses_little(recognizer, features, store, tmp_path, monkeypatch):
-    monkeypatch.setattr(scan_module, "FAST_SAMPLE", 500)
-    tokens = features(2000, 6)
-    folder = store(tmp_path / "g", recognizer, tokens, 512)
-    scored = []
-    original = scan_module.Scan._joined
-    monkeypatch.setattr(
-        scan_module.Scan,
-        "_joined",
-        lambda self, found, scores: scored.append(len(scores)) or original(self, found, scores),
-    )
-    found = search(recognizer, folder, [["green umbrella"], ["torn jacket", "hat"]], k=10, fast=True, check_recall=True)
-    assert min(answer.recall for answer in found.answers) >= 0.6
-    assert recall_lines(found)[0].startswith("green umbrella: --fast finds ")
+def test_fast_scores_a_part_of_the_crops_and_misses_little(recognizer, features, store, monkeypatch):
+    monkeypatch.setattr(module, "FAST_SAMPLE", 500)
+    folder = store(recognizer, features(2000, 6), 512)
+    scored, original = [], module.Scan._scores
+    monkeypatch.setattr(module.Scan, "_scores", lambda *given: scored.append(len(given[1]["row"])) or original(*given))
+    queries = [["green umbrella"], ["torn jacket", "hat"]]
+    assert min(answer.recall for answer in search(recognizer, folder, queries, k=10, fast=True, recall=True)) >= 0.6
     scored.clear()
     search(recognizer, folder, [["green umbrella"]], k=10, fast=True)
     assert sum(scored) < 500 + 2000 + 600  # the sample, all estimates, and about a tenth
 
 
-def test_threads_and_processes_change_nothing(recognizer, features, store, tmp_path):
-    folder = store(tmp_path / "g", recognizer, features(300, 6), 40)
+def test_threads_and_processes_change_nothing(recognizer, features, store):
+    folder = store(recognizer, features(300, 6), 40)
 
     class Pair:
         """One of two processes that take turns here."""
 
         def __init__(self, rank):
-            self.rank = rank
-
-        def shard(self, items):
-            return items[self.rank :: 2]
+            self.shard = lambda items: items[rank::2]
 
         def all_gather(self, value):
             shares.append(value)
             return shares
 
     before = torch.get_num_threads()
-    whole = search(recognizer, folder, [["green umbrella"]]).answers[0].hits
+    whole = search(recognizer, folder, [["green umbrella"]])[0].hits
     assert torch.get_num_threads() == before
     shares: list = []
     for rank in (0, 1):
-        shared = search(recognizer, folder, [["green umbrella"]], process_group=Pair(rank)).answers[0].hits
-    assert (shared.parts.tolist(), shared.rows.tolist()) == (whole.parts.tolist(), whole.rows.tolist())
+        shared = search(recognizer, folder, [["green umbrella"]], process_group=Pair(rank))[0].hits
+    assert [hit.image for hit in shared] == [hit.image for hit in whole]
 
 
-@pytest.mark.parametrize("words", ["hat", "green umbrella"])
-def test_equal_crops_are_ranked_by_position(recognizer, features, store, tmp_path, words):
-    folder = store(tmp_path / "g", recognizer, np.repeat(features(1, 6), 90, axis=0), 40)
-    (answer,) = search(recognizer, folder, [[words]], k=50).answers
-    assert [int(path.stem) for path, _ in answer.images] == [*range(50)]
+def change_tokens(change):
+    def damage(folder):
+        np.save(folder / "tokens-00001.npy", change(np.load(folder / "tokens-00001.npy")))
 
-
-def damage_tokens(folder, change):
-    file = folder / "tokens-00001.npy"
-    tokens = np.load(file)
-    np.save(file, change(tokens))
+    return damage
 
 
 @pytest.mark.parametrize(
     ("words", "damage", "problem"),
     [
-        ("umbrella", lambda folder: os.truncate(folder / "tokens-00001.npy", 900), "tokens-00001.npy is damaged"),
-        ("umbrella", lambda folder: (folder / "tokens-00001.npy").unlink(), "tokens-00001.npy is missing"),
-        ("umbrella", lambda folder: damage_tokens(folder, lambda x: x[:, :3]), "tokens-00001.npy holds float16"),
-        ("umbrella", lambda folder: damage_tokens(folder, lambda x: x.astype(float)), "holds float64"),
-        ("umbrella", lambda folder: damage_tokens(folder, lambda x: x * np.float16("nan")), "not a number"),
+        ("umbrella", lambda folder: os.truncate(folder / "tokens-00001.npy", 900), "tokens-00001.npy is missing or"),
+        ("umbrella", lambda folder: (folder / "tokens-00001.npy").unlink(), "tokens-00001.npy is missing or"),
+        ("umbrella", change_tokens(lambda tokens: tokens[:, :3]), "tokens-00001.npy is missing or damaged: float16"),
+        ("umbrella", change_tokens(lambda tokens: tokens.astype(float)), "float64"),
+        ("umbrella", change_tokens(lambda tokens: tokens * np.float16("nan")), "not a number"),
         ("hat", lambda folder: (folder / "crops-00001.parquet").write_bytes(b"PAR1"), "Parquet file of .* is damaged"),
         ("umbrella", lambda folder: os.truncate(folder / "crops-00001.parquet", 300), "Parquet file of .* is damaged"),
     ],
 )
-def test_a_damaged_file_is_named(recognizer, features, store, tmp_path, words, damage, problem):
-    folder = store(tmp_path / "g", recognizer, features(100, 6), 40)
+def test_a_damaged_file_is_named(recognizer, features, store, words, damage, problem):
+    folder = store(recognizer, features(100, 6), 40)
     damage(folder)
     with pytest.raises(InputError, match=problem) as caught:
         search(recognizer, folder, [[words]])
     assert "--resume" in caught.value.hint
 
 
-@pytest.mark.parametrize("fast", [False, True])
-def test_a_projection_that_is_damaged_costs_no_crop(recognizer, features, store, tmp_path, monkeypatch, fast):
-    monkeypatch.setattr(scan_module, "FAST_SAMPLE", 20)
-    folder = store(tmp_path / "g", recognizer, features(100, 6), 40)
-    before = search(recognizer, folder, [["umbrella"]], k=3).answers[0].images
+def test_a_projection_that_is_damaged_costs_no_crop(recognizer, features, store, monkeypatch):
+    monkeypatch.setattr(module, "FAST_SAMPLE", 20)
+    folder = store(recognizer, features(100, 6), 40)
+    before = search(recognizer, folder, [["umbrella"]], k=3)[0].hits
     np.save(folder / "projection-00001.npy", np.full((40, 64), np.nan, np.float16))
-    assert search(recognizer, folder, [["umbrella"]], k=3, fast=fast).answers[0].images == before
+    fast = search(recognizer, folder, [["umbrella"]], k=3, fast=True)[0].hits
+    assert [hit.image for hit in fast] == [hit.image for hit in before]
     (folder / "projection-00001.npy").unlink()
-    if fast:
-        with pytest.raises(InputError, match=r"projection-00001\.npy is missing"):
-            search(recognizer, folder, [["umbrella"]], k=3, fast=True)
+    assert search(recognizer, folder, [["umbrella"]], k=3)[0].hits == before
+    with pytest.raises(InputError, match=r"projection-00001\.npy is missing"):
+        search(recognizer, folder, [["umbrella"]], k=3, fast=True)
 
 
-@pytest.mark.parametrize(
-    "where",
-    [
-        "nosuch > 1",
-        "size >",
-        "path::INTEGER > 1",
-        "size > 1) OR (true",
-        "path IN (SELECT * FROM read_csv('/etc/passwd'))",
-    ],
-)
-def test_a_condition_that_cannot_be_evaluated(recognizer, features, store, tmp_path, where):
-    folder = store(tmp_path / "g", recognizer, features(30, 6), 10)
-    if where.startswith("size > 1)"):  # the parentheses around it are not closed by it
-        assert search(recognizer, folder, [["hat"]], where=where).answers
-        return
-    with pytest.raises(UsageError, match="--where") as caught:
-        search(recognizer, folder, [["hat"]], where=where)
-    assert "Hat, Scarf, Jeans" in caught.value.hint
-    assert "\n\n" not in caught.value.problem
+def test_conditions_that_cannot_be_evaluated(recognizer, features, store):
+    folder = store(recognizer, features(30, 6), 10)
+    file = "path IN (SELECT * FROM read_csv('/etc/passwd'))"
+    for where in ("nosuch > 1", "size >", "path::INTEGER > 1", file, "size > 1); DROP TABLE crops; SELECT (1"):
+        with pytest.raises(UsageError, match="--where") as caught:
+            search(recognizer, folder, [["hat"]], where=where)
+        assert "Hat, Scarf, Jeans" in caught.value.hint
+        assert "\n\n" not in caught.value.problem
+    assert not search(recognizer, folder, [["green umbrella"]], where="size < 0")[0].hits
 
 
 @pytest.mark.parametrize(
@@ -250,21 +224,30 @@ def test_a_condition_that_cannot_be_evaluated(recognizer, features, store, tmp_p
         (["not hat"], ["hat"], ["not hat", "not hat (text)"]),
     ],
 )
-def test_a_text_that_is_called_as_a_column_is_told_apart(
-    recognizer, features, store, tmp_path, wanted, unwanted, expected
-):
-    found = search(recognizer, store(tmp_path / "g", recognizer, features(30, 6), 10), [wanted], unwanted, k=2)
-    header = table_of(found, found.answers)[0]
+def test_a_text_that_is_called_as_a_column_is_told_apart(recognizer, features, store, wanted, unwanted, expected):
+    folder = store(recognizer, features(30, 6), 10)
+    header = table_of(search(recognizer, folder, [wanted], unwanted, k=2), read_gallery(folder))[0]
     assert sorted(header) == sorted(["rank", "match", *expected, "image"])
 
 
-def test_several_queries_share_one_header(recognizer, features, store, tmp_path):
-    folder = store(tmp_path / "g", recognizer, features(30, 6), 10, ["x"] * 30)
-    several = search(recognizer, folder, [["hat"], ["red scarf"]], ["blue jeans"], k=3)
-    header, *lines = table_of(several, several.answers, each=True)
+def test_several_queries_as_one_table_as_json_and_as_a_sheet(recognizer, features, store, monkeypatch):
+    folder = store(recognizer, features(30, 6), 10, ["x"] * 30)
+    gallery = read_gallery(folder)
+    several = search(recognizer, folder, [["hat"], ["red scarf"]], ["blue jeans"], k=12)
+    header, *lines = table_of(several, gallery, each=True)
     assert header == ["query", "rank", "match", "score", "not blue jeans", "group", "image"]
-    for line, item in zip(lines, as_json(several), strict=True):
+    for line, item in zip(lines, as_json(several, gallery), strict=True):
         assert line[0] == f"{item['query'][0]}, not blue jeans"
         assert [int(line[1]), float(line[2])] == [item["rank"], item["match"]]
         assert [float(line[3]), float(line[4])] == [item["scores"][item["query"][0]], item["scores"]["blue jeans"]]
         assert line[5:] == [item["group"], item["image"]]
+
+    monkeypatch.setattr("focuscli.tools.gallery.results.load_image", lambda _: Image.new("RGB", (50, 100), BLUE))
+    sheet = np.asarray(contact_sheet(several, "a caption " * 40))
+    assert (sheet == BLUE).all(axis=2).sum() == pytest.approx(24 * 112 * 224, rel=0.02)  # each once, in its own shape
+    for colour in (canvas.YES, canvas.NO, canvas.TRACK):
+        assert (sheet == colour).all(axis=2).any()
+    monkeypatch.undo()
+    assert (np.asarray(contact_sheet(several, "")) == canvas.TRACK).all(
+        axis=2
+    ).sum() > 24 * 150 * 200  # no longer there

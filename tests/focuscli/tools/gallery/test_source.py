@@ -73,15 +73,13 @@ def test_what_is_refused(crops, coloured_dataset, given, options, error, words, 
     assert hint is None or hint in caught.value.hint
 
 
-def test_a_file_that_vanishes_is_listed_as_not_there(crops, coloured_dataset, tmp_path):
+def test_files_that_are_not_there(crops, coloured_dataset, tmp_path):
     (crops / "link.png").symlink_to(crops / "nowhere.png")
-    names = {crop.path: crop.size for crop in find_source("-", stdin=[str(crops / "01.png")]).crops}
-    assert all(size > 0 for size in names.values())
+    assert all(crop.size > 0 for crop in find_source(str(crops)).crops)
     moved = tmp_path / "moved"
     moved.mkdir()
     for name in ("schema.toml", "labels.csv"):
-        (moved / name).write_text(
-            (coloured_dataset / name).read_text().replace(str(coloured_dataset.parent), "/nowhere")
-        )
+        text = (coloured_dataset / name).read_text().replace(str(coloured_dataset.parent), "/nowhere")
+        (moved / name).write_text(text)
     with pytest.raises(InputError, match="None of the 72 images of coloured is there"):
         find_source(str(moved))

@@ -1,0 +1,229 @@
+"""A search from words to crops: by stored scores if all texts were trained, else by a scan over the features.
+
+The scan reads tokens in blocks and scores every crop; `fast` scores only the crops whose estimate from the projection is in the
+best tenth, and misses what the estimate misses. Memory does not grow with the gallery: each thread holds one part.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import chain
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from focuscli.engine.distributed import SINGLE, ProcessGroup
+from focuscli.errors import InputError, UsageError
+from focuscli.inference.predict import decide
+from focuscli.tools.gallery.query import Columns, Hit, Query, Reader, top_k
+from focuscli.tools.gallery.store import PROJECTION
+
+if TYPE_CHECKING:
+    import torch
+
+    from focuscli.inference.recognizer import Recognizer
+    from focuscli.tools.gallery.folded import ScoreTokens
+
+PLACE = ("row", "path", "path_bytes", "group")
+Progress = Callable[[int, int], None]
+FAST_SHARE = 0.1
+FAST_SAMPLE = 10_000
+"""Crops whose estimates say where the best tenth begins. A gallery of fewer is scored throughout."""
+CROPS_PER_HIT = 10
+"""The least number of crops that `fast` scores for each one that it returns."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The crops for one query; `recall`: the share of the exact result that --fast finds, if asked for."""
+
+    query: Query
+    hits: list[Hit]
+    recall: float | None = None
+
+
+def find(
+    reader: Reader,
+    load_model: Callable[[], Recognizer],
+    wanted: Sequence[Sequence[str]],
+    unwanted: Sequence[str],
+    k: int,
+    *,
+    region: str | None = None,
+    per_group: bool = False,
+    fast: bool = False,
+    recall: bool = False,
+    threads: int | None = None,
+    process_group: ProcessGroup = SINGLE,
+    progress: Progress | None = None,
+) -> tuple[list[Answer], float]:
+    """Search for several queries at once, each with its own wanted texts and all with the same unwanted ones.
+
+    Args:
+        load_model: called only if a text is not trained. threads: each takes one core and one part at a time; None: as many
+            as torch has.
+
+    Returns:
+        An answer per query, and the seconds from the opened gallery to the crops, the model loaded before.
+
+    Raises:
+        InputError: the gallery is damaged. UsageError: a text is too long, or both wanted and unwanted.
+    """
+    gallery, vocabulary = reader.gallery, reader.gallery.vocabulary
+    if per_group and gallery.source.group is None:
+        raise UsageError(
+            f"{gallery.folder} has no groups.", "Index the images with --group: a column of labels.csv, or a pattern."
+        )
+    texts = {words: vocabulary.text(words, region=region) for query in [*wanted, unwanted] for words in query}
+    decisions = dict(zip(texts, decide(vocabulary, [*texts.values()]), strict=True))
+    queries = []
+    for words in wanted:
+        yes, no = (tuple(dict.fromkeys(decisions[word] for word in side)) for side in (words, unwanted))
+        if both := {*yes} & {*no}:
+            raise UsageError(f'"{both.pop().text.phrase}" is both wanted and not wanted.')
+        queries.append(Query(yes, no))
+    trained = {
+        text: gallery.columns[number] for number, text in enumerate(vocabulary.trained) if text in texts.values()
+    }
+    free = [*dict.fromkeys(text for text in texts.values() if text not in trained)]
+    slow = [query for query in queries if any(decision.text in free for decision in query.decisions)]
+    model = load_model() if slow else None
+    started = time.perf_counter()
+    hits: dict[Query, list[Hit]] = {}
+    shares = dict.fromkeys(queries, 1.0)  # stored scores are exact
+    if model is not None:
+        from focuscli.tools.gallery.folded import token_scorer
+
+        every = [*trained, *free]
+        places = [[every.index(decision.text) for decision in query.decisions] for query in slow]
+        score = token_scorer(model.model, model.encode_texts(free))
+        scan = Scan(reader, slow, places, [*trained.values()], score, model.device, k, per_group, threads)
+        hits = dict(zip(slow, scan.run(fast, process_group, progress), strict=True))
+    for query in {*queries} - {*slow}:
+        columns = [trained[decision.text] for decision in query.decisions]
+        hits[query] = reader.best(query, columns, k, per_group=per_group)
+    seconds = time.perf_counter() - started
+    if recall and model is not None:
+        for query, other in zip(slow, scan.run(not fast, process_group, progress), strict=True):
+            quick, exact = (hits[query], other) if fast else (other, hits[query])
+            there = {hit.image for hit in quick}
+            shares[query] = sum(hit.image in there for hit in exact) / max(1, len(exact))
+    return [Answer(query, hits[query], shares[query] if recall else None) for query in queries], seconds
+
+
+@dataclass(frozen=True)
+class Scan:
+    """A search over the tokens.
+
+    Attributes:
+        places: per query, where its texts are among all: first those in `columns`, by the names of their columns, then those
+            that `score` scores. threads: see `find`.
+    """
+
+    reader: Reader
+    queries: Sequence[Query]
+    places: Sequence[list[int]]
+    columns: Sequence[str]
+    score: ScoreTokens
+    device: torch.device
+    k: int
+    per_group: bool
+    threads: int | None
+
+    def run(self, fast: bool, process_group: ProcessGroup, progress: Progress | None) -> list[list[Hit]]:
+        """The best crops for each query. The processes of a group share the parts, and all get the result.
+
+        Raises:
+            InputError: a file of the gallery is damaged.
+        """
+        import torch
+
+        best: list[list[Hit]] = [[] for _ in self.queries]
+        lock, select = threading.Lock(), self._fast_filter() if fast else None
+        # Few enough crops at a time for a core's cache, or many enough to keep a GPU busy.
+        block = 128 if self.device.type == "cpu" else 8_192
+
+        @torch.inference_mode()
+        def scan(number: int) -> None:
+            part = self.reader.parts[number]
+            found = self.reader.rows([*PLACE, *self.columns], [number])
+            if select is not None and len(found["row"]):
+                chosen = select(number, found)
+                found = {name: values[chosen] for name, values in found.items()}
+            if not len(found["row"]):
+                return
+            scores = self._scores(found, part.tokens(), self.score, block)
+            crops = [*zip(*(found[name].tolist() for name in PLACE), strict=True)]
+            for at, values in enumerate(self._values(scores).T):
+                if np.isnan(values).any():
+                    raise InputError(
+                        f"{part.file('tokens')} is damaged: a score is not a number.",
+                        f"Remove {part.file('crops')}, then: focus index SOURCE -o {part.gallery.folder} --resume",
+                    )
+                floor = best[at][-1].value if len(best[at]) == self.k else -np.inf
+                hits = [
+                    self.reader.hit(float(values[line]), number, *crops[line], *scores[line, self.places[at]].tolist())
+                    for line in np.flatnonzero(values >= floor)
+                ]
+                with lock:
+                    best[at] = top_k([*best[at], *hits], self.k, per_group=self.per_group)
+
+        mine, before = process_group.shard([*self.reader.parts]), torch.get_num_threads()
+        try:
+            with ThreadPoolExecutor(self.threads or before, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+                for done, _ in enumerate(pool.map(scan, mine), start=1):
+                    if progress is not None:
+                        progress(done, len(mine))
+        finally:
+            torch.set_num_threads(before)
+        found = zip(*process_group.all_gather(best), strict=True)
+        return [top_k(chain(*parts), self.k, per_group=self.per_group) for parts in found]
+
+    def _scores(
+        self, found: Columns, array: NDArray[np.float16], score: ScoreTokens, block: int
+    ) -> NDArray[np.float64]:
+        """Scores of all texts [n, T] for some rows of a part: those from columns, then others."""
+        import torch
+
+        rows, scores = found["row"], []
+        for start in range(0, len(rows), block):
+            some = rows[start : start + block]
+            whole = some[-1] - some[0] + 1 == len(some)
+            taken = torch.from_numpy(array[some[0] : some[-1] + 1] if whole else array[some])
+            scores.append(score(taken.to(self.device)).double().cpu().numpy())
+        stored = [found[name].astype(np.float64)[:, None] for name in self.columns]
+        return np.concatenate([*stored, np.concatenate(scores)], axis=1)
+
+    def _values(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What crops are ordered by for each query [n, Q]."""
+        pairs = zip(self.queries, self.places, strict=True)
+        return np.stack([query.values(scores[:, place]) for query, place in pairs], axis=1)
+
+    def _fast_filter(self) -> Callable[[int, Columns], NDArray[np.bool_]] | None:
+        """What says which crops of a part are to be scored, from their estimates; None if all are."""
+        from focuscli.tools.gallery.projection import Projection
+
+        count = self.reader.count()
+        share = max(FAST_SHARE, CROPS_PER_HIT * self.k / max(count, 1))
+        if count < FAST_SAMPLE or share >= 1:
+            return None
+        projection = Projection.load(self.reader.gallery.folder / PROJECTION)
+        estimate = projection.estimator(self.score, self.device)
+
+        def estimated(number: int, found: Columns) -> NDArray[np.float64]:
+            codes = self.reader.parts[number].array("projection", len(projection.encode))
+            return self._values(self._scores(found, codes, estimate, len(codes)))
+
+        sample = self.reader.rows(["part", "row", *self.columns], step=max(1, count // FAST_SAMPLE))
+        values = [
+            estimated(number, {name: column[sample["part"] == number] for name, column in sample.items()})
+            for number in np.unique(sample["part"]).tolist()
+        ]
+        floors = np.nanquantile(np.concatenate(values), 1 - share, axis=0)
+        # An estimate that is not a number passes, so that the score of a damaged crop is looked at.
+        return lambda number, found: np.any(~(estimated(number, found) < floors), axis=1)
