@@ -118,10 +118,8 @@ def _skipping(what: object, *, strict: bool) -> Iterator[None]:
 
 
 def _report_file(report: OpenDomainReport, checkpoint: Path, groups: Sequence[str]) -> Path:
-    folder = Path(report.target_folder).resolve().name
-    target = report.target if folder == report.target else f"{report.target}-{folder}"
     of_groups = "".join(f"-{name.replace(' ', '_')}" for name in groups)
-    name = f"open-domain-{target}-{report.split}-{report.protocol}{of_groups}-{checkpoint.name}.json"
+    name = f"open-domain-{_target(report)}-{report.split}-{report.protocol}{of_groups}-{checkpoint.name}.json"
     return paths.run_folder(checkpoint) / "eval" / name
 
 
@@ -130,34 +128,31 @@ def _show(reports: Sequence[OpenDomainReport], *, per_attribute: bool) -> None:
     if render.as_json():
         render.result({"reports": [report.to_json() for report in reports]}, lines=[])
         return
-    sources = _labels([(_source(report), str(report.checkpoint)) for report in reports])
-    targets = _labels([(report.target, report.target_folder) for report in reports])
     print(f"open domain, protocol {reports[0].protocol}, {reports[0].split} images, percent; means are over groups")
     print()
     if len(reports) == 1:
-        print(f"image to text: {sources[0]} on {targets[0]}")
+        print(f"image to text: {_source(reports[0])} on {_target(reports[0])}")
         _groups(reports[0])
     else:
         print("image to text: sources in rows, targets in columns")
-        _matrix(reports, sources, targets)
+        _matrix(reports)
     if any(report.ranking for report in reports):
         print("\ntext to image: mean over attributes; prevalence is the AP of a random order")
-        _ranking(reports, sources, targets)
+        _ranking(reports)
     if per_attribute:
-        for report, source, target in zip(reports, sources, targets, strict=True):
-            print(f"\n{source} on {target}; a group in brackets is outside the evaluation")
+        for report in reports:
+            print(f"\n{_source(report)} on {_target(report)}; a group in brackets is outside the evaluation")
             _texts(report.texts)
     print()
     origins = [
-        f"{source}: {report.weights}, trained on {report.trained_on}"
+        f"{_source(report)}: {report.weights}, trained on {report.trained_on}"
         if report.checkpoint
         else "none: chance and the majority-class baseline need no images"
-        for report, source in zip(reports, sources, strict=True)
+        for report in reports
     ]
     for line in [*(f"source      {origin}" for origin in dict.fromkeys(origins)), *RULES]:
         print(line)
-    notes = [f"{target}: {note}" for report, target in zip(reports, targets, strict=True) for note in report.notes]
-    for line in dict.fromkeys(notes):
+    for line in dict.fromkeys(f"{_target(report)}: {note}" for report in reports for note in report.notes):
         render.warn(line)
 
 
@@ -184,35 +179,32 @@ def _groups(report: OpenDomainReport) -> None:
     render.table(header, rows, numbers=range(1, 4 + len(shown)))
 
 
-def _matrix(reports: Sequence[OpenDomainReport], sources: Sequence[str], targets: Sequence[str]) -> None:
+def _matrix(reports: Sequence[OpenDomainReport]) -> None:
     """Table II: R@1, R@2 and macro R@1 per pair; chance and the majority-class baseline of each target in the last rows."""
-    cells = {(source, target): report.means() for report, source, target in zip(reports, sources, targets, strict=True)}
-    columns = {target: means for (_, target), means in cells.items()}
+    cells = {(report.checkpoint, report.target_folder): report for report in reports}
+    columns = {report.target_folder: report for report in reports}
     keys = ("R@1", "R@2", "macro R@1")
-    rows = [
-        (source, [cells.get((source, target), {}).get("source", {}) for target in columns])
-        for source in dict.fromkeys(source for (source, _), means in cells.items() if "source" in means)
-    ]
+    rows = []
+    for checkpoint, name in {report.checkpoint: _source(report) for report in reports}.items():
+        if checkpoint is not None:
+            pairs = [cells.get((checkpoint, target)) for target in columns]
+            rows.append((name, [pair.means()["source"] if pair else {} for pair in pairs]))
     for shown, name in (("chance", "chance"), ("majority", "majority-class baseline")):
-        rows.append((shown, [means.get(name, {}) for means in columns.values()]))
+        rows.append((shown, [report.means().get(name, {}) for report in columns.values()]))
     lines = [(name, *(percent(means.get(key)) for means in row for key in keys)) for name, row in rows]
-    header = [f"{target} {key}" for target in columns for key in keys]
+    header = [f"{_target(report)} {key}" for report in columns.values() for key in keys]
     render.table(("source", *header), lines, numbers=range(1, 1 + len(header)))
 
 
-def _ranking(reports: Sequence[OpenDomainReport], sources: Sequence[str], targets: Sequence[str]) -> None:
+def _ranking(reports: Sequence[OpenDomainReport]) -> None:
     """Text to image, trained and unseen attributes apart (by phrase), or POAR's hit rate over all words."""
     names = {"all": "all words", "seen": "trained", "unseen": "never trained"}
-    parts = [
-        (source, target, name, metrics)
-        for report, source, target in zip(reports, sources, targets, strict=True)
-        for name, metrics in report.ranking.items()
-    ]
+    parts = [(report, name, metrics) for report in reports for name, metrics in report.ranking.items()]
     keys = list(dict.fromkeys(key for *_, metrics in parts for key in metrics if key != "texts"))
-    rows = [
-        (source, target, names[name], f"{metrics['texts'] or 0:.0f}", *(percent(metrics.get(key)) for key in keys))
-        for source, target, name, metrics in parts
-    ]
+    rows = []
+    for report, name, metrics in parts:
+        values = (f"{metrics['texts'] or 0:.0f}", *(percent(metrics.get(key)) for key in keys))
+        rows.append((_source(report), _target(report), names[name], *values))
     render.table(("source", "target", "attributes", "texts", *keys), rows, numbers=range(3, 4 + len(keys)))
 
 
@@ -242,13 +234,7 @@ def _source(report: OpenDomainReport) -> str:
     return f"{report.source} ({paths.run_folder(Path(report.checkpoint)).name})" if report.checkpoint else "-"
 
 
-def _labels(named: Sequence[tuple[str, str]]) -> list[str]:
-    """A label per (name, place), the same for the same pair: the name alone, with the last part of its place, or with the
-    whole place, whichever is the first that tells all pairs apart."""
-    forms = (
-        {pair: pair[0] for pair in named},
-        {pair: f"{pair[0]}: {Path(pair[1]).name}" for pair in named},
-        {pair: ": ".join(pair) for pair in named},
-    )
-    labels = next(form for form in forms if len(set(form.values())) == len(form))
-    return [labels[pair] for pair in named]
+def _target(report: OpenDomainReport) -> str:
+    """A target by its dataset, and its folder if that has another name."""
+    folder = Path(report.target_folder).resolve().name
+    return report.target if folder == report.target else f"{report.target}-{folder}"

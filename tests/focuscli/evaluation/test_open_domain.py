@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from focuscli.data.folder import read_folder, write_folder
-from focuscli.data.schema import Attribute, AttributeSchema, Group
+from focuscli.data.schema import Attribute, AttributeSchema, Group, builtin_schema
 from focuscli.errors import InputError, UsageError
-from focuscli.evaluation.open_domain import check_regions, evaluate_open_domain
+from focuscli.evaluation.open_domain import evaluate_open_domain
 from focuscli.evaluation.protocols import CORRECTED, POAR
 from focuscli.evaluation.targets import open_target
 from focuscli.metrics.attributes import average_precision
@@ -91,11 +90,9 @@ def test_the_report_is_what_the_pure_functions_say_of_its_own_scores(recognizer,
     assert report.ranking["unseen"]["AP"] == pytest.approx(precision[[1, 2, 4]].mean())
     assert report.ranking["unseen"]["texts"] == 3
     assert json.loads(json.dumps(report.to_json(), allow_nan=False))["blind"] == report.majority
-
-
-def test_seen_is_decided_by_phrase_and_each_text_says_whose_prompts_it_borrows(recognizer, other, labels):
-    rows = {row.phrase: row for row in evaluate_open_domain(recognizer, open_target(other(SCHEMA, labels))).texts}
-    assert {phrase: (row.seen, row.prompt, row.candidate) for phrase, row in rows.items()} == {
+    assert report.means()["source"] == {**report.recall["mean"], "macro R@1": report.macro["mean"]["R@1"]}
+    # Seen is decided by phrase.
+    assert {row.phrase: (row.seen, row.prompt, row.candidate) for row in report.texts} == {
         "Bright  trousers": (True, "its own", True),
         "skirt": (False, "mean of 2 (lower)", True),
         "no legs seen": (False, "mean of 2 (lower)", True),
@@ -106,21 +103,15 @@ def test_seen_is_decided_by_phrase_and_each_text_says_whose_prompts_it_borrows(r
 
 
 def test_notes_name_what_misleads(recognizer, other, labels):
-    report = evaluate_open_domain(recognizer, open_target(other(SCHEMA, labels)))
-    text = "\n".join(report.notes)
+    text = "\n".join(evaluate_open_domain(recognizer, open_target(other(SCHEMA, labels))).notes)
     assert "100 by construction in 1 of 2 groups: head" in text
     assert "regions never trained (foot)" in text
     labels[20, 2] = 2
     own = open_target(other(SCHEMA, labels, name="own"), "train")
     assert "also counted 16 of the evaluated images" in "\n".join(own.notes)
     assert "1 uncertain labels" in "\n".join(open_target(read_folder(own.folder.path)).notes)
-
-
-def test_a_target_without_training_images_has_no_majority_class_baseline(recognizer, other, labels):
-    target = open_target(other(SCHEMA, labels, ["test"] * 24))
-    report = evaluate_open_domain(recognizer, target)
-    assert report.majority is None
-    assert report.majority_macro is None
+    report = evaluate_open_domain(recognizer, open_target(other(SCHEMA, labels, ["test"] * 24, name="untrained")))
+    assert (report.majority, report.majority_macro) == (None, None)
     assert "no majority-class baseline" in "\n".join(report.notes)
 
 
@@ -130,10 +121,8 @@ def test_without_a_checkpoint_the_baselines_need_no_image(other, labels, tmp_pat
     with pytest.raises(InputError, match="None of the 8 test images of other exists"):
         open_target(moved)
     report = evaluate_open_domain(None, open_target(replace(moved, info={"labels_only": True})))
-    assert report.recall is None
-    assert report.ranking == {}
+    assert (report.recall, report.ranking, report.texts[0].seen) == (None, {}, None)
     assert report.majority["mean"]["R@1"] > 0
-    assert report.texts[0].seen is None
 
 
 def test_some_groups_only(recognizer, other, labels):
@@ -145,31 +134,29 @@ def test_some_groups_only(recognizer, other, labels):
         open_target(folder, groups=["tail"])
 
 
-def test_a_target_without_any_seen_region_is_refused(recognizer, other):
-    schema = AttributeSchema(
-        name="far",
-        regions=("tail", "head"),
-        groups=(Group(name="tail", complements=("no tail",)),),
-        attributes=(attribute("tail", "long tail", "tail", "tail"),),
-    )
-    target = open_target(other(schema, [[0], [1]] * 8))
-    with pytest.raises(InputError, match="tail; trained: head, lower"):
-        check_regions(recognizer, target)
-    with pytest.raises(InputError, match=r"schema\.toml"):
-        evaluate_open_domain(recognizer, target)
+@pytest.fixture
+def synthetic_pa100k(coloured_dataset, tmp_path):
+    """The coloured crops under PA-100K's names and complements, with random labels."""
+    crops, drawn = read_folder(coloured_dataset), builtin_schema("synthetic")
+    kept = tuple(attribute for attribute in drawn.attributes if attribute.evaluated)
+    groups = tuple(group for group in drawn.groups if group.name in {attribute.group for attribute in kept})
+    change = {"name": "pa100k", "attributes": kept, "groups": groups, "image_root": str(crops.root)}
+    labels = (np.random.default_rng(0).random((72, 26)) < 0.3).astype(np.int8)
+    content = (crops.images, crops.splits, crops.persons, labels)
+    return write_folder(tmp_path / "pa100k", drawn.model_copy(update=change), *content, overwrite=False)
 
 
-def test_poar_counts_as_poar_and_says_hit_rates(recognizer, make_recognizer, coloured_dataset, tmp_path):
-    folder = _synthetic_pa100k(coloured_dataset, tmp_path)
+def test_poar_counts_as_poar_and_says_hit_rates(recognizer, make_recognizer, synthetic_pa100k):
+    folder = synthetic_pa100k
     target = open_target(folder, protocol=POAR)
+    groups = target.candidates.groups
     report = evaluate_open_domain(recognizer, target)
     scores = recognizer.scores(target.paths, target.candidates.texts)
-    assert report.recall == grouped_recall_last_positive(scores, target.targets, target.candidates.groups)
+    assert report.recall == grouped_recall_last_positive(scores, target.targets, groups)
     assert set(report.ranking) == {"all"}
     assert {"hit@1", "hit@5"} < set(report.ranking["all"])
     assert report.ranking["all"]["texts"] == 26  # words with a label; "male" and the five "other" have none
-    assert report.protocol == "poar"
-    assert len(report.texts) == 33
+    assert (report.protocol, len(report.texts)) == ("poar", 33)
     any_positive = open_target(folder, protocol=replace(POAR, recall_at_2="any"))
     assert evaluate_open_domain(recognizer, any_positive).recall["mean"]["R@2"] > report.recall["mean"]["R@2"]
     assert len(evaluate_open_domain(recognizer, open_target(folder)).texts) == 26 + 6
@@ -178,38 +165,15 @@ def test_poar_counts_as_poar_and_says_hit_rates(recognizer, make_recognizer, col
     plain = make_recognizer(model__rlp=False)
     sentences = [item.sentence for item in target.candidates.items]
     assert "This person is wearing long coat in lower body." in sentences
-    expected = plain.scores(target.paths, sentences)
-    words = plain.scores(target.paths, target.candidates.texts)
-    report = evaluate_open_domain(plain, target)
-    own = evaluate_open_domain(plain, open_target(folder, protocol=replace(POAR, sentences="own")))
-    groups = target.candidates.groups
-    assert report.recall == grouped_recall_last_positive(expected, target.targets, groups)
-    assert own.recall == grouped_recall_last_positive(words, target.targets, groups)
+    own = open_target(folder, protocol=replace(POAR, sentences="own"))
+    for opened, inputs in ((target, sentences), (own, target.candidates.texts)):
+        expected = grouped_recall_last_positive(plain.scores(target.paths, inputs), target.targets, groups)
+        assert evaluate_open_domain(plain, opened).recall == expected
 
 
-def _synthetic_pa100k(coloured_dataset: Path, tmp_path: Path):
-    """The coloured crops under PA-100K's names and complements, with random labels."""
-    from focuscli.data.schema import builtin_schema
-
-    crops = read_folder(coloured_dataset)
-    drawn = builtin_schema("synthetic")
-    kept = tuple(attribute for attribute in drawn.attributes if attribute.evaluated)
-    names = {attribute.group for attribute in kept}
-    schema = drawn.model_copy(
-        update={
-            "name": "pa100k",
-            "attributes": kept,
-            "groups": tuple(group for group in drawn.groups if group.name in names),
-            "image_root": str(crops.root),
-        }
-    )
-    labels = (np.random.default_rng(0).random((72, 26)) < 0.3).astype(np.int8)
-    return write_folder(tmp_path / "pa100k", schema, crops.images, crops.splits, crops.persons, labels, overwrite=False)
-
-
-def test_poar_reads_as_trained_what_was_trained(recognizer, make_recognizer, coloured_dataset, tmp_path):
+def test_poar_reads_as_trained_what_was_trained(recognizer, make_recognizer, synthetic_pa100k):
     """POAR tests with the words of its training; so a checkpoint reads what it was trained on in its own words."""
-    folder = _synthetic_pa100k(coloured_dataset, tmp_path)
+    folder = synthetic_pa100k
     attributes = tuple(
         attribute.model_copy(update={"phrase": "red hat"}) if attribute.name == "Hat" else attribute
         for attribute in folder.schema.attributes
@@ -222,23 +186,12 @@ def test_poar_reads_as_trained_what_was_trained(recognizer, make_recognizer, col
     assert rows["Glasses"].read_as == "This person is accessorying glasses."
 
 
-def test_poar_says_which_partition_it_would_have_used(tmp_path, coloured_dataset):
-    from focuscli.data.schema import builtin_schema
-
+def test_poar_says_which_partition_it_would_have_used(coloured_dataset):
     crops = read_folder(coloured_dataset)
     schema = builtin_schema("peta").model_copy(update={"image_root": str(crops.root)})
-    labels = (np.random.default_rng(0).random((72, 105)) < 0.3).astype(np.int8)
+    folder = replace(crops, schema=schema, labels=np.zeros((72, 105), np.int8))
     for split, said in (("official:0", True), ("official:4", False)):
-        folder = write_folder(
-            tmp_path / split[-1],
-            schema,
-            crops.images,
-            crops.splits,
-            crops.persons,
-            labels,
-            overwrite=False,
-            info={"split": split},
-        )
-        notes = "\n".join(open_target(folder, protocol=POAR).notes)
+        prepared = replace(folder, info={"split": split})
+        notes = "\n".join(open_target(prepared, protocol=POAR).notes)
         assert ("official:4 of peta; this folder was prepared with official:0" in notes) is said
-        assert "official" not in "\n".join(open_target(folder, protocol=CORRECTED).notes)
+        assert "official" not in "\n".join(open_target(prepared, protocol=CORRECTED).notes)
