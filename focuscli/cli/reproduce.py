@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from focuscli.cli import render
+from focuscli.cli.models import ModelPlace
 from focuscli.cli.options import DeviceOpt, DryRunOpt, PrecisionOpt
 from focuscli.cli.train import weights_file
 from focuscli.cli.training import open_run, train_to_end
@@ -18,6 +19,7 @@ from focuscli.storage import paths
 
 if TYPE_CHECKING:
     from focuscli import config as configuration
+    from focuscli.inference.recognizer import Recognizer
     from focuscli.tools.reproduce.plan import Plan
 
 TABLE_SETTINGS = {
@@ -118,10 +120,10 @@ def reproduce_command(
         raise InputError(f"There is nothing to run for {rows.name}: {problem}.", fixes[0] if fixes else None)
     for item in plan.excluded:
         render.warn(f"excluded: {item}")
-    _execute(plan, folder, weight_file, device or "auto", precision or "auto")
+    _execute(plan, folder, weight_file, device, precision)
 
 
-def _execute(plan: Plan, out: Path, weights: Path | None, device: str, precision: str) -> None:
+def _execute(plan: Plan, out: Path, weights: Path | None, device: str | None, precision: str | None) -> None:
     from focuscli.tools.reproduce.execute import Executor
     from focuscli.tools.reproduce.results import as_markdown, compare, write_results
 
@@ -129,7 +131,10 @@ def _execute(plan: Plan, out: Path, weights: Path | None, device: str, precision
         if train_to_end(open_run(folder, config, Path(config.data.dataset), weights)):
             raise Interrupted("Stopped after a training.")
 
-    executor = Executor(plan, out, weights, train, render.progress, render.note, device, precision)
+    def open_model(folder: Path, zero_shot: Path | None) -> Recognizer:
+        return ModelPlace(folder, zero_shot).open(device=device, precision=precision)
+
+    executor = Executor(plan, out, weights, train, open_model, render.progress, render.note)
     results, written = compare(plan, []), []
     try:
         for measured in executor.execute():

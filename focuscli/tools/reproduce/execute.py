@@ -13,7 +13,6 @@ from typing import Any, Literal
 
 from focuscli import __version__
 from focuscli.config import RunConfig
-from focuscli.data.schema import builtin_schema
 from focuscli.engine.checkpoint import read_checkpoint
 from focuscli.engine.trainer import out_of_patience
 from focuscli.errors import InputError
@@ -40,6 +39,7 @@ class Executor:
         out: folder of the reproduction: runs in out/runs, metrics in out/metrics.
         weights: CLIP's weight file; None trains from scratch.
         train: trains a run to its end in a folder, from its `last` checkpoint if there is one.
+        open_model: opens a run, or with the weights zero-shot CLIP in the name of a folder.
         open_progress: opens a progress bar with a label. on_note: receives a line for the user.
     """
 
@@ -47,10 +47,9 @@ class Executor:
     out: Path
     weights: Path | None
     train: Callable[[RunConfig, Path], None]
+    open_model: Callable[[Path, Path | None], Recognizer]
     open_progress: Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
     on_note: Callable[[str], None]
-    device: str = "auto"
-    precision: str = "auto"
 
     @cached_property
     def origin(self) -> str:
@@ -94,7 +93,7 @@ class Executor:
             origin = {"focus": __version__, "checkpoint": tested, "target": data}
             measured = _stored(file, origin)
             if measured is None:
-                recognizer = recognizer or self._open(run, folder)
+                recognizer = recognizer or self.open_model(folder, self.weights if run.config is None else None)
                 measured = self._measure(recognizer, run.name, target, scoring, str(folder))
                 if measured.failure is None:
                     write_json(file, {**origin, "measured": vars(measured)})
@@ -129,13 +128,6 @@ class Executor:
 
     def _split(self, target: str) -> str:
         return self.plan.table.splits.get(target, "test")
-
-    def _open(self, run: PlannedRun, folder: Path) -> Recognizer:
-        if run.config is not None:
-            return Recognizer.from_checkpoint(folder, device=self.device, precision=self.precision)
-        assert self.weights is not None, "a plan from scratch excludes zero-shot CLIP"
-        schema = builtin_schema("synthetic")  # Any schema: the texts of a test are the target's.
-        return Recognizer.zero_shot(self.weights, schema, folder=folder, device=self.device, precision=self.precision)
 
 
 def find_run(own: Path, wanted: str) -> tuple[Path, State]:

@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
 from focuscli.storage.files import write_json, write_text
 from focuscli.tools.reproduce.plan import RETRIEVAL_PROTOCOLS, Plan
 from focuscli.tools.reproduce.tables import Table, title_of
@@ -22,16 +24,6 @@ SCORINGS = {
     "corrected": "retrieval protocol corrected",
     "poar": "retrieval protocol poar",
 }
-F1_DEFINITIONS = {
-    "per image": "the mean of per-image F1, and ours is the same",
-    "of means": "the harmonic mean of Prec and Recall (ours: F1h)",
-    "neither": "neither definition",
-    "unknown": "an unknown definition, because Prec and Recall are not printed; ours is per image",
-}
-BASELINES = (
-    "Chance is a random order. The majority-class baseline answers every image with the most frequent words of the target's "
-    "training images, without looking at it."
-)
 COLUMNS = (
     "table,paper_method,method,trained_on,target,metric,f1_definition,published,published_is,variant,ours_metric,ours,spread,"
     "seeds,difference"
@@ -167,40 +159,17 @@ def as_csv(results: Mapping[str, Any]) -> str:
 def as_markdown(plan: Plan, results: Mapping[str, Any]) -> str:
     """The table with published values, ours and differences, what deviates, and every note that a reader needs."""
     rows = _table_rows(plan.table, results)
-    columns = sorted(
-        dict.fromkeys(_column(plan.table, cell["target"], cell["metric"]) for cell in results["cells"]),
-        key=lambda column: column.startswith("gain "),
-    )
-    lines = [
-        f"# {results['title']}",
-        "",
-        *([f"Published: {results['source']}."] if results["source"] else []),
-        "Percent; ± is the sample standard deviation over seeds.",
-        f"{results['runs_done']} of {results['runs_planned']} planned runs are done."
-        + ("" if results["complete"] else " **Not complete: run the same command again.**"),
-        "",
-        "## Deviations",
-        "",
-        *([f"- {line}" for line in results["deviations"]] or ["- none known"]),
-        *[f"- not measured: {line}" for line in results["failures"]],
-        "",
-        "## Results",
-        "",
-        "| " + " | ".join(["method", "values", *columns]) + " |",
-        "| --- | --- |" + " ---: |" * len(columns),
-        *("| " + " | ".join([*names, *(row.get(name, "") for name in columns)]) + " |" for names, row in rows.items()),
-        "",
-        "## Notes",
-        "",
-        *(f"- {note}" for note in results["notes"]),
-    ]
-    definitions: dict[str, dict[str, None]] = {}
+    columns = list(dict.fromkeys(_column(plan.table, cell["target"], cell["metric"]) for cell in results["cells"]))
+    columns.sort(key=lambda column: column.startswith("gain "))
+    f1: dict[str, dict[str, None]] = {}
     for cell in results["cells"]:
         if cell["metric"] == "F1" and cell["published"] is not None:
-            definitions.setdefault(cell["f1"], {})[_label(plan.table, cell)] = None
-    lines += [f"- Printed F1 fits {F1_DEFINITIONS[name]}: {', '.join(labels)}." for name, labels in definitions.items()]
-    lines += [f"- {BASELINES}"] if results["baselines"] else []
-    return "\n".join(lines) + "\n"
+            f1.setdefault(cell["f1"], {})[_label(plan.table, cell)] = None
+    lines = [[*names, *(row.get(name, "") for name in columns)] for names, row in rows.items()]
+    loader = PackageLoader("focuscli.tools.reproduce", "published")
+    environment = Environment(loader=loader, undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True)
+    template = environment.get_template("results.md.jinja")
+    return template.render(**results, columns=columns, lines=lines, f1=f1)
 
 
 def _table_rows(table: Table, results: Mapping[str, Any]) -> dict[tuple[str, str], dict[str, str]]:

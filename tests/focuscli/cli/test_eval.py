@@ -22,18 +22,18 @@ def test_metrics_weights_and_persons_are_shown(focus, trained_run):
     assert report["identity"] == {"shared": 0, "persons": 8, "images": 0}
     outcome = focus("eval", "-c", trained_run, "--per-attribute")
     assert outcome.code == 0, outcome.stderr
-    assert f"{100 * report['metrics']['mA']:.2f}" in outcome.stdout
-    assert "weights     from scratch, trained on coloured (40 images, train)" in outcome.stdout
-    assert "persons     0 of 8 in this split are also in train or val, with 0 of 16 images" in outcome.stdout
-    assert "RedHat" in outcome.stdout
-
-
-@pytest.mark.parametrize("threshold", ["val", "global", "oracle"])
-def test_the_source_of_the_threshold_is_in_every_output(focus, trained_run, threshold):
-    outcome = focus("eval", "-c", trained_run, "--threshold", threshold)
-    assert f"thresholds  {threshold}" in outcome.stdout
-    saved = json.loads((trained_run / "eval" / f"coloured-test-{threshold}-best.json").read_text())
-    assert saved["threshold_source"].startswith(threshold)
+    for words in (
+        f"{100 * report['metrics']['mA']:.2f}",
+        "weights     from scratch, trained on coloured (40 images, train)",
+        "persons     0 of 8 in this split are also in train or val, with 0 of 16 images",
+        "RedHat",
+    ):
+        assert words in outcome.stdout
+    for threshold in ("val", "global", "oracle"):
+        outcome = focus("eval", "-c", trained_run, "--threshold", threshold)
+        assert f"thresholds  {threshold}" in outcome.stdout
+        saved = json.loads((trained_run / "eval" / f"coloured-test-{threshold}-best.json").read_text())
+        assert saved["threshold_source"].startswith(threshold)
 
 
 def test_a_metric_below_its_bound_fails_with_the_metrics(focus, trained_run):
@@ -77,15 +77,8 @@ def test_a_dataset_with_other_attributes_is_refused(refused, trained_run, colour
         ("labels.csv", "RedHat", "RedCap"),
     ):
         (other / file).write_text((other / file).read_text().replace(old, new))
-    refused(
-        3,
-        "closed-set metrics on other need its 3; not among the trained ones: RedCap",
-        "eval",
-        "-c",
-        trained_run,
-        "-d",
-        other,
-    )
+    words = "closed-set metrics on other need its 3; not among the trained ones: RedCap"
+    refused(3, words, "eval", "-c", trained_run, "-d", other)
 
 
 @pytest.mark.parametrize("mode", [[], ["--open-domain"]])

@@ -36,29 +36,28 @@ def trained(out):
     }
 
 
-def test_a_dry_run_needs_no_torch():
-    code = (
-        "import sys\nsys.argv = ['focus', 'reproduce', 'table1', '--dry-run', '--weights', 'none']\n"
-        "from focuscli.cli.main import main\n"
-        "try:\n    main()\nexcept SystemExit as stop:\n    assert not stop.code, stop.code\n"
-        "sys.exit('imported torch' if 'torch' in sys.modules else 0)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-
-
-def test_dry_run_shows_the_plan_and_writes_nothing(focus, pa100k, tmp_path):
-    outcome = focus("reproduce", "table3", "--dry-run", "--out", tmp_path / "out", "--seeds", "0,1", *SMALL, "--json")
+def test_dry_run_shows_the_plan_and_writes_nothing(focus, pa100k, coloured_dataset, tmp_path):
+    plan = ("reproduce", "table3", "--dry-run", "--out", tmp_path / "out", *SMALL, "--json")
+    outcome = focus(*plan, "--seeds", "0,1")
     assert outcome.code == 0, outcome.stderr
     assert len(outcome.json["runs"]) == 10
     first = outcome.json["runs"][0]
     assert (first["tests"], first["rows"]) == ([{"target": "pa100k", "scoring": "val"}], ["baseline"])
     assert not (tmp_path / "out").exists()
     shown = focus("reproduce", "table1", "--dry-run", *SMALL)
-    assert "pa100k-focus-train-seed0" in shown.stdout
-    assert "peta: not prepared; focus prepare peta FOLDER" in shown.stdout
-    assert "train.epochs is 1, not 100" in shown.stdout
-    assert "pa100k: train 40 / val 16 / test 16 images, officially train 80,000" in shown.stdout
+    for words in (
+        "pa100k-focus-train-seed0",
+        "peta: not prepared; focus prepare peta FOLDER",
+        "train.epochs is 1, not 100",
+        "pa100k: train 40 / val 16 / test 16 images, officially train 80,000",
+    ):
+        assert words in shown.stdout
+    info = json.loads((pa100k / "prepare.json").read_text())
+    (pa100k / "prepare.json").write_text(json.dumps({**info, "labels_only": True}))
+    outcome = focus(*plan)
+    assert outcome.json["runs"] == []
+    assert "labels only" in outcome.json["excluded"][0]["why"]
+    assert len(focus(*plan, "--datasets", f"pa100k={coloured_dataset}").json["runs"]) == 5
 
 
 def test_table_3_end_to_end_then_nothing_is_trained_twice(focus, pa100k, tmp_path):
@@ -96,7 +95,7 @@ def test_table_3_end_to_end_then_nothing_is_trained_twice(focus, pa100k, tmp_pat
     assert "found finished in" in other.stderr
 
 
-def test_another_protocol_other_settings_and_other_data_are_other_runs(focus, pa100k, tmp_path):
+def test_another_protocol_and_other_data_are_other_runs(focus, pa100k, tmp_path):
     out = tmp_path / "out"
     only = ["reproduce", "table1", "--methods", "focus", "--out", out, *SMALL]
     outcome = focus(*only, "--protocol", "both", "--json")
@@ -104,14 +103,12 @@ def test_another_protocol_other_settings_and_other_data_are_other_runs(focus, pa
     first = trained(out)
     assert len(first) == 2
     (how,) = [test["how"] for test in outcome.json["tests"] if test["scoring"] == "oracle"]
-    assert "oracle" in how
     assert "criterion Acc" in how
-    assert focus(*only, "--set", "train.learning_rate=1e-3").code == 0
     labels = pa100k / "labels.csv"
     lines = labels.read_text().splitlines()
     labels.write_text("\n".join([lines[0], *lines[2:]]) + "\n")
     assert focus(*only).code == 0
-    assert len(trained(out)) == 4
+    assert len(trained(out)) == 3
     assert first.items() <= trained(out).items()
 
 
@@ -158,8 +155,8 @@ def test_zero_shot_clip_answers_its_row_without_training(focus, pa100k, weights,
     (test,) = outcome.json["tests"]
     alone = focus("eval", "-c", "clip", "--open-domain", "--target", pa100k, "--device", "cpu", "--json")
     expected = alone.json["reports"][0]
-    assert test["metrics"]["R@1"] == pytest.approx(100 * expected["recall"]["mean"]["R@1"], abs=1e-3)
-    assert test["metrics"]["macro R@1"] == pytest.approx(100 * expected["macro"]["mean"]["R@1"], abs=1e-3)
+    for name, metric in (("R@1", "recall"), ("macro R@1", "macro")):
+        assert test["metrics"][name] == pytest.approx(100 * expected[metric]["mean"]["R@1"], abs=1e-3)
     assert weights.name in test["weights"]
 
 
@@ -239,20 +236,8 @@ def test_what_is_refused(focus, arguments, code, words):
 
 
 def test_missing_weights_stop_a_run_but_not_a_dry_run(focus, pa100k, tmp_path):
-    outcome = focus("reproduce", "table3", "--out", tmp_path / "out")
-    assert outcome.code == 4
-    assert "focus prepare weights" in outcome.stderr
-    assert not (tmp_path / "out").exists()
-    plan = focus("reproduce", "table3", "--dry-run")
-    assert plan.code == 0
-    assert "focus prepare weights" in plan.stderr
-
-
-def test_labels_alone_are_excluded_and_another_folder_can_stand_in(focus, pa100k, coloured_dataset, tmp_path):
-    info = json.loads((pa100k / "prepare.json").read_text())
-    (pa100k / "prepare.json").write_text(json.dumps({**info, "labels_only": True}))
-    outcome = focus("reproduce", "table3", "--dry-run", *SMALL, "--json")
-    assert outcome.json["runs"] == []
-    assert "labels only" in outcome.json["excluded"][0]["why"]
-    other = focus("reproduce", "table3", "--dry-run", *SMALL, "--datasets", f"pa100k={coloured_dataset}", "--json")
-    assert len(other.json["runs"]) == 5
+    for more, code in (([], 4), (["--dry-run"], 0)):
+        outcome = focus("reproduce", "table3", "--out", tmp_path / "out", *more)
+        assert outcome.code == code
+        assert "focus prepare weights" in outcome.stderr
+        assert not (tmp_path / "out").exists()
