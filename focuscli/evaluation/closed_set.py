@@ -121,7 +121,19 @@ def evaluate(
         thresholds = np.array([recognizer.thresholds[attribute.name] for attribute in folder.schema.evaluated])
         source = f"val: per attribute, {recognizer.threshold_source}"
     data = (truth, scores > thresholds, scores, known)
-    rows = _per_attribute(labelled.texts, thresholds, *data)
+    rates = label_accuracy(truth, data[1], known)
+    rates |= {"AP": average_precision(truth, scores, known), "AUC": area_under_roc(truth, scores, known)}
+    rows = [
+        AttributeMetrics(
+            name=text.attribute or text.phrase,
+            phrase=text.phrase,
+            region=text.region,
+            threshold=float(thresholds[z]),
+            positives=int(rates["positives"][z]),
+            **{key: finite(rates[key][z]) for key in RATES},
+        )
+        for z, text in enumerate(labelled.texts)
+    ]
     unseen, identity = _persons(recognizer, folder, labelled.indices)
     notes = []
     if undefined := [row.name for row in rows if row.mA is None]:
@@ -221,29 +233,6 @@ def check_same_data(recognizer: Recognizer, folder: DatasetFolder) -> None:
         "images may have been trained on.",
         f"Name the dataset that it was trained on{where}; or, if these are other images, add --other-data.",
     )
-
-
-def _per_attribute(
-    texts: tuple[Text, ...],
-    thresholds: NDArray[np.float64],
-    truth: NDArray,
-    predictions: NDArray,
-    scores: NDArray,
-    known: NDArray,
-) -> list[AttributeMetrics]:
-    metrics = label_accuracy(truth, predictions, known)
-    metrics |= {"AP": average_precision(truth, scores, known), "AUC": area_under_roc(truth, scores, known)}
-    return [
-        AttributeMetrics(
-            name=text.attribute or text.phrase,
-            phrase=text.phrase,
-            region=text.region,
-            threshold=float(thresholds[z]),
-            positives=int(metrics["positives"][z]),
-            **{key: finite(metrics[key][z]) for key in RATES},
-        )
-        for z, text in enumerate(texts)
-    ]
 
 
 def _metrics(truth: NDArray, predictions: NDArray, scores: NDArray, known: NDArray) -> dict[str, float | None]:

@@ -187,29 +187,6 @@ def test_ctrl_c_is_130_and_the_next_call_does_the_rest(pa100k, tmp_path, focus):
     assert {name: before[name] for name in finished} == {name: after[name] for name in finished}
 
 
-def test_an_unfinished_training_goes_on_and_ends_with_the_same_metrics(focus, pa100k, tmp_path, monkeypatch):
-    from focuscli.cli import reproduce
-    from focuscli.errors import Interrupted
-
-    def stop_after_an_epoch(run):
-        for _ in run.train(lambda: run.trainer.step >= 5):
-            pass
-        raise Interrupted(f"Stopped at step {run.trainer.step}.")
-
-    only = ["reproduce", "table1", "--methods", "focus", *SMALL, "--budget", "epochs=2"]
-    whole = focus(*only, "--out", tmp_path / "whole", "--json")
-    with monkeypatch.context() as patch:
-        patch.setattr(reproduce, "train_to_end", stop_after_an_epoch)
-        stopped = focus(*only, "--out", tmp_path / "out")
-    assert stopped.code == 130
-    assert "Stopped at step 5. 0 of 1 runs are done" in stopped.stderr
-    resumed = focus(*only, "--out", tmp_path / "out", "--json")
-    assert resumed.code == 0, resumed.stderr
-    assert "resuming its training" in resumed.stderr
-    assert "resumed at step 5" in resumed.stderr
-    assert resumed.json["cells"] == whole.json["cells"]
-
-
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [

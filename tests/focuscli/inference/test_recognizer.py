@@ -40,48 +40,36 @@ def test_scores_follow_the_definition(recognizer, images):
         assert np.abs(recognizer.scores(images, batch_size=batch) - recognizer.scores(images)).max() < 1e-4
 
 
-def test_names_phrases_and_complements_are_seen(recognizer):
+def test_texts_their_regions_prompts_and_thresholds(recognizer):
     assert recognizer.text("RedHat") == recognizer.text(" Red  HAT ")
     assert recognizer.is_seen(recognizer.text("red hat"))
     assert recognizer.is_seen(recognizer.text("bare head"))
-    # Declared in the schema but not evaluated, so never trained.
-    assert recognizer.text("blue shirt").region == "upper"
+    # Declared in the schema but not evaluated, so never trained; its region is known all the same.
     assert not recognizer.is_seen(recognizer.text("blue shirt"))
-
-
-def test_a_free_text_gets_a_region_and_a_threshold(recognizer):
-    scarf = recognizer.text("green scarf")
-    assert scarf.region == "head"
-    assert scarf.category == "accessory"
-    assert recognizer.threshold(scarf) == (recognizer.thresholds["RedHat"], "mean of head")
-    assert recognizer.text("green scarf", region="lower").region == "lower"
-    # "blue shirt" is a phrase of the schema, of a text that was never trained; its region is known all the same.
-    assert recognizer.text("torn blue shirt").region == "upper"
-    assert recognizer.text("torn blue shirt").category == "clothes"
-    mean = np.mean([*recognizer.thresholds.values()])
-    value, source = recognizer.threshold(recognizer.text("brown boots"))
-    assert (value, source) == (pytest.approx(mean), "mean of all")
-    with pytest.raises(UsageError, match="tail"):
-        recognizer.text("scarf", region="tail")
-    with pytest.raises(UsageError, match="empty"):
-        recognizer.text("  ")
-
-
-def test_a_text_says_where_its_region_and_its_prompts_come_from(recognizer):
-    sources = {
-        words: (recognizer.vocabulary.region_source(text), recognizer.model.prompt_source(text))
-        for words in ("red hat", "blue shirt", "torn blue shirt", "green scarf", "brown boots", "dusk")
-        for text in [recognizer.text(words)]
+    found = {}
+    for words in ("red hat", "blue shirt", "torn blue shirt", "green scarf", "brown boots", "dusk"):
+        text = recognizer.text(words)
+        found[words] = (
+            *(text.region, text.category, recognizer.vocabulary.region_source(text)),
+            recognizer.model.prompt_source(text),
+        )
+    unseen = "mean of 3 (all, region unseen)"
+    assert found == {
+        "red hat": ("head", "accessory", "as declared in the schema", "its own"),
+        "blue shirt": ("upper", "clothes", "as declared in the schema", unseen),
+        "torn blue shirt": ("upper", "clothes", 'as "blue shirt" of the schema', unseen),
+        "green scarf": ("head", "accessory", "guessed from its words", "mean of 1 (head)"),
+        "brown boots": ("foot", "person", "guessed from its words", unseen),
+        "dusk": ("whole", "person", "no known word", unseen),
     }
-    assert sources == {
-        "red hat": ("as declared in the schema", "its own"),
-        "blue shirt": ("as declared in the schema", "mean of 3 (all, region unseen)"),
-        "torn blue shirt": ('as "blue shirt" of the schema', "mean of 3 (all, region unseen)"),
-        "green scarf": ("guessed from its words", "mean of 1 (head)"),
-        "brown boots": ("guessed from its words", "mean of 3 (all, region unseen)"),
-        "dusk": ("no known word", "mean of 3 (all, region unseen)"),
-    }
-    assert recognizer.vocabulary.region_source(recognizer.text("green scarf", region="lower")) == "as given"
+    lower = recognizer.text("green scarf", region="lower")
+    assert (lower.region, recognizer.vocabulary.region_source(lower)) == ("lower", "as given")
+    assert recognizer.threshold(recognizer.text("green scarf")) == (recognizer.thresholds["RedHat"], "mean of head")
+    mean = pytest.approx(np.mean([*recognizer.thresholds.values()]))
+    assert recognizer.threshold(recognizer.text("brown boots")) == (mean, "mean of all")
+    for words, region, problem in (("scarf", "tail", "tail"), ("  ", None, "empty")):
+        with pytest.raises(UsageError, match=problem):
+            recognizer.text(words, region=region)
 
 
 def test_heat_is_the_weighted_sum_of_the_token_maps(recognizer, images):
