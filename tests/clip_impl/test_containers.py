@@ -93,9 +93,6 @@ def write(tmp_path: Path) -> Callable[..., Path]:
     return write
 
 
-# What is read
-
-
 def assert_same(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> None:
     assert list(ours) == list(theirs)
     assert all(torch.equal(ours[key], theirs[key]) and ours[key].dtype == theirs[key].dtype for key in theirs)
@@ -103,8 +100,6 @@ def assert_same(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) 
 
 @pytest.mark.filterwarnings("ignore")
 def test_torchscript_equals_what_torch_reads(tmp_path):
-    if not hasattr(torch.jit, "script"):
-        pytest.skip("this torch has no TorchScript any more")
     net = nn.Sequential(nn.Conv2d(3, 4, 2), nn.BatchNorm2d(4), nn.Sequential(nn.Linear(5, 6).half()))
     net.scale = nn.Parameter(torch.tensor(7.0))  # before those of its children
     torch.jit.save(torch.jit.script(net), str(tmp_path / "net.pt"))
@@ -148,9 +143,6 @@ def test_checkpoints_equal_what_torch_reads(container, tmp_path):
     assert_same(tensors, wanted)
 
 
-# Code
-
-
 def refuse(path: Path, words: str) -> None:
     with pytest.raises(WeightsError, match=f"is not a usable weight file: .*({words})") as caught:
         read_container(path)
@@ -178,12 +170,10 @@ TENSORS = [
     (tensor(storage(10), (11,), (1,)), BEYOND),
     (tensor(storage(10), (10,), (1,), offset=1), BEYOND),
     (tensor(storage(10), (2, 5), (6, 1)), BEYOND),
-    (tensor(storage(10), (2,), (10,)), BEYOND),
     (tensor(storage(10), (1,), (1,), offset=-1), BEYOND),
     (tensor(storage(10), (-1,), (1,)), BEYOND),
     (tensor(storage(10), (2,), (-1,), offset=5), BEYOND),
     (tensor(storage(10), (11,), (0,)), BEYOND),
-    (tensor(storage(10), (1 << 40,), (0,)), BEYOND),
     (tensor(storage(10), (1 << 30, 1 << 30, 1 << 30), (0, 0, 0)), BEYOND),
     (tensor(storage(10), (1 << 47, 1 << 47), (1, 1)), BEYOND),
     (tensor(storage(0, "empty"), (1,), (1,)), BEYOND),
@@ -195,7 +185,6 @@ TENSORS = [
 ]
 STORAGES = [
     (storage(11), "storage 0 has 40 bytes, want 44|of another size"),
-    (storage(9), "storage 0 has 40 bytes, want 36|of another size"),
     (storage(5, dtype="HalfStorage"), "want 10|of another size"),
     (storage(10, key="../version"), "no item named|not that of its tensors"),
     (storage(10, key="7"), "no item named|not that of its tensors"),
@@ -233,9 +222,6 @@ def test_nothing_that_is_shared_can_be_changed(write):
             refuse(write(module(weight=target + state + b"b", other=WEIGHT)), "")
 
 
-# Memory
-
-
 @pytest.mark.parametrize("zipped", [True, False])
 def test_an_expanded_tensor_costs_no_memory(zipped, tmp_path):
     path = tmp_path / "large.pt"
@@ -265,24 +251,8 @@ def test_bombs_are_refused(container, write, monkeypatch):
     refuse(write(small, container), "is larger than")
 
 
-def test_members_that_are_compressed_or_share_their_bytes(write):
+def test_compressed_members(write):
     refuse(write(module(weight=WEIGHT), compression=zipfile.ZIP_DEFLATED), "compressed")
-    # One large member under a hundred names: a file of 1 MB would unpack to 100 MB.
-    ones = {f"w{i}": tensor(storage(1 << 18, f"copy{i}"), (1,), (1,)) for i in range(100)}
-    path = write(module(**ones), storages={"large": bytes(1 << 20)})
-    with zipfile.ZipFile(path, "a") as zipped:
-        large = zipped.getinfo("root/data/large")
-        for copy in range(100):
-            info = zipfile.ZipInfo(f"root/data/copy{copy}")
-            for field in ("header_offset", "file_size", "compress_size", "CRC"):
-                setattr(info, field, getattr(large, field))
-            zipped.filelist.append(info)
-            zipped.NameToInfo[info.filename] = info
-        zipped._didModify = True  # type: ignore[attr-defined]
-    refuse(path, "claim more bytes than the file has|differ")
-
-
-# Containers
 
 
 @pytest.mark.parametrize("container", CONTAINERS)
@@ -302,7 +272,6 @@ def test_big_endian_files_and_files_without_named_tensors(container, write):
         (b"\x89PNG\r\n\x1a\n0000", "it starts with 89 50"),
         (pickle.dumps({"plain": 1}), "it starts with 80"),
         (b"PK\x03\x04" + bytes(100), "not a zip file"),
-        (b"PK\x05\x06" + bytes(18), "starts with"),
         (containers._LEGACY, "pickle"),
         ((20).to_bytes(8, "little") + b'{"a": ' + bytes(40), "header"),
         (None, "No such file"),
@@ -312,12 +281,6 @@ def test_files_that_are_not_weights(content, message, tmp_path):
     if content is not None:
         (tmp_path / "weights.pt").write_bytes(content)
     refuse(tmp_path / "weights.pt", message)
-
-
-def test_another_zip(tmp_path):
-    with zipfile.ZipFile(tmp_path / "other.zip", "w") as zipped:
-        zipped.writestr("root/constants.pkl", b"x")
-    refuse(tmp_path / "other.zip", "not one of torch")
 
 
 @pytest.mark.parametrize("container", [*CONTAINERS, "safetensors"])

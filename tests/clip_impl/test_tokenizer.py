@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import html
 import json
 import random
 import warnings
 from pathlib import Path
 
-import ftfy
 import pytest
 import torch
 from hypothesis import given, settings
@@ -54,12 +52,6 @@ def test_any_string_gives_ids_of_the_vocabulary(text):
     assert (not ids) == (not clean(text))
 
 
-@given(st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=60))
-def test_plain_text_is_cleaned_as_what_is_repaired_first(text):
-    repaired = html.unescape(html.unescape(ftfy.fix_text(text)))
-    assert clean(text) == " ".join(repaired.split()).lower()
-
-
 def test_one_text_or_several():
     assert torch.equal(tokenize("a hat"), tokenize(["a hat"]))
     assert tokenize([]).shape == (0, 77)
@@ -82,7 +74,3 @@ def test_the_context_length(words, fits):
     cut = tokenize(text, truncate=True)[0]
     assert cut[-1] == EOT_ID
     assert torch.equal(cut[:-1], tokenize(" ".join(["hat"] * 75))[0, :-1])
-
-
-def test_a_lone_surrogate_is_repaired():
-    assert encode("bad \ud83d surrogate") == [2103, 39802, 47499, 3302]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -85,17 +84,18 @@ def test_containers_are_equal(container: str, small: Tensors, write_torchscript,
     assert weights.format == f"{container}/openai"
     assert (weights.tensors["visual.proj"].dtype == torch.float16) == (container == "torchscript")
     assert_same({name: tensor.float() for name, tensor in weights.tensors.items()}, small)
-    model, _ = load(path, activation="quick_gelu")
+    assert container != "torchscript" or read_state_dict(path).activation == "quick_gelu"
+    model, _ = load(path, activation="gelu")
+    assert model.config.activation == "gelu"
     path.write_bytes(bytes(path.stat().st_size))  # the model owns its tensors
     assert_same(model.state_dict(), small)
 
 
+@pytest.mark.filterwarnings("ignore")
 def test_what_transformers_saves(small: Tensors, small_huggingface, in_layout, tmp_path: Path) -> None:
     theirs = in_layout(small, small_huggingface.state_dict(), HUGGINGFACE)
     small_huggingface.load_state_dict(theirs, strict=True)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        small_huggingface.save_pretrained(tmp_path)
+    small_huggingface.save_pretrained(tmp_path)
     weights = read_state_dict(tmp_path)
     assert_same(weights.tensors, small)
     assert (weights.format, weights.activation) == ("safetensors/huggingface", "quick_gelu")
@@ -166,15 +166,10 @@ def test_all_that_does_not_fit_is_listed_at_once(small: Tensors, tmp_path: Path)
         assert part in caught.value.problem
 
 
-@pytest.mark.parametrize(("width", "patch"), [(384, 32), (768, 16), (768, 32), (1024, 14)])
+@pytest.mark.parametrize(("width", "patch"), [(384, 32), (768, 16), (1024, 14)])
 def test_infer_config_of_any_vision_transformer(width: int, patch: int) -> None:
-    text_width = width // 3 * 2 // 64 * 64
-    wanted = CLIPConfig(
-        clip_impl.VisionConfig((224, 224), patch, width, layers=2, heads=width // 64),
-        clip_impl.TextConfig(context_length=77, width=text_width, layers=3, heads=text_width // 64),
-        embed_dim=width // 2,
-        activation="gelu",
-    )
+    vision = clip_impl.VisionConfig((224, 224), patch, width, layers=2, heads=width // 64)
+    wanted = CLIPConfig(vision, clip_impl.TextConfig(width=256, layers=3, heads=4), width // 2, "gelu")
     with torch.device("meta"):
         tensors = CLIP(wanted).state_dict()
     assert infer_config(tensors, "gelu") == wanted
@@ -206,12 +201,6 @@ def test_impossible_shapes(name: str, shape: tuple[int, ...], message: str, smal
 # Activation
 
 
-def test_activation_of_torchscript(small: Tensors, write_torchscript, tmp_path: Path) -> None:
-    write_torchscript(small, tmp_path / "laion.pt")
-    assert read_state_dict(tmp_path / "laion.pt").activation == "quick_gelu"
-    assert load(tmp_path / "laion.pt", activation="gelu")[0].config.activation == "gelu"
-
-
 @pytest.mark.parametrize(
     ("name", "activation"),
     [
@@ -222,10 +211,9 @@ def test_activation_of_torchscript(small: Tensors, write_torchscript, tmp_path: 
         ("metaclip_400m.pt", "quick_gelu"),
     ],
 )
+@pytest.mark.filterwarnings("error")
 def test_activation_by_file_name(name: str, activation: str, tmp_path: Path) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert infer_activation(tmp_path / name, "pickle") == activation
+    assert infer_activation(tmp_path / name, "pickle") == activation
 
 
 TIMM = "vit_base_patch16_clip_224"
@@ -245,11 +233,10 @@ TIMM = "vit_base_patch16_clip_224"
         ("model.bin.json", {"activation": "gelu", "sha256": "00"}, "gelu"),
     ],
 )
+@pytest.mark.filterwarnings("error")
 def test_activation_by_neighbour(name: str, config: dict[str, object], activation: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text(json.dumps(config))
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert infer_activation(tmp_path / "model.bin", "pickle") == activation
+    assert infer_activation(tmp_path / "model.bin", "pickle") == activation
 
 
 @pytest.mark.parametrize(

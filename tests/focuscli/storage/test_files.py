@@ -61,46 +61,20 @@ def test_an_error_while_writing_leaves_the_old_content(file: Path, folder: Path,
     assert names(file.parent) == ["a.txt", "folder"]
 
 
-@pytest.mark.parametrize("step", ["touch", "the block", "fsync", "replace"])
-def test_a_full_disk_at_any_step_leaves_the_old_file(file: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
-    if step == "touch":
-        monkeypatch.setattr(Path, step, full_disk)
-    elif step != "the block":
-        monkeypatch.setattr(files.os, step, full_disk)
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+def test_a_full_disk_leaves_the_old_file(file: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    monkeypatch.setattr(files.os, step, full_disk)
     with pytest.raises(RequirementError, match="No space left on device") as caught, files.atomic_path(file):
-        if step == "the block":
-            full_disk()
+        pass
     assert str(file) in caught.value.problem
-    assert caught.value.exit_code == 4
-    assert caught.value.hint
     assert file.read_text() == "old"
     assert names(file.parent) == ["a.txt"]
 
 
-def test_permissions_follow_the_umask(tmp_path: Path) -> None:
-    before = os.umask(0o027)
-    try:
-        files.write_text(tmp_path / "a.txt", "x")
-        with files.atomic_folder(tmp_path / "folder", overwrite=False):
-            pass
-    finally:
-        os.umask(before)
-    assert (tmp_path / "a.txt").stat().st_mode & 0o777 == 0o640
-    assert (tmp_path / "folder").stat().st_mode & 0o777 == 0o750
-
-
-def test_overwriting_replaces_the_whole_folder(folder: Path) -> None:
-    with files.atomic_folder(folder, overwrite=True) as temporary:
-        (temporary / "new").write_text("")
-        assert names(folder) == ["old"]
-    assert names(folder) == ["new"]
-    assert names(folder.parent) == ["folder"]
-
-
 @pytest.mark.parametrize("failing", [1, 2])
-@pytest.mark.parametrize("error", [RequirementError, KeyboardInterrupt])
+@pytest.mark.parametrize("error", [OSError(28, "full"), KeyboardInterrupt()])
 def test_an_error_while_swapping_brings_the_old_folder_back(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, failing: int, error: type[BaseException]
+    folder: Path, monkeypatch: pytest.MonkeyPatch, failing: int, error: BaseException
 ) -> None:
     """The first rename moves the old folder aside, the second moves the new one in."""
     rename, calls = os.rename, []
@@ -108,32 +82,32 @@ def test_an_error_while_swapping_brings_the_old_folder_back(
     def sometimes(source: Path, destination: Path) -> None:
         calls.append(source)
         if len(calls) == failing:
-            if error is KeyboardInterrupt:
-                raise KeyboardInterrupt
-            full_disk()
+            raise error
         rename(source, destination)
 
     monkeypatch.setattr(files.os, "rename", sometimes)
-    with pytest.raises(error), files.atomic_folder(folder, overwrite=True) as temporary:
+    with pytest.raises((RequirementError, KeyboardInterrupt)), files.atomic_folder(folder, overwrite=True) as temporary:
         (temporary / "new").write_text("")
+        assert names(folder) == ["old"]
     assert names(folder) == ["old"]
+    monkeypatch.undo()
+    with files.atomic_folder(folder, overwrite=True) as temporary:
+        (temporary / "new").write_text("")
+    assert names(folder) == ["new"]
     assert names(folder.parent) == ["folder"]
 
 
 def test_what_exists_is_refused(file: Path, folder: Path, tmp_path: Path) -> None:
-    with (
-        pytest.raises(InputError, match="folder exists already; nothing was changed"),
-        files.atomic_folder(folder, overwrite=False),
-    ):
+    with pytest.raises(InputError, match="folder exists already"), files.atomic_folder(folder, overwrite=False):
         pytest.fail("the block must not run")
-    with pytest.raises(InputError, match=r"exists already; nothing was changed(.|\n)*--force"):
-        files.check_free(file, force=False)
-    for force in (True, False):
-        with pytest.raises(InputError, match="is a folder; nothing was changed"):
-            files.check_free(folder, force=force)
-        with pytest.raises(InputError, match="is a file; nothing was changed"):
-            files.check_free(file, force=force, folder=True)
-        files.check_free(tmp_path / "new", force=force)
+    for path, force, as_folder, words in (
+        (file, False, False, r"exists already; nothing was changed(.|\n)*--force"),
+        (folder, True, False, "is a folder; nothing was changed"),
+        (file, True, True, "is a file; nothing was changed"),
+    ):
+        with pytest.raises(InputError, match=words):
+            files.check_free(path, force=force, folder=as_folder)
+    files.check_free(tmp_path / "new", force=False)
     files.check_free(file, force=True)
     files.check_free(folder, force=True, folder=True)
 
@@ -144,10 +118,6 @@ def test_json_is_readable_utf8_and_keeps_names_that_are_not(tmp_path: Path) -> N
     text = (tmp_path / "a.json").read_text(encoding="utf-8")
     assert json.loads(text) == value
     assert "grüne Jacke 外套" in text
-    assert text.endswith("\n")
-    with pytest.raises(TypeError):
-        files.write_json(tmp_path / "a.json", {1, 2})
-    assert json.loads((tmp_path / "a.json").read_text()) == value
     value = {"image": os.fsdecode(b"caf\xe9.png"), "phrase": "外套"}
     assert files.to_json(value).isascii()
     assert json.loads(files.to_json(value, indent=1)) == value

@@ -39,14 +39,9 @@ def test_folders_come_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_
     assert paths.home().name == "focus"
     assert paths.home().is_absolute()
     assert paths.runs_dir() == Path("runs")
-
-
-@pytest.mark.parametrize(
-    ("value", "expected"), [("1", True), ("yes", True), ("", False), ("0", False), ("False", False), ("no", False)]
-)
-def test_offline(monkeypatch: pytest.MonkeyPatch, value: str, expected: bool) -> None:
-    monkeypatch.setenv("FOCUS_OFFLINE", value)
-    assert paths.offline() is expected
+    for value, offline in {"1": True, "yes": True, "": False, "0": False, "False": False, "no": False}.items():
+        monkeypatch.setenv("FOCUS_OFFLINE", value)
+        assert paths.offline() is offline
 
 
 def test_datasets_by_folder_and_by_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -80,14 +75,10 @@ def test_checkpoints_by_every_kind_of_name() -> None:
     best = make_checkpoint("run", "best")
     assert paths.export_path(best, dynamic=True, int8=True) == run / "export" / "model-dynamic-int8.onnx"
     assert paths.run_folder(Path("copied/best")) == Path("copied/best")
-    for name, wanted in {
-        "run": best,
-        str(run): best,
-        str(last): last,
-        str(last / "state.json"): last,
-        "run/checkpoints/last": last,
-    }.items():
-        assert paths.resolve_checkpoint(name) == wanted
+    for name in ("run", str(run)):
+        assert paths.resolve_checkpoint(name) == best
+    for name in (str(last), str(last / "state.json"), "run/checkpoints/last"):
+        assert paths.resolve_checkpoint(name) == last
 
 
 @pytest.mark.parametrize(

@@ -20,19 +20,17 @@ from focuscli.data.synthetic.official import official_labels, write_official
 from focuscli.data.synthetic.people import labels_of, sample_people
 from focuscli.errors import InputError, UsageError
 
-SEEN = [labels_of(person) for _, person in sample_people(200, np.random.default_rng(3))]
 
-
-@pytest.mark.parametrize("kind", ["peta", "pa100k", "rapv1"])
+@pytest.mark.parametrize("kind", ["peta", "rapv1"])
 def test_rules_name_attributes_that_exist_and_apply(kind: str) -> None:
     schema = builtin_schema(kind)
     rules = tomllib.loads((files("focuscli.data.synthetic") / "official.toml").read_text())[kind]
-    rules = rules or {attribute.name: [attribute.name] for attribute in schema.attributes}
-    table = official_labels(kind, SEEN)
+    seen = [labels_of(person) for _, person in sample_people(200, np.random.default_rng(3))]
+    table = official_labels(kind, seen)
     assert rules.keys() <= {attribute.name for attribute in schema.attributes}
     for column, attribute in enumerate(schema.attributes):
         words = rules.get(attribute.name, [])
-        named = np.array([[seen[word] for word in words if word != "none of"] for seen in SEEN]).any(axis=1)
+        named = np.array([[labels[word] for word in words if word != "none of"] for labels in seen]).any(axis=1)
         assert np.array_equal(table[:, column], ~named if "none of" in words else named), attribute.name
     ages = [column for column, attribute in enumerate(schema.attributes) if attribute.group == "age"]
     assert (table[:, ages].sum(axis=1) == 1).all()
@@ -48,16 +46,14 @@ def test_rapv1_is_as_incomplete_as_the_real_one_and_has_the_exact_boxes(tmp_path
     assert [str(name[0][0]) for name in struct["attribute_exp"][[0, 2, 12]]] == ["Female", "Age17-30", "Hat"]
     known = np.concatenate([struct["reid_partion"][0, 0][part].ravel() for part in ("train_identity", "test_identity")])
     assert sorted(known.tolist()) == sorted(set(struct["identity"].ravel().tolist()) - {-1})
-
     sample = [*synthetic_images(45, 3, "street")][7]
-    crop, *parts = struct["position"][7].reshape(4, 4).tolist()
-    name = str(struct["imagesname"][7, 0][0])
-    with Image.open(tmp_path / "rap" / "RAP_dataset" / name) as image:
+    with Image.open(tmp_path / "rap" / "RAP_dataset" / str(struct["imagesname"][7, 0][0])) as image:
         assert np.array_equal(image, sample.image)
-        assert tuple(crop[2:]) == image.size
-    for region, (left, top, width, height) in zip(("head", "upper", "lower"), parts, strict=True):
-        inside = (left - crop[0], top - crop[1], left - crop[0] + width, top - crop[1] + height)
-        assert inside == tuple(round(value) for value in sample.boxes[region]), region
+    crop, *parts = struct["position"][7].reshape(4, 4)
+    assert tuple(crop[2:]) == image.size
+    for region, part in zip(("head", "upper", "lower"), parts, strict=True):
+        corners = [*(part[:2] - crop[:2]), *(part[:2] - crop[:2] + part[2:])]
+        assert np.allclose(corners, sample.boxes[region], atol=0.51), region
 
 
 def describe(value: Any) -> Any:
