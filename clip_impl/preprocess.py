@@ -27,12 +27,8 @@ class Preprocess:
 
     def __call__(self, image: Image.Image) -> Tensor:
         """A PIL image of any mode -> float [3, H, W]."""
-        pixels = self.to_uint8(image).float().div(255)
+        pixels = torch.from_numpy(np.array(self._resize(image).convert("RGB"))).permute(2, 0, 1).float().div(255)
         return (pixels - pixels.new_tensor(MEAN)[:, None, None]) / pixels.new_tensor(STD)[:, None, None]
-
-    def to_uint8(self, image: Image.Image) -> Tensor:
-        """The same without scaling and normalisation: uint8 [3, H, W]."""
-        return torch.from_numpy(np.array(self._resize(image).convert("RGB"))).permute(2, 0, 1)
 
     def _resize(self, image: Image.Image) -> Image.Image:
         height, width = self.size

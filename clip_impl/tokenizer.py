@@ -42,7 +42,7 @@ def tokenize(texts: str | Sequence[str], context_length: int = 77, truncate: boo
         LongTensor [N, context_length].
 
     Raises:
-        RuntimeError: a text is too long; quotes it with its length.
+        RuntimeError: a text is too long; quotes its beginning.
     """
     import torch  # predicting with an exported model needs token ids, not torch
 
@@ -52,10 +52,7 @@ def tokenize(texts: str | Sequence[str], context_length: int = 77, truncate: boo
         ids = token_ids(text)
         if len(ids) > context_length:
             if not truncate:
-                shown = text if len(text) <= 60 else text[:60] + "..."
-                raise RuntimeError(
-                    f'Input "{shown}" has {len(ids)} tokens, too long for context length {context_length}'
-                )
+                raise RuntimeError(f'"{text:.60}" has {len(ids)} tokens, too long for context length {context_length}')
             ids = [*ids[: context_length - 1], EOT_ID]
         result[row, : len(ids)] = torch.tensor(ids)
     return result

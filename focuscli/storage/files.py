@@ -134,15 +134,9 @@ def checkpoint_fingerprint(folder: Path) -> str:
     """
     try:
         state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-        return fingerprint(
-            [
-                file_sha256(folder / state["files"]["model"]),
-                state["config"]["model"],
-                state["config"]["data"]["complements"],
-                state["schema"],
-                state["thresholds"],
-            ]
-        )
+        config, tensors = state["config"], file_sha256(folder / state["files"]["model"])
+        answers = [config["model"], config["data"]["complements"], state["schema"], state["thresholds"]]
+        return fingerprint([tensors, *answers])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"Checkpoint {folder} is damaged: {error!r}.") from error
 

@@ -39,7 +39,6 @@ class Style:
     """One camera.
 
     Attributes:
-        title: what it is in words.
         outdoors: before houses and a pavement that differ from image to image; else always before the same grey wall.
         scale: height of a tall adult as a part of the picture's height.
         shift: how far the figure may be off the middle, as a part of the picture's width.
@@ -48,7 +47,6 @@ class Style:
         margin: what is kept around the figure's box, as a part of its width and height, like the crop of a person detector.
     """
 
-    title: str
     outdoors: bool = True
     scale: Range = (0.85, 0.91)
     shift: float = 0.035
@@ -59,19 +57,12 @@ class Style:
     margin: float = 0.06
 
 
-STYLES: dict[str, Style] = {
-    "studio": Style(
-        "studio: grey wall, even light, cropped closely",
-        outdoors=False,
-        scale=(0.89, 0.89),
-        shift=0.0,
-        brightness=(1.0, 1.0),
-        blur=(0.0, 0.2),
-        noise=(0.0, 1.0),
-        margin=0.04,
+STYLES = {
+    "studio": Style(  # grey wall, even light, cropped closely
+        outdoors=False, scale=(0.89, 0.89), shift=0, brightness=(1, 1), blur=(0, 0.2), noise=(0, 1), margin=0.04
     ),
-    "street": Style("street by day, cropped as a detector would"),
-    "night": Style("street at night: dark, bluish, noisy", light=(0.52, 0.6, 0.76), blur=(0.4, 1.2), noise=(7.0, 13.0)),
+    "street": Style(),  # by day, cropped as a detector would
+    "night": Style(light=(0.52, 0.6, 0.76), blur=(0.4, 1.2), noise=(7.0, 13.0)),  # dark, bluish, noisy
 }
 
 
@@ -214,7 +205,7 @@ def prepare_synthetic(
         boxes.append(json.dumps({"image": name, "boxes": sample.boxes}))
     owners = np.array(persons, np.str_)
     notes = [
-        f"{images:,} images of {len(set(persons)):,} synthetic pedestrians, camera style {style}: {STYLES[style].title}.",
+        f"{images:,} images of {len(set(persons)):,} synthetic pedestrians, camera style {style}.",
         f"No person is in two splits. The boxes of head, upper, lower, foot, bag and whole are in {BOXES_FILE}.",
         "Labels state what can be seen: no glasses from behind, no logo from the side.",
     ]

@@ -45,19 +45,16 @@ BAGS = (
 HATS = ((198, 36, 42), (34, 72, 150), (240, 196, 60), (38, 110, 68), (236, 232, 220), (44, 44, 52))
 
 # Labels that say of a field of `Person` that it has a value, or that it is true.
-_VALUES = (
-    *(("age", "old", "AgeOver60"), ("age", "adult", "Age18-60"), ("age", "child", "AgeLess18")),
-    *(("view", "front", "Front"), ("view", "side", "Side"), ("view", "back", "Back")),
-    *(("upper_pattern", "stripes", "UpperStride"), ("upper_pattern", "plaid", "UpperPlaid")),
-    *(("upper_pattern", "splice", "UpperSplice"), ("hair", "long", "LongHair")),
-    *(("lower_pattern", "stripes", "LowerStripe"), ("lower_pattern", "dots", "LowerPattern")),
-    *(("lower", "trousers", "Trousers"), ("lower", "shorts", "Shorts")),
-    *(("lower", "skirt", "Skirt"), ("lower", "dress", "Dress")),
-)
-_FLAGS = {
-    **{"Female": "female", "Hat": "hat", "LongSleeve": "long_sleeve", "LongCoat": "coat", "boots": "boots"},
-    **{"HandBag": "handbag", "ShoulderBag": "shoulder_bag", "Backpack": "backpack"},
+_VALUES = {
+    "age": {"old": "AgeOver60", "adult": "Age18-60", "child": "AgeLess18"},
+    "view": {"front": "Front", "side": "Side", "back": "Back"},
+    "upper_pattern": {"stripes": "UpperStride", "plaid": "UpperPlaid", "splice": "UpperSplice"},
+    "lower_pattern": {"stripes": "LowerStripe", "dots": "LowerPattern"},
+    "lower": {"trousers": "Trousers", "shorts": "Shorts", "skirt": "Skirt", "dress": "Dress"},
+    "hair": {"long": "LongHair"},
 }
+_FLAGS = {"female": "Female", "hat": "Hat", "long_sleeve": "LongSleeve", "coat": "LongCoat", "boots": "boots"}
+_FLAGS |= {"handbag": "HandBag", "shoulder_bag": "ShoulderBag", "backpack": "Backpack"}
 
 
 @dataclass(frozen=True)
@@ -67,11 +64,9 @@ class Person:
     Attributes:
         female: drawn with a conventional outline (narrow shoulders, waist, hips), more often long hair and skirts.
         age: "child", "adult" or "old". build: width of the body, 0.88 (slim) to 1.15. height: 1 = a tall adult.
-        hair: "short", "long" or "bald". hair_rgb: a colour in `HAIR`.
-        glasses: "sun", "clear" or "" for none.
+        hair: "short", "long" or "bald". hair_rgb: a colour in `HAIR`. glasses: "sun", "clear" or "" for none.
         upper_pattern: "plain", "stripes", "logo", "plaid" or "splice" (two colours).
-        upper_rgb, lower_rgb: colours in `CLOTHES`.
-        accent: the second colour of patterns.
+        upper_rgb, lower_rgb: colours in `CLOTHES`. accent: the second colour of patterns.
         lower: "trousers", "shorts", "skirt" or "dress". lower_pattern: "plain", "stripes" or "dots".
         coat: a long coat over trousers. object: "box", "folder" or "", held in front with both hands.
         view: "front", "side" or "back". yaw: degrees, 0 = facing the camera, 90 = facing right, 180 = from behind.
@@ -114,9 +109,9 @@ def sample_person(rng: np.random.Generator) -> Person:
     p["female"] = female = bool(rng.random() < 0.5)
     p["age"] = age = _choose(rng, child=0.2, adult=0.58, old=0.22)
     shorts = {"child": 0.5, "adult": 0.33, "old": 0.2}[age]
-    women, men = (
-        {"trousers": 0.42, "shorts": 0.12, "skirt": 0.26, "dress": 0.2},
+    men, women = (
         {"trousers": 1 - shorts, "shorts": shorts},
+        {"trousers": 0.42, "shorts": 0.12, "skirt": 0.26, "dress": 0.2},
     )
     p["lower"] = lower = _choose(rng, **(women if female else men))
     p["coat"] = coat = lower == "trousers" and age != "child" and bool(rng.random() < 0.42)
@@ -217,8 +212,9 @@ def labels_of(person: Person) -> dict[str, int]:
     """
     front, side, back = (person.view == view for view in ("front", "side", "back"))
     bald = person.hair == "bald"
-    true = {label: getattr(person, field) == value for field, value, label in _VALUES}
-    true |= {label: getattr(person, field) for label, field in _FLAGS.items()}
+    true = {label: getattr(person, field) for field, label in _FLAGS.items()}
+    for field, labels in _VALUES.items():
+        true |= {label: getattr(person, field) == value for value, label in labels.items()}
     true |= {
         "ShortSleeve": not person.long_sleeve,
         "Sweater": person.long_sleeve and not person.coat and person.lower != "dress",

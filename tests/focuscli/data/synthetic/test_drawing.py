@@ -15,7 +15,7 @@ from focuscli.data.synthetic.generate import STYLES, Style, draw
 from focuscli.data.synthetic.people import Person, labels_of, sample_people, sample_person
 
 # No noise, no blur and one background, so that any difference comes from the person; nothing is cropped away.
-CLEAN = Style("for tests", outdoors=False, shift=0.0, blur=(0.0, 0.0), noise=(0.0, 0.0), margin=9.0)
+CLEAN = Style(outdoors=False, shift=0.0, blur=(0.0, 0.0), noise=(0.0, 0.0), margin=9.0)
 YAW = {"front": 0.0, "side": 90.0, "back": 180.0}
 
 
