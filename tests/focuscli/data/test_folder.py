@@ -80,14 +80,10 @@ def test_the_fingerprint_is_over_the_content(tmp_path: Path, small_schema: Attri
     assert len({fingerprint(), *(fingerprint(**change) for change in changes)}) == 5
 
 
-@pytest.mark.parametrize(
-    ("image", "words"), [("a.png", 'image 3: image "a.png" is listed twice'), ("../c.png", "leads out")]
-)
-def test_invalid_names_are_refused_and_nothing_is_written(
-    tmp_path: Path, small_schema: AttributeSchema, image: str, words: str
-) -> None:
-    with pytest.raises(InputError, match=words):
-        write(tmp_path / "set", small_schema, images=["a.png", "b.png", image, "d.png"])
+def test_invalid_names_are_refused_and_nothing_is_written(tmp_path: Path, small_schema: AttributeSchema) -> None:
+    for image, words in (("a.png", 'image 3: image "a.png" is listed twice'), ("../c.png", "leads out")):
+        with pytest.raises(InputError, match=words):
+            write(tmp_path / "set", small_schema, images=["a.png", "b.png", image, "d.png"])
     assert list(tmp_path.iterdir()) == []
 
 
