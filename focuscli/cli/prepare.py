@@ -22,7 +22,7 @@ ImagesOpt = Annotated[Path | None, typer.Option(help="Folder of the images; defa
 AllowMissingOpt = Annotated[bool, typer.Option("--allow-missing", help="Prepare without the images that are missing.")]
 LabelsOnlyOpt = Annotated[bool, typer.Option("--labels-only", help="Labels without images, for what needs no pixels.")]
 OnBadImageOpt = Annotated[
-    Literal["error", "skip"], typer.Option(help="Unreadable images: stop (error), or exclude and list them (skip).")
+    Literal["error", "skip"], typer.Option(help="Unreadable images: stop, or skip and list them.")
 ]
 
 
@@ -30,7 +30,7 @@ def peta_command(
     source: Annotated[Path, typer.Argument(help="PETA as downloaded: ten subsets, or images/ with PETA.mat.")],
     out: OutOpt = None,
     split: Annotated[
-        str, typer.Option(help="official:0 to official:4, identity, paper, subset:VIPeR,GRID (test sites), or zs:FILE.")
+        str, typer.Option(help="official:0 (to 4), identity, paper, subset:SITE,..., zs:FILE.")
     ] = "official:0",
     force: ForceOpt = False,
     dry_run: DryRunOpt = False,
@@ -75,9 +75,7 @@ def _rap(kind: str, about: str) -> Callable[..., None]:
 
 
 def csv_command(
-    source: Annotated[
-        Path, typer.Argument(metavar="LABELS", help="CSV: a column with image names, one 0/1 column per attribute.")
-    ],
+    source: Annotated[Path, typer.Argument(metavar="LABELS", help="CSV: image names, a 0/1 column per attribute.")],
     out: OutOpt = None,
     images: ImagesOpt = None,
     schema: Annotated[Path | None, typer.Option(help="A schema.toml; default: guessed, for you to edit.")] = None,

@@ -14,9 +14,7 @@ from focuscli.storage import paths
 if TYPE_CHECKING:
     from focuscli.data.schema import AttributeSchema, Text
 
-SchemaArg = Annotated[
-    str, typer.Argument(metavar="NAME|FOLDER|FILE", help="A dataset's name or folder, or a schema.toml.")
-]
+SchemaArg = Annotated[str, typer.Argument(metavar="NAME|FOLDER|FILE", help="A dataset, or a schema.toml.")]
 EvaluatedOpt = Annotated[bool, typer.Option("--evaluated", help="Only the attributes that are evaluated.")]
 
 

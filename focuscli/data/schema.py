@@ -5,7 +5,6 @@ from __future__ import annotations
 import tomllib
 from collections import Counter
 from collections.abc import Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -230,14 +229,11 @@ def load_schema(path: Path) -> AttributeSchema:
         InputError: the file is missing, not UTF-8, not TOML, has an unknown key, or contradicts itself.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8 (byte {error.start}).", "Save it as UTF-8.") from error
-    except OSError as error:
-        raise InputError(
-            f"Cannot read {path}: {error.strerror or error}.", "A dataset is a folder with schema.toml and labels.csv."
-        ) from error
-    return parse_schema(text, str(path))
+        document = tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError) as error:
+        hint = "A dataset is a folder with labels.csv and schema.toml, which is TOML in UTF-8."
+        raise InputError(f"Cannot read {path}: {error}.", hint) from error
+    return _validated(document, str(path))
 
 
 def builtin_schema(name: str) -> AttributeSchema:
@@ -246,26 +242,10 @@ def builtin_schema(name: str) -> AttributeSchema:
     Raises:
         InputError: none of that name.
     """
-    files = {
-        entry.name.removesuffix(".toml"): entry
-        for entry in (resources.files("focuscli.data") / "specs").iterdir()
-        if entry.name.endswith(".toml")
-    }
+    files = {file.stem: file for file in (Path(__file__).parent / "specs").glob("*.toml")}
     if name not in files:
         raise InputError(f'No built-in schema "{name}".', did_you_mean(name, sorted(files)))
-    return parse_schema(files[name].read_text(encoding="utf-8"), f"built-in {name}.toml")
-
-
-def parse_schema(text: str, where: str) -> AttributeSchema:
-    """A schema from TOML text; `where` names the text in errors.
-
-    Raises:
-        InputError: see `load_schema`.
-    """
-    try:
-        return _validated(tomllib.loads(text), where)
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{where} is not valid TOML: {error}.", "Fix that line.") from error
+    return load_schema(files[name])
 
 
 def _validated(document: dict[str, Any], where: str) -> AttributeSchema:
@@ -287,7 +267,7 @@ def _validated(document: dict[str, Any], where: str) -> AttributeSchema:
 
 
 def dump_schema(schema: AttributeSchema, comment: str = "") -> str:
-    """`schema` as the text of a schema.toml, headed by `comment`; `parse_schema` reads back the same schema."""
+    """`schema` as the text of a schema.toml, headed by `comment`; `load_schema` reads back the same schema."""
     import tomlkit
 
     document = tomlkit.document()

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from focuscli.data.loader import CropStore, read_batches, read_crop, resize_crop, stack_crops
+from focuscli.data.loader import CropStore, read_crop, resize_crop, stack_crops
 
 SIZE = (24, 16)
 
@@ -52,9 +52,3 @@ def test_planes_stay_planes(paths):
     assert torch.equal(stacked, torch.stack(crops))
     assert stacked.permute(0, 3, 1, 2).is_contiguous()
     assert stack_crops([read_crop(path, SIZE) for path in paths]).is_contiguous()
-
-
-def test_no_batch_is_read_that_nobody_asked_for(paths):
-    reader = read_batches(paths, SIZE, ([index] for index in range(9)), workers=1)
-    assert torch.equal(next(reader)[0], read_crop(paths[0], SIZE))
-    reader.close()

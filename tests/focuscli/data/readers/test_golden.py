@@ -77,22 +77,6 @@ def test_labels_persons_and_splits_are_exactly_these(read, name: str, split: str
     assert digest(found.splits.tolist()) == splits
 
 
-# Groups of which exactly one attribute holds in every image.
-EXACTLY_ONE = {"peta": [], "pa100k": ["age", "sleeve", "view"], "rapv1": ["age", "view"]}
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_where_one_of_a_group_is_always_true_there_is_no_complement(read, name: str) -> None:
-    found = read(name, "official" if name == "pa100k" else "official:0")
-    certain = []
-    for group in found.schema.groups:
-        members = [attribute.group == group.name for attribute in found.schema.attributes]
-        if ((found.labels[:, members] == 1).sum(axis=1) == 1).all():
-            certain.append(group.name)
-            assert not group.complements
-    assert sorted(certain) == EXACTLY_ONE[name]
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_built_in_schemas_agree_with_the_reference(name: str, shared_data: Path) -> None:
     schema = builtin_schema(name)
