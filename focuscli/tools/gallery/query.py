@@ -70,9 +70,10 @@ class Query:
         distances = (scores - (self.thresholds or 0.0)) * self._signs
         if self.thresholds is None or len(self.decisions) == 1:
             return np.asarray(distances.sum(axis=1))
-        against = np.zeros(len(scores))
+        # So far from a threshold nothing changes any more; the product of as many exponentials does not overflow.
+        against, limit = np.zeros(len(scores)), 700 / len(self.decisions)
         for distance in distances.T[::-1]:
-            term = np.exp(-distance.clip(-self._limit, self._limit))
+            term = np.exp(-distance.clip(-limit, limit))
             against = term + (1 + term) * against
         return np.asarray(-np.log(against))
 
@@ -85,9 +86,9 @@ class Query:
         ]
         if self.thresholds is None or len(self.decisions) == 1:
             return " + ".join(distances)
-        against = "0"
+        against, limit = "0", 700 / len(names)
         for distance in reversed(distances):
-            term = f"exp(-least(greatest({distance}, -{self._limit}), {self._limit}))"
+            term = f"exp(-least(greatest({distance}, -{limit}), {limit}))"
             against = f"({term} + (1 + {term}) * {against})"
         return f"-ln({against})"
 
@@ -99,11 +100,6 @@ class Query:
     @property
     def _signs(self) -> list[float]:
         return [1.0] * len(self.wanted) + [-1.0] * len(self.unwanted)
-
-    @property
-    def _limit(self) -> float:
-        """So far from a threshold nothing changes any more; the product of as many exponentials does not overflow."""
-        return 700 / len(self.decisions)
 
 
 def top_k(hits: Iterable[Hit], k: int, *, per_group: bool = False) -> list[Hit]:

@@ -60,16 +60,10 @@ def table_of(answers: Sequence[Answer], gallery: Gallery, *, each: bool = False,
 
     With `each` a line begins with its query, and the wanted text's score is in the column "score": one header for all.
     """
-    query = answers[0].query
-    grouped = ["group"] if gallery.source.group is not None else []
-    taken = [*(["query"] if each else []), "rank", *(["match"] if query.thresholds else []), *grouped, "image"]
-    names: list[str] = []
-    for name in ["score", *query.names[1:]] if each else query.names:
-        while name in [*names, *taken]:
-            name += " (text)"
-        names.append(name)
-    end = len(grouped) + 1
-    lines = [[*taken[:-end], *names, *taken[-end:]]]
+    query, grouped = answers[0].query, gallery.source.group is not None
+    texts = ["score", *query.names[1:]] if each else query.names
+    start = [*(["query"] if each else []), "rank", *(["match"] if query.thresholds else [])]
+    lines = [[*start, *texts, *(["group"] if grouped else []), "image"]]
     for answer in answers:
         for rank, hit in enumerate(answer.hits, start=1):
             match = answer.query.match(hit)
@@ -79,7 +73,7 @@ def table_of(answers: Sequence[Answer], gallery: Gallery, *, each: bool = False,
                     str(rank),
                     *([] if match is None else [f"{match:.{digits * 3 // 2}f}"]),
                     *(shown(score, digits) for score in hit.scores),
-                    *(hit.group or "" for _ in grouped),
+                    *([hit.group or ""] if grouped else []),
                     str(hit.image),
                 ]
             )

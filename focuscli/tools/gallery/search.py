@@ -112,7 +112,7 @@ def find(
         for query, other in zip(slow, scan.run(not fast, process_group, progress), strict=True):
             quick, exact = (hits[query], other) if fast else (other, hits[query])
             there = {hit.image for hit in quick}
-            shares[query] = sum(hit.image in there for hit in exact) / max(1, len(exact))
+            shares[query] = sum(hit.image in there for hit in exact) / len(exact) if exact else 1.0
     return [Answer(query, hits[query], shares[query] if recall else None) for query in queries], seconds
 
 

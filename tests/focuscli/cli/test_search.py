@@ -35,11 +35,6 @@ def gallery(tmp_path_factory, coloured_dataset, trained_run):
     return folder
 
 
-@pytest.fixture
-def copied(gallery, tmp_path):
-    return shutil.copytree(gallery, tmp_path / "gallery")
-
-
 def lines(outcome):
     assert outcome.code == 0, outcome.stderr
     return [json.loads(line) for line in outcome.stdout.splitlines()]
@@ -163,31 +158,18 @@ def test_a_file_name_that_is_not_utf8_comes_out_as_it_is(focus, trained_run, col
     assert focus("search", place, "red hat", "-k", 1, "--sheet", tmp_path / "hits.png").code == 0
 
 
-def test_the_model_has_to_be_the_gallerys_own(focus, gallery, copied, trained_run, tmp_path):
+def test_the_model_has_to_be_the_gallerys_own(focus, gallery, trained_run, tmp_path):
     moved = shutil.copytree(trained_run / "checkpoints" / "best", tmp_path / "moved")
     assert lines(focus("search", gallery, "green scarf", "-k", 1, "--json", "-c", moved))
     state = moved / "state.json"
     state.write_text(state.read_text().replace('"complements": true', '"complements": false'))
     outcome = focus("search", gallery, "red hat", "-c", moved)
     assert (outcome.code, "another checkpoint" in outcome.stderr, "step" in outcome.stderr) == (3, True, True)
+    copied = shutil.copytree(gallery, tmp_path / "gallery")
     file = copied / "gallery.json"
     file.write_text(file.read_text().replace("checkpoints/best", "checkpoints/gone"))
     outcome = focus("search", copied, "red hat")
     assert (outcome.code, "checkpoints/gone" in outcome.stderr, "-c RUN" in outcome.stderr) == (3, True, True)
-
-
-def test_a_truncated_part_is_named_and_repaired(focus, copied, coloured_dataset, trained_run):
-    before = lines(focus("search", copied, "green scarf", "--json"))
-    file = copied / "tokens-00001.npy"
-    file.write_bytes(file.read_bytes()[:-9])
-    outcome = focus("search", copied, "green scarf")
-    assert (outcome.code, file.name in outcome.stderr, "--resume" in outcome.stderr) == (3, True, True)
-    arguments = ("index", coloured_dataset, "--split", "test", "-o", copied, "-c", trained_run, "--device", "cpu")
-    repaired = focus(*arguments, "--resume")  # the groups are those it was begun with
-    assert repaired.code == 0, repaired.stderr
-    assert "encoded again" in repaired.stderr
-    after = lines(focus("search", copied, "green scarf", "--json"))
-    assert [row["image"] for row in after] == [row["image"] for row in before]
 
 
 @pytest.mark.parametrize(

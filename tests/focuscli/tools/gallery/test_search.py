@@ -68,18 +68,6 @@ def test_the_result_is_the_models_own_ranking(recognizer, features, store, k, wa
     assert check(found[0], recognizer, tokens, wanted, unwanted) == min(k, 300)
 
 
-@pytest.mark.parametrize(
-    ("method", "changes"), [("focus", {"avfe": False}), ("focus", {"mgmt": False}), ("clip", {}), ("poar", {})]
-)
-def test_other_methods_are_ranked_by_their_own_score(build, features, store, method, changes):
-    recognizer = build(method, **changes)
-    tokens = features(150, len(recognizer.model.token_names))
-    folder = store(recognizer, tokens, 64)
-    for wanted, unwanted in QUERIES:
-        found = search(recognizer, folder, [wanted], unwanted)
-        assert check(found[0], recognizer, tokens, wanted, unwanted) == 9
-
-
 def test_trained_texts_need_no_model(recognizer, features, store):
     with open_gallery(store(recognizer, features(30, 6), 10)) as reader:
         assert find(reader, lambda: pytest.fail("loaded"), [["hat"], ["Scarf"]], ["bare head"], 3)
@@ -143,28 +131,6 @@ def test_fast_scores_a_part_of_the_crops_and_misses_little(recognizer, features,
     assert sum(scored) < 500 + 2000 + 600  # the sample, all estimates, and about a tenth
 
 
-def test_threads_and_processes_change_nothing(recognizer, features, store):
-    folder = store(recognizer, features(300, 6), 40)
-
-    class Pair:
-        """One of two processes that take turns here."""
-
-        def __init__(self, rank):
-            self.shard = lambda items: items[rank::2]
-
-        def all_gather(self, value):
-            shares.append(value)
-            return shares
-
-    before = torch.get_num_threads()
-    whole = search(recognizer, folder, [["green umbrella"]])[0].hits
-    assert torch.get_num_threads() == before
-    shares: list = []
-    for rank in (0, 1):
-        shared = search(recognizer, folder, [["green umbrella"]], process_group=Pair(rank))[0].hits
-    assert [hit.image for hit in shared] == [hit.image for hit in whole]
-
-
 def change_tokens(change):
     def damage(folder):
         np.save(folder / "tokens-00001.npy", change(np.load(folder / "tokens-00001.npy")))
@@ -214,20 +180,6 @@ def test_conditions_that_cannot_be_evaluated(recognizer, features, store):
         assert "Hat, Scarf, Jeans" in caught.value.hint
         assert "\n\n" not in caught.value.problem
     assert not search(recognizer, folder, [["green umbrella"]], where="size < 0")[0].hits
-
-
-@pytest.mark.parametrize(
-    ("wanted", "unwanted", "expected"),
-    [
-        (["rank", "image", "score"], [], ["rank (text)", "image (text)", "score"]),
-        (["match", "hat"], [], ["hat", "match (text)"]),
-        (["not hat"], ["hat"], ["not hat", "not hat (text)"]),
-    ],
-)
-def test_a_text_that_is_called_as_a_column_is_told_apart(recognizer, features, store, wanted, unwanted, expected):
-    folder = store(recognizer, features(30, 6), 10)
-    header = table_of(search(recognizer, folder, [wanted], unwanted, k=2), read_gallery(folder))[0]
-    assert sorted(header) == sorted(["rank", "match", *expected, "image"])
 
 
 def test_several_queries_as_one_table_as_json_and_as_a_sheet(recognizer, features, store, monkeypatch):
