@@ -13,7 +13,7 @@ import typer
 from focuscli.cli import processes, render, views
 from focuscli.cli.models import find_model
 from focuscli.cli.options import CheckpointOpt, DeviceOpt, DryRunOpt, PrecisionOpt
-from focuscli.engine.distributed import ProcessGroup, WorkerLost
+from focuscli.engine.distributed import WorkerLost
 from focuscli.errors import Interrupted
 from focuscli.storage.paths import ZERO_SHOT
 
@@ -48,7 +48,7 @@ def index_command(
     precision: PrecisionOpt = None,
 ) -> None:
     """Store the features of many crops, for focus search."""
-    with processes.together() as process_group, contextlib.ExitStack() as lock:
+    with processes.together() as process_group, contextlib.ExitStack() as held:
         from focuscli.tools.gallery.index import plan_index, run_index
         from focuscli.tools.gallery.source import find_source
         from focuscli.tools.gallery.store import INFO, read_gallery
@@ -59,20 +59,11 @@ def index_command(
         found = process_group.broadcast(lambda: find_source(source, split=split, group=group, stdin=sys.stdin))
         place = find_model(checkpoint)
         recognizer = place.open(device=device, precision=precision, process_group=process_group)
-        size = process_group.world_size
+        size, lock = process_group.world_size, None if dry_run else held
         plan = process_group.broadcast(
-            lambda: plan_index(
-                recognizer,
-                place.weights,
-                found,
-                output,
-                resume=resume,
-                part_size=part_size,
-                world_size=size,
-                lock=None if dry_run else lock,
-            )
+            lambda: plan_index(recognizer, place.weights, found, output, resume, part_size, size, lock)
         )
-        _announce(plan, process_group)
+        _announce(plan, output, size)
         data: dict[str, object] = {
             "gallery": str(output),
             "images": len(found.crops),
@@ -120,7 +111,7 @@ def index_command(
         )
 
 
-def _announce(plan: Plan, process_group: ProcessGroup) -> None:
+def _announce(plan: Plan, output: Path, size: int) -> None:
     """What there is to do."""
     for problem in plan.damaged:
         render.warn(f"encoded again: {problem}")
@@ -131,11 +122,9 @@ def _announce(plan: Plan, process_group: ProcessGroup) -> None:
         line += f" · groups: {len(groups - {None}):,}" + (", some crops without one" if None in groups else "")
     if plan.stored or plan.changed:
         line += f" · {plan.stored:,} stored · {plan.changed:,} changed since"
-    if process_group.world_size > 1:
-        line += f" in {process_group.world_size} processes"
+    if size > 1:
+        line += f" in {size} processes"
     render.note(f"{line} · {plan.bytes_needed / 2**20:,.1f} MiB of features")
     if plan.gone:
-        render.warn(
-            f"{plan.gone:,} of the {plan.stored + plan.changed + plan.gone:,} images in {plan.gallery.folder} are not in "
-            f"{f'{record.name} {record.split}'.rstrip()}; they leave the gallery"
-        )
+        before, name = plan.stored + plan.changed + plan.gone, f"{record.name} {record.split}".rstrip()
+        render.warn(f"{plan.gone:,} of the {before:,} images in {output} are not in {name}; they leave the gallery")

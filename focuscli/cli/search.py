@@ -33,12 +33,7 @@ def search_command(
         list[str] | None, typer.Option("--not", metavar="TEXT", help="What they must not show; repeatable.")
     ] = None,
     where: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SQL",
-            help='Only crops for which this holds: a condition on path, size, mtime, "group" and the scores of trained '
-            "attributes, by name.",
-        ),
+        str | None, typer.Option(metavar="SQL", help='Only crops where this holds, by path, size, "group", "Hat", ...')
     ] = None,
     per_group: Annotated[
         bool, typer.Option("--per-group", help="Only the best crop of each group (see focus index --group).")
@@ -46,18 +41,10 @@ def search_command(
     each: Annotated[bool, typer.Option("--each", help="Each TEXT is a search of its own, in one pass.")] = False,
     k: Annotated[int, typer.Option("-k", min=1, help="How many crops.")] = 20,
     fast: Annotated[
-        bool,
-        typer.Option(
-            "--fast/--exact", help="Score only the tenth of the crops that a projection expects to fit; or all."
-        ),
+        bool, typer.Option("--fast/--exact", help="Score the tenth of the crops that a projection favours, or all.")
     ] = False,
     recall: Annotated[
-        bool,
-        typer.Option(
-            "--recall",
-            help="Search both ways and report how many of the exact crops --fast finds: below the table, as recall in "
-            "each line of jsonl, else on stderr (also with -q).",
-        ),
+        bool, typer.Option("--recall", help="Search both ways; report how many of the exact crops --fast finds.")
     ] = False,
     sheet: Annotated[Path | None, typer.Option(metavar="PNG", help="Draw the crops there.")] = None,
     format_: Annotated[

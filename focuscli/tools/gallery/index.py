@@ -75,7 +75,6 @@ def plan_index(
     weights: Path | None,
     source: Source,
     folder: Path,
-    *,
     resume: bool = False,
     part_size: int = PART_SIZE,
     world_size: int = 1,
@@ -144,15 +143,17 @@ def new_gallery(recognizer: Recognizer, weights: Path | None, source: Source, fo
 def _check_folder(folder: Path, recognizer: Recognizer, weights: Path | None, source: Source, *, resume: bool) -> None:
     """Refuse a folder that holds something else, or a gallery whose crops would not be comparable with new ones."""
     check_free(folder, force=True, folder=True)
-    there = store.content(folder)
-    if there and not (resume and store.INFO in there):
+    there = {file.name for file in folder.iterdir()} if folder.exists() else set()
+    # A run that was killed before it wrote gallery.json left nothing.
+    there = {name for name in there if name != store.LOCK and not store.TEMPORARY.fullmatch(name)}
+    if not there:
+        return
+    if not resume or store.INFO not in there:
         what = "" if store.INFO in there else f" and is not a gallery (no {store.INFO} in it)"
         raise InputError(
             f"{folder} exists already{what}; nothing was changed.",
             "Give another place with -o. Or go on with a gallery, or bring it up to date: add --resume.",
         )
-    if not there:
-        return
     gallery = store.read_gallery(folder)
     store.check_model(folder, gallery.model, recognizer.folder, weights)
     own, precision = gallery.model.precision, effective_precision(recognizer.device, recognizer.precision)

@@ -99,10 +99,7 @@ class ModelRecord:
 
 
 def weight_file(folder: Path, weights: Path | None) -> tuple[str, int, int]:
-    """A model's weight file with its size and time of change (ns).
-
-    Args:
-        folder: its checkpoint. weights: the file of zero-shot CLIP, which has no checkpoint.
+    """The weight file of a checkpoint with its size and time of change (ns); or `weights`, that of zero-shot CLIP.
 
     Raises:
         InputError: there is no checkpoint in the folder, or it is damaged.
@@ -118,7 +115,7 @@ def weight_file(folder: Path, weights: Path | None) -> tuple[str, int, int]:
 
 def model_fingerprint(folder: Path, weights: Path | None) -> str:
     """SHA-256 over all that decides a model's scores; reads the weights. Arguments and errors as for `weight_file`."""
-    return checkpoint_fingerprint(folder) if weights is None else file_sha256(weights)
+    return file_sha256(weights) if weights else checkpoint_fingerprint(folder)
 
 
 def check_model(gallery: Path, record: ModelRecord, folder: Path, weights: Path | None) -> None:
@@ -130,10 +127,11 @@ def check_model(gallery: Path, record: ModelRecord, folder: Path, weights: Path 
     if weight_file(folder, weights) == (record.file, record.size, record.mtime):
         return
     if model_fingerprint(folder, weights) != record.fingerprint:
-        what = f"{record.run} ({record.method}{'' if record.step is None else f', step {record.step:,}'})"
+        step = "" if record.step is None else f", step {record.step:,}"
         again = shlex.join(["-c", record.option, "-o", f"{gallery}-new"])
         raise InputError(
-            f"{gallery} was indexed with another checkpoint, or with an earlier state of it: {what}, not {folder}.",
+            f"{gallery} was indexed with another checkpoint, or with an earlier state of it: {record.run} "
+            f"({record.method}{step}), not {folder}.",
             f"Use that one: -c {shlex.quote(record.option)}. Or index the images again: focus index SOURCE {again}",
         )
 
@@ -326,12 +324,6 @@ def read_gallery(folder: Path) -> Gallery:
         ) from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{file} is damaged: {one_line(error)}", ANEW) from error
-
-
-def content(folder: Path) -> set[str]:
-    """Names in a folder, without what a run leaves that was killed before it wrote gallery.json."""
-    names = {file.name for file in folder.iterdir()} if folder.exists() else set()
-    return {name for name in names if name != LOCK and not TEMPORARY.fullmatch(name)}
 
 
 @contextlib.contextmanager

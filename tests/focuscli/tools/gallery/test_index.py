@@ -129,6 +129,8 @@ def test_a_gallery_is_brought_up_to_date(make, check, draw, crops, tmp_path, mon
 def test_nothing_to_do_changes_nothing_and_encodes_nothing(make, crops, tmp_path, monkeypatch):
     make()
     (crops / "04b.png").unlink()
+    for name in ("hits.png", "tokens-notes.txt", "crops-1.parquet"):  # of others
+        (tmp_path / "g" / name).write_bytes(b"mine")
     before = content(tmp_path / "g")
     monkeypatch.setattr(module, "_encode", None)
     make(resume=True)
