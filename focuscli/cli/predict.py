@@ -65,9 +65,6 @@ def predict_command(
     chosen = format_ or ("jsonl" if render.as_json() else "table")
     if chosen not in FORMATS:
         raise UsageError(f'Unknown format "{chosen}".', did_you_mean(chosen, FORMATS))
-    for number, words in enumerate(attribute or [], start=1):
-        if not words.strip():
-            raise UsageError(f"Text {number} is empty.", "Give each text at least one word.")
     with processes.together() as process_group:
         # Standard input and the output file are shared by all processes.
         images = process_group.broadcast(lambda: _images(inputs, output, force=force))
@@ -76,14 +73,17 @@ def predict_command(
         )
         texts = asked_texts(scorer, attribute or [], region) or [*scorer.default_texts]
 
-        from focuscli.inference.predict import decide, predict
+        from focuscli.engine.scoring import score_images
+        from focuscli.inference.predict import decide
 
         decisions = decide(scorer.vocabulary, texts)
-        # A text that is too long is refused here, before anything is printed or an image is read.
-        results = predict(scorer, images, texts, batch_size=batch, workers=workers, process_group=process_group)
+        score_fn = scorer.score_fn(texts)  # refuses texts that are too long before anything is printed
         views.assumptions(decisions, scorer.weights)
+        results = score_images(
+            score_fn, images, scorer.image_size, batch_size=batch, workers=workers, process_group=process_group
+        )
         skipped: list[str] = []
-        good = _readable(results, skipped, strict=strict)
+        good = _readable(images, results, skipped, strict=strict)
         if output is None:
             _write(chosen, good, decisions, scorer, sys.stdout)
         else:
@@ -104,10 +104,10 @@ def _images(inputs: Sequence[str], output: Path | None, *, force: bool) -> list[
 
 
 def _readable(
-    results: Iterable[tuple[Path, NDArray[np.float32] | InputError]], skipped: list[str], *, strict: bool
+    images: Sequence[Path], results: Iterable[NDArray[np.float32] | InputError], skipped: list[str], *, strict: bool
 ) -> Iterator[Scored]:
     """The images with scores; what is wrong with the others is added to `skipped`, or with `strict` raised."""
-    for image, scores in results:
+    for image, scores in zip(images, results, strict=True):
         if not isinstance(scores, InputError):
             yield image, scores
         elif strict:

@@ -1,4 +1,4 @@
-"""Attributes of many image files: scores, decisions, and where the thresholds come from; the same for every backend.
+"""A model that scores crops, what it decides about texts, and where the thresholds come from; the same for every backend.
 
 Importing this imports no torch: exported models are used without it.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from focuscli.data.texts import Text
-from focuscli.engine.distributed import SINGLE, ProcessGroup
-from focuscli.engine.scoring import ScorePixels, score_images
-from focuscli.errors import InputError
+from focuscli.engine.scoring import ScorePixels
 from focuscli.inference.vocabulary import Vocabulary
 
 
@@ -105,25 +103,6 @@ def probability(score: float, threshold: float | None) -> float | None:
 def shown_threshold(decision: TextDecision) -> float | None:
     """The threshold rounded as in JSON output."""
     return None if decision.threshold is None else round(decision.threshold, 4)
-
-
-def predict(
-    scorer: Scorer,
-    paths: Sequence[Path],
-    texts: Sequence[Text],
-    *,
-    batch_size: int = 32,
-    workers: int = 2,
-    process_group: ProcessGroup = SINGLE,
-) -> Iterator[tuple[Path, NDArray[np.float32] | InputError]]:
-    """Each path, in order, with the scores [Z] of its image, or the error of one that cannot be read.
-
-    Raises:
-        UsageError: a text is empty, too long, or not supported by the model; at once, before an image is read.
-    """
-    score_fn, size = scorer.score_fn(texts), scorer.image_size
-    rows = score_images(score_fn, paths, size, batch_size=batch_size, workers=workers, process_group=process_group)
-    return zip(paths, rows, strict=True)
 
 
 def record(
