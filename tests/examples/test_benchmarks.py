@@ -19,15 +19,6 @@ def module(name):
     return loaded
 
 
-def test_candidates_take_turns_and_nobody_is_always_first():
-    order, ticks = [], iter(range(1000))
-    calls = {name: lambda name=name: order.append(name) for name in "abc"}
-    seconds = module("timing").interleave(calls, 6, lambda: next(ticks))
-    rounds = ["".join(order[start : start + 3]) for start in range(0, len(order), 3)]
-    assert rounds == ["abc", "cba", "bca", "acb", "cab", "bac", "abc"]
-    assert seconds == {name: [1] * 6 for name in "abc"}
-
-
 def test_results_hold_ratios_within_rounds_and_fail_on_a_wrong_result(tmp_path, capsys):
     timing, path = module("timing"), tmp_path / "a.json"
     options = timing.parser("", batch=4, rounds=3).parse_args(["-o", str(path)])

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from focuscli.data.schema import Attribute, AttributeSchema, Group, builtin_schema
-from focuscli.errors import InputError, UsageError
 from focuscli.evaluation.protocols import CORRECTED, POAR
 from focuscli.evaluation.targets import candidates, poar_tables
 
@@ -145,31 +144,3 @@ def test_attach_other_leaks_into_every_group_with_that_word():
     groups = dict.fromkeys(candidates(SCHEMAS["rapv1"], POAR).groups)
     leaks = {group for group in groups if "other" in true_words(SCHEMAS["rapv1"], POAR, labels, group)[0]}
     assert leaks == {"head", "accessory", "upper body", "lower body", "foot", "attach"}
-
-
-def test_a_group_of_one_text_is_refused_with_the_way_out():
-    def schema(*complements: str) -> AttributeSchema:
-        places = {"hat": ("head", "head"), "jeans": ("lower", "legs"), "shorts": ("lower", "legs")}
-        return AttributeSchema(
-            name="mine",
-            groups=(Group(name="head", complements=complements), Group(name="legs")),
-            attributes=tuple(
-                Attribute(name=name, phrase=name, region=region, category="thing", group=group)
-                for name, (region, group) in places.items()
-            ),
-        )
-
-    with pytest.raises(InputError, match='group "head" has one text only') as refused:
-        candidates(schema(), CORRECTED)
-    assert "complements" in str(refused.value)
-    assert '--group "legs"' in str(refused.value)
-    assert len(candidates(schema(), CORRECTED, ["legs"]).texts) == 2
-    assert len(candidates(schema("no hat"), CORRECTED).texts) == 4
-
-
-def test_what_is_unknown_is_refused():
-    with pytest.raises(UsageError, match='no group "hairs"'):
-        candidates(builtin_schema("peta"), CORRECTED, ["hairs"])
-    with pytest.raises(InputError, match="peta, pa100k, rapv1") as refused:
-        candidates(builtin_schema("synthetic"), POAR)
-    assert "corrected" in str(refused.value)
