@@ -169,11 +169,8 @@ class Figure:
                 fill(band(crown, y(0.76), math.inf), hair, edge=0.25)
             for side in (-1, 1):  # long locks over the shoulders; from the side, one of them
                 if person.hair == "long" and not (self.profile and side == self.facing):
-                    lock = [
-                        (x + side * rx * (0.95 - 0.35 * abs(self.sin)), y(0.78)),
-                        (x + side * rx * 1.12, y(0.2)),
-                        (x + side * rx * 1.3, low),
-                    ]
+                    places = [(0.95 - 0.35 * abs(self.sin), y(0.78)), (1.12, y(0.2)), (1.3, low)]
+                    lock = [(x + side * rx * out, height) for out, height in places]
                     thick = rx * (0.32 + 0.25 * abs(self.sin))
                     fill(tube(lock, [thick * 0.7, thick, thick * 0.75]), hair, edge=0.35)
             if person.glasses:
@@ -266,15 +263,12 @@ class Figure:
         person, tall, depth, fill = self.person, self.tall, self.depth, partial(self.fill, region="upper")
         neck = [self.at(0, self.chin + 0.03 * tall, 0), self.at(0, self.shoulder - 0.01 * tall, 0)]
         self.fill(tube(neck, [self.head * 0.2] * 2), shaded(person.skin, 0.88), edge=0.3)
+        chest = depth * (1.3 if person.female else 1.1)
         cuts = [
             (self.shoulder + 0.02 * tall, self.head * 0.24, depth * 0.55),
             (self.shoulder + 0.004 * tall, self.half_shoulder * 0.72, depth * 0.75),
             (self.shoulder - 0.03 * tall, self.half_shoulder + 0.006 * tall, depth),
-            (
-                self.shoulder - 0.1 * tall,
-                self.half_shoulder * 0.86 + 0.006 * tall,
-                depth * (1.3 if person.female else 1.1),
-            ),
+            (self.shoulder - 0.1 * tall, self.half_shoulder * 0.86 + 0.006 * tall, chest),
             (self.waist, self.half_waist + 0.006 * tall, depth),
         ]
         if person.coat:
