@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from focuscli.data.folder import DatasetFolder, check_target, split_counts, write_folder
 from focuscli.data.images import check_images
@@ -71,22 +70,23 @@ def prepare(
             raise InputError(
                 f"{out} holds the source {path}; nothing was changed.", "Choose another folder with --out."
             )
-    count, bad, warnings = len(data.images), {}, []
+    absent: dict[int, str] = {}
+    bad: dict[int, str] = {}
+    warnings, files = [], {}
     if missing == "labels-only":
         warnings.append("Labels only: there are no images, so nothing can be trained or scored on this dataset.")
     else:
         if kind != "csv":
-            there = np.array([(data.root / image).is_file() for image in data.images])
-            warnings += _missing(data, there, allow=missing == "allow")
-            data = _select(data, there)
+            absent = {row: "not there" for row, image in enumerate(data.images) if not (data.root / image).is_file()}
+            hint = "Keep the others with --allow-missing, name their folder with --images, or use --labels-only."
+            data = _exclude(data, absent, "are missing", hint, warnings, allowed=missing == "allow")
         bad = check_images([data.root / image for image in data.images], progress=progress)
-    absent = count - len(data.images)
-    files = {}
-    if bad:
-        warnings.append(_unusable(data, bad, skip=on_bad_image == "skip"))
         rows = [(data.images[row], reason) for row, reason in bad.items()]
+        hint = "Replace them, or exclude them with --on-bad-image skip."
+        data = _exclude(data, bad, "cannot be used", hint, warnings, allowed=on_bad_image == "skip")
+    if bad:
+        warnings[-1] += f" See {SKIPPED_FILE}."
         files[SKIPPED_FILE] = format_table([("image", "reason"), *rows])
-        data = _select(data, ~np.isin(np.arange(len(data.images)), [*bad]))
     schema = data.schema.model_copy(update={"image_root": str(data.root)})
     if kind == "csv" and not options.get("schema"):
         schema = schema.model_copy(update={"name": out.resolve().name})
@@ -100,7 +100,7 @@ def prepare(
         "warnings": [*data.warnings, *_general_warnings(data, counts), *warnings],
         "notes": data.notes,
         "counts": counts,
-        "missing": absent,
+        "missing": len(absent),
         "skipped": len(bad),
     }
     comment = f"Made by focus prepare {kind}. image_root is the folder of the images; nothing was copied."
@@ -119,30 +119,25 @@ def prepare(
     )
 
 
-def _missing(data: Annotations, there: NDArray[np.bool_], *, allow: bool) -> list[str]:
-    """A warning of the images that do not exist; refuses them unless they are allowed and others remain."""
-    if there.all():
-        return []
-    first = data.images[int(np.argmin(there))]
-    problem = f"{int((~there).sum()):,} of {len(there):,} images of {data.schema.name} are missing"
-    if not there.any() or not allow:
-        hint = "Unpack the images again, or keep those that exist with --allow-missing."
-        if not there.any():
-            hint = "Name their folder with --images, or prepare the labels alone: --labels-only"
-        raise InputError(f"{problem} in {data.root} (first: {first}).", hint)
-    return [f"{problem} and excluded."]
-
-
-def _unusable(data: Annotations, bad: Mapping[int, str], *, skip: bool) -> str:
-    """A warning of the images that cannot be used; refuses them unless they are to be skipped and others remain."""
-    count = len(data.images)
-    shown = [f"{data.images[row]}: {reason}" for row, reason in bad.items()][:3]
-    if len(bad) == count or not skip:
-        raise InputError(
-            f"{len(bad):,} of {count:,} images in {data.root} cannot be used ({'; '.join(shown)}; ...).",
-            "Replace them, or exclude them with --on-bad-image skip.",
-        )
-    return f"Skipped {len(bad):,} unreadable images (first: {shown[0]}). Listed in {SKIPPED_FILE}."
+def _exclude(
+    data: Annotations, bad: Mapping[int, str], what: str, hint: str, warnings: list[str], *, allowed: bool
+) -> Annotations:
+    """The data without the images at some positions, with a warning; refused unless it is allowed and others remain."""
+    if not bad:
+        return data
+    shown = "; ".join(f"{data.images[row]}: {reason}" for row, reason in [*bad.items()][:3])
+    problem = f"{len(bad):,} of {len(data.images):,} images of {data.schema.name} {what} in {data.root} ({shown})"
+    if not allowed or len(bad) == len(data.images):
+        raise InputError(f"{problem}.", hint)
+    warnings.append(f"{problem}; they are excluded.")
+    kept = np.setdiff1d(np.arange(len(data.images)), [*bad])
+    return dataclasses.replace(
+        data,
+        images=[data.images[row] for row in kept.tolist()],
+        splits=data.splits[kept],
+        persons=data.persons[kept],
+        labels=data.labels[kept],
+    )
 
 
 def _general_warnings(data: Annotations, counts: Mapping[str, int]) -> list[str]:
@@ -178,14 +173,3 @@ def _general_warnings(data: Annotations, counts: Mapping[str, int]) -> list[str]
             f"Rare in train (under {RARE:.0%}), so that their metrics vary a lot between runs: {', '.join(rare)}."
         )
     return warnings
-
-
-def _select(data: Annotations, chosen: NDArray[np.bool_]) -> Annotations:
-    """The images where `chosen` [N] is true."""
-    return dataclasses.replace(
-        data,
-        images=[data.images[row] for row in np.flatnonzero(chosen).tolist()],
-        splits=data.splits[chosen],
-        persons=data.persons[chosen],
-        labels=data.labels[chosen],
-    )
