@@ -296,6 +296,8 @@ def guess_schema(name: str, columns: Sequence[str], where: str) -> AttributeSche
     Raises:
         InputError: there is no column, or one has control characters in its name; `where` names the table.
     """
+    if not columns:
+        raise InputError(f"{where} has no attribute columns.", "Add one column per attribute.")
     attributes: list[dict[str, Any]] = []
     phrases: set[str] = set()
     for column in columns:

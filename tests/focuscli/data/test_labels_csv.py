@@ -70,12 +70,7 @@ REFUSED = [
     ("0,1,1,0,0", "0,3,1,0,0", '"3" is not 0 or 1', ""),
     ("0,1,1,0,0", "0,\u0661,1,0,0", "is not 0 or 1", ""),
     (",0,1,1,0,0", ",0,1,1,0", "line 3: 7 cells, but the header has 8", ""),
-    (
-        "test",
-        "tset",
-        'line 3: split "tset" is none of train, val, test, unused.',
-        "Did you mean test? Known: train, val,",
-    ),
+    ("test", "tset", 'line 3: split "tset" is none of train, val, test, unused.', "Did you mean test? Known: train, "),
     ("b/c.png", "a.png", 'line 3: image "a.png" is listed twice (first: {path} line 2).', ""),
     ("b/c.png", "../c.png", 'line 3: "../c.png" leads out of the folder of images.', OUTSIDE),
     *(("b/c.png", path, "leads out", "") for path in ("x/../../c.png", "..\\c.png", "/etc/passwd", "C:\\c.png")),

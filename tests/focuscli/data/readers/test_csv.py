@@ -58,7 +58,7 @@ def test_the_tables_own_split_and_persons_are_kept(folder: Path) -> None:
     [
         ("file,hat\na.png,1\n", {}, 'no column "image"', "file, hat"),
         ("imge,hat\na.png,1\n", {}, 'no column "image"', "Did you mean imge? Known: imge, hat."),
-        ("image,split,person\na.png,train,\n", {}, "no [[attribute]]", ""),
+        ("image,split,person\na.png,train,\n", {}, "no attribute columns", "one column per attribute"),
         ("image,ha\x01t\na.png,1\n", {}, "control character", ""),
         (
             "image,hat\na.png,1\nb.png,yes\nc.png,no\n",
