@@ -146,7 +146,21 @@ class Reader:
         if per_group:
             crops = f'DISTINCT ON ("group", CASE WHEN "group" IS NULL THEN (part, row) END) {crops} {order}'
         found = self._query(f"SELECT * FROM (SELECT {crops}) {order} LIMIT {k}")
+        self.check_numbers(found["value"], found["part"])
         return [self.hit(*line) for line in zip(*(column.tolist() for column in found.values()), strict=True)]
+
+    def check_numbers(self, values: NDArray[np.float64], parts: NDArray[np.int32]) -> None:
+        """Check that no value is NaN: a crop that cannot be compared must not be left out without a word.
+
+        Raises:
+            InputError: one is.
+        """
+        for number in parts[np.isnan(values)].tolist():
+            tokens, crops = self.parts[number].file("tokens"), self.parts[number].file("crops")
+            raise InputError(
+                f"{tokens} is damaged: a score is not a number.",
+                f"Remove {crops}, then: focus index SOURCE -o {self.gallery.folder} --resume",
+            )
 
     def hit(
         self, value: float, part: int, row: int, path: str, raw: bytes | None, group: str | None, *scores: float

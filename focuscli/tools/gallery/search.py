@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from focuscli.engine.distributed import SINGLE, ProcessGroup
-from focuscli.errors import InputError, UsageError
+from focuscli.errors import UsageError
 from focuscli.inference.predict import decide
 from focuscli.tools.gallery.query import Columns, Hit, Query, Reader, top_k
 from focuscli.tools.gallery.store import PROJECTION
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from focuscli.inference.recognizer import Recognizer
     from focuscli.tools.gallery.folded import ScoreTokens
 
-PLACE = ("row", "path", "path_bytes", "group")
+PLACE = ("part", "row", "path", "path_bytes", "group")
 Progress = Callable[[int, int], None]
 FAST_SHARE = 0.1
 FAST_SAMPLE = 10_000
@@ -150,24 +150,19 @@ class Scan:
 
         @torch.inference_mode()
         def scan(number: int) -> None:
-            part = self.reader.parts[number]
             found = self.reader.rows([*PLACE, *self.columns], [number])
             if select is not None and len(found["row"]):
                 chosen = select(number, found)
                 found = {name: values[chosen] for name, values in found.items()}
             if not len(found["row"]):
                 return
-            scores = self._scores(found, part.tokens(), self.score, block)
+            scores = self._scores(found, self.reader.parts[number].tokens(), self.score, block)
             crops = [*zip(*(found[name].tolist() for name in PLACE), strict=True)]
             for at, values in enumerate(self._values(scores).T):
-                if np.isnan(values).any():
-                    raise InputError(
-                        f"{part.file('tokens')} is damaged: a score is not a number.",
-                        f"Remove {part.file('crops')}, then: focus index SOURCE -o {part.gallery.folder} --resume",
-                    )
+                self.reader.check_numbers(values, found["part"])
                 floor = best[at][-1].value if len(best[at]) == self.k else -np.inf
                 hits = [
-                    self.reader.hit(float(values[line]), number, *crops[line], *scores[line, self.places[at]].tolist())
+                    self.reader.hit(float(values[line]), *crops[line], *scores[line, self.places[at]].tolist())
                     for line in np.flatnonzero(values >= floor)
                 ]
                 with lock:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 
 import numpy as np
@@ -138,6 +139,11 @@ def change_tokens(change):
     return damage
 
 
+def change_scores(folder):
+    part = read_gallery(folder).parts[1]
+    part._write(part._read(None).drop_columns("Hat").append_column("Hat", [[math.nan] * 40]))
+
+
 @pytest.mark.parametrize(
     ("words", "damage", "problem"),
     [
@@ -146,6 +152,7 @@ def change_tokens(change):
         ("umbrella", change_tokens(lambda tokens: tokens[:, :3]), "tokens-00001.npy is missing or damaged: float16"),
         ("umbrella", change_tokens(lambda tokens: tokens.astype(float)), "float64"),
         ("umbrella", change_tokens(lambda tokens: tokens * np.float16("nan")), "not a number"),
+        ("hat", change_scores, "not a number"),
         ("hat", lambda folder: (folder / "crops-00001.parquet").write_bytes(b"PAR1"), "Parquet file of .* is damaged"),
         ("umbrella", lambda folder: os.truncate(folder / "crops-00001.parquet", 300), "Parquet file of .* is damaged"),
     ],
