@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import random
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from focuscli.data.images import Pixels
 from focuscli.data.loader import normalise, to_unit
 from focuscli.engine.device import autocast, effective_precision
 from focuscli.engine.distributed import SINGLE, ProcessGroup
-from focuscli.engine.scoring import score_images
+from focuscli.engine.scoring import Progress, score_images
 from focuscli.errors import InputError, RequirementError, UsageError
 from focuscli.inference.recognizer import Recognizer
 from focuscli.storage.extras import require_extra
@@ -36,7 +36,6 @@ from focuscli.tools.gallery.store import PROJECTION, Crop, Gallery, ModelRecord,
 SEARCHABLE = ("focus", "clip", "clip-ft", "poar")
 PART_SIZE = 8_192
 SCORED = 256  # Crops at a time against the trained texts.
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -99,14 +98,11 @@ def plan_index(
             "and no tokens to compare a text with.",
             f"Use a checkpoint of: {', '.join(SEARCHABLE)}.",
         )
-    _check_folder(folder, recognizer, weights, source, resume=resume)
+    gallery = _existing(folder, recognizer, weights, source, resume=resume)
     if lock is not None:
         lock.enter_context(store.only_writer(folder))
-        _check_folder(folder, recognizer, weights, source, resume=resume)  # another run may have ended in between
-    if (folder / store.INFO).exists():
-        gallery = replace(store.read_gallery(folder), source=source.record)
-    else:
-        gallery = new_gallery(recognizer, weights, source, folder)
+        gallery = _existing(folder, recognizer, weights, source, resume=resume)  # a run may have ended in between
+    gallery = gallery or new_gallery(recognizer, weights, source, folder)
     plan = _compare(gallery, source, part_size, world_size)
     if plan.gone and not plan.stored and not plan.changed:
         raise InputError(
@@ -140,14 +136,17 @@ def new_gallery(recognizer: Recognizer, weights: Path | None, source: Source, fo
     return Gallery(folder, record, source.record, *shape, vocabulary, store.column_names(vocabulary))
 
 
-def _check_folder(folder: Path, recognizer: Recognizer, weights: Path | None, source: Source, *, resume: bool) -> None:
-    """Refuse a folder that holds something else, or a gallery whose crops would not be comparable with new ones."""
+def _existing(
+    folder: Path, recognizer: Recognizer, weights: Path | None, source: Source, *, resume: bool
+) -> Gallery | None:
+    """The gallery in a folder with what is indexed now; None if the folder is empty or not there. Refuses one that holds
+    something else, and a gallery whose crops would not be comparable with new ones."""
     check_free(folder, force=True, folder=True)
     there = {file.name for file in folder.iterdir()} if folder.exists() else set()
     # A run that was killed before it wrote gallery.json left nothing.
     there = {name for name in there if name != store.LOCK and not store.TEMPORARY.fullmatch(name)}
     if not there:
-        return
+        return None
     if not resume or store.INFO not in there:
         what = "" if store.INFO in there else f" and is not a gallery (no {store.INFO} in it)"
         raise InputError(
@@ -165,6 +164,7 @@ def _check_folder(folder: Path, recognizer: Recognizer, weights: Path | None, so
     if gallery.source.group != source.record.group:
         before = "without --group" if gallery.source.group is None else f"with --group {gallery.source.group}"
         raise UsageError(f"{folder} was begun {before}.", f"Go on {before}, or use another folder.")
+    return replace(gallery, source=source.record)
 
 
 def _compare(gallery: Gallery, source: Source, part_size: int, world_size: int) -> Plan:

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from focuscli.engine.distributed import SINGLE, ProcessGroup
+from focuscli.engine.scoring import Progress
 from focuscli.errors import UsageError
 from focuscli.inference.predict import decide
 from focuscli.tools.gallery.query import Columns, Hit, Query, Reader, top_k
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from focuscli.tools.gallery.folded import ScoreTokens
 
 PLACE = ("part", "row", "path", "path_bytes", "group")
-Progress = Callable[[int, int], None]
 FAST_SHARE = 0.1
 FAST_SAMPLE = 10_000
 """Crops whose estimates say where the best tenth begins. A gallery of fewer is scored throughout."""
