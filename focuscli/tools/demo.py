@@ -20,14 +20,7 @@ SHOWN_IMAGES = 4
 HOME_STYLE, OTHER_STYLE = "studio", "street"
 
 CONFIG: dict[str, dict[str, Any]] = {
-    "model": {
-        "image_size": [64, 32],
-        "patch": 4,
-        "layers": 2,
-        "global_tokens": 0,
-        "local_tokens": 8,
-        "partitions": 8,
-    },
+    "model": {"image_size": [64, 32], "patch": 4, "layers": 2, "global_tokens": 0, "local_tokens": 8, "partitions": 8},
     "augment": {"margin": 2, "erase": 0.0, "brightness": 0.1, "contrast": 0.1, "saturation": 0.1},
     "loss": {"racl_ramp": 1.0},
     "train": {
