@@ -9,13 +9,13 @@ from torch import Tensor
 
 from clip_impl import CLIP
 from focuscli.config import ModelConfig
-from focuscli.data.texts import Text, normalise_phrase
+from focuscli.data.texts import DESCRIPTION, Text, normalise_phrase
 from focuscli.models.base import Criterion, ImageFeatures, Method, MethodOutput, mean_patch_attention
 from focuscli.models.cross_attention import AttributeCrossAttention
 from focuscli.models.losses import grouped_many_to_many_loss, mix_diversity_loss, region_contrastive_loss
 from focuscli.models.mix_tokens import MixTokens
 from focuscli.models.prompts import PromptLearner, encode_texts
-from focuscli.models.text_inputs import source_prompts
+from focuscli.models.text_inputs import TextInputs, source_prompts
 
 
 class FocusCriterion(Criterion):
@@ -60,13 +60,10 @@ class FocusModel(Method):
                 start=vision.class_embedding + vision.positional_embedding[0],
                 noise=config.mix_init_noise,
             )
-        self.prompts = PromptLearner(
-            texts,
-            clip.config.text.width,
-            length=config.prompt_length,
-            enabled=config.rlp,
-            context_length=clip.context_length,
-        )
+        inputs = TextInputs("{phrase}", clip.context_length)
+        if config.rlp:
+            inputs = TextInputs(DESCRIPTION, clip.context_length, learned=config.prompt_length, rows="prompts")
+        self.prompts = PromptLearner(texts, clip.config.text.width, inputs)
         self.avfe: AttributeCrossAttention | None = None
         if config.avfe:
             self.avfe = AttributeCrossAttention(clip.config.embed_dim, config.attention_heads, config.avfe_init)
@@ -96,7 +93,7 @@ class FocusModel(Method):
 
     def prompt_source(self, text: Text) -> str:
         """Its own, the mean over the region's attributes, or none."""
-        if not self.prompts.enabled:
+        if not self.prompts.inputs.learned:
             return super().prompt_source(text)
         if normalise_phrase(text.phrase) in {normalise_phrase(seen.phrase) for seen in self.texts}:
             return "its own"

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +20,7 @@ from focuscli.data.texts import Text
 from focuscli.models.base import Criterion, ImageFeatures, Method, MethodOutput, mean_patch_attention
 from focuscli.models.losses import grouped_many_to_many_loss
 from focuscli.models.prompts import PromptLearner, encode_texts
+from focuscli.models.text_inputs import TextInputs
 
 ROWS_OF_REGION = {"head": (0, 6), "upper": (0, 10), "lower": (4, 14), "foot": (10, 14), "bag": (4, 12)}
 """First and last (exclusive) of 14 patch rows that a region's token attends to; any other region: all rows."""
@@ -29,12 +29,14 @@ ROWS_OF_GROUP = {"accessory": (0, 12)}
 _GRID_ROWS = 14
 
 TEMPLATES = {
-    **dict.fromkeys(("clothes", "footwear", "shoes", "sleeve", "pattern", "colour"), "This person is wearing {}."),
-    **dict.fromkeys(("luggage", "carrying", "bag"), "This person is carrying {}."),
-    "accessory": "This person is accessorying {}.",
-    "hair": "This person has {}.",
+    **dict.fromkeys(
+        ("clothes", "footwear", "shoes", "sleeve", "pattern", "colour"), "This person is wearing {phrase}."
+    ),
+    **dict.fromkeys(("luggage", "carrying", "bag"), "This person is carrying {phrase}."),
+    "accessory": "This person is accessorying {phrase}.",
+    "hair": "This person has {phrase}.",
 }
-"""POAR's sentences by category; any other category: "This person is {}."."""
+"""POAR's sentences by category; any other category: "This person is {phrase}."."""
 
 
 class PoarCriterion(Criterion):
@@ -65,8 +67,20 @@ class PoarModel(Method):
         self.regions = tuple(counts.most_common(1)[0][0] for counts in regions.values())
         width = clip.config.vision.width
         self.tokens = nn.Parameter(width**-0.5 * torch.randn(len(self.groups), width))
-        sentences = [sentence(text) for text in texts]
-        self._prompts = PromptLearner(sentences, width=1, length=0, enabled=False, context_length=clip.context_length)
+        # The token of a text is that of its group; for a text of no trained group that of the first group of its region;
+        # where the region was not trained either, the first token that attends to all rows, else token 0.
+        whole = [number for number, region in enumerate(self.regions) if rows_of(region) == (0, _GRID_ROWS)]
+        inputs = TextInputs(
+            "This person is {phrase}.",
+            clip.context_length,
+            by_category=TEMPLATES,
+            rows="tokens",
+            token_of_group={group: number for number, group in enumerate(self.groups)},
+            token_of_region={region: self.regions.index(region) for region in self.regions},
+            other_token=whole[0] if whole else 0,
+            tokens=len(self.groups),
+        )
+        self._prompts = PromptLearner(texts, 1, inputs)
 
     @property
     def token_names(self) -> list[str]:
@@ -87,20 +101,9 @@ class PoarModel(Method):
 
     def encode_texts(self, texts: Sequence[Text] | None = None) -> Tensor:
         """Rows [Z, D + K]: the text's feature, then which token it is compared with (1 there, else 0)."""
-        chosen = self.texts if texts is None else texts
-        sentences = None if texts is None else [sentence(text) for text in texts]
-        features = encode_texts(self.clip, self._prompts, sentences)
-        places = torch.tensor([self.token_of(text) for text in chosen], device=features.device)
-        return torch.cat([features, F.one_hot(places, len(self.groups)).to(features.dtype)], dim=1)
-
-    def token_of(self, text: Text) -> int:
-        """The token of the text's group; for a text of no trained group that of the first group of its region; where the
-        region was not trained either, the first token that attends to all rows, else token 0."""
-        if text.group in self.groups:
-            return self.groups.index(text.group)
-        if text.region in self.regions:
-            return self.regions.index(text.region)
-        return next((index for index, region in enumerate(self.regions) if rows_of(region) == (0, _GRID_ROWS)), 0)
+        features = encode_texts(self.clip, self._prompts, texts)
+        places = self._prompts.inputs.extra(self.texts if texts is None else texts, self.texts)
+        return torch.cat([features, torch.as_tensor(places).to(features)], dim=1)
 
     def score(self, tokens: Tensor, text_features: Tensor) -> MethodOutput:
         """exp(logit_scale) * cos between a text and the token of its group."""
@@ -110,11 +113,6 @@ class PoarModel(Method):
         cosine = (F.normalize(features.float(), dim=-1) * F.normalize(texts.float(), dim=-1)).sum(dim=-1)
         maps = places.expand(tokens.shape[0], -1, -1)
         return MethodOutput(self.clip.logit_scale.exp() * cosine, features, maps, tokens)
-
-
-def sentence(text: Text) -> Text:
-    """The text with POAR's sentence as its phrase."""
-    return replace(text, phrase=TEMPLATES.get(text.category, "This person is {}.").format(text.phrase))
 
 
 def rows_of(region: str) -> tuple[int, int]:

@@ -15,7 +15,7 @@ from focuscli.errors import UsageError
 
 @dataclass(frozen=True)
 class TextInputs:
-    """The inputs of an exported text tower, as values that a file can hold.
+    """How a method makes the inputs of its text tower, as values that the file of an exported model can hold.
 
     Attributes:
         sentence: a template of {phrase}, {region} and {category}.
@@ -44,13 +44,25 @@ class TextInputs:
         Raises:
             UsageError: a text is empty or too long.
         """
-        sentences = [
-            self.by_category.get(text.category, self.sentence).format(
-                phrase=text.phrase, region=text.region, category=text.category
-            )
-            for text in texts
-        ]
-        return padded_ids(texts, sentences, learned=self.learned, context_length=self.context_length)
+        from clip_impl.tokenizer import token_ids  # its tables take 0.1 s to load
+
+        rows = []
+        for number, text in enumerate(texts, start=1):
+            if not text.phrase.strip():
+                raise UsageError(f"Text {number} is empty.", "Give each text at least one word.")
+            template = self.by_category.get(text.category, self.sentence)
+            rows.append(token_ids(template.format(phrase=text.phrase, region=text.region, category=text.category)))
+            length = len(rows[-1]) + self.learned
+            if length > self.context_length:
+                taken = f" ({self.learned} are taken by the learned prompt)" if self.learned else ""
+                raise UsageError(
+                    f"Text {number} has {length} tokens; CLIP reads {self.context_length}{taken}.",
+                    f'Shorten: "{text.phrase[:40]}..."',
+                )
+        ids = np.zeros((len(rows), max(map(len, rows), default=0)), dtype=np.int64)
+        for padded, row in zip(ids, rows, strict=True):
+            padded[: len(row)] = row
+        return ids
 
     def extra(self, texts: Sequence[Text], seen: Sequence[Text]) -> NDArray[np.float32] | None:
         """The second input of the tower for these texts, see `rows`; `seen` are the training texts."""
@@ -61,31 +73,6 @@ class TextInputs:
             tokens = [self.token_of_group.get(text.group, token) for text, token in zip(texts, other, strict=True)]
             return np.eye(self.tokens, dtype=np.float32)[tokens]
         return None
-
-
-def padded_ids(
-    texts: Sequence[Text], sentences: Sequence[str], *, learned: int, context_length: int
-) -> NDArray[np.int64]:
-    """Token ids [Z, L] of each text's sentence, start and end tokens included, zero-padded to the longest.
-
-    Raises:
-        UsageError: a text is empty, or with the learned prompt it is longer than the text tower's input.
-    """
-    from clip_impl.tokenizer import token_ids  # its tables take 0.1 s to load
-
-    rows = [token_ids(sentence) for sentence in sentences]
-    ids = np.zeros((len(rows), max(map(len, rows), default=0)), dtype=np.int64)
-    for number, (text, row) in enumerate(zip(texts, rows, strict=True), start=1):
-        if not text.phrase.strip():
-            raise UsageError(f"Text {number} is empty.", "Give each text at least one word.")
-        if len(row) + learned > context_length:
-            taken = f" ({learned} are taken by the learned prompt)" if learned else ""
-            raise UsageError(
-                f"Text {number} has {len(row) + learned} tokens; CLIP reads {context_length}{taken}.",
-                f'Shorten: "{text.phrase[:40]}..."',
-            )
-        ids[number - 1, : len(row)] = row
-    return ids
 
 
 def source_prompts(seen: Sequence[Text], region: str) -> list[int]:

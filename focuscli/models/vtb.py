@@ -19,6 +19,7 @@ from focuscli.errors import UsageError
 from focuscli.models.base import Criterion, ImageFeatures, Method, MethodOutput
 from focuscli.models.losses import weighted_binary_cross_entropy
 from focuscli.models.prompts import PromptLearner, encode_texts
+from focuscli.models.text_inputs import TextInputs
 
 
 class VtbCriterion(Criterion):
@@ -50,7 +51,7 @@ class VtbModel(Method):
         self.classifier_weight = nn.Parameter(width**-0.5 * torch.randn(count, width))
         self.classifier_bias = nn.Parameter(torch.zeros(count))
         self.norm = nn.BatchNorm1d(count)
-        self._prompts = PromptLearner(texts, width=1, length=0, enabled=False, context_length=clip.context_length)
+        self._prompts = PromptLearner(texts, 1, TextInputs("{phrase}", clip.context_length))
 
     @property
     def token_names(self) -> list[str]:

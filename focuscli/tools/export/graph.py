@@ -16,12 +16,10 @@ from torch import Tensor, nn
 from clip_impl import CLIP
 from clip_impl.layers import QUICK_GELU_SLOPE, ResidualAttentionBlock, Transformer
 from focuscli.data.loader import normalise, to_unit
-from focuscli.data.schema import Text
-from focuscli.data.texts import DESCRIPTION
 from focuscli.errors import UsageError
 from focuscli.models.base import Method
 from focuscli.models.focus import FocusModel
-from focuscli.models.poar import TEMPLATES, PoarModel, sentence
+from focuscli.models.poar import PoarModel
 from focuscli.models.text_inputs import TextInputs
 
 if TYPE_CHECKING:
@@ -100,27 +98,13 @@ def text_tower(model: Method) -> tuple[nn.Module, TextInputs]:
     Raises:
         UsageError: the method cannot score texts that it was not trained on.
     """
-    context = model.clip.context_length
-    if isinstance(model, FocusModel):
-        if not model.prompts.enabled:
-            return TextTower(model.clip), TextInputs("{phrase}", context)
-        inputs = TextInputs(DESCRIPTION, context, learned=model.prompts.length, rows="prompts")
-        return TextTower(model.clip, model.prompts.context), inputs
-    if isinstance(model, PoarModel):
-        return TextTower(model.clip), TextInputs(
-            sentence(Text("{phrase}", "", "", "")).phrase,
-            context,
-            by_category={category: template.format("{phrase}") for category, template in TEMPLATES.items()},
-            rows="tokens",
-            token_of_group={group: number for number, group in enumerate(model.groups)},
-            token_of_region={region: model.regions.index(region) for region in model.regions},
-            other_token=model.token_of(Text("", "", "", "")),
-            tokens=len(model.groups),
+    if not isinstance(model, (FocusModel, PoarModel)):
+        raise UsageError(
+            f"Method {model.config.method} has one classifier per trained attribute; it takes no other texts.",
+            "Export it without --dynamic.",
         )
-    raise UsageError(
-        f"Method {model.config.method} has one classifier per trained attribute; it takes no other texts.",
-        "Export it without --dynamic.",
-    )
+    prompts = model.prompts if isinstance(model, FocusModel) else model._prompts
+    return TextTower(model.clip, prompts.context if prompts.inputs.learned else None), prompts.inputs
 
 
 def to_onnx(

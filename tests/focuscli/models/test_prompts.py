@@ -8,10 +8,10 @@ import torch
 
 from clip_impl import CLIP, TextConfig, VisionConfig, tokenize
 from clip_impl.config import CLIPConfig
-from focuscli.data.texts import Text
+from focuscli.data.texts import DESCRIPTION, Text
 from focuscli.errors import UsageError
 from focuscli.models.prompts import PromptLearner, encode_texts
-from focuscli.models.text_inputs import TextInputs, padded_ids, prompt_weights
+from focuscli.models.text_inputs import TextInputs, prompt_weights
 
 TEXTS = (
     Text("hat", "head", "accessory", "accessory", attribute="Hat"),
@@ -32,7 +32,7 @@ def clip():
 @pytest.fixture
 def prompts():
     torch.manual_seed(1)
-    return PromptLearner(TEXTS, 32, length=4, enabled=True, context_length=77)
+    return PromptLearner(TEXTS, 32, TextInputs(DESCRIPTION, 77, learned=4, rows="prompts"))
 
 
 def test_the_sequence_is_start_context_description_end(clip, prompts):
@@ -60,7 +60,7 @@ def test_unseen_texts_take_the_mean_of_their_region(prompts):
 
 
 def test_without_prompts_a_text_is_its_plain_phrase(clip):
-    off = PromptLearner(TEXTS, 32, length=4, enabled=False, context_length=77)
+    off = PromptLearner(TEXTS, 32, TextInputs("{phrase}", 77))
     with torch.no_grad():
         plain = clip.encode_text(tokenize([text.phrase for text in TEXTS]))
         assert (encode_texts(clip, off) - plain).abs().max() < 1e-5
@@ -76,26 +76,19 @@ def test_gradients_reach_the_context_through_a_frozen_tower(clip, prompts):
 def test_the_longest_text_that_fits_is_read(prompts):
     # "a head feature of accessory is ... ." has 7 tokens, start and end 2, the context 4.
     longest, longer = (Text(" ".join(["red"] * words), "head", "accessory", "") for words in (64, 65))
-    assert prompts.text_ids([longest]).shape == (1, 73)
+    assert prompts.inputs.ids([longest]).shape == (1, 73)
     with pytest.raises(UsageError, match=r"Text 2 has 78 tokens; CLIP reads 77 \(4 are taken"):
-        prompts.text_ids([longest, longer])
+        prompts.inputs.ids([longest, longer])
     with pytest.raises(UsageError, match="Text 1 is empty"):
-        prompts.text_ids([Text(" ", "head", "c", "")])
-
-
-@pytest.mark.parametrize("enabled", [True, False])
-def test_inputs_of_an_exported_tower_are_those_of_the_model(enabled):
-    prompts = PromptLearner(TEXTS, 8, length=3, enabled=enabled, context_length=77)
-    template = "a {region} feature of {category} is {phrase}." if enabled else "{phrase}"
-    inputs = TextInputs(template, 77, learned=prompts.length)
-    asked = [*TEXTS, Text("a man in {braces}", "upper", "clothes", "")]
-    assert np.array_equal(inputs.ids(asked), prompts.text_ids(asked).numpy())
-    assert inputs.extra(asked, TEXTS) is None
+        prompts.inputs.ids([Text(" ", "head", "c", "")])
 
 
 def test_an_exported_text_has_the_sentence_of_its_category_and_the_token_of_its_group_else_region():
-    inputs = TextInputs("{phrase}", 77, by_category={"shoes": "wearing {phrase}"})
-    assert np.array_equal(inputs.ids([BOOTS]), padded_ids([BOOTS], ["wearing boots"], learned=0, context_length=77))
+    by_category = {"shoes": "{region}: wearing {phrase}"}
+    inputs = TextInputs("{phrase}", 77, by_category=by_category)
+    braces = Text("a man in {braces}", "upper", "clothes", "")
+    assert np.array_equal(inputs.ids([BOOTS, braces]), tokenize(["foot: wearing boots", braces.phrase])[:, :8])
+    assert inputs.extra([BOOTS], TEXTS) is None
     places = {"token_of_group": {"upper": 1}, "token_of_region": {"foot": 2}, "other_token": 3}
     inputs = TextInputs("{phrase}", 77, rows="tokens", tokens=4, **places)
     assert inputs.extra([TEXTS[2], BOOTS, SCARF], TEXTS).argmax(axis=1).tolist() == [1, 2, 3]
