@@ -11,7 +11,6 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from focuscli.storage.files import ANY_NAME, to_json
@@ -22,39 +21,30 @@ if TYPE_CHECKING:
 LINE_EVERY_SECONDS = 10.0
 
 
-@dataclass
-class Settings:
-    """The global options of one invocation."""
-
-    json: bool = False
-    quiet: bool = False
-    verbose: bool = False
-
-
-_settings = Settings()
+_settings = {"json": False, "quiet": False, "verbose": False}
+"""The global options of one invocation."""
 
 
 def reset() -> None:
     """Begin an invocation: no global option is set, and file names that are not UTF-8 pass through stdin and stdout."""
-    _settings.json = _settings.quiet = _settings.verbose = False
+    _settings.update(dict.fromkeys(_settings, False))
     for stream in (sys.stdin, sys.stdout):
         if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
             stream.reconfigure(errors=ANY_NAME)
 
 
-def configure(*, json: bool = False, quiet: bool = False, verbose: bool = False) -> None:
-    """Turn global options on."""
-    _settings.json |= json
-    _settings.quiet |= quiet
-    _settings.verbose |= verbose
+def configure(**options: bool) -> None:
+    """Turn global options on: json, quiet, verbose."""
+    for name, value in options.items():
+        _settings[name] |= value
 
 
 def as_json() -> bool:
-    return _settings.json
+    return _settings["json"]
 
 
 def is_verbose() -> bool:
-    return _settings.verbose
+    return _settings["verbose"]
 
 
 def _console() -> Console:
@@ -66,7 +56,7 @@ def _console() -> Console:
 
 def note(text: str) -> None:
     """A line for the person at the terminal."""
-    if not _settings.quiet:
+    if not _settings["quiet"]:
         print(text, file=sys.stderr)
 
 
@@ -109,17 +99,16 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: Seq
         grid.add_column(name, justify="right" if position in numbers else "left", overflow="fold")
     for row in rows:
         grid.add_row(*row)
-    # without markup: square brackets in a user's own words are words
-    out = Console(highlight=False, markup=False, emoji=False)
+    out = Console(highlight=False, markup=False, emoji=False)  # square brackets in a user's own words are words
     if not out.is_terminal:
-        out = Console(highlight=False, markup=False, emoji=False, width=max(out.width, 160))
+        out.width = max(out.width, 160)
     out.print(grid)
 
 
 @contextlib.contextmanager
 def progress(label: str) -> Iterator[Callable[[int, int], None]]:
     """Yield a function to be called with (done, total): a bar on a terminal, else a line every ten seconds."""
-    if _settings.quiet:
+    if _settings["quiet"]:
         yield lambda done, total: None
         return
     if is_live():

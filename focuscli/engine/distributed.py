@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from focuscli.errors import FocusError, RequirementError, UsageError
+from focuscli.errors import FocusError, RequirementError, UsageError, one_line
 
 if TYPE_CHECKING:
     import torch
@@ -161,7 +160,7 @@ def join(process_group: ProcessGroup, *, timeout: timedelta = TIMEOUT) -> None:
         dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=timeout)
     except RuntimeError as error:
         raise WorkerLost(
-            f"Worker {rank} of {size} cannot reach the others at {host}:{port}: {_brief(error)}.",
+            f"Worker {rank} of {size} cannot reach the others at {host}:{port}: {one_line(error)}.",
             "All must be started together, and MASTER_ADDR:MASTER_PORT must be reachable and free.",
         ) from error
 
@@ -189,7 +188,7 @@ def lost_workers() -> Iterator[Any]:
         if not (dist.is_initialized() and known):
             raise
         raise WorkerLost(
-            f"Another worker has gone (killed, out of memory, or failed) or no longer answers ({_brief(error)}).",
+            f"Another worker has gone (killed, out of memory, or failed) or no longer answers ({one_line(error)}).",
             "torchrun's own report names it.",
         ) from error
 
@@ -208,9 +207,3 @@ def _check_ranks(store: Any, rank: int, size: int, timeout: timedelta, hosts: bo
                 "Start them with torchrun.",
             )
         seen.add(found)
-
-
-def _brief(error: BaseException) -> str:
-    """The first sentence of torch's message, without the place in its source."""
-    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return re.sub(r"^\[[^\]]*\.\w+:\d+\] ", "", line).split(". ")[0][:200].rstrip(". ")

@@ -122,10 +122,9 @@ class Trainer:
             CheckFailed: a loss is not finite; the checkpoints stay as they were.
         """
         train = self.config.train
-        while len(self.history) < train.epochs and not out_of_patience(
-            self.history, self.best["epoch"], train.patience
-        ):
-            epoch = len(self.history)
+        for epoch in range(len(self.history), train.epochs):
+            if out_of_patience(self.history, self.best["epoch"], train.patience):
+                return
             # All of them where only the end of the epoch is missing: a worker was lost there.
             done = self.step - epoch * self.steps_per_epoch
             started = time.perf_counter()
@@ -184,14 +183,19 @@ class Trainer:
             self.scheduler.step_update(self.step - 1)  # for the record of an epoch whose end is missing
 
     def _open_store(self, progress: Callable[[int, int], None] | None) -> CropStore:
-        data, size = self.config.data, self.config.model.image_size
-        margin = self.config.augment.margin
-        size = (size[0] + margin, size[1] + margin)
+        data, margin = self.config.data, self.config.augment.margin
+        height, width = (side + margin for side in self.config.model.image_size)
         # Every process of a machine keeps its own, as any image can be in its part of some batch.
-        needed = len(self.data.train) * size[0] * size[1] * 3 / 2**20 * self.process_group.local_world_size
+        needed = len(self.data.train) * height * width * 3 / 2**20 * self.process_group.local_world_size
         in_memory = data.cache == "memory" or (data.cache == "auto" and needed <= data.cache_limit_mb)
-        paths = self.data.paths(self.data.train)
-        return CropStore(paths, size, workers=data.workers, in_memory=in_memory, progress=progress, resize=data.resize)
+        return CropStore(
+            self.data.paths(self.data.train),
+            (height, width),
+            workers=data.workers,
+            in_memory=in_memory,
+            progress=progress,
+            resize=data.resize,
+        )
 
     def _batches(self, epoch: int) -> list[list[int]]:
         """The micro-batches of an epoch: positions in the training set, shuffled by (seed, epoch), repeated where there are
@@ -245,11 +249,10 @@ class Trainer:
 
     def _losses(self, crops: Tensor, indices: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         """The losses of the whole micro-batch `indices`, of which this process has `crops`."""
-        config, group = self.config, self.process_group
-        start = block(len(indices), group.rank, group.world_size).start
-        images = augment(
-            crops.to(self.device), config.model.image_size, config.augment, generator, start=start, total=len(indices)
-        )
+        config, group, total = self.config, self.process_group, len(indices)
+        start = block(total, group.rank, group.world_size).start
+        size = config.model.image_size
+        images = augment(crops.to(self.device), size, config.augment, generator, start=start, total=total)
         with autocast(self.device, config.train.precision):
             output = self._replica(images)
         if group.world_size > 1:
@@ -292,8 +295,9 @@ class Trainer:
             process_group=self.process_group,
         )
         model.train(training)
+        # The scores are equal in all processes; what is decided by them must be too.
         metrics, thresholds = self.process_group.broadcast(lambda: self._val_metrics(scores))
-        self.thresholds, self.global_threshold = dict(thresholds.by_name), thresholds.overall
+        self.thresholds, self.global_threshold = thresholds.by_name, thresholds.overall
         return metrics
 
     def _val_metrics(self, scores: NDArray[np.float32]) -> tuple[dict[str, float], Thresholds]:
@@ -302,8 +306,8 @@ class Trainer:
         chosen = Thresholds.choose(names, targets, scores, known, criterion=criterion, split=self.data.val_note)
         metrics = pedestrian_metrics(targets > 0.5, scores > np.array([*chosen.by_name.values()]), known)
         areas = area_under_roc(targets, scores, known)
-        metrics["AUC"] = float(areas[np.isfinite(areas)].mean()) if np.isfinite(areas).any() else math.nan
-        return metrics, chosen
+        defined = areas[np.isfinite(areas)]
+        return {**metrics, "AUC": float(defined.mean()) if len(defined) else math.nan}, chosen
 
 
 def out_of_patience(history: Sequence[Mapping[str, Any]], best_epoch: int, patience: int) -> bool:
