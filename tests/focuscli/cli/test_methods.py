@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import pytest
-import torch
 from PIL import Image
 
 from focuscli.config import METHODS
 from focuscli.data.folder import read_folder
-from focuscli.engine.checkpoint import read_checkpoint
-from focuscli.engine.run import Run
-from focuscli.engine.trainer import StepEvent
 
 COMPARED = [name for name, entry in METHODS.items() if entry.trainable and name != "focus"]
 
@@ -39,25 +35,3 @@ def test_train_eval_predict_viz(focus, micro, method, coloured_dataset, tmp_path
         assert drawn.width > 100
     tokens = focus("viz", image, seen, "-c", run, "--tokens", "-o", tmp_path / "tokens.png")
     assert tokens.code == (2 if method == "vtb" else 0), tokens.stderr
-
-
-@pytest.mark.parametrize("method", ["poar", "vtb"])
-def test_a_resumed_run_has_the_same_bits(tmp_path, coloured_dataset, micro_config, method):
-    """Also the running statistics of VTB's batch norm, and their moving average."""
-    config = micro_config(train__epochs=3, train__ema=0.9, model__method=method, data__complements=False)
-
-    def train(folder, stop_after):
-        steps = []
-        run = Run(folder, config, coloured_dataset, None)
-        for event in run.train(lambda: len(steps) >= stop_after):
-            if isinstance(event, StepEvent):
-                steps.append(event.step)
-
-    train(tmp_path / "whole", 10**9)
-    train(tmp_path / "parts", 3)
-    train(tmp_path / "parts", 10**9)
-    states = [read_checkpoint(tmp_path / name / "checkpoints" / "last") for name in ("whole", "parts")]
-    for kind in ("model", "optimizer", "ema"):
-        first, second = (state.tensors(kind) for state in states)
-        assert first.keys() == second.keys()
-        assert all(torch.equal(value, second[key]) for key, value in first.items()), kind

@@ -12,6 +12,7 @@ import time
 
 import pytest
 
+from focuscli.cli.training import stop_on_signal
 from focuscli.engine.checkpoint import read_checkpoint
 
 
@@ -28,13 +29,6 @@ def tensors_of(run, name):
 def start(*arguments):
     command = [sys.executable, "-m", "focuscli", *map(str, arguments)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def test_a_run_leaves_its_folder_and_says_from_scratch(trained_run):
-    names = {path.name for path in trained_run.iterdir()}
-    assert {"config.toml", "env.json", "metrics.jsonl", "checkpoints"} <= names
-    assert {path.name for path in (trained_run / "checkpoints").iterdir()} == {"best", "last"}
-    assert read_checkpoint(trained_run / "checkpoints" / "best").state["weights"] == "from scratch"
 
 
 @pytest.mark.slow
@@ -156,21 +150,19 @@ def test_resuming_a_finished_run_changes_nothing(focus, trained_run):
     assert json.loads((trained_run / "metrics.jsonl").read_text().splitlines()[-1])["epoch"] == 10
 
 
-def test_a_full_disk_while_saving_keeps_the_previous_checkpoint(focus, micro, tmp_path, coloured_dataset, monkeypatch):
-    from focuscli.engine import checkpoint
-
-    run, real, saves = tmp_path / "run", checkpoint.save_file, [0]
-
-    def fills_up(*arguments):
-        saves[0] += 1
-        if saves[0] > 4:
-            raise OSError(28, "No space left on device")
-        return real(*arguments)
-
-    monkeypatch.setattr(checkpoint, "save_file", fills_up)
-    outcome = focus("train", "-d", coloured_dataset, "--run", run, *micro, "--epochs", "3")
-    assert outcome.code == 4
-    assert "No space left" in outcome.stderr
-    monkeypatch.undo()
-    assert read_checkpoint(run / "checkpoints" / "last").state["step"] == 5
-    assert read_checkpoint(run / "checkpoints" / "last").tensors("model")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_asks_and_the_second_interrupts(number, capsys):
+    before = signal.getsignal(number)
+    with pytest.raises(KeyboardInterrupt), stop_on_signal(twice=True) as stop:
+        assert not stop()
+        os.kill(os.getpid(), number)
+        assert stop()
+        assert "once more to stop at once" in capsys.readouterr().err
+        os.kill(os.getpid(), number)
+    assert signal.getsignal(number) == before
+    # A worker is never interrupted, and silent where torchrun ends it.
+    with stop_on_signal(twice=False) as stop:
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), number)
+        assert stop()
+    assert capsys.readouterr().err == ""

@@ -76,10 +76,10 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not(tmp_path, colour
     assert not torch.equal(first["model", "clip.visual.proj"], other["model", "clip.visual.proj"])
 
 
-@pytest.mark.parametrize("stop_after", [1, 5, 7])
-def test_a_stopped_run_goes_on_to_the_same_bits(tmp_path, coloured_dataset, micro_config, stop_after):
-    """Five steps an epoch: stopped in the middle of an epoch, at its end, and in the next."""
-    config = micro_config(train__save_every_steps=3)
+@pytest.mark.parametrize(("stop_after", "method"), [(1, "focus"), (5, "poar"), (7, "vtb")])
+def test_a_stopped_run_goes_on_to_the_same_bits(tmp_path, coloured_dataset, micro_config, stop_after, method):
+    """Five steps an epoch: stopped in the middle of an epoch, at its end, and in the next; VTB has a batch norm."""
+    config = micro_config(train__save_every_steps=3, model__method=method, data__complements=method != "vtb")
     finish(Run(tmp_path / "whole", config, coloured_dataset, None))
     finish(Run(tmp_path / "parts", config, coloured_dataset, None), stop_after=stop_after)
     assert read_checkpoint(tmp_path / "parts/checkpoints/last").state["step"] == stop_after
