@@ -42,6 +42,9 @@ def focus_commands(page: Path) -> list[str]:
 @pytest.fixture(scope="module")
 def sandbox(tmp_path_factory: pytest.TempPathFactory):
     """A home with a synthetic dataset and a run, the folders that the pages name, and a function that calls `focus` there."""
+    import torch
+
+    from clip_impl import CLIP, TINY
     from focuscli.cli.main import app
 
     home = tmp_path_factory.mktemp("reader")
@@ -63,29 +66,19 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory):
         for name, folder in {"peta": "PETA", "pa100k": "PA-100K", "rapv1": "RAP"}.items():
             must("prepare", "synthetic", "--as", name, "--images", "60", "--out", str(home / "data" / folder))
         must("prepare", "peta", str(home / "data/PETA"))
-        images = sorted((home / "focus-home/datasets/synthetic").rglob("*.jpg"))[:12]
-        assert len(images) == 12
-        for folder, prefix in (("crops", ""), ("photos", "")):
-            (home / folder).mkdir()
-            for number, image in enumerate(images, start=1):
-                shutil.copy(image, home / folder / f"{prefix}{number:04}.jpg")
+        (home / "crops").mkdir()
         splits = ["train"] * 8 + ["val"] * 2 + ["test"] * 2
-        rows = [
-            f"{number:04}.jpg,{split},{number},{number % 2},{number // 2 % 2}" for number, split in enumerate(splits, 1)
-        ]
+        images = sorted((home / "focus-home/datasets/synthetic").rglob("*.jpg"))
+        rows = []
+        for number, (split, image) in enumerate(zip(splits, images, strict=False), start=1):
+            shutil.copy(image, home / "crops" / f"{number:04}.jpg")
+            rows.append(f"{number:04}.jpg,{split},{number},{number % 2},{number // 2 % 2}")
+        shutil.copytree(home / "crops", home / "photos")
         (home / "table.csv").write_text("\n".join(["image,split,person,red hat,backpack", *rows]) + "\n")
         (home / "examples").symlink_to(ROOT / "examples")
-        tiny_clip(home / "ViT-B-16.pt")
+        square = replace(TINY, vision=replace(TINY.vision, image_size=(64, 64)))
+        torch.save(CLIP(square).state_dict(), home / "ViT-B-16.pt")  # a random CLIP as a plain state dict
         yield home, focus
-
-
-def tiny_clip(path: Path) -> None:
-    """A random CLIP as a plain state dict."""
-    import torch
-
-    from clip_impl import CLIP, TINY
-
-    torch.save(CLIP(replace(TINY, vision=replace(TINY.vision, image_size=(64, 64)))).state_dict(), path)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

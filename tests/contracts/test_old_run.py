@@ -40,17 +40,13 @@ def test_predictions_are_those_of_then(old_run, backend, monkeypatch, request):
         assert (now["present"], now["thresholds"]) == (then["present"], then["thresholds"])
 
 
-def test_renamed_settings_are_read(old_run):
+def test_renamed_settings_and_the_training_state_are_read(old_run):
+    from focuscli.engine.checkpoint import read_checkpoint
     from focuscli.engine.run import saved_config
 
     assert "accumulate = 2" in (old_run / "config.toml").read_text()
     train = saved_config(old_run).train
     assert (train.gradient_accumulation_steps, train.max_grad_norm) == (2, 1.0)
-
-
-def test_training_state_is_read(old_run):
-    from focuscli.engine.checkpoint import read_checkpoint
-
     checkpoint = read_checkpoint(old_run / "checkpoints/last")
     assert checkpoint.state["step"] == 4
     assert checkpoint.tensors("optimizer").keys()
