@@ -19,36 +19,18 @@ from pathlib import Path
 
 LIMIT_SECONDS = 120
 BEFOREHAND = (
-    "scipy.stats",
-    "timm.scheduler.cosine_lr",
-    "timm.utils.model_ema",
-    "torch._dynamo",
-    "torch.distributed.optim",
-    "torch.utils.tensorboard",
-    "focuscli.cli.eval",
-    "focuscli.cli.index",
-    "focuscli.cli.predict",
-    "focuscli.cli.search",
-    "focuscli.cli.train",
-    "focuscli.evaluation.closed_set",
-    "focuscli.engine.replicas",
-    "focuscli.tools.gallery.index",
-    "focuscli.tools.gallery.results",
-    "focuscli.tools.gallery.search",
-    "pyarrow.parquet",
-    "duckdb",
-    "focuscli.engine.run",
-    "focuscli.models.vtb",
-    "focuscli.models.poar",
-    "focuscli.models.focus",
-    "focuscli.inference.predict",
-    "focuscli.inference.recognizer",
+    "scipy.stats timm.scheduler.cosine_lr timm.utils.model_ema torch._dynamo torch.distributed.optim "
+    "torch.utils.tensorboard focuscli.cli.eval focuscli.cli.index focuscli.cli.predict focuscli.cli.search "
+    "focuscli.cli.train focuscli.evaluation.closed_set focuscli.engine.replicas focuscli.tools.gallery.index "
+    "focuscli.tools.gallery.results focuscli.tools.gallery.search pyarrow.parquet duckdb focuscli.engine.run "
+    "focuscli.models.vtb focuscli.models.poar focuscli.models.focus focuscli.inference.predict "
+    "focuscli.inference.recognizer"
 )
 """What the jobs import, and what that imports when it is first used."""
 
 
 def main() -> None:
-    for name in BEFOREHAND:
+    for name in BEFOREHAND.split():
         importlib.import_module(name)
     for line in sys.stdin:
         print(json.dumps(run_job(json.loads(line))), flush=True)

@@ -106,18 +106,6 @@ def test_a_worker_killed_while_indexing_loses_only_its_part(workers, trained_run
     assert {name: pytest.approx(tokens, abs=2e-3) for name, tokens in whole.items()} == found
 
 
-def test_the_main_process_alone_prints_and_writes(workers, coloured_dataset, micro, tmp_path):
-    run = tmp_path / "run"
-    line = ["train", "--dataset", coloured_dataset, *micro, "--epochs", "1", "--run-folder", run]
-    outcomes = workers(2, "focus", *line)
-    assert [code for code, _, _ in outcomes] == [0, 0], outcomes
-    assert "2 processes on cpu" in outcomes[0][2]
-    assert f"wrote {run}" in outcomes[0][1]
-    assert outcomes[1][1:] == ("", "")
-    assert json.loads((run / "env.json").read_text())["processes"] == 2
-    assert len(list(run.glob("events.*"))) == 1
-
-
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
@@ -219,4 +207,7 @@ def test_torchrun_itself(coloured_dataset, micro, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["run"] == str(run)
+    assert done.stderr.count("2 processes on cpu") == 1
+    assert json.loads((run / "env.json").read_text())["processes"] == 2
+    assert len(list(run.glob("events.*"))) == 1
     assert read_checkpoint(run / "checkpoints" / "last").state["step"] == 5

@@ -15,9 +15,6 @@ def test_later_layers_win_and_origins_are_known():
     assert (settings.model.mgmt, settings.train.epochs, settings.train.ema) == (False, 3, 0.99)
     assert (origins["train.epochs"], origins["model.mgmt"]) == ("b", "method poar")
     assert "loss.eps" not in origins
-    for values, words in (({"preset": "huge"}, "huge"), ({"method": "clip"}, "not trained"), ({"method": "x"}, "x")):
-        with pytest.raises(UsageError, match=words):
-            layers.stacked([("a", {"model": values})])
 
 
 @pytest.mark.parametrize("preset", sorted(PRESETS))
