@@ -52,6 +52,10 @@ def run_checks() -> list[Check]:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # what libraries warn about at import is not asked here
                 found.append(Check(name, *check()))
+        except FocusError as error:
+            found.append(
+                Check(name, "failed", error.problem, error.hint or "Prepare it again: focus prepare ... --force")
+            )
         except Exception as error:
             found.append(Check(name, "failed", f"the check itself failed: {one_line(error)}"))
     return found
@@ -64,11 +68,8 @@ def check_python() -> Result:
 def check_torch() -> Result:
     torch, problem = machine.try_import("torch")
     if torch is None:
-        return (
-            "failed",
-            f"{machine.installed_version('torch')} does not load: {problem}",
-            _pip("--force-reinstall torch"),
-        )
+        version = machine.installed_version("torch")
+        return "failed", f"{version} does not load: {problem}", _pip("--force-reinstall torch")
     return "ok", f"{torch.__version__} ({_build(torch)})", None
 
 
@@ -120,7 +121,7 @@ def check_device() -> Result:
         return "ok", f"cuda: {', '.join(names)}", None
     if Path("/proc/driver/nvidia/version").exists() or shutil.which("nvidia-smi"):
         detail = f"cpu, although there is an NVIDIA driver: torch {torch.__version__} ({_build(torch)}) finds no GPU"
-        fix = f"{_pip('--force-reinstall torch torchvision')}; an older driver (nvidia-smi) needs an older CUDA build."
+        fix = f"{_pip('--force-reinstall torch torchvision')}   (an older driver, see nvidia-smi: an older CUDA build)"
         return "warn", detail, fix
     mps = torch.backends.mps.is_available()
     return "ok", "cpu; an Apple GPU is available with --device mps" if mps else "cpu, no GPU", None
@@ -146,9 +147,8 @@ def check_weights() -> Result:
         fix = "focus prepare weights PATH" if paths.offline() else "focus prepare weights"
         return "missing", f"no CLIP weights in {paths.weights_dir()}", fix
     digest, recorded = files.file_sha256(path), None
-    with contextlib.suppress(
-        OSError, ValueError, KeyError, TypeError
-    ):  # a file that was put there by hand has no record
+    # A file that was put there by hand has no record.
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         recorded = json.loads(path.with_name(f"{path.name}.json").read_text(encoding="utf-8"))["sha256"]
     if recorded not in (None, digest) or not path.stat().st_size:
         detail = f"{path} is empty or has changed since it was installed: sha256 {digest[:8]}..., recorded: {recorded}"
@@ -169,23 +169,14 @@ def _datasets() -> list[Path]:
 
 
 def check_dataset(folder: Path) -> Result:
-    from focuscli.data.folder import read_info
-    from focuscli.data.schema import load_schema
+    from focuscli.data.folder import read_folder
 
-    fix = f"focus prepare {folder.name} ... --force"
-    try:
-        schema, labels_only = load_schema(folder / "schema.toml"), read_info(folder).get("labels_only")
-    except FocusError as error:
-        return "failed", error.problem, error.hint or fix
-    images = folder / Path(schema.image_root or "").expanduser()
-    if not (folder / "labels.csv").is_file():
-        return "failed", f"{folder} has no labels.csv", fix
-    if labels_only:
-        return "ok", f"{len(schema.attributes)} attributes, labels only", None
-    if not images.is_dir():
+    dataset = read_folder(folder)
+    if not (dataset.labels_only or dataset.root.is_dir()):
         fix = f"Connect that disk, or set image_root in {folder / 'schema.toml'}."
-        return "failed", f"its images should be in {images}, which is not a folder", fix
-    return "ok", f"{len(schema.attributes)} attributes, images in {images}", None
+        return "failed", f"its images should be in {dataset.root}, which is not a folder", fix
+    images = "labels only" if dataset.labels_only else f"images in {dataset.root}"
+    return "ok", f"{len(dataset.schema.attributes)} attributes, {images}", None
 
 
 def check_runs() -> Result:

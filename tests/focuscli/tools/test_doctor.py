@@ -143,15 +143,15 @@ def test_datasets_and_runs(coloured_dataset, tmp_path):
     assert one(doctor.check_datasets).fix == "focus prepare synthetic"
     schema = (coloured_dataset / "schema.toml").read_text()
     detached = schema.replace(str(coloured_dataset.parent / "images"), str(tmp_path / "gone"))
-    labels = {"labels.csv": "image,split,person\n"}
-    bare = {"labels.csv": "", "prepare.json": json.dumps({"labels_only": True})}
+    labels = {"labels.csv": (coloured_dataset / "labels.csv").read_text()}
+    bare = {**labels, "prepare.json": json.dumps({"labels_only": True})}
     contents = {  # schema.toml, other files, status and words
         "sound": (schema, labels, "ok", "images in"),
         "unreadable": ("name = ", labels, "failed", "schema.toml"),
         "detached": (detached, labels, "failed", str(tmp_path / "gone")),
         "unlabelled": (schema, {}, "failed", "labels.csv"),
         "bare": (detached, bare, "ok", "labels only"),
-        "damaged": (schema, {"labels.csv": "", "prepare.json": "{"}, "failed", "prepare.json"),
+        "damaged": (schema, {**labels, "prepare.json": "{"}, "failed", "prepare.json"),
     }
     for name, (text, others, _, _) in contents.items():
         folder = paths.datasets_dir() / name
