@@ -17,22 +17,18 @@ from focuscli.models.base import Method, MethodOutput
 def replicate(model: Method, process_group: ProcessGroup, device: torch.device) -> nn.Module:
     """What to call in place of the model in training: the model itself in a group of one, else DistributedDataParallel.
 
-    Every process starts with the main one's weights, and `backward` leaves the mean of all gradients in each.
+    Every process starts with the main one's weights, `backward` leaves the mean of all gradients in each, and the statistics
+    of every batch norm are those of all processes.
     """
     if process_group.world_size == 1:
         return model
-    with lost_workers():
-        return nn.parallel.DistributedDataParallel(model, device_ids=[device.index] if device.type == "cuda" else None)
-
-
-def share_batch_norms(model: nn.Module, device: torch.device) -> None:
-    """Compute the statistics of every batch norm over all processes; parameters and their names stay."""
     if device.type == "cuda":
         nn.SyncBatchNorm.convert_sync_batchnorm(model)
-        return
     for module in model.modules():
         if type(module) is nn.BatchNorm1d:
             module.__class__ = GlobalBatchNorm1d
+    with lost_workers():
+        return nn.parallel.DistributedDataParallel(model, device_ids=[device.index] if device.type == "cuda" else None)
 
 
 class GlobalBatchNorm1d(nn.BatchNorm1d):

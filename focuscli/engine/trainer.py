@@ -31,7 +31,7 @@ from focuscli.engine.optim import (
     trained_parameters,
     zero_invariant_gradients,
 )
-from focuscli.engine.replicas import gather_output, replicate, share_batch_norms
+from focuscli.engine.replicas import gather_output, replicate
 from focuscli.engine.scoring import model_score_fn, score_files
 from focuscli.engine.training_data import TrainingData
 from focuscli.errors import CheckFailed
@@ -85,8 +85,6 @@ class Trainer:
         self.process_group = process_group
         train = config.train
         self.model = model.to(device).train()
-        if process_group.world_size > 1:
-            share_batch_norms(self.model, device)
         self.criterion = model.criterion(
             config.effective_loss, groups=data.groups, blocks=data.blocks, positive_rate=data.positive_rate
         ).to(device)
