@@ -20,9 +20,22 @@ TEXTS = (
 )
 
 
+SHAPE = CLIPConfig(
+    VisionConfig(image_size=(64, 32), patch_size=8, width=32, layers=2, heads=4),
+    TextConfig(width=32, layers=1, heads=2),
+    embed_dim=16,
+)
+
+
 @pytest.fixture
 def texts():
     return TEXTS
+
+
+@pytest.fixture
+def clip():
+    torch.manual_seed(0)
+    return CLIP(SHAPE)
 
 
 @pytest.fixture
@@ -31,12 +44,7 @@ def build():
 
     def make(name: str, **changes):
         torch.manual_seed(0)
-        shape = CLIPConfig(
-            VisionConfig(image_size=(64, 32), patch_size=8, width=32, layers=2, heads=4),
-            TextConfig(width=32, layers=1, heads=2),
-            embed_dim=16,
-        )
         config = ModelConfig(method=name, preset="tiny", image_size=(64, 32), **changes)
-        return build_method(config, CLIP(shape), TEXTS).double().eval()
+        return build_method(config, CLIP(SHAPE), TEXTS).double().eval()
 
     return make

@@ -6,25 +6,15 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from clip_impl.config import CLIPConfig, TextConfig, VisionConfig
-from clip_impl.model import CLIP
 from focuscli.models.mix_tokens import MixTokens, mix_attention_mask
-
-CONFIG = CLIPConfig(
-    VisionConfig(image_size=(64, 32), patch_size=8, width=32, layers=3, heads=4),
-    TextConfig(width=32, layers=1, heads=2),
-    embed_dim=16,
-)
 
 
 @pytest.fixture
-def tower():
-    torch.manual_seed(0)
-    visual = CLIP(CONFIG).visual
+def tower(clip):
     with torch.no_grad():
-        for parameter in visual.parameters():
+        for parameter in clip.visual.parameters():
             parameter.add_(0.3 * torch.randn_like(parameter))
-    return visual.double()
+    return clip.visual.double()
 
 
 def attend(block, queries, keys):

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from clip_impl import CLIP, TextConfig, VisionConfig, tokenize
-from clip_impl.config import CLIPConfig
+from clip_impl import tokenize
 from focuscli.data.texts import DESCRIPTION, Text
 from focuscli.errors import UsageError
 from focuscli.models.prompts import PromptLearner, encode_texts
@@ -20,13 +19,6 @@ TEXTS = (
     Text("bare head", "head", "accessory", "accessory"),
 )
 SCARF, BOOTS = Text("red scarf", "head", "accessory", ""), Text("boots", "foot", "shoes", "")
-
-
-@pytest.fixture
-def clip():
-    torch.manual_seed(0)
-    vision = VisionConfig(image_size=(32, 32), patch_size=8, width=32, layers=1, heads=2)
-    return CLIP(CLIPConfig(vision, TextConfig(width=32, layers=2, heads=2), embed_dim=16))
 
 
 @pytest.fixture
