@@ -98,7 +98,7 @@ def eval_command(
             raise UsageError("Zero-shot CLIP was trained on no dataset.", "Name one: focus eval -c clip --dataset NAME")
 
         from focuscli.data.folder import read_folder
-        from focuscli.evaluation.closed_set import check_same_data, evaluate, with_val_thresholds
+        from focuscli.evaluation.closed_set import check_same_data, choose_thresholds, evaluate
 
         known = read_folder(paths.resolve_dataset(dataset)) if dataset else None
         schema = known.schema if known else None
@@ -108,7 +108,7 @@ def eval_command(
             check_same_data(recognizer, data)
         if not recognizer.thresholds and threshold != "oracle":
             with render.progress("choosing thresholds on val") as progress:
-                recognizer = with_val_thresholds(recognizer, data, workers=workers, progress=progress)
+                choose_thresholds(recognizer, data, workers=workers, progress=progress)
         with render.progress("scoring images") as progress:
             report = evaluate(recognizer, data, split, threshold=threshold, workers=workers, progress=progress)
         written = (

@@ -158,17 +158,11 @@ def _show(reports: Sequence[OpenDomainReport], *, per_attribute: bool) -> None:
 
 def _groups(report: OpenDomainReport) -> None:
     """Image to text, a row per group: the checkpoint beside chance and the majority-class baseline."""
-    columns = (
-        ("R@1", report.recall, "R@1"),
-        ("R@2", report.recall, "R@2"),
-        ("macro R@1", report.macro, "R@1"),
-        ("chance R@1", report.chance, "R@1"),
-        ("chance R@2", report.chance, "R@2"),
-        ("majority R@1", report.majority, "R@1"),
-        ("majority R@2", report.majority, "R@2"),
-        ("majority macro R@1", report.majority_macro, "R@1"),
-    )
-    shown = [(name, metrics, key) for name, metrics, key in columns if metrics is not None]
+    kinds = (("", report.recall, report.macro), ("chance ", report.chance, None))
+    shown = []
+    for kind, recall, macro in (*kinds, ("majority ", report.majority, report.majority_macro)):
+        shown += [(f"{kind}{key}", recall, key) for key in ("R@1", "R@2") if recall]
+        shown += [(f"{kind}macro R@1", macro, "R@1")] if macro else []
     rows = []
     for group in report.chance:
         facts = report.groups.get(group, {"texts": "", "seen": "", "images": report.images, "blind answer": None})

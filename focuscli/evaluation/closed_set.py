@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -160,14 +160,14 @@ def evaluate(
     )
 
 
-def with_val_thresholds(
+def choose_thresholds(
     recognizer: Recognizer,
     folder: DatasetFolder,
     *,
     workers: int = 2,
     progress: Callable[[int, int], None] | None = None,
-) -> Recognizer:
-    """A recognizer without thresholds, such as zero-shot CLIP, with thresholds chosen on a dataset's val images.
+) -> None:
+    """Give a recognizer without thresholds, such as zero-shot CLIP, thresholds chosen on a dataset's val images.
 
     Without a val split they are chosen on the 10% of train that a training run would hold out.
 
@@ -180,8 +180,9 @@ def with_val_thresholds(
     scores = recognizer.score_files(data.paths(data.val), recognizer.attributes, workers=workers, progress=progress)
     names = [attribute.name for attribute in folder.schema.evaluated]
     split = f"{data.val_note} of {folder.schema.name}"
-    thresholds = Thresholds.choose(names, targets, scores, known, criterion=config.eval.criterion, split=split)
-    return recognizer.with_thresholds(thresholds)
+    chosen = Thresholds.choose(names, targets, scores, known, criterion=config.eval.criterion, split=split)
+    recognizer.vocabulary = replace(recognizer.vocabulary, thresholds=chosen.by_name)
+    recognizer.global_threshold, recognizer.threshold_source = chosen.overall, chosen.source
 
 
 def label_split(recognizer: Recognizer, folder: DatasetFolder, split: str) -> LabelledSplit:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -26,7 +25,6 @@ from focuscli.engine.scoring import ScorePixels, model_score_fn, score_files
 from focuscli.errors import InputError, UsageError
 from focuscli.inference.predict import Scorer
 from focuscli.inference.vocabulary import Vocabulary
-from focuscli.metrics.thresholds import Thresholds
 from focuscli.models.base import Method
 from focuscli.models.build import build_method, load_clip, saved_method
 from focuscli.storage.paths import ZERO_SHOT, resolve_checkpoint
@@ -156,14 +154,6 @@ class Recognizer(Scorer):
         return cls(
             model, config, schema, Checkpoint(folder or Path(ZERO_SHOT), state), resolve_device(device), precision
         )
-
-    def with_thresholds(self, thresholds: Thresholds) -> Recognizer:
-        """The same model with other thresholds."""
-        changed = copy.copy(self)
-        changed.vocabulary = replace(self.vocabulary, thresholds=dict(thresholds.by_name))
-        changed.global_threshold = thresholds.overall
-        changed.threshold_source = thresholds.source
-        return changed
 
     @property
     def attributes(self) -> tuple[Text, ...]:
