@@ -111,9 +111,8 @@ def eval_command(
                 choose_thresholds(recognizer, data, workers=workers, progress=progress)
         with render.progress("scoring images") as progress:
             report = evaluate(recognizer, data, split, threshold=threshold, workers=workers, progress=progress)
-        written = (
-            paths.run_folder(model.folder) / "eval" / f"{report.dataset}-{split}-{threshold}-{model.folder.name}.json"
-        )
+        file = f"{report.dataset}-{split}-{threshold}-{model.folder.name}.json"
+        written = paths.run_folder(model.folder) / "eval" / file
         if process_group.is_main:
             write_json(written, report.to_json())
     values = {metric: 100 * (report.metrics[metric] or 0) for metric, _ in bounds}
