@@ -15,8 +15,9 @@ from timing import Results, check, parser
 
 from focuscli.engine.device import autocast
 from focuscli.engine.optim import build_optimizer
+from focuscli.engine.training_data import criterion_constants
 from focuscli.models.losses import grouped_many_to_many_loss
-from focuscli.tools.bench import MIB, Step, group_matrix, random_model, step_fn
+from focuscli.tools.bench import MIB, Step, random_model, step_fn
 
 VISUAL, FULL, CHECKPOINTED = "visual-only step", "full step", "full step, gradient checkpointing"
 # glibc keeps freed blocks of up to 32 MB; with this it returns all above 128 KiB, so that memory in use is that of tensors.
@@ -28,7 +29,8 @@ def visual_step(options: argparse.Namespace) -> Step:
     model, config = random_model(options.model)
     with torch.no_grad():
         text_features = F.normalize(model.encode_texts(), dim=-1).to(options.device)
-    groups, scale = group_matrix(model.texts).to(options.device), float(model.clip.logit_scale.detach().exp())
+    constants = criterion_constants(model.texts, config.data, torch.zeros(len(model.texts)))
+    groups, scale = constants["groups"].to(options.device), float(model.clip.logit_scale.detach().exp())
     tower = model.clip.visual.to(options.device).train()
     optimizer = build_optimizer(tower, config.train)
     images = torch.randn(options.batch, 3, *config.model.image_size, device=options.device)

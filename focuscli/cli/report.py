@@ -58,8 +58,7 @@ def report_command(
         check_free(figures, force=force, folder=True, hint="Add --force to write into it, or name another folder.")
 
     from focuscli.tools.report.collect import collect
-    from focuscli.tools.report.drawing import write_figures
-    from focuscli.tools.report.figures import run_figures
+    from focuscli.tools.report.figures import run_figures, write_figures
     from focuscli.tools.report.page import render_page
 
     reports = collect(

@@ -85,9 +85,7 @@ class Trainer:
         self.process_group = process_group
         train = config.train
         self.model = model.to(device).train()
-        self.criterion = model.criterion(
-            config.effective_loss, groups=data.groups, blocks=data.blocks, positive_rate=data.positive_rate
-        ).to(device)
+        self.criterion = model.criterion(config.effective_loss, **data.constants).to(device)
         self.store = self._open_store(progress)
         self.images_per_step = train.batch_size * train.gradient_accumulation_steps
         self.steps_per_epoch = max(1, len(data.train) // self.images_per_step)

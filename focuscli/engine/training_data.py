@@ -30,9 +30,7 @@ class TrainingData:
         val_note: what val is, for every output that shows a val metric or a threshold from it.
         targets: [N, Z] of all images in the folder.
         known: the same shape, False where a label is uncertain.
-        groups: [Z, Q] bool, membership of text z in group q.
-        blocks: [Z, Z], the block matrix (Eq. 6).
-        positive_rate: [Z], share of positives among the known labels of train.
+        constants: of the criterion; the rate of positives is that of the known labels of train.
     """
 
     folder: DatasetFolder
@@ -42,9 +40,7 @@ class TrainingData:
     val_note: str
     targets: Tensor
     known: Tensor
-    groups: Tensor
-    blocks: Tensor
-    positive_rate: Tensor
+    constants: dict[str, Tensor]
 
     @property
     def attribute_names(self) -> list[str]:
@@ -92,16 +88,16 @@ def prepare_training_data(folder: DatasetFolder, config: DataConfig, seed: int) 
         val_note=val_note,
         targets=torch.from_numpy(targets),
         known=torch.from_numpy(known),
-        groups=group_matrix(texts),
-        blocks=torch.from_numpy(region_block_matrix(texts, config.regions)).float(),
-        positive_rate=torch.from_numpy(rate).float(),
+        constants=criterion_constants(texts, config, torch.from_numpy(rate).float()),
     )
 
 
-def group_matrix(texts: Sequence[Text]) -> Tensor:
-    """Membership of text z in group q, boolean [Z, Q]."""
+def criterion_constants(texts: Sequence[Text], config: DataConfig, positive_rate: Tensor) -> dict[str, Tensor]:
+    """What `models.base.Criterion` keeps of a training set: groups, blocks, and the rate of positives [Z]."""
     names = sorted({text.group for text in texts})
-    return torch.tensor([[text.group == name for name in names] for text in texts])
+    groups = torch.tensor([[text.group == name for name in names] for text in texts])
+    blocks = torch.from_numpy(region_block_matrix(texts, config.regions)).float()
+    return {"groups": groups, "blocks": blocks, "positive_rate": positive_rate}
 
 
 def _split(folder: DatasetFolder, config: DataConfig, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64], str]:

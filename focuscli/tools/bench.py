@@ -18,14 +18,13 @@ import torch
 from focuscli.config import RunConfig, build_config, stacked
 from focuscli.data.images import Pixels, read_pixels
 from focuscli.data.loader import normalise, to_unit
-from focuscli.data.regions import region_block_matrix
 from focuscli.data.schema import builtin_schema
 from focuscli.data.synthetic.generate import STYLES, draw
 from focuscli.data.synthetic.people import sample_person
 from focuscli.engine.device import autocast
 from focuscli.engine.optim import build_optimizer
 from focuscli.engine.scoring import Progress, model_score_fn
-from focuscli.engine.training_data import group_matrix
+from focuscli.engine.training_data import criterion_constants
 from focuscli.models.base import Method
 from focuscli.models.build import new_method
 
@@ -116,12 +115,8 @@ def step_fn(model: Method, config: RunConfig, batch_size: int, precision: str) -
     model.freeze(text_tower=True)
     optimizer = build_optimizer(model, config.train)
     texts = model.texts
-    criterion = model.criterion(
-        config.effective_loss,
-        groups=group_matrix(texts),
-        blocks=torch.from_numpy(region_block_matrix(texts, config.data.regions)).float(),
-        positive_rate=torch.full((len(texts),), POSITIVE_RATE),
-    ).to(device)
+    constants = criterion_constants(texts, config.data, torch.full((len(texts),), POSITIVE_RATE))
+    criterion = model.criterion(config.effective_loss, **constants).to(device)
     images = normalise(to_unit(torch.from_numpy(random_pixels(batch_size, config.model.image_size)), device))
     targets = (torch.rand(batch_size, len(texts), device=device) < POSITIVE_RATE).float()
     known = torch.ones_like(targets, dtype=torch.bool)

@@ -20,24 +20,12 @@ from focuscli.inference.recognizer import Recognizer
 from focuscli.storage.files import atomic_path, file_sha256, write_errors
 from focuscli.tools.export.graph import Scores, for_export, quantise, text_tower, to_onnx
 from focuscli.tools.export.parity import Crops, Parity, check_parity
-from focuscli.tools.export.runtime import (
-    FORMAT,
-    IDS,
-    KEY,
-    PIXELS,
-    ROWS,
-    SCORES,
-    TEXTS,
-    OnnxScorer,
-    checksum_path,
-    tower_path,
-)
+from focuscli.tools.export.runtime import IDS, KEY, PIXELS, ROWS, SCORES, TEXTS, OnnxScorer, tower_path
 
 if TYPE_CHECKING:
     import onnx
 
-UNSEEN = ("green scarf", "a person who holds an umbrella", "white shoes")
-"""Texts that a dynamic model is also compared on, besides the trained ones."""
+UNSEEN = ("green scarf", "a person who holds an umbrella", "white shoes")  # a dynamic model is compared on these too
 
 
 def export_onnx(
@@ -55,7 +43,7 @@ def export_onnx(
 
     Args:
         recognizer: on the CPU, in fp32.
-        target: the model's file. Beside it go `checksum_path` and, for a dynamic model, `tower_path`.
+        target: the model's file. Beside it go its checksums and, for a dynamic model, `tower_path`.
         fingerprint: of the checkpoint. texts: of a fixed model.
         int8: quantise the image side. The text tower of a dynamic model stays in fp32: it runs once per text, and its
             errors would be in every score.
@@ -71,7 +59,7 @@ def export_onnx(
     features = recognizer.encode_texts(texts).detach().clone()
     model = for_export(recognizer.model)
     tower = text_tower(model) if dynamic else None
-    files = [target, *([tower_path(target)] if dynamic else []), checksum_path(target)]
+    files = [target, *([tower_path(target)] if dynamic else []), target.with_name(f"{target.name}.sha256")]
     with write_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as folder:
@@ -82,10 +70,9 @@ def export_onnx(
             inputs, axes = {PIXELS: pixels}, {PIXELS: {0: "batch"}}
             if tower is not None:
                 module, text_inputs = tower
-                words, sizes = {IDS: torch.from_numpy(text_inputs.ids(texts))}, {IDS: {0: "texts", 1: "length"}}
-                rows = text_inputs.extra(texts, model.texts)
-                if rows is not None:
-                    words[ROWS], sizes[ROWS] = torch.from_numpy(rows), {0: "texts"}
+                arrays = {IDS: text_inputs.ids(texts), ROWS: text_inputs.extra(texts, model.texts)}
+                words = {name: torch.from_numpy(value) for name, value in arrays.items() if value is not None}
+                sizes = {name: {0: "texts", 1: "length"} if name == IDS else {0: "texts"} for name in words}
                 _save(to_onnx(module, words, TEXTS, sizes, work), made[1])
                 card = {"kind": "dynamic", "reading": asdict(text_inputs), "tower": files[1].name}
                 card["tower_sha256"] = file_sha256(made[1])
@@ -107,7 +94,7 @@ def describe(recognizer: Recognizer, texts: Sequence[Text]) -> dict[str, Any]:
     """What a model's metadata say about its checkpoint and `texts`, those of a fixed model's scores or the trained ones.
     `OnnxScorer` reads part of it; "labels", "input" and "output" are for those who use the model without focus."""
     return {
-        "format": FORMAT,
+        "format": 1,
         "method": recognizer.config.model.method,
         "texts": [asdict(text) for text in texts],
         "vocabulary": asdict(recognizer.vocabulary),

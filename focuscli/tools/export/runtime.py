@@ -23,9 +23,7 @@ from focuscli.models.text_inputs import TextInputs
 from focuscli.storage.extras import require_extra
 from focuscli.storage.files import file_sha256
 
-KEY = "focus"
-"""The key of the JSON text in the model's metadata."""
-FORMAT = 1
+KEY = "focus"  # of the JSON text in the model's metadata
 PIXELS, TEXTS, SCORES, IDS, ROWS = "pixels", "texts", "scores", "ids", "rows"
 """Names of the graphs' inputs and outputs."""
 AGAIN = "Export it again: focus export -c RUN -o FILE.onnx --force"
@@ -34,11 +32,6 @@ AGAIN = "Export it again: focus export -c RUN -o FILE.onnx --force"
 def tower_path(target: Path) -> Path:
     """The text tower of a dynamic model, beside it."""
     return target.with_name(f"{target.stem}.texts.onnx")
-
-
-def checksum_path(target: Path) -> Path:
-    """The checksums of a model's files, beside it, as `sha256sum --check` reads them."""
-    return target.with_name(f"{target.name}.sha256")
 
 
 class OnnxScorer(Scorer):
@@ -60,14 +53,14 @@ class OnnxScorer(Scorer):
             RequirementError: onnxruntime is not installed or does not load, or it does not support the device.
         """
         require_extra("onnx", "onnxruntime", purpose="An exported model")
-        checksums = checksum_path(path)
+        checksums = path.with_name(f"{path.name}.sha256")
         if checksums.is_file() and file_sha256(path) not in checksums.read_text(encoding="utf-8", errors="replace"):
             raise InputError(f"{path} has changed since it was exported: see {checksums.name}.", AGAIN)
         self.folder, self._device, self._session = path, device, open_session(path, device)
         try:
             card = json.loads(self._session.get_modelmeta().custom_metadata_map[KEY])
-            if card["format"] != FORMAT:
-                raise ValueError(f"from another version of focus (expected format {FORMAT})")
+            if card["format"] != 1:
+                raise ValueError("from another version of focus (expected format 1)")
             self.precision, self.weights, self.fingerprint = card["precision"], card["weights"], card["fingerprint"]
             height, width = card["input"]["size"]
             self.image_size = (int(height), int(width))
@@ -124,10 +117,8 @@ class OnnxScorer(Scorer):
 
     def _encode(self, text_inputs: TextInputs, texts: Sequence[Text]) -> NDArray[np.float32]:
         """Text features [Z, F]; the text tower is loaded for them and not kept."""
-        inputs: dict[str, NDArray] = {IDS: text_inputs.ids(texts)}
-        rows = text_inputs.extra(texts, self.vocabulary.trained)
-        if rows is not None:
-            inputs[ROWS] = rows
+        arrays = {IDS: text_inputs.ids(texts), ROWS: text_inputs.extra(texts, self.vocabulary.trained)}
+        inputs = {name: value for name, value in arrays.items() if value is not None}
         tower = self.folder.with_name(self._tower)
         if not tower.is_file() or file_sha256(tower) != self._tower_sha256:
             raise InputError(

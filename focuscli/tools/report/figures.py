@@ -1,14 +1,19 @@
-"""Which figures a report has, and how each is drawn. Importing this module loads matplotlib, which takes a second."""
+"""Which figures a report has, how each is drawn, and what becomes of it: inline SVG that follows the page's light and dark
+colours, or a file. Importing this module loads matplotlib, which takes a second."""
 
 from __future__ import annotations
 
+import io
 import math
+import re
 import textwrap
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import matplotlib
 import numpy as np
+from markupsafe import Markup, escape
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
@@ -16,11 +21,19 @@ from matplotlib.ticker import MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
 from focuscli.evaluation.closed_set import AttributeMetrics
+from focuscli.storage.files import atomic_path
 from focuscli.tools.report.collect import Epoch, RunReport
 from focuscli.tools.report.curves import Curve
-from focuscli.tools.report.drawing import PALETTE, STYLE
 from focuscli.tools.report.similarity import BeforeAndAfter
 
+TEMPLATES = Path(__file__).parent / "templates"
+STYLE = TEMPLATES / "matplotlibrc"
+"""Settings under which figures are made and written, in place of the user's own."""
+PALETTE = dict(
+    re.findall(r"--(\w+): (#\w{6})", (TEMPLATES / "report.css").read_text(encoding="utf-8").partition("}")[0])
+)
+"""Colours of the page on a light ground, by name, which are those of files too. On the page they stay variables of the style
+sheet, which has dark values as well."""
 CURVES = {"precision": "blue", "recall": "ochre", "mA": "accent"}
 CELL = "#26857a"  # On a light and on a dark page, text of either's colour is readable on it.
 
@@ -96,7 +109,6 @@ def threshold_figure(curve: Curve) -> Figure:
     axes.set_xlabel("threshold", labelpad=1, loc="right")
     _legend(axes, -0.21)
     chosen = curve.thresholds[curve.positions["global"]]
-    axes.axvline(chosen, color=PALETTE["faint"], linewidth=0.8, linestyle=":", clip_on=False, gid="mark")
     place: dict[str, Any] = {"ha": "center", "transform": axes.get_xaxis_transform(), "gid": "mark"}
     axes.text(chosen, 1.04, "global, from val", fontsize=7, **place)
     axes.axvline(chosen, color=PALETTE["ink"], linewidth=1.0, clip_on=False, gid="cursor")
@@ -179,6 +191,50 @@ def similarity_figures(found: BeforeAndAfter, tokens: Sequence[str]) -> dict[str
             f"token-similarity-{when}": _number_matrix(mix, state.mix, cosines, tokens, tokens),
         }
     return figures
+
+
+def inline_svg(figure: Figure, name: str) -> Markup:
+    """A figure as an <svg> element: its label as the text alternative, colours as CSS variables, text as text, no id but
+    `name`-salted references. data-plot says where its axes are: left, top, width, height, first and last x."""
+    buffer = io.StringIO()
+    with matplotlib.rc_context({"svg.hashsalt": name}, fname=STYLE):
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    svg = buffer.getvalue()
+    body = svg[svg.index(">", svg.index("<svg")) + 1 : svg.rindex("</svg>")]
+    body = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", body, flags=re.DOTALL)
+    body = re.sub(r"\s+", " ", body).replace("> <", "><").replace("base64, ", "base64,")
+    # Ids would have to be unique on the page: matplotlib's own (name_NUMBER) go, ours become classes. Paths keep theirs, to
+    # which markers refer. Clip paths are not needed, because everything is drawn inside its axes.
+    body = re.sub(r'<g id="[^"]+_\d+"', "<g", body).replace('<g id="', '<g class="')
+    body = re.sub(r' clip-path="[^"]*"|<clipPath.*?</clipPath>', "", body)
+    body = re.sub(r' d="[^"]*"', lambda found: re.sub(r"(\.\d\d)\d+", r"\1", found[0]), body)
+    body = re.sub(r' transform="rotate\(-?0 [^"]*\)"|<g/>', "", body)
+    body = re.sub(r"'DejaVu Sans'(, sans-serif)?", "var(--sans)", body)
+    for colour, value in PALETTE.items():
+        body = body.replace(value, f"var(--{colour})")
+    width, height = 72 * figure.get_size_inches()
+    axes = figure.axes[0]
+    place = axes.get_position()
+    plot = (place.x0 * width, (1 - place.y1) * height, place.width * width, place.height * height, *axes.get_xlim())
+    return Markup(
+        f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{escape(figure.get_label())}" '
+        f'data-plot="{" ".join(f"{number:.6g}" for number in plot)}">{body}</svg>'
+    )
+
+
+def write_figures(figures: Mapping[str, Figure], folder: Path, file_format: str) -> list[Path]:
+    """Write each figure to folder/NAME.FORMAT on a white ground; PNG at 300 dpi.
+
+    Raises:
+        RequirementError: the folder cannot be written.
+    """
+    written = []
+    for name, figure in figures.items():
+        target = folder / (re.sub(r"[^\w-]+", "-", name) + f".{file_format}")
+        with atomic_path(target) as temporary, matplotlib.rc_context(fname=STYLE):
+            figure.savefig(temporary, format=file_format, facecolor="white", bbox_inches="tight", dpi=300)
+        written.append(target)
+    return written
 
 
 def percent(value: float | None, digits: int = 2) -> str:

@@ -17,8 +17,7 @@ from focuscli.config import RunConfig
 from focuscli.errors import UsageError
 from focuscli.tools.report.collect import DETAILED_RUNS, MAX_PAGE_BYTES, RunReport
 from focuscli.tools.report.curves import Curve
-from focuscli.tools.report.drawing import inline_svg
-from focuscli.tools.report.figures import percent, run_figures
+from focuscli.tools.report.figures import inline_svg, percent, run_figures
 from focuscli.tools.seeds import mean_and_spread, run_identity
 
 METRICS = ("mA", "Acc", "Prec", "Recall", "F1", "F1h", "mAP", "AUC")
@@ -67,23 +66,18 @@ def render_page(reports: Sequence[RunReport]) -> str:
 def slider_data(report: RunReport, detailed: bool) -> Markup:
     """What the slider shows as JSON that is safe inside a script element; metrics in hundredths of a percent."""
 
-    def view(curve: Curve, phrase: str, region: str, about: str) -> dict[str, Any]:
+    def view(curve: Curve, **about: Any) -> dict[str, Any]:
         metrics = {
             name: [None if np.isnan(value) else round(1e4 * value) for value in values.tolist()]
             for name, values in curve.metrics.items()
         }
         thresholds = [round(value, 4) for value in curve.thresholds.tolist()]
-        shown = {"phrase": phrase, "region": region, "about": about}
-        return {**shown, "thresholds": thresholds, "metrics": metrics, "positions": curve.positions}
+        return {**about, "thresholds": thresholds, "metrics": metrics, "positions": curve.positions}
 
-    views = [view(report.common, "", "", "")]
+    views = [view(report.common, phrase="", region="")]
     counts = report.labelled.known.sum(axis=0).tolist()
     for row, curve, known in zip(report.main.attributes, report.curves, counts, strict=True):
-        about = (
-            f"{row.phrase}: percent against its threshold; precision and recall of this attribute, {row.positives} of "
-            f"{known} images positive."
-        )
-        views.append(view(curve, row.phrase, row.region, about))
+        views.append(view(curve, phrase=row.phrase, region=row.region, positives=row.positives, known=known))
     sources = {mode: evaluation.threshold_source for mode, evaluation in report.evaluations.items()}
     data = {"views": views if detailed else views[:1], "sources": sources}
     text = json.dumps(data, separators=(",", ":"), ensure_ascii=False)

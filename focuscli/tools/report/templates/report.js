@@ -64,7 +64,9 @@ for (const box of document.querySelectorAll("[data-curves]")) {
       jump.addEventListener("click", () => { slider.value = at; move(); });
     }
     svg.appendChild(svg.querySelector(".cursor"));
-    what.textContent = view.about || aboutAll;
+    what.textContent = view.phrase
+      ? `${view.phrase}: percent against its threshold; precision and recall of this attribute, ${view.positives} of ${view.known} images positive.`
+      : aboutAll;
     slider.max = view.thresholds.length - 1;
     slider.value = view.positions.val ?? view.positions.global;
     move();

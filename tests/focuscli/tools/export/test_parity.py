@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from focuscli.data.texts import Text
 from focuscli.errors import CheckFailed
 from focuscli.tools.export.parity import FP32_TOLERANCE, SYNTHETIC, Crops, check_parity, compare
 
@@ -52,26 +51,21 @@ def test_differences_that_are_too_large(precision, ours, difference, words):
 
 
 def test_real_crops_decide_for_int8_only(tmp_path):
-    def scores(batch):
-        values = [batch.mean(axis=(1, 2, 3)), batch[:, 0, 0, 0].astype(float)]
-        return np.stack(values, axis=1).astype(np.float32)
+    def right(batch):
+        return batch.mean(axis=(1, 2)).astype(np.float32)
 
     def wrong_for_synthetic(batch):
-        return scores(batch) + (1000 if len(batch) == SYNTHETIC else 0)
+        return right(batch) + (1000 if len(batch) == SYNTHETIC else 0)
 
     def check(precision, crops):
         exported = SimpleNamespace(score_fn=lambda _: wrong_for_synthetic, precision=precision)
-        return check_parity(checkpoint, exported, texts, crops, lambda done, total: None)
+        checkpoint = SimpleNamespace(
+            score_fn=lambda _: right, threshold=lambda _: (0.0, "val"), image_size=(32, 16), attributes=()
+        )
+        return check_parity(checkpoint, exported, ["red", "green", "blue"], crops, lambda done, total: None)
 
-    texts = [Text("hat", "head", "accessory", ""), Text("boots", "foot", "footwear", "")]
-    paths = [tmp_path / f"{number}.png" for number in range(3)]
-    for number, path in enumerate(paths):
-        pixels = np.random.default_rng(number).integers(0, 256, (32, 16, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(path)
-    crops = Crops("3 given crops", paths)
-    checkpoint = SimpleNamespace(
-        score_fn=lambda _: scores, threshold=lambda _: (0.0, "val"), image_size=(32, 16), attributes=()
-    )
+    Image.effect_noise((16, 32), 50).save(tmp_path / "1.png")
+    crops = Crops("3 given crops", [tmp_path / "1.png"] * 3)
     synthetic, real = check("int8", crops)
     assert synthetic.problem(int8=True) is not None
     assert (real.images, real.largest, real.problem(int8=True)) == (3, 0.0, None)

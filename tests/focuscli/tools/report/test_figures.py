@@ -12,7 +12,7 @@ import pytest
 from focuscli.tools.report import figures
 from focuscli.tools.report.collect import Epoch
 from focuscli.tools.report.curves import Curve
-from focuscli.tools.report.drawing import STYLE, inline_svg
+from focuscli.tools.report.figures import STYLE, inline_svg
 
 VALUES = [
     {"epoch": 1, "loss": 3.0, "v2t": 2.0, "t2v": 1.0, "lsim": 0.0, "racl": None, "learning_rate": 0.1},

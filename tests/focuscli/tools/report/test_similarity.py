@@ -25,7 +25,8 @@ def paths(noisy_dataset):
     return [data.image_path(int(index)) for index in data.select("test")]
 
 
-def measured(recognizer, paths):
+@pytest.fixture(scope="module")
+def found(recognizer, paths):
     return before_and_after(recognizer, paths, workers=1, progress=lambda done, total: None)
 
 
@@ -37,8 +38,7 @@ def test_before_is_the_model_that_the_run_began_with(recognizer, small_run, nois
     assert not torch.equal(ours["mix_tokens.tokens"], recognizer.model.state_dict()["mix_tokens.tokens"])
 
 
-def test_attention_equals_the_definition_image_by_image(recognizer, paths):
-    found = measured(recognizer, paths)
+def test_attention_equals_the_definition_image_by_image(recognizer, paths, found):
     after = found.states["after"]
     assert found.regions == {"head": 2, "lower": 2}
     texts = ["red hat", "bare head", "bright trousers", "dark trousers"]
@@ -55,9 +55,8 @@ def test_attention_equals_the_definition_image_by_image(recognizer, paths):
     assert after.tokens == pytest.approx(weights.reshape(-1, 2, 2, 6).mean(axis=(0, 2)), abs=1e-5)
 
 
-def test_token_similarity_is_that_of_the_mix_tokens_of_each_image(recognizer, paths):
-    found = measured(recognizer, paths[:2])
-    (crops,) = read_batches(paths[:2], recognizer.config.model.image_size, [[0, 1]], workers=0)
+def test_token_similarity_is_that_of_the_mix_tokens_of_each_image(recognizer, paths, found):
+    (crops,) = read_batches(paths, recognizer.config.model.image_size, [range(len(paths))], workers=0)
     for model, when in ((initial_model(recognizer), "before"), (recognizer.model, "after")):
         with torch.inference_mode():
             tokens = model.encode_image(normalise(to_unit(crops, torch.device("cpu")))).tokens.double().numpy()
@@ -71,7 +70,8 @@ def test_token_similarity_is_that_of_the_mix_tokens_of_each_image(recognizer, pa
     assert np.abs(found.states["before"].mix - found.states["after"].mix).max() > 1e-4
 
 
-def test_what_is_not_there_is_not_measured(recognizer, ablated_run, paths, monkeypatch):
+def test_what_is_not_there_is_not_measured(report, recognizer, collected, ablated_run, monkeypatch):
+    assert [*report.similarities.states] == ["before", "after"]
     monkeypatch.setattr(recognizer, "weights", "ViT-B-16.pt (sha256 5806e77cd80f)")  # not installed
-    assert [*measured(recognizer, paths[:2]).states] == ["after"]
-    assert measured(Recognizer.from_checkpoint(ablated_run, device="cpu"), paths[:2]) is None
+    assert initial_model(recognizer) is None
+    assert collected(ablated_run)[0].similarities is None
