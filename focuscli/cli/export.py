@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -96,19 +95,18 @@ def export_command(
     lines = []
     for parity in compared:
         lines.append(
-            f"{parity.source}: largest difference {parity.largest:.2g}, mean {parity.mean:.2g}, of scores up to "
-            f"{parity.scale:.3g} with a standard deviation of {parity.spread:.3g}; {parity.changed:,} of "
-            f"{parity.decisions:,} decisions changed"
+            "{source}: largest difference {largest:.2g}, mean {mean:.2g}, of scores up to {scale:.3g} with a standard "
+            "deviation of {spread:.3g}; {changed:,} of {decisions:,} decisions changed".format(**parity)
         )
-        if parity.mA is not None:
-            lines.append(f"  mA {parity.mA[0]:.2f} of the checkpoint, {parity.mA[1]:.2f} of the export")
+        if parity["mA"]:
+            lines.append("  mA {:.2f} of the checkpoint, {:.2f} of the export".format(*parity["mA"]))
     lines += [f"wrote {file} ({file.stat().st_size / 2**20:.1f} MiB)" for file in files]
     report = {
         "files": [str(file) for file in files],
         "kind": "dynamic" if dynamic else "fixed",
         "precision": "int8" if int8 else "fp32",
         "texts": len(chosen),
-        "parity": [asdict(parity) for parity in compared],
+        "parity": compared,
     }
     render.result(report, lines=lines)
 

@@ -19,7 +19,7 @@ from focuscli.inference.predict import decide
 from focuscli.inference.recognizer import Recognizer
 from focuscli.storage.files import atomic_path, file_sha256, write_errors
 from focuscli.tools.export.graph import Scores, for_export, quantise, text_tower, to_onnx
-from focuscli.tools.export.parity import Crops, Parity, check_parity
+from focuscli.tools.export.parity import Crops, check_parity
 from focuscli.tools.export.runtime import IDS, KEY, PIXELS, ROWS, SCORES, TEXTS, OnnxScorer, tower_path
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def export_onnx(
     fingerprint: str,
     dynamic: bool,
     int8: bool,
-) -> tuple[list[Path], list[Parity]]:
+) -> tuple[list[Path], list[dict[str, Any]]]:
     """Write a model as ONNX, after comparing it with the checkpoint on synthetic crops and on `crops`.
 
     Args:
@@ -49,7 +49,7 @@ def export_onnx(
             errors would be in every score.
 
     Returns:
-        The files, and how their scores compare with the checkpoint's.
+        The files, and how their scores compare with the checkpoint's, see `compare`.
 
     Raises:
         CheckFailed: the scores differ by too much; nothing was written.

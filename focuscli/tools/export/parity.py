@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,47 +40,6 @@ class Crops:
     source: str
     paths: Sequence[Path]
     labels: tuple[NDArray[np.bool_], NDArray[np.bool_]] | None = None
-
-
-@dataclass(frozen=True)
-class Parity:
-    """Two sets of scores of the same crops against the same texts.
-
-    Attributes:
-        source: which crops, in words. images, texts: their numbers.
-        largest, mean: of the absolute difference. rms: root of its mean square.
-        scale: the largest absolute score. spread: standard deviation of a text's scores over the crops, mean over texts.
-        decisions, changed: scores with a threshold, and how many of them fall on the other side of it.
-        mA: balanced accuracy of the checkpoint and of the export, in percent, where labels are known.
-    """
-
-    source: str
-    images: int
-    texts: int
-    largest: float
-    mean: float
-    rms: float
-    scale: float
-    spread: float
-    decisions: int
-    changed: int
-    mA: tuple[float, float] | None = None
-
-    def problem(self, *, int8: bool) -> str | None:
-        """Why the difference is too large for an export of this precision; None where it is not."""
-        if not np.isfinite(self.largest):
-            return f"some scores on {self.source} are not finite"
-        limit = FP32_TOLERANCE * self.scale
-        if not int8 and self.largest > limit:
-            return f"scores on {self.source} differ by up to {self.largest:.3g}; at most {limit:.3g} is allowed"
-        # Rounded as it is printed, so that the message never says that 0.250 is more than 0.250.
-        share = round(self.rms / self.spread, 3) if self.spread else math.inf if self.rms else 0.0
-        if int8 and share > INT8_TOLERANCE:
-            return (
-                f"int8 scores on {self.source} are off by {share:.3f} of their standard deviation (root mean square); "
-                f"at most {INT8_TOLERANCE:.3f} is allowed"
-            )
-        return None
 
 
 def real_crops(recognizer: Recognizer, source: str | None, split: str, limit: int, *, labels: bool) -> Crops:
@@ -118,28 +78,54 @@ def real_crops(recognizer: Recognizer, source: str | None, split: str, limit: in
 
 def compare(
     source: str, ours: NDArray[np.float32], theirs: NDArray[np.float32], thresholds: NDArray[np.float64]
-) -> Parity:
-    """Compare scores [N, Z] of the checkpoint with those of the export; thresholds [Z] are NaN for texts without one."""
+) -> dict[str, Any]:
+    """Compare scores [N, Z] of the checkpoint with those of the export; thresholds [Z] are NaN for texts without one.
+
+    Returns:
+        source: which crops, in words. images, texts: their numbers.
+        largest, mean: of the absolute difference. rms: root of its mean square.
+        scale: the largest absolute score. spread: standard deviation of a text's scores over the crops, mean over texts.
+        decisions, changed: scores with a threshold, and how many of them fall on the other side of it.
+        mA: None; balanced accuracy of the checkpoint and of the export, in percent, where labels are known.
+    """
     difference = np.abs(ours.astype(np.float64) - theirs)
     decided = np.isfinite(thresholds)
     changed = (ours > thresholds) != (theirs > thresholds)
-    return Parity(
-        source=source,
-        images=len(ours),
-        texts=ours.shape[1],
-        largest=float(difference.max()),
-        mean=float(difference.mean()),
-        rms=float(np.sqrt(np.square(difference).mean())),
-        scale=float(np.abs(ours).max()),
-        spread=float(ours.std(axis=0, dtype=np.float64).mean()),
-        decisions=int(decided.sum()) * len(ours),
-        changed=int(changed[:, decided].sum()),
-    )
+    return {
+        "source": source,
+        "images": len(ours),
+        "texts": ours.shape[1],
+        "largest": float(difference.max()),
+        "mean": float(difference.mean()),
+        "rms": float(np.sqrt(np.square(difference).mean())),
+        "scale": float(np.abs(ours).max()),
+        "spread": float(ours.std(axis=0, dtype=np.float64).mean()),
+        "decisions": int(decided.sum()) * len(ours),
+        "changed": int(changed[:, decided].sum()),
+        "mA": None,
+    }
+
+
+def problem(parity: dict[str, Any], *, int8: bool) -> str | None:
+    """Why the difference is too large for an export of this precision; None where it is not."""
+    source, spread, limit = parity["source"], parity["spread"], FP32_TOLERANCE * parity["scale"]
+    if not np.isfinite(parity["largest"]):
+        return f"some scores on {source} are not finite"
+    if not int8 and parity["largest"] > limit:
+        return f"scores on {source} differ by up to {parity['largest']:.3g}; at most {limit:.3g} is allowed"
+    # Rounded as it is printed, so that the message never says that 0.250 is more than 0.250.
+    share = round(parity["rms"] / spread, 3) if spread else math.inf if parity["rms"] else 0.0
+    if int8 and share > INT8_TOLERANCE:
+        return (
+            f"int8 scores on {source} are off by {share:.3f} of their standard deviation (root mean square); "
+            f"at most {INT8_TOLERANCE:.3f} is allowed"
+        )
+    return None
 
 
 def check_parity(
     recognizer: Recognizer, exported: OnnxScorer, texts: Sequence[Text], crops: Crops | None, progress: Progress
-) -> list[Parity]:
+) -> list[dict[str, Any]]:
     """Compare an export with its checkpoint on synthetic crops, and on real ones if there are any.
 
     In fp32 both decide. The error of int8 is judged by its mean square, for which a handful of synthetic crops is too small a
@@ -164,10 +150,10 @@ def check_parity(
             truth, known = crops.labels
             above = [scores[:, :count] > thresholds[:count] for scores in (ours, theirs)]
             first, second = (100 * pedestrian_metrics(truth, each, known)["mA"] for each in above)
-            parity = replace(parity, mA=(float(first), float(second)))
+            parity["mA"] = float(first), float(second)
         found.append(parity)
     for parity in found[-1:] if int8 else found:
-        if problem := parity.problem(int8=int8):
+        if too_far := problem(parity, int8=int8):
             hint = "Compare on real crops instead: --images NAME or FOLDER" if int8 and not crops else None
-            raise CheckFailed(f"The exported model differs from the checkpoint: {problem}. Nothing was written.", hint)
+            raise CheckFailed(f"The exported model differs from the checkpoint: {too_far}. Nothing was written.", hint)
     return found

@@ -35,6 +35,7 @@ def render_page(reports: Sequence[RunReport]) -> str:
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters.update(percent=percent, count=lambda value: f"{int(value):,}", number=_number, setting=_setting)
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "ensure_ascii": False}
     detailed = len(reports) <= DETAILED_RUNS
     page = environment.get_template("report.html").render(
         reports=reports,
@@ -63,8 +64,8 @@ def render_page(reports: Sequence[RunReport]) -> str:
     return page
 
 
-def slider_data(report: RunReport, detailed: bool) -> Markup:
-    """What the slider shows as JSON that is safe inside a script element; metrics in hundredths of a percent."""
+def slider_data(report: RunReport, detailed: bool) -> dict[str, Any]:
+    """What the slider shows, as JSON values; metrics in hundredths of a percent."""
 
     def view(curve: Curve, **about: Any) -> dict[str, Any]:
         metrics = {
@@ -79,9 +80,7 @@ def slider_data(report: RunReport, detailed: bool) -> Markup:
     for row, curve, known in zip(report.main.attributes, report.curves, counts, strict=True):
         views.append(view(curve, phrase=row.phrase, region=row.region, positives=row.positives, known=known))
     sources = {mode: evaluation.threshold_source for mode, evaluation in report.evaluations.items()}
-    data = {"views": views if detailed else views[:1], "sources": sources}
-    text = json.dumps(data, separators=(",", ":"), ensure_ascii=False)
-    return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))
+    return {"views": views if detailed else views[:1], "sources": sources}
 
 
 def without_folders(text: str) -> str:

@@ -115,9 +115,13 @@ def test_texts_of_users_stay_text_and_undefined_metrics_are_dashes(report):
     evil = '</script ><img src=x onerror="alert(1)"> & <!-- <script>'
     row, *rest = report.main.attributes
     main = dataclasses.replace(report.main, attributes=[dataclasses.replace(row, phrase=evil), *rest])
-    history = [Epoch(epoch=1, val={"mA": None, "F1": 0.5})]
-    evaluations = {**report.evaluations, "val": main}
-    html = render_page([dataclasses.replace(report, name=evil, evaluations=evaluations, history=history)])
+    similarities = dataclasses.replace(report.similarities, states={"after": report.similarities.states["after"]})
+    changes = {
+        "evaluations": {**report.evaluations, "val": main},
+        "history": [Epoch(epoch=1, val={"mA": None, "F1": 0.5})],
+        "similarities": similarities,
+    }
+    html = render_page([dataclasses.replace(report, name=evil, **changes)])
     assert evil not in html
     found = Outline(html)
     assert "x" not in found.links
@@ -128,6 +132,7 @@ def test_texts_of_users_stay_text_and_undefined_metrics_are_dashes(report):
     assert script.strip().startswith('"use strict"')
     (epoch,) = (row for row in found.rows if row and row[0] == "1" and len(row) == 11)
     assert (epoch[1], epoch[8], epoch[9]) == ("–", "–", "50.00")
+    assert "The state before training cannot be shown" in html
 
 
 def test_several_runs_are_compared_like_table_3(collected, small_run, make_run, ablated_run):
