@@ -20,21 +20,18 @@ FEW_CROPS = 16  # compared on without --check, if the training dataset is at han
 def export_command(
     checkpoint: CheckpointOpt = None,
     format_: Annotated[str, typer.Option("--format", help="onnx.")] = "onnx",
-    texts: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Texts, one per line; default: the attributes.")
-    ] = None,
+    texts: Annotated[Path | None, typer.Option(metavar="FILE", help="Texts, one a line; default: attributes.")] = None,
     dynamic: Annotated[bool, typer.Option("--dynamic", help="For any texts: adds a file, the text tower.")] = False,
     region: RegionOpt = None,
     int8: Annotated[bool, typer.Option("--int8", help="8-bit weights: faster on CPUs, less accurate.")] = False,
     check: Annotated[bool, typer.Option("--check", help="Compare on many real crops, with mA if labelled.")] = False,
     images: Annotated[
-        str | None,
-        typer.Option(metavar="NAME|FOLDER", help="Dataset or images to compare on. Default: the training dataset."),
+        str | None, typer.Option(metavar="NAME|FOLDER", help="Compare on these; default: the training dataset.")
     ] = None,
     split: Annotated[str, typer.Option(help="Of that dataset: test, val, train, trainval, all.")] = "test",
     limit: Annotated[int, typer.Option(min=0, help="Crops to compare on with --check at most; 0 for all.")] = 256,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Default: export/model.onnx of the run.")
+        Path | None, typer.Option("--output", "-o", help="Default: export/model.onnx in the run.")
     ] = None,
     force: ForceOpt = False,
     dry_run: DryRunOpt = False,

@@ -24,9 +24,7 @@ def report_command(
     figures: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Write the figures as files; with -o, the page as well.")
     ] = None,
-    file_format: Annotated[
-        str | None, typer.Option("--format", help="Of --figures: pdf, png or svg. [default: pdf]")
-    ] = None,
+    file_format: Annotated[str | None, typer.Option("--format", help="Of --figures: pdf (default), png, svg.")] = None,
     dataset: DatasetOpt = None,
     split: Annotated[str, typer.Option(help="Which images: test, val, train, trainval, all.")] = "test",
     crops: Annotated[

@@ -40,10 +40,7 @@ CELL = "#26857a"  # On a light and on a dark page, text of either's colour is re
 
 def run_figures(report: RunReport, detailed: bool = True) -> dict[str, Figure]:
     """Every figure of a run by name, labelled in words for readers who cannot see it; those without data are missing.
-
-    Args:
-        detailed: with the curves of each attribute.
-    """
+    `detailed`: with the curves of each attribute."""
     model = report.state["config"]["model"]
     # Global Mix Tokens g1, g2, ..., then local ones l1, l2, ... from the top of the image to its bottom.
     counts = (("g", model["global_tokens"]), ("l", model["local_tokens"]))
@@ -183,12 +180,12 @@ def similarity_figures(found: BeforeAndAfter, tokens: Sequence[str]) -> dict[str
         attention = f"Mean cosine similarity of the texts' attention {when} training, texts ordered by region"
         shares = f"Share of each Mix Token in the attention of each region's texts {when} training, in percent"
         mix = f"Mean cosine similarity of the Mix Tokens' features {when} training"
-        percents = np.vectorize("{:.0f}".format)(100 * state.tokens)
-        cosines = np.vectorize("{:.2f}".format)(state.mix)
+        percents = np.vectorize("{:.0f}".format)(100 * state["tokens"])
+        cosines = np.vectorize("{:.2f}".format)(state["mix"])
         figures |= {
-            f"attention-similarity-{when}": _region_matrix(attention, state.attention, found.regions),
-            f"region-tokens-{when}": _number_matrix(shares, state.tokens, percents, [*found.regions], tokens),
-            f"token-similarity-{when}": _number_matrix(mix, state.mix, cosines, tokens, tokens),
+            f"attention-similarity-{when}": _region_matrix(attention, state["attention"], found.regions),
+            f"region-tokens-{when}": _number_matrix(shares, state["tokens"], percents, [*found.regions], tokens),
+            f"token-similarity-{when}": _number_matrix(mix, state["mix"], cosines, tokens, tokens),
         }
     return figures
 

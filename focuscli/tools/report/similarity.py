@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,45 +31,19 @@ BATCH = 32
 
 
 @dataclass(frozen=True)
-class Similarity:
-    """Means over images for one state of a model, texts ordered by region.
-
-    Attributes:
-        attention: S_attn [Z, Z], cosine similarity of the texts' attention over Mix Tokens (Eq. 7).
-        mix: S_mix [K, K], cosine similarity of the Mix Tokens' features (Eq. 4).
-        tokens: [regions, K], share of each Mix Token in the attention of a region's texts; rows sum to 1.
-        same_region, other_regions: mean of `attention` over pairs of different texts that share a region, and of those
-            that do not; NaN if there is no such pair.
-        features_same_region: mean cosine similarity of attribute features V over pairs that share a region.
-        different_tokens: mean of `mix` over pairs of different Mix Tokens.
-        racl, lsim: the two losses on these images.
-    """
-
-    attention: Matrix
-    mix: Matrix
-    tokens: Matrix
-    same_region: float
-    other_regions: float
-    features_same_region: float
-    different_tokens: float
-    racl: float
-    lsim: float
-
-
-@dataclass(frozen=True)
 class BeforeAndAfter:
     """Both states of a run on the same images.
 
     Attributes:
         regions: in the order of the matrices, with the number of their texts.
         blocks: the block matrix B [Z, Z] (Eq. 6) of these texts.
-        states: "before" and "after" training; only "after" if the initial weights are not available any more.
+        states: "before" and "after" training, see `_similarity`; only "after" if the initial weights are not there any more.
     """
 
     images: int
     regions: dict[str, int]
     blocks: Matrix
-    states: dict[str, Similarity]
+    states: dict[str, dict[str, Any]]
 
 
 @torch.inference_mode()
@@ -116,22 +91,33 @@ def initial_model(recognizer: Recognizer) -> Method | None:
     return model.to(recognizer.device).eval().requires_grad_(False) if origin == recognizer.weights else None
 
 
-def _similarity(mix: Tensor, attention: Tensor, features: Tensor, blocks: Matrix, eps: float) -> Similarity:
-    """Of Mix Tokens [N, K, D], attention [N, Z, K] and attribute features [N, Z, D] of the images."""
+def _similarity(mix: Tensor, attention: Tensor, features: Tensor, blocks: Matrix, eps: float) -> dict[str, Any]:
+    """Means over images, from Mix Tokens [N, K, D], attention [N, Z, K] and attribute features V [N, Z, D] of texts ordered by
+    region.
+
+    Returns:
+        attention: S_attn [Z, Z], cosine similarity of the texts' attention over Mix Tokens (Eq. 7).
+        mix: S_mix [K, K], cosine similarity of the Mix Tokens (Eq. 4).
+        tokens: [regions, K], share of each Mix Token in the attention of a region's texts; rows sum to 1.
+        same_region, other_regions: mean of `attention` over pairs of different texts that share a region, and of those
+            that do not; NaN if there is no such pair. features_same_region: of V, over pairs that share a region.
+        different_tokens: mean of `mix` over pairs of different Mix Tokens.
+        racl, lsim: the two losses.
+    """
     same = blocks > 0
     regions = same[np.unique(same.argmax(axis=1))]  # [regions, Z], the texts of each
     texts, tokens = _cosines(attention), _cosines(mix)
-    return Similarity(
-        attention=texts,
-        mix=tokens,
-        tokens=regions / regions.sum(axis=1, keepdims=True) @ attention.mean(dim=0).numpy(),
-        same_region=_off_diagonal(texts, same),
-        other_regions=_off_diagonal(texts, ~same),
-        features_same_region=_off_diagonal(_cosines(features), same),
-        different_tokens=_off_diagonal(tokens, True),
-        racl=region_contrastive_loss(attention, torch.from_numpy(blocks), eps=eps).item(),
-        lsim=mix_diversity_loss(mix, eps=eps).item(),
-    )
+    return {
+        "attention": texts,
+        "mix": tokens,
+        "tokens": regions / regions.sum(axis=1, keepdims=True) @ attention.mean(dim=0).numpy(),
+        "same_region": _off_diagonal(texts, same),
+        "other_regions": _off_diagonal(texts, ~same),
+        "features_same_region": _off_diagonal(_cosines(features), same),
+        "different_tokens": _off_diagonal(tokens, True),
+        "racl": region_contrastive_loss(attention, torch.from_numpy(blocks), eps=eps).item(),
+        "lsim": mix_diversity_loss(mix, eps=eps).item(),
+    }
 
 
 def _cosines(rows: Tensor) -> Matrix:

@@ -45,14 +45,14 @@ def test_attention_equals_the_definition_image_by_image(recognizer, paths, found
     weights = recognizer.attention(paths, texts).token_weights.astype(np.float64)
     unit = weights / np.linalg.norm(weights, axis=-1, keepdims=True)
     similarity = np.einsum("nzk,nyk->nzy", unit, unit).mean(axis=0)
-    assert after.attention == pytest.approx(similarity, abs=1e-5)
+    assert after["attention"] == pytest.approx(similarity, abs=1e-5)
     same = np.kron(np.eye(2), np.ones((2, 2))) > 0
     assert np.array_equal(found.blocks, same)
-    assert after.same_region == pytest.approx(similarity[same & ~np.eye(4, dtype=bool)].mean(), abs=1e-5)
-    assert after.other_regions == pytest.approx(similarity[~same].mean(), abs=1e-5)
+    assert after["same_region"] == pytest.approx(similarity[same & ~np.eye(4, dtype=bool)].mean(), abs=1e-5)
+    assert after["other_regions"] == pytest.approx(similarity[~same].mean(), abs=1e-5)
     loss = region_contrastive_loss(torch.from_numpy(weights), torch.from_numpy(same).float())
-    assert after.racl == pytest.approx(loss.item(), abs=1e-4)
-    assert after.tokens == pytest.approx(weights.reshape(-1, 2, 2, 6).mean(axis=(0, 2)), abs=1e-5)
+    assert after["racl"] == pytest.approx(loss.item(), abs=1e-4)
+    assert after["tokens"] == pytest.approx(weights.reshape(-1, 2, 2, 6).mean(axis=(0, 2)), abs=1e-5)
 
 
 def test_token_similarity_is_that_of_the_mix_tokens_of_each_image(recognizer, paths, found):
@@ -63,11 +63,11 @@ def test_token_similarity_is_that_of_the_mix_tokens_of_each_image(recognizer, pa
         unit = tokens / np.linalg.norm(tokens, axis=-1, keepdims=True)
         expected = (unit @ unit.transpose(0, 2, 1)).mean(axis=0)
         state = found.states[when]
-        assert state.mix == pytest.approx(expected, abs=1e-5)  # two global and four local Mix Tokens
-        assert state.different_tokens == pytest.approx(expected[~np.eye(6, dtype=bool)].mean(), abs=1e-5)
+        assert state["mix"] == pytest.approx(expected, abs=1e-5)  # two global and four local Mix Tokens
+        assert state["different_tokens"] == pytest.approx(expected[~np.eye(6, dtype=bool)].mean(), abs=1e-5)
         loss = mix_diversity_loss(torch.from_numpy(tokens), eps=recognizer.config.loss.eps)
-        assert state.lsim == pytest.approx(loss.item(), abs=1e-4)
-    assert np.abs(found.states["before"].mix - found.states["after"].mix).max() > 1e-4
+        assert state["lsim"] == pytest.approx(loss.item(), abs=1e-4)
+    assert np.abs(found.states["before"]["mix"] - found.states["after"]["mix"]).max() > 1e-4
 
 
 def test_what_is_not_there_is_not_measured(report, recognizer, collected, ablated_run, monkeypatch):
