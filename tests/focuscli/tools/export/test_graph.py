@@ -113,8 +113,5 @@ def test_a_text_tower_computes_the_models_text_features(built):
         inputs = [text_inputs.ids(asked), text_inputs.extra(asked, model.texts)]
         found = tower(*(torch.from_numpy(value) for value in inputs if value is not None))
         assert torch.allclose(found, model.encode_texts(asked), atol=1e-6)
-
-
-def test_one_classifier_per_attribute_takes_no_other_texts():
-    with pytest.raises(UsageError, match="Method vtb"):
+    with pytest.raises(UsageError, match="Method vtb"):  # it has one classifier per attribute
         text_tower(small_model("vtb", PLAIN))
