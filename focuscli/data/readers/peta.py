@@ -6,14 +6,15 @@ and partitions for both; without it, Label.txt gives the labels.
 
 Image i of PETA.mat is the i-th file of the subsets in alphabetical order (letter case aside), each with its image files
 in byte order of their names; natural number order would be wrong in 3DPeS and TownCentre. The person's number at the
-head of each file name equals the fourth column of PETA.mat for all 19,000 images, which `read_peta` checks.
+head of each file name equals the fourth column of PETA.mat for all 19,000 images, which `read_peta` checks. The order of one
+person's frames is inferred: in all subsets but CUHK and MIT labels are per person, so that another order would move frames
+between splits, but change no label.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from focuscli.data.inputs import looks_like_image
-from focuscli.data.labels_csv import SPLITS
 from focuscli.data.readers import mat
 from focuscli.data.readers.annotations import PARTITIONS_OVERLAP, Annotations, official_partition, reading
 from focuscli.data.readers.pickles import ZS_PREFIX, read_zero_shot_splits, zero_shot_file
@@ -29,8 +29,11 @@ from focuscli.data.schema import AttributeSchema, builtin_schema
 from focuscli.data.splits import identity_split
 from focuscli.errors import InputError, UsageError, did_you_mean
 
-PUBLISHED = {"train": 9_500, "val": 1_900, "test": 7_600}
-PUBLISHED_ZS = {"train": 11_241, "val": 3_826, "test": 3_933}
+PUBLISHED = {
+    "official": {"train": 9_500, "val": 1_900, "test": 7_600},
+    "paper": {"train": 7_600, "test": 1_900, "unused": 9_500},
+    "zs": {"train": 11_241, "val": 3_826, "test": 3_933},
+}
 IDENTITY_FRACTIONS = {"train": 0.5, "val": 0.1, "test": 0.4}  # the shares of the official partitions
 IDENTITY_SEED = 0
 SUBSET_FRACTIONS = {"train": 0.9, "val": 0.1}
@@ -41,6 +44,8 @@ SUBSETS = ("3DPeS", "CAVIAR4REID", "CUHK", "GRID", "i-LID", "MIT", "PRID", "SARC
 _PREFIX_DIGITS = {"i-LID": 4, "MIT": 5, "PRID": 4, "SARC3D": 3, "VIPeR": 3}
 _ALIASES = {"footwearSneakers": "footwearSneaker"}  # Label.txt's spelling -> PETA.mat's
 _LABEL_COLUMN = 4  # of PETA.mat's table; before it: image number, global person, subset, person within the subset
+Owner = tuple[int, int]
+"""The subset, from 1, and the person's number in it."""
 _HINT = "Give the folder that holds the ten subsets (3DPeS/archive, ...), or images/00001.png and so on with PETA.mat."
 _WARNINGS = {
     "official": [
@@ -51,9 +56,7 @@ _WARNINGS = {
         f"{PARTITIONS_OVERLAP} --split identity has no person in two parts.",
     ],
     "identity": ["This split is our own (no person in two parts): it compares with no published row."],
-    "zs": [
-        "Zero-shot splits from such files were never checked on a real one: compare the counts with the published ones."
-    ],
+    "zs": ["Such files were never checked on a real one: compare the counts with the published ones."],
     "subset": [
         "Test images come from camera sites that training never saw: this measures the shift between sites, and compares "
         "with no published row."
@@ -63,10 +66,6 @@ _WARNINGS = {
         "official file, in the only way that the counts allow. It compares with no published row."
     ],
 }
-_FRAMES_INFERRED = (
-    "In all subsets but CUHK and MIT labels are per person, so the order of one person's frames is inferred (sorted file "
-    "names). With another order, frames of one person would change splits; labels would not change."
-)
 
 
 def read_peta(source: Path, *, split: str = "official:0", images: Path | None = None) -> Annotations:
@@ -92,9 +91,15 @@ def read_peta(source: Path, *, split: str = "official:0", images: Path | None = 
     if file is not None:
         labels, known, partition = _read_mat(file, schema, argument if kind == "official" else 0)
         notes = [f"labels from {file.name}"]
-        if len(known) != len(names) or not (owners is None or np.array_equal(owners, known)):
-            raise _misaligned(root, names, owners, file, known)
-    elif owners is None or kind in ("official", "paper"):
+        if len(known) != len(names) or owners not in ([], known):
+            # A file is missing or was added: every image after it would have another's labels.
+            pairs = zip(names, owners, known, strict=False)
+            first = next((name for name, ours, theirs in pairs if ours != theirs), names[-1])
+            raise InputError(
+                f"The {len(names):,} images in {root} are not the {len(known):,} of {file} (look at {first}).",
+                "Files were renamed, added or lost; unpack PETA again.",
+            )
+    elif not owners or kind in ("official", "paper"):
         raise InputError(
             f"There is no PETA.mat in {root} or beside it, which holds split {split} and the labels of numbered images.",
             "Put PETA.mat there (it comes with most repositories on the subject). With the authors' own folders and "
@@ -103,14 +108,21 @@ def read_peta(source: Path, *, split: str = "official:0", images: Path | None = 
     else:
         known, partition = owners, np.array([], np.str_)
         labels, notes = _read_label_texts(root, names, owners, schema)
-    persons = np.array([f"{SUBSETS[subset - 1]}/{number}" for subset, number in known.tolist()])
-    splits, published = _splits(kind, argument, partition, persons, known[:, 0])
+    persons = np.array([f"{SUBSETS[subset - 1]}/{number}" for subset, number in known])
+    if kind == "identity":
+        splits = identity_split(persons, IDENTITY_FRACTIONS, IDENTITY_SEED)
+    elif kind == "subset":
+        tested = np.array([subset in argument for subset, _ in known])
+        splits = np.full(len(persons), "test", dtype="U6")
+        splits[~tested] = identity_split(persons[~tested], SUBSET_FRACTIONS, IDENTITY_SEED)
+    elif kind == "zs":
+        splits = read_zero_shot_splits(argument, [f"{row:05}.png" for row in range(1, len(persons) + 1)])
+    else:
+        splits = partition if kind == "official" else np.array([PAPER[part] for part in partition.tolist()])
     warnings = [*_WARNINGS[kind]]
     if kind == "official" and argument:
         warnings.append(f"Most published rows use partition 0 (POAR's code: 4); this is partition {argument}.")
-    if file is not None and owners is not None and kind not in ("identity", "subset"):
-        warnings.append(_FRAMES_INFERRED)
-    return Annotations(schema, root, names, splits, persons, labels, split, published, warnings, notes)
+    return Annotations(schema, root, names, splits, persons, labels, split, PUBLISHED.get(kind), warnings, notes)
 
 
 def _parse_split(split: str) -> tuple[str, Any]:
@@ -134,12 +146,12 @@ def _parse_split(split: str) -> tuple[str, Any]:
             raise UsageError(f'PETA has no subset "{name}".', did_you_mean(name, SUBSETS))
     if {name.lower() for name in tested} == set(numbers):
         raise UsageError(f'Split "{split}" leaves no images to train on.', "Example: --split subset:VIPeR,GRID")
-    return "subset", [numbers[name.lower()] for name in tested]
+    return "subset", {numbers[name.lower()] for name in tested}
 
 
-def _find(source: Path) -> tuple[Path, list[str], NDArray[np.int64] | None, Path | None]:
-    """The root of the images; their names in PETA.mat's order; [N, 2] the subset of each, from 1, and its person's number
-    there, or None in layout "numbered"; and PETA.mat, if it is there.
+def _find(source: Path) -> tuple[Path, list[str], list[Owner], Path | None]:
+    """The root of the images; their names in PETA.mat's order; whom each shows, empty in layout "numbered"; and PETA.mat, if
+    it is there.
 
     Raises:
         InputError: neither layout, or subsets or images are missing.
@@ -149,9 +161,8 @@ def _find(source: Path) -> tuple[Path, list[str], NDArray[np.int64] | None, Path
         source = source.parent
     if not source.is_dir():
         raise InputError(f"There is no folder {source}.", _HINT)
-    folders = [source, *sorted(source.glob("*/")), *sorted(source.glob("*/*/"))]
-    owners = None
-    for root in folders:
+    owners: list[Owner] = []
+    for root in (source, *sorted(source.glob("*/")), *sorted(source.glob("*/*/"))):
         if any((root / name).is_dir() for name in SUBSETS):
             names, owners = _subset_images(root)
             break
@@ -169,30 +180,31 @@ def _find(source: Path) -> tuple[Path, list[str], NDArray[np.int64] | None, Path
     return root, names, owners, next((file for file in files if file.is_file()), None)
 
 
-def _subset_images(root: Path) -> tuple[list[str], NDArray[np.int64]]:
+def _subset_images(root: Path) -> tuple[list[str], list[Owner]]:
     images: list[str] = []
-    owners: list[tuple[int, int]] = []
+    owners: list[Owner] = []
     for subset, name in enumerate(SUBSETS, start=1):
         folder = root / name / "archive" if (root / name / "archive").is_dir() else root / name
         found = os.listdir(folder) if folder.is_dir() else []
-        files = [file for file in found if re.match("[0-9]", file) and looks_like_image(file)]
+        files = [file for file in found if looks_like_image(file) and not file.startswith(".")]
         if not files:
             raise InputError(f"PETA's subset {name} has no images in {folder}.", _HINT)
         for file in sorted(files, key=os.fsencode):
             digits = re.match("[0-9]+", file)
-            assert digits is not None
+            if digits is None:
+                raise InputError(f"{folder / file} is no image of PETA: their names begin with a number.", "Remove it.")
             images.append((folder / file).relative_to(root).as_posix())
             owners.append((subset, int(digits[0][: _PREFIX_DIGITS.get(name)])))
-    return images, np.array(owners)
+    return images, owners
 
 
 def _read_mat(
     file: Path, schema: AttributeSchema, number: int
-) -> tuple[NDArray[np.int8], NDArray[np.int64], NDArray[np.str_]]:
+) -> tuple[NDArray[np.int8], list[Owner], NDArray[np.str_]]:
     """Read PETA.mat, a MATLAB 5 file with the struct `peta`: data, attribute and partion_attribute.
 
     Returns:
-        labels [N, A] in schema order; subset and person [N, 2] as of `_find`; the split [N] in partition `number`.
+        labels [N, A] in schema order; whom each image shows; the split [N] in partition `number`.
 
     Raises:
         InputError: it cannot be read or contradicts the schema or the format.
@@ -206,70 +218,33 @@ def _read_mat(
             raise ValueError(f"its first column does not count from 1 to {len(data)}")
         if not np.isin(data[:, 2], np.arange(1, len(SUBSETS) + 1)).all():
             raise ValueError("it has subset numbers other than 1 to 10")
-        parts = {part: part for part in PUBLISHED}
+        parts = {part: part for part in PUBLISHED["official"]}
         partition = mat.partition_splits(struct["partion_attribute"], number, parts, len(data))
-    return labels, data[:, 2:4], partition
-
-
-def _misaligned(
-    root: Path, names: Sequence[str], owners: NDArray[np.int64] | None, file: Path, known: NDArray[np.int64]
-) -> InputError:
-    """A tree with a missing or additional file: every image after it would have another's labels."""
-    first = ""
-    if owners is not None:
-        count = min(len(owners), len(known))
-        wrong = (owners[:count] != known[:count]).any(axis=1)
-        first = f"; the first other one is {names[int(np.argmax(wrong)) if wrong.any() else count - 1]}"
-    return InputError(
-        f"The {len(names):,} images in {root} are not the {len(known):,} of {file}{first}.",
-        "Files were renamed, added or lost; unpack PETA again.",
-    )
-
-
-def _splits(
-    kind: str, argument: Any, partition: NDArray[np.str_], persons: NDArray[np.str_], subsets: NDArray[np.int64]
-) -> tuple[NDArray[np.str_], dict[str, int] | None]:
-    """The split of each image, see `read_peta`, and the published counts if there are any."""
-    if kind == "identity":
-        return identity_split(persons, IDENTITY_FRACTIONS, IDENTITY_SEED), None
-    if kind == "subset":
-        tested = np.isin(subsets, argument)
-        splits = np.full(len(persons), "test", dtype="U6")
-        splits[~tested] = identity_split(persons[~tested], SUBSET_FRACTIONS, IDENTITY_SEED)
-        return splits, None
-    if kind == "zs":
-        return read_zero_shot_splits(argument, [f"{row:05}.png" for row in range(1, len(persons) + 1)]), PUBLISHED_ZS
-    if kind == "official":
-        return partition, PUBLISHED
-    published = {PAPER[part]: count for part, count in PUBLISHED.items()}
-    renamed = np.array([PAPER[name] for name in partition.tolist()], dtype=np.str_)
-    return renamed, {name: published[name] for name in SPLITS if name in published}
+    return labels, [(subset, person) for subset, person in data[:, 2:4].tolist()], partition
 
 
 def _read_label_texts(
-    root: Path, images: Sequence[str], owners: NDArray[np.int64], schema: AttributeSchema
+    root: Path, images: list[str], owners: list[Owner], schema: AttributeSchema
 ) -> tuple[NDArray[np.int8], list[str]]:
     """Read the ten Label.txt files of layout "subsets": labels [N, A] in schema order, and notes.
 
     A line is a key and the names of the attributes that are true: per file in CUHK, per person in the other subsets.
 
     Raises:
-        InputError: a Label.txt is missing, or an image has no line.
+        InputError: a Label.txt is missing or damaged, or an image has no line.
     """
     columns = {attribute.name: number for number, attribute in enumerate(schema.attributes)}
     labels = np.zeros((len(images), len(columns)), np.int8)
     unknown: set[str] = set()
     texts: dict[Path, dict[int, set[str]]] = {}
-    for row, image in enumerate(images):
+    for row, (image, (_, key)) in enumerate(zip(images, owners, strict=True)):
         file = (root / image).with_name("Label.txt")
-        try:
+        with reading(file, "Unpack PETA again, or add PETA.mat."):
             if file not in texts:
-                texts[file] = parse_label_text(file.read_text(encoding="utf-8-sig", errors="replace"), file)
-            words = texts[file][int(owners[row, 1])]
-        except OSError as error:
-            raise InputError(f"Cannot read {file}: {error.strerror}.", "Unpack PETA again, or add PETA.mat.") from error
-        except KeyError as error:
-            raise InputError(f"{root / image} has no line in {file}.", "Unpack PETA again.") from error
+                texts[file] = parse_label_text(file.read_text(encoding="utf-8-sig", errors="replace"))
+            if key not in texts[file]:
+                raise ValueError(f"it has no line for {image}")
+        words = texts[file][key]
         labels[row, [columns[word] for word in words & columns.keys()]] = 1
         unknown |= words - columns.keys()
     notes = ["labels from Label.txt"]
@@ -278,19 +253,17 @@ def _read_label_texts(
     return labels, notes
 
 
-def parse_label_text(text: str, path: Path) -> dict[int, set[str]]:
+def parse_label_text(text: str) -> dict[int, set[str]]:
     """The attributes per key of a Label.txt: lines of a number (or a file name that begins with one) and names.
 
     Raises:
-        InputError: a line begins with something else; the message names `path` and line.
+        ValueError: a line begins with something else.
     """
     lines: dict[int, set[str]] = {}
-    for number, line in enumerate(text.splitlines(), start=1):
-        key, *words = line.split() or [""]
-        if not key:
-            continue
+    for line in filter(str.strip, text.splitlines()):
+        key, *words = line.split()
         digits = re.match(r"[0-9]+", key)  # CUHK's keys are file names, whose suffix may differ from the file's
         if digits is None:
-            raise InputError(f'{path} line {number}: "{key}" does not begin with a number.', "Unpack PETA again.")
+            raise ValueError(f'the line "{line}" does not begin with a number')
         lines.setdefault(int(digits[0]), set()).update(_ALIASES.get(word, word) for word in words)
     return lines
