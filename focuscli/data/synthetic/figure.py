@@ -111,15 +111,11 @@ class Figure:
 
         Where not closed, the ends of the first and of the last cut are joined by straight lines.
         """
-        left, right = (
-            [
-                (self.at(0, y, 0)[0] + sign * math.hypot(width * self.cos, depth * self.sin), y)
-                for y, width, depth in cuts
-            ]
-            for sign in (-1, 1)
-        )
+        y, width, depth = np.array(cuts).T
+        x, half = np.array([self.at(0, cut[0], 0)[0] for cut in cuts]), np.hypot(width * self.cos, depth * self.sin)
+        left, right = np.stack([x - half, y], axis=1), np.stack([x + half, y], axis=1)
         if closed:
-            return smooth(left + right[::-1])
+            return smooth(np.concatenate([left, right[::-1]]))
         return np.concatenate([smooth(left, closed=False), smooth(right, closed=False)[::-1]])
 
     def leg(self, side: int) -> Points:
@@ -182,12 +178,12 @@ class Figure:
             fill(ellipse(x, y(0.75), rx * 1.75, self.head * 0.085), shaded(person.hat_rgb, 0.85))
 
     def _draw_face(self) -> None:
-        skin, size, rx, sin, fill = (
+        fill, skin, size, rx, sin = (
+            partial(self.fill, region="head"),
             self.person.skin,
             self.head,
             self.head_rx,
             self.sin,
-            partial(self.fill, region="head"),
         )
         x, wide = self.head_x + 0.3 * abs(sin) * sin * rx, rx * (0.93 - 0.19 * abs(sin))
         fill(ellipse(x, self.head_y(0.43), wide, size * 0.43, power=2.4), skin, edge=0.35)

@@ -1,12 +1,10 @@
 """Synthetic pedestrians in the file structures of official downloads, so that `focus prepare` and all after it have pixels.
 
-The structures are those of the real files: variable names, nesting, dtypes, folders and image names.
+Names, nesting and dtypes of what readers use, folders and image names are those of the real files.
 """
 
 from __future__ import annotations
 
-import importlib.resources
-import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -19,7 +17,7 @@ from numpy.typing import NDArray
 from focuscli.data.prepare import Progress
 from focuscli.data.schema import UNCERTAIN, builtin_schema
 from focuscli.data.splits import identity_split
-from focuscli.data.synthetic.generate import Sample, synthetic_images
+from focuscli.data.synthetic.generate import synthetic_images
 from focuscli.data.synthetic.people import labels_of
 from focuscli.errors import InputError, UsageError, did_you_mean
 from focuscli.storage.files import atomic_folder
@@ -30,7 +28,6 @@ MARKER = "drawn-by-focus.txt"
 NONE_OF = "none of"
 # What RAPv1's file leaves open, for every so many-th image: whether it shows a woman, and who it shows.
 _UNCERTAIN_EVERY, _UNKNOWN_EVERY = 40, 3
-_FRAME_OFFSET = (600, 40)  # where the crop lies in the camera's frame, in pixels to the right and down
 
 
 def write_official(
@@ -61,7 +58,7 @@ def write_official(
         )
     image_path, annotations, variables = _DOWNLOADS[kind]
     with atomic_folder(out, overwrite=overwrite) as folder:
-        names, people, seen, positions = [], [], [], []
+        names, people, seen = [], [], []
         for number, sample in enumerate(synthetic_images(images, seed, style, progress), start=1):
             path = folder / image_path.format(number=number, person=sample.number, camera=1 + number % 23)
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -69,10 +66,9 @@ def write_official(
             names.append(path.name)
             people.append(sample.number)
             seen.append(labels_of(sample.person))
-            positions.append(_position(sample))
         (folder / annotations).parent.mkdir(exist_ok=True)
         table = official_labels(kind, seen)
-        scipy.io.savemat(folder / annotations, variables(names, table, np.array(people), positions, seed))
+        scipy.io.savemat(folder / annotations, variables(names, table, np.array(people), seed))
         (folder / MARKER).write_text(f"{images} synthetic images in the file structure of {kind}; no real person.\n")
 
 
@@ -81,20 +77,12 @@ def official_labels(kind: str, seen: Sequence[Mapping[str, int]]) -> Labels:
 
     What synthetic pedestrians never show (an attribute without a rule in official.toml) is 0 in all of them.
     """
-    text = (importlib.resources.files("focuscli.data.synthetic") / "official.toml").read_text(encoding="utf-8")
+    text = (Path(__file__).parent / "official.toml").read_text(encoding="utf-8")
     attributes = builtin_schema(kind).attributes
     rules = tomllib.loads(text)[kind] or {attribute.name: [attribute.name] for attribute in attributes}
     words = [rules.get(attribute.name, []) for attribute in attributes]
     rows = [[any(labels.get(name) for name in names) != (NONE_OF in names) for names in words] for labels in seen]
     return np.array(rows, np.int8)
-
-
-def _position(sample: Sample) -> list[int]:
-    """RAPv1's boxes as left, top, width, height in the camera's frame: the crop, then head, upper and lower body."""
-    x, y = _FRAME_OFFSET
-    boxes = [(0, 0, *sample.image.size), *(map(round, sample.boxes[region]) for region in ("head", "upper", "lower"))]
-    corners = [(x + left, y + top, right - left, bottom - top) for left, top, right, bottom in boxes]
-    return [number for corner in corners for number in corner]
 
 
 def _cells(values: Sequence[Any]) -> NDArray[Any]:
@@ -112,20 +100,19 @@ def _partitions(parts: Mapping[str, float], people: Numbers, seed: int) -> list[
     ]
 
 
-def _peta(names: list[str], table: Labels, people: Numbers, positions: list[list[int]], seed: int) -> dict[str, Any]:
+def _peta(names: list[str], table: Labels, people: Numbers, seed: int) -> dict[str, Any]:
     # The ten subsets in turn, person by person; a person's number inside the subset is the global one.
     head = np.stack([np.arange(1, len(names) + 1), people, 1 + people % 10, people], axis=1)
     partitions = _partitions({"train": 0.5, "val": 0.1, "test": 0.4}, people, seed)
     struct = {
         "data": np.hstack([head, table]).astype(np.uint16),
         "attribute": _cells([attribute.name for attribute in builtin_schema("peta").attributes]),
-        "selected_attribute": np.arange(5, 40, dtype=np.uint8)[None],
         "partion_attribute": _cells([{part: rows[:, None] for part, rows in split.items()} for split in partitions]),
     }
     return {"peta": struct}
 
 
-def _pa100k(names: list[str], table: Labels, people: Numbers, positions: list[list[int]], seed: int) -> dict[str, Any]:
+def _pa100k(names: list[str], table: Labels, people: Numbers, seed: int) -> dict[str, Any]:
     # Its parts are runs of numbers; each begins with a new person.
     starts = np.flatnonzero(np.diff(people, prepend=0))
     cuts = [int(starts[np.searchsorted(starts, share * len(names))]) for share in (0.7, 0.85)]
@@ -137,7 +124,7 @@ def _pa100k(names: list[str], table: Labels, people: Numbers, positions: list[li
     return variables
 
 
-def _rapv1(names: list[str], table: Labels, people: Numbers, positions: list[list[int]], seed: int) -> dict[str, Any]:
+def _rapv1(names: list[str], table: Labels, people: Numbers, seed: int) -> dict[str, Any]:
     schema = builtin_schema("rapv1")
     rng = np.random.default_rng(seed)
     table = table.astype(np.int32)
@@ -148,23 +135,18 @@ def _rapv1(names: list[str], table: Labels, people: Numbers, positions: list[lis
         {f"{part}_index": rng.permutation(rows)[None] for part, rows in partition.items()}
         for partition in _partitions({"train": 0.8, "test": 0.2}, people, seed)
     ]
-    known = np.unique(identity[identity > 0]).astype(np.uint16)
     struct = {
         "partion": _cells(partitions),
         "label": table,
-        "attribute_chinese": _cells([attribute.phrase for attribute in schema.attributes]),
         "attribute_eng": _cells([attribute.name for attribute in schema.attributes]),
-        "position": np.array(positions, np.int32),
         "imagesname": _cells(names),
-        "attribute_exp": _cells([re.sub("^[a-z]+-", "", attribute.name) for attribute in schema.evaluated]),
         "identity": identity,
-        "reid_partion": {"train_identity": known[::2][None], "test_identity": known[1::2][None]},
     }
     return {"RAP_annotation": struct}
 
 
 # Of each kind: the path of an image in the download, the path of the annotation file, and what gives its variables: a
-# function of N file names, official labels [N, A], persons [N] from 1, RAPv1's boxes [N, 16] and the seed.
+# function of N file names, official labels [N, A], persons [N] from 1, and the seed.
 _DOWNLOADS: dict[str, tuple[str, str, Callable[..., dict[str, Any]]]] = {
     "peta": ("images/{number:05}.png", "PETA.mat", _peta),
     "pa100k": ("release_data/release_data/{number:06}.jpg", "annotation.mat", _pa100k),

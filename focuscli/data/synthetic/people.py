@@ -2,59 +2,29 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
-# sRGB, 0 to 255.
 Colour = tuple[int, int, int]
+"""sRGB, 0 to 255."""
 T = TypeVar("T")
+_DATA = tomllib.loads((Path(__file__).parent / "people.toml").read_text(encoding="utf-8"))
 
-CLOTHES = {
-    "Black": ((34, 34, 38), (46, 44, 46)),
-    "White": ((238, 237, 232), (246, 244, 240)),
-    "Grey": ((142, 145, 150), (124, 127, 133)),
-    "Red": ((200, 40, 44), (178, 30, 48)),
-    "Blue": ((42, 88, 172), (36, 64, 138), (78, 128, 200)),
-    "Green": ((44, 132, 74), (82, 152, 84), (30, 104, 82)),
-    "Yellow": ((240, 198, 52), (232, 180, 36)),
-    "Pink": ((232, 134, 166), (222, 108, 150)),
-    "Brown": ((134, 96, 64), (166, 128, 88)),
-}
+
+def _colours(values: list[list[int]]) -> tuple[Colour, ...]:
+    return tuple((red, green, blue) for red, green, blue in values)
+
+
+CLOTHES, HAIR = ({name: _colours(shades) for name, shades in _DATA[key].items()} for key in ("clothes", "hair"))
+SKIN, SHOES, BOOTS, BAGS, HATS = (_colours(_DATA[key]) for key in ("skin", "shoes", "boots", "bags", "hats"))
 UPPER_COLOURS = ("Black", "White", "Grey", "Red", "Blue", "Green", "Yellow", "Pink")
 LOWER_COLOURS = ("Black", "White", "Grey", "Blue", "Brown", "Red", "Green")
 ACCENTS = tuple(CLOTHES[name][0] for name in ("White", "Yellow", "Black", "Red", "Blue"))
-
-SKIN = (
-    (247, 212, 184), (232, 190, 156), (212, 164, 124), (176, 124, 86), (134, 90, 62), (98, 66, 48),
-)  # fmt: skip
-HAIR = {
-    "Black": ((32, 26, 24),),
-    "Brown": ((58, 38, 26), (96, 62, 36), (150, 106, 58)),
-    "Yellow": ((206, 164, 92),),
-    "Red": ((150, 66, 34),),
-    "Grey": ((204, 204, 206), (176, 178, 184), (220, 217, 212)),
-}
-SHOES = ((44, 40, 40), (70, 50, 38), (226, 226, 224), (150, 40, 44), (52, 78, 128))
-BOOTS = ((98, 58, 30), (40, 32, 32), (146, 92, 48), (86, 26, 34))
-BAGS = (
-    (150, 74, 36), (198, 44, 52), (38, 44, 60), (44, 120, 120), (236, 160, 46), (98, 66, 132), (216, 196, 160),
-)  # fmt: skip
-HATS = ((198, 36, 42), (34, 72, 150), (240, 196, 60), (38, 110, 68), (236, 232, 220), (44, 44, 52))
-
-# Labels that say of a field of `Person` that it has a value, or that it is true.
-_VALUES = {
-    "age": {"old": "AgeOver60", "adult": "Age18-60", "child": "AgeLess18"},
-    "view": {"front": "Front", "side": "Side", "back": "Back"},
-    "upper_pattern": {"stripes": "UpperStride", "plaid": "UpperPlaid", "splice": "UpperSplice"},
-    "lower_pattern": {"stripes": "LowerStripe", "dots": "LowerPattern"},
-    "lower": {"trousers": "Trousers", "shorts": "Shorts", "skirt": "Skirt", "dress": "Dress"},
-    "hair": {"long": "LongHair"},
-}
-_FLAGS = {"female": "Female", "hat": "Hat", "long_sleeve": "LongSleeve", "coat": "LongCoat", "boots": "boots"}
-_FLAGS |= {"handbag": "HandBag", "shoulder_bag": "ShoulderBag", "backpack": "Backpack"}
 
 
 @dataclass(frozen=True)
@@ -212,8 +182,8 @@ def labels_of(person: Person) -> dict[str, int]:
     """
     front, side, back = (person.view == view for view in ("front", "side", "back"))
     bald = person.hair == "bald"
-    true = {label: getattr(person, field) for field, label in _FLAGS.items()}
-    for field, labels in _VALUES.items():
+    true = {label: getattr(person, field) for field, label in _DATA["flags"].items()}
+    for field, labels in _DATA["values"].items():
         true |= {label: getattr(person, field) == value for value, label in labels.items()}
     true |= {
         "ShortSleeve": not person.long_sleeve,

@@ -35,7 +35,7 @@ def test_counts_are_shown_beside_the_published_ones(focus, tmp_path, monkeypatch
     source, target = tmp_path / "source", paths.datasets_dir() / "peta"
     outcome = focus("prepare", "synthetic", "--as", "peta", "--images", 30, "--out", source)
     assert outcome.stdout.splitlines()[-1] == f"next: focus prepare peta {source}"
-    monkeypatch.setattr(peta, "PUBLISHED", counts := {"train": 15, "val": 3, "test": 12})
+    monkeypatch.setitem(peta.PUBLISHED, "official", counts := {"train": 15, "val": 3, "test": 12})
     outcome = focus("prepare", "peta", source)
     assert (outcome.code, outcome.stdout) == (0, "")
     lines = outcome.stderr.splitlines()
@@ -51,7 +51,7 @@ def test_counts_are_shown_beside_the_published_ones(focus, tmp_path, monkeypatch
     assert (values["path"], values["counts"], values["published"]) == (str(target), counts, counts)
     assert [f"! {warning}" for warning in values["warnings"]] == lines[3:-2]
     assert (values["images"], values["attributes"], values["evaluated"], values["dry_run"]) == (30, 105, 35, False)
-    monkeypatch.setattr(peta, "PUBLISHED", {"train": 15, "val": 3, "test": 13})
+    monkeypatch.setitem(peta.PUBLISHED, "official", {"train": 15, "val": 3, "test": 13})
     other = focus("prepare", "peta", source, "--force").stderr
     assert "✗ differs" in other
     assert "✓" not in other
