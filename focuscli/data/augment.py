@@ -6,7 +6,7 @@ generators, so that a resumed run could not repeat what an uninterrupted one doe
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,8 +17,7 @@ from focuscli.config import AugmentConfig
 LUMA = (0.299, 0.587, 0.114)
 
 
-@dataclass(frozen=True)
-class AugmentParams:
+class AugmentParams(NamedTuple):
     """The random choices for each image of a batch, [B] each, on the CPU.
 
     Attributes:
@@ -37,7 +36,7 @@ class AugmentParams:
 
     def part(self, start: int, stop: int) -> AugmentParams:
         """The choices for the images from `start` up to `stop` of the batch."""
-        return AugmentParams(*(getattr(self, field.name)[start:stop] for field in fields(self)))
+        return AugmentParams(*(values[start:stop] for values in self))
 
 
 def augment(
@@ -102,14 +101,27 @@ def draw_params(
 def apply(images: Tensor, size: tuple[int, int], params: AugmentParams) -> Tensor:
     """Apply the choices to the whole batch step by step; arguments and result as of `augment`."""
     device = images.device
+    top, left, mirrored, *factors, erased = (values.to(device) for values in params)
+    brightness, contrast, saturation = (factor[:, None, None, None] for factor in factors)
+    y, x = torch.arange(size[0], device=device), torch.arange(size[1], device=device)
+    columns = torch.where(mirrored[:, None], (left[:, None] + x).flip(1), left[:, None] + x)  # [B, W]
+    index = torch.arange(len(images), device=device)[:, None, None]
+    picked = images[index, (top[:, None] + y)[:, :, None], columns[:, None, :]]  # [B, H, W, 3]
     result = torch.empty(len(images), 3, *size, device=device)
-    _crop(images, params, out=result)
-    factors = (params.brightness, params.contrast, params.saturation)
-    jitter(result, *(factor.to(device)[:, None, None, None] for factor in factors))
-    mean, std = (torch.tensor(values, device=device)[:, None, None] for values in (MEAN, STD))
+    result.copy_(picked.permute(0, 3, 1, 2)).div_(255)
+
+    result.mul_(brightness).clamp_(0, 1)
+    luma, mean, std = (torch.tensor(values, device=device)[:, None, None] for values in (LUMA, MEAN, STD))
+    mean_grey = (result.mean(dim=(2, 3), keepdim=True) * luma).sum(dim=1, keepdim=True)  # [B, 1, 1, 1]
+    result.mul_(contrast).add_(mean_grey * (1 - contrast)).clamp_(0, 1)
+    grey = result[:, :1] * LUMA[0]
+    grey.add_(result[:, 1:2], alpha=LUMA[1]).add_(result[:, 2:], alpha=LUMA[2])
+    result.mul_(saturation).add_(grey.mul_(1 - saturation)).clamp_(0, 1)
     result.sub_(mean).div_(std)
-    erase(result, params.erased)
-    return result
+
+    y0, y1, x0, x1 = (erased[:, side, None] for side in range(4))
+    inside = ((y >= y0) & (y < y1))[:, :, None] & ((x >= x0) & (x < x1))[:, None, :]
+    return result.masked_fill_(inside[:, None], 0.0)  # the mean colour, after normalisation
 
 
 def apply_singly(images: Tensor, size: tuple[int, int], params: AugmentParams) -> Tensor:
@@ -117,10 +129,8 @@ def apply_singly(images: Tensor, size: tuple[int, int], params: AugmentParams) -
     a + b * x is one, and scaling the brightness is one with turning bytes into [0, 1]."""
     result, pixels, grey = torch.empty(len(images), 3, *size), torch.empty(3, *size), torch.empty(size)
     offsets = [torch.tensor(-mean / std) for mean, std in zip(MEAN, STD, strict=True)]
-    numbers = (getattr(params, field.name).tolist() for field in fields(params))
-    for image, out, top, left, mirrored, brightness, contrast, saturation, erased in zip(
-        images, result, *numbers, strict=True
-    ):
+    for image, out, *numbers in zip(images, result, *(values.tolist() for values in params), strict=True):
+        top, left, mirrored, brightness, contrast, saturation, erased = numbers
         window = image[top : top + size[0], left : left + size[1]]
         pixels.copy_((window.flip(1) if mirrored else window).permute(2, 0, 1)).mul_(brightness / 255)
         if brightness > 1:
@@ -135,38 +145,3 @@ def apply_singly(images: Tensor, size: tuple[int, int], params: AugmentParams) -
             torch.add(offset, plane, alpha=1 / std, out=place)
         out[:, erased[0] : erased[1], erased[2] : erased[3]] = 0.0
     return result
-
-
-def jitter(images: Tensor, brightness: Tensor, contrast: Tensor, saturation: Tensor) -> None:
-    """Scale brightness, distance from the mean grey, and distance from each pixel's grey of [B, 3, H, W] in [0, 1], in
-    place, by factors [B, 1, 1, 1]."""
-    images.mul_(brightness).clamp_(0, 1)
-    mean = images.mean(dim=(2, 3), keepdim=True)  # [B, 3, 1, 1]
-    mean = (mean * mean.new_tensor(LUMA)[:, None, None]).sum(dim=1, keepdim=True)
-    images.mul_(contrast).add_(mean * (1 - contrast)).clamp_(0, 1)
-    grey = images[:, :1] * LUMA[0]
-    grey.add_(images[:, 1:2], alpha=LUMA[1]).add_(images[:, 2:], alpha=LUMA[2])
-    images.mul_(saturation).add_(grey.mul_(1 - saturation)).clamp_(0, 1)
-
-
-def erase(images: Tensor, rectangles: Tensor) -> None:
-    """Set one rectangle [B, 4] (top, bottom, left, right) of each of [B, 3, H, W] to 0, in place: the mean colour, after
-    normalisation."""
-    height, width = images.shape[-2:]
-    rectangles = rectangles.to(images.device)
-    top, bottom, left, right = (rectangles[:, side, None] for side in range(4))
-    y, x = torch.arange(height, device=images.device), torch.arange(width, device=images.device)
-    inside = ((y >= top) & (y < bottom))[:, :, None] & ((x >= left) & (x < right))[:, None, :]
-    images.masked_fill_(inside[:, None], 0.0)
-
-
-def _crop(images: Tensor, params: AugmentParams, *, out: Tensor) -> None:
-    """Windows of uint8 [B, H', W', 3], mirrored or not, into `out`, float [B, 3, H, W] in [0, 1]."""
-    height, width = out.shape[-2:]
-    rows = params.top[:, None] + torch.arange(height)  # [B, H]
-    columns = params.left[:, None] + torch.arange(width)  # [B, W]
-    columns = torch.where(params.mirrored[:, None], columns.flip(1), columns)
-    device = images.device
-    index = torch.arange(len(images), device=device)[:, None, None]
-    picked = images[index, rows.to(device)[:, :, None], columns.to(device)[:, None, :]]  # [B, H, W, 3]
-    out.copy_(picked.permute(0, 3, 1, 2)).div_(255)

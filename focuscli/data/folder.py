@@ -97,13 +97,8 @@ class DatasetFolder:
     @property
     def counts(self) -> dict[str, int]:
         """Images per split, in the order train, val, test, unused, for splits that have any."""
-        return split_counts(self.splits)
-
-
-def split_counts(splits: NDArray[np.str_]) -> dict[str, int]:
-    """Images per split, for splits that have any."""
-    counted = Counter(splits.tolist())
-    return {name: counted[name] for name in SPLITS if counted[name]}
+        counted = Counter(self.splits.tolist())
+        return {name: counted[name] for name in SPLITS if counted[name]}
 
 
 def read_folder(path: Path) -> DatasetFolder:
@@ -114,7 +109,13 @@ def read_folder(path: Path) -> DatasetFolder:
     """
     path = Path(path)
     schema = load_schema(path / SCHEMA_FILE)
-    return DatasetFolder(path, schema, *read_labels(path / LABELS_FILE, schema), read_info(path))
+    file = path / INFO_FILE
+    try:
+        info = dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
+    except (OSError, ValueError, TypeError) as error:
+        hint = "It can be deleted: it only records how the folder was made."
+        raise InputError(f"{file} is damaged: {error}.", hint) from error
+    return DatasetFolder(path, schema, *read_labels(path / LABELS_FILE, schema), info)
 
 
 def write_folder(
@@ -138,24 +139,19 @@ def write_folder(
         overwrite: replace a folder that was written by this function before; never another one.
         dry_run: check everything, write nothing.
         extra_files: relative path -> content, e.g. {"images/0001.png": ...}.
-        info: goes to prepare.json, with the fingerprint added.
+        info: goes to prepare.json, with counts and fingerprint added.
         schema_comment: for the head of schema.toml.
 
     Raises:
         InputError: the target exists and may not be replaced, or an image's name is empty, repeats or leads out of the root.
         RequirementError: it cannot be written.
     """
-    target = Path(target)
     check_target(target, overwrite=overwrite)
     check_image_names(images, [f"dataset {schema.name}, image {number}" for number in range(1, len(images) + 1)])
-    content = (
-        tuple(images),
-        np.asarray(splits, np.str_),
-        np.asarray(persons, np.str_),
-        np.asarray(labels).astype(np.int8),
-    )
+    names, owners = np.asarray(splits, np.str_), np.asarray(persons, np.str_)
+    content = (tuple(images), names, owners, np.asarray(labels).astype(np.int8))
     folder = DatasetFolder(target, schema, *content, dict(info or {}))
-    folder.info["fingerprint"] = folder.fingerprint
+    folder.info.update(counts=folder.counts, fingerprint=folder.fingerprint)
     if dry_run:
         return folder
     with atomic_folder(target, overwrite=overwrite) as temporary:
@@ -177,7 +173,6 @@ def check_target(target: Path, *, overwrite: bool) -> None:
     Raises:
         InputError: `target` is a file, has content but no prepare.json, or exists and `overwrite` is false.
     """
-    target = Path(target)
     foreign = target.exists() and not (target / INFO_FILE).is_file()
     if foreign and (not target.is_dir() or any(target.iterdir())):
         raise InputError(
@@ -185,20 +180,3 @@ def check_target(target: Path, *, overwrite: bool) -> None:
             "Choose another folder with --out.",
         )
     check_free(target, force=overwrite, folder=True)
-
-
-def read_info(folder: Path) -> dict[str, Any]:
-    """What prepare.json says; empty if there is none.
-
-    Raises:
-        InputError: it is damaged.
-    """
-    path = folder / INFO_FILE
-    if not path.is_file():
-        return {}
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
-        raise InputError(
-            f"{path} is damaged: {error}.", "It can be deleted: it only records how the folder was made."
-        ) from error

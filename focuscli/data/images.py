@@ -124,7 +124,12 @@ def _decode(path: Path) -> Image.Image:
         whole = image.copy() if getattr(image, "is_animated", False) else image
     with contextlib.suppress(Exception):  # where only the orientation tag is damaged, the pixels are fine
         whole = ImageOps.exif_transpose(whole)
-    return _to_rgb(whole)
+    if whole.mode.startswith("I") or whole.mode == "F":
+        whole = _deep_grey(whole)
+    if whole.has_transparency_data:
+        layer = whole.convert("RGBA")
+        whole = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
+    return whole if whole.mode == "RGB" else whole.convert("RGB")
 
 
 @cache
@@ -133,20 +138,6 @@ def _register_formats() -> None:
     for module in ("Bmp", "Jpeg", "Png", "WebP", "Tiff", "Gif", "Ppm"):
         with contextlib.suppress(ImportError):
             import_module(f"PIL.{module}ImagePlugin")
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode == "RGB" and "transparency" not in image.info:
-        return image
-    if image.mode.startswith("I") or image.mode == "F":
-        return _deep_grey(image).convert("RGB")
-    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
-        from PIL import Image
-
-        layer = image.convert("RGBA")
-        ground = Image.new("RGBA", layer.size, "white")
-        return Image.alpha_composite(ground, layer).convert("RGB")
-    return image.convert("RGB")
 
 
 def _deep_grey(image: Image.Image) -> Image.Image:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 from typing import Any
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from focuscli.data.inputs import near_file
-from focuscli.data.schema import AttributeSchema, column_of
+from focuscli.data.schema import UNCERTAIN, AttributeSchema, column_of
 from focuscli.errors import InputError, did_you_mean
 
 FIXED_COLUMNS = ("image", "split", "person")
@@ -61,24 +61,22 @@ class Table:
         position = self.position(name)
         return [row[position].strip() for row in self.rows]
 
-    def labels(
-        self,
-        schema: AttributeSchema,
-        values: Mapping[str, int],
-        *,
-        wanted: str,
-        hint: str,
-        normalise: Callable[[str], str] = str.strip,
-    ) -> NDArray[np.int8]:
+    def labels(self, schema: AttributeSchema, true: str = "1", false: str = "0") -> NDArray[np.int8]:
         """The labels [N, A] of the attributes' columns.
 
         Args:
-            values: normalised cell -> label.
-            wanted, hint: for errors: which words are allowed, and what to do; WORD in it becomes the wrong word.
+            true, false: what stands for 1 and 0; with "1" and "0", 2 stands for uncertain.
 
         Raises:
-            InputError: an attribute has no column, or a cell is none of `values`.
+            InputError: an attribute has no column, a cell is neither word, or both are the same.
         """
+        values = {_plain(false): 0, _plain(true): 1}
+        if len(values) == 1:
+            raise InputError(f'"{true}" cannot mean both yes and no.', "Give different words: --true yes --false no")
+        wanted = f"{false} or {true}"
+        if values == {"0": 0, "1": 1}:
+            values["2"] = UNCERTAIN
+            wanted += " (2 = uncertain)"
         labels = np.zeros((len(self.rows), len(schema.attributes)), np.int8)
         bad: list[tuple[int, str, str]] = []
         for number, attribute in enumerate(schema.attributes):
@@ -87,18 +85,25 @@ class Table:
             )
             words = [row[column] for row in self.rows]
             # Few columns have more than three different cells, so that each is looked up once.
-            known = {word: values.get(normalise(word), -1) for word in set(words)}
+            known = {word: values.get(_plain(word), -1) for word in set(words)}
             labels[:, number] = [known[word] for word in words]
             for row in np.flatnonzero(labels[:, number] < 0):
                 bad.append((self.lines[row], self.header[column], words[row].strip()))
         if bad:
             line, name, cell = min(bad)
             more = f" ({len(bad) - 1:,} more like it.)" if len(bad) > 1 else ""
+            word = cell if cell and " " not in cell else "yes"
             raise InputError(
                 f'{self.path} line {line}, column "{name}": "{cell}" is not {wanted}.{more}',
-                hint.replace("WORD", cell if cell and " " not in cell else "yes"),
+                f"Name the words for yes and no: focus prepare csv {self.path} --out FOLDER --true {word} --false no. A "
+                "column that is not an attribute must be deleted, or left out of the schema.",
             )
         return labels
+
+
+def _plain(cell: str) -> str:
+    """A cell without case, outer spaces, and the ".0" that programs add to whole numbers beside empty cells."""
+    return cell.strip().casefold().removesuffix(".0")
 
 
 def read_table(path: Path) -> Table:
@@ -155,12 +160,7 @@ def read_labels(path: Path, schema: AttributeSchema) -> Labels:
     """
     table = read_table(path)
     images, splits, persons = (table.column(name) for name in FIXED_COLUMNS)
-    labels = table.labels(
-        schema,
-        {"0": 0, "1": 1, "2": 2},
-        wanted="0 or 1 (2 = uncertain)",
-        hint=f"Write 0, 1 or 2, or convert other words: focus prepare csv {path} --out FOLDER --true WORD --false no",
-    )
+    labels = table.labels(schema)
     check_splits(splits, table.places)
     check_image_names(images, table.places)
     return tuple(images), np.array(splits, np.str_), np.array(persons, np.str_), labels

@@ -17,6 +17,8 @@ from clip_impl.preprocess import MEAN, STD
 from focuscli.data.images import chunks, load_image, read_ahead, squash
 
 Progress = Callable[[int, int], None]
+CropSource = Callable[[Iterable[Sequence[int]]], Iterator[Tensor]]
+"""Lists of positions -> uint8 [B, H, W, 3] each."""
 Resize = Literal["pillow", "torch"]
 """Who resizes: Pillow, as CLIP was trained; or torch, faster, which differs by a grey level at a few pixels in a hundred."""
 
@@ -59,37 +61,27 @@ def stack_crops(crops: Sequence[Tensor]) -> Tensor:
     return torch.stack([crop.permute(2, 0, 1) for crop in crops]).permute(0, 2, 3, 1)
 
 
-class CropStore:
-    """The crops of a training set at one size, from memory if they fit, else from their files."""
-
-    def __init__(
-        self,
-        paths: Sequence[Path],
-        size: tuple[int, int],
-        *,
-        workers: int,
-        in_memory: bool,
-        progress: Progress | None,
-        resize: Resize = "pillow",
-    ) -> None:
-        self._read = partial(read_batches, paths, size, workers=workers, resize=resize)
-        self._cache: Tensor | None = None
-        if in_memory:
-            cache = torch.empty(len(paths), *size, 3, dtype=torch.uint8)
-            done = 0
-            for crops in self._read(chunks(len(paths), 64)):
-                cache[done : done + len(crops)] = crops
-                done += len(crops)
-                if progress is not None:
-                    progress(done, len(paths))
-            self._cache = cache
-
-    def batches(self, batches: Iterable[Sequence[int]]) -> Iterator[Tensor]:
-        """Yield uint8 [B, H, W, 3] for each list of positions."""
-        if self._cache is None:
-            return self._read(batches)
-        cache = self._cache
-        return (cache[torch.as_tensor(batch)] for batch in batches)
+def crop_source(
+    paths: Sequence[Path],
+    size: tuple[int, int],
+    *,
+    workers: int,
+    in_memory: bool,
+    progress: Progress | None,
+    resize: Resize = "pillow",
+) -> CropSource:
+    """A function like `read_batches` for the crops of a training set at one size, which reads them all first if they fit
+    into memory."""
+    read = partial(read_batches, paths, size, workers=workers, resize=resize)
+    if not in_memory:
+        return read
+    cache = torch.empty(len(paths), *size, 3, dtype=torch.uint8)
+    parts = chunks(len(paths), 64)
+    for part, crops in zip(parts, read(parts), strict=True):
+        cache[part.start : part.stop] = crops
+        if progress is not None:
+            progress(part.stop, len(paths))
+    return lambda batches: (cache[torch.as_tensor(batch)] for batch in batches)
 
 
 def to_unit(crops: Tensor, device: torch.device) -> Tensor:

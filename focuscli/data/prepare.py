@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from focuscli.data.folder import DatasetFolder, check_target, split_counts, write_folder
+from focuscli.data.folder import DatasetFolder, check_target, write_folder
 from focuscli.data.images import check_images
 from focuscli.data.labels_csv import format_table
 from focuscli.data.readers.annotations import Annotations
@@ -90,16 +90,14 @@ def prepare(
     schema = data.schema.model_copy(update={"image_root": str(data.root)})
     if kind == "csv" and not options.get("schema"):
         schema = schema.model_copy(update={"name": out.resolve().name})
-    counts = split_counts(data.splits)
     info = {
         "dataset": schema.name,
         "source": str(Path(source).expanduser().resolve()),
         "split": data.split,
         "published": data.published,
         "labels_only": missing == "labels-only",
-        "warnings": [*data.warnings, *_general_warnings(data, counts), *warnings],
+        "warnings": [*data.warnings, *_general_warnings(data), *warnings],
         "notes": data.notes,
-        "counts": counts,
         "missing": len(absent),
         "skipped": len(bad),
     }
@@ -140,10 +138,10 @@ def _exclude(
     )
 
 
-def _general_warnings(data: Annotations, counts: Mapping[str, int]) -> list[str]:
+def _general_warnings(data: Annotations) -> list[str]:
     """What readers of metrics must know about the images that remain, whatever the dataset."""
     warnings = []
-    if data.published and any(counts.get(split, 0) != count for split, count in data.published.items()):
+    if any((data.splits == split).sum() != count for split, count in (data.published or {}).items()):
         warnings.append("The splits have other sizes than the published ones: published metrics do not compare.")
     test = np.flatnonzero(data.splits == "test")
     shared, persons, images = shared_persons(data.persons, np.flatnonzero(np.isin(data.splits, ("train", "val"))), test)

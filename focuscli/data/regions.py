@@ -8,8 +8,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,8 +80,7 @@ def guess_place(name: str) -> tuple[str, str | None, str, str]:
     return "whole", None, "appearance", "whole"
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(NamedTuple):
     """A region, the reason for it in words, and the schema's text it was taken from, if any."""
 
     region: str

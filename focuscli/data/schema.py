@@ -169,10 +169,8 @@ class AttributeSchema(_Declaration):
 
     def _complement(self, group: Group, phrase: str) -> Text:
         first = next(attribute for attribute in self.evaluated if attribute.group == group.name)
-        if group.region is None or group.region == first.region:
-            region, subregion = first.region, group.subregion or first.subregion
-        else:
-            region, subregion = group.region, group.subregion
+        region = group.region or first.region
+        subregion = group.subregion or (first.subregion if region == first.region else None)
         return Text(phrase, region, group.category or first.category, group.name, subregion)
 
     def fingerprint(self) -> str:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from focuscli.config import RunConfig
 from focuscli.data.augment import augment
-from focuscli.data.loader import CropStore
+from focuscli.data.loader import CropSource, crop_source
 from focuscli.engine.checkpoint import Checkpoint, load_strictly, optimizer_tensors, restore_optimizer
 from focuscli.engine.device import autocast
 from focuscli.engine.distributed import ProcessGroup, block, lost_workers
@@ -86,7 +86,7 @@ class Trainer:
         train = config.train
         self.model = model.to(device).train()
         self.criterion = model.criterion(config.effective_loss, **data.constants).to(device)
-        self.store = self._open_store(progress)
+        self.read_crops = self._crop_source(progress)
         self.images_per_step = train.batch_size * train.gradient_accumulation_steps
         self.steps_per_epoch = max(1, len(data.train) // self.images_per_step)
         self.total_steps = self.steps_per_epoch * train.epochs
@@ -125,7 +125,7 @@ class Trainer:
             done = self.step - epoch * self.steps_per_epoch
             started = time.perf_counter()
             batches = self._batches(epoch)[done * train.gradient_accumulation_steps :]
-            crops = self.store.batches([self.process_group.shard(positions) for positions in batches])
+            crops = self.read_crops([self.process_group.shard(positions) for positions in batches])
             remaining = iter(batches)
             for number in range(done + 1, self.steps_per_epoch + 1):
                 norm = self._step([next(remaining) for _ in range(train.gradient_accumulation_steps)], crops)
@@ -178,13 +178,13 @@ class Trainer:
         if self.step:
             self.scheduler.step_update(self.step - 1)  # for the record of an epoch whose end is missing
 
-    def _open_store(self, progress: Callable[[int, int], None] | None) -> CropStore:
+    def _crop_source(self, progress: Callable[[int, int], None] | None) -> CropSource:
         data, margin = self.config.data, self.config.augment.margin
         height, width = (side + margin for side in self.config.model.image_size)
         # Every process of a machine keeps its own, as any image can be in its part of some batch.
         needed = len(self.data.train) * height * width * 3 / 2**20 * self.process_group.local_world_size
         in_memory = data.cache == "memory" or (data.cache == "auto" and needed <= data.cache_limit_mb)
-        return CropStore(
+        return crop_source(
             self.data.paths(self.data.train),
             (height, width),
             workers=data.workers,

@@ -8,7 +8,7 @@ import numpy as np
 
 from focuscli.data.labels_csv import FIXED_COLUMNS, check_image_names, check_splits, read_table
 from focuscli.data.readers.annotations import Annotations
-from focuscli.data.schema import UNCERTAIN, guess_schema, load_schema
+from focuscli.data.schema import guess_schema, load_schema
 from focuscli.data.splits import identity_split
 from focuscli.errors import InputError
 
@@ -40,11 +40,6 @@ def read_csv(
     """
     table = read_table(path)
     files = [file.replace("\\", "/") for file in table.column("image")]
-    values = {_plain(false): 0, _plain(true): 1}
-    if len(values) == 1:
-        raise InputError(f'"{true}" cannot mean both yes and no.', "Give different words: --true yes --false no")
-    if values == {"0": 0, "1": 1}:
-        values["2"] = UNCERTAIN
     notes = []
     if schema:
         declared = load_schema(schema)
@@ -53,14 +48,7 @@ def read_csv(
         columns = [column for column in table.header if column and column not in FIXED_COLUMNS]
         declared = guess_schema(path.stem, columns, str(path))
         notes.append("schema.toml is guessed from the names of the columns; read it before you train")
-    labels = table.labels(
-        declared,
-        values,
-        wanted=f"{true} or {false}",
-        hint="Name the words for yes and no (--true WORD --false no). To exclude a column that is not an attribute, "
-        "delete it or give a --schema without it.",
-        normalise=_plain,
-    )
+    labels = table.labels(declared, true, false)
     root = _image_root(path, files[0], images)
     files = [Path(file).relative_to(root).as_posix() if Path(file).is_relative_to(root) else file for file in files]
     check_image_names(files, table.places)
@@ -75,11 +63,6 @@ def read_csv(
         how = f"random: 70 % train, 10 % val, 20 % test, {how}"
     comment = "" if schema else SCHEMA_COMMENT
     return Annotations(declared, root, files, splits, persons, labels, how, notes=notes, comment=comment)
-
-
-def _plain(cell: str) -> str:
-    """A cell without case, outer spaces, and the ".0" that programs add to whole numbers beside empty cells."""
-    return cell.strip().casefold().removesuffix(".0")
 
 
 def _image_root(path: Path, first: str, images: Path | None) -> Path:

@@ -72,7 +72,7 @@ REFUSED = [
     (["csv", "{folder}"], 3, "Name the CSV file in it."),
     (["csv", "{folder}/mine.csv", "--true", "no", "--false", "No"], 3, "cannot mean both"),
     (["csv", "{folder}/mine.csv", "--out", "{folder}", "--force"], 3, "is not a prepared dataset"),
-    (["csv", "{folder}/wrong.csv"], 3, 'line 4, column "hat": "yes" is not 1 or 0'),
+    (["csv", "{folder}/wrong.csv"], 3, 'line 4, column "hat": "yes" is not 0 or 1'),
     (["synthetic", "--style", "moonlight"], 2, "street"),
     (["synthetic", "--images", "3"], 2, "20"),
     (["synthetic", "--as", "rapv9"], 2, "rapv1"),

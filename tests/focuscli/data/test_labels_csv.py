@@ -54,7 +54,7 @@ def test_harmless_variants_read_the_same(tmp_path: Path, small_schema: Attribute
     assert all(np.array_equal(found, wanted) for found, wanted in zip(other, plain, strict=True))
 
 
-CONVERT = "Write 0, 1 or 2, or convert other words: focus prepare csv {path} --out FOLDER --true "
+CONVERT = "Name the words for yes and no: focus prepare csv {path} --out FOLDER --true "
 OUTSIDE = "Paths are relative to image_root in schema.toml; set that to the folder that holds all images."
 REFUSED = [
     (

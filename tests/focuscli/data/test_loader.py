@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from focuscli.data.loader import CropStore, read_crop, resize_crop, stack_crops
+from focuscli.data.loader import crop_source, read_crop, resize_crop, stack_crops
 
 SIZE = (24, 16)
 
@@ -40,9 +40,9 @@ def test_pillow_resizes_as_pillow_does_and_torch_to_within_a_few_grey_levels(pat
 @pytest.mark.parametrize("resize", ["pillow", "torch"])
 @pytest.mark.parametrize("in_memory", [False, True])
 def test_batches_hold_the_crops_that_were_asked_for(paths, resize, in_memory):
-    store = CropStore(paths, SIZE, workers=2, in_memory=in_memory, progress=None, resize=resize)
+    source = crop_source(paths, SIZE, workers=2, in_memory=in_memory, progress=None, resize=resize)
     wanted = [[3, 1], [8], [0, 2, 4, 6, 5, 7]]
-    for positions, crops in zip(wanted, store.batches(wanted), strict=True):
+    for positions, crops in zip(wanted, source(wanted), strict=True):
         assert torch.equal(crops, torch.stack([read_crop(paths[index], SIZE, resize) for index in positions]))
 
 

@@ -63,10 +63,10 @@ def test_the_tables_own_split_and_persons_are_kept(folder: Path) -> None:
         (
             "image,hat\na.png,1\nb.png,yes\nc.png,no\n",
             {},
-            'line 3, column "hat": "yes" is not 1 or 0. (1 more',
+            'line 3, column "hat": "yes" is not 0 or 1 (2 = uncertain). (1 more',
             "--true",
         ),
-        ("image,hat\na.png,2\nb.png,no\n", {"true": "yes", "false": "no"}, '"2" is not yes or no', ""),
+        ("image,hat\na.png,2\nb.png,no\n", {"true": "yes", "false": "no"}, '"2" is not no or yes', ""),
         ("image,hat\na.png,1\n", {"true": "Yes", "false": "yes"}, "cannot mean both", ""),
         ("image,split,hat\na.png,tran,1\n", {}, 'line 2: split "tran"', "train"),
         ("image,hat\na.png,1\nb.png,1\n../c.png,0\n", {}, "leads out", ""),
