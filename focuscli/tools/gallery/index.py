@@ -26,7 +26,7 @@ from focuscli.engine.scoring import Progress, score_images
 from focuscli.errors import InputError, RequirementError, UsageError
 from focuscli.inference.recognizer import Recognizer
 from focuscli.storage.extras import require_extra
-from focuscli.storage.files import check_free
+from focuscli.storage.files import check_free, checkpoint_fingerprint, file_sha256
 from focuscli.tools.gallery import store
 from focuscli.tools.gallery.folded import token_scorer
 from focuscli.tools.gallery.projection import SAMPLE, Projection, fit_projection
@@ -128,7 +128,7 @@ def new_gallery(recognizer: Recognizer, weights: Path | None, source: Source, fo
         recognizer.weights,
         recognizer.trained_on,
         effective_precision(recognizer.device, recognizer.precision),
-        store.model_fingerprint(recognizer.folder, weights),
+        file_sha256(weights) if weights else checkpoint_fingerprint(recognizer.folder),
         *store.weight_file(recognizer.folder, weights),
     )
     model, vocabulary = recognizer.model, recognizer.vocabulary

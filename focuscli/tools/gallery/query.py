@@ -20,12 +20,12 @@ Columns = dict[str, NDArray[Any]]
 
 
 class Hit(NamedTuple):
-    """A crop that was found: what it is ordered by, where it is stored, its image file and group, and its scores in the
-    order of the query's texts."""
+    """A crop that was found: what it is ordered by, its line in the Parquet file of its part, its image file and group, and
+    its scores in the order of the query's texts."""
 
     value: float
     part: int
-    row: int
+    line: int
     image: Path
     group: str | None
     scores: tuple[float, ...]
@@ -64,8 +64,7 @@ class Query:
 
         With thresholds, the log-odds of P = prod_i p_i over wanted and (1 - p_j) over unwanted texts, where
         p = sigmoid(score - threshold). With e = exp(-distance) of each factor the odds against P are prod (1 + e) - 1,
-        summed here from the last text to the first without cancellation. Without thresholds, the sum of the wanted
-        scores minus the sum of the unwanted.
+        summed here without cancellation. Without thresholds, the wanted scores minus the unwanted.
         """
         distances = (scores - (self.thresholds or 0.0)) * self._signs
         if self.thresholds is None or len(self.decisions) == 1:
@@ -103,15 +102,13 @@ class Query:
 
 
 def top_k(hits: Iterable[Hit], k: int, *, per_group: bool = False) -> list[Hit]:
-    """The best `k`, equal ones by part and row; or the best crop of each of the best `k` groups.
-
-    A crop without a group is a group of its own.
-    """
-    ranked = sorted(hits, key=lambda hit: (-hit.value, hit.part, hit.row))
+    """The best `k`, equal ones by part and line; or the best crop of each of the best `k` groups. A crop without a group is
+    a group of its own."""
+    ranked = sorted(hits, key=lambda hit: (-hit.value, hit.part, hit.line))
     if per_group:
         first: dict[object, Hit] = {}
         for hit in ranked:
-            first.setdefault((hit.part, hit.row) if hit.group is None else hit.group, hit)
+            first.setdefault((hit.part, hit.line) if hit.group is None else hit.group, hit)
         ranked = [*first.values()]
     return ranked[:k]
 
@@ -140,14 +137,17 @@ class Reader:
 
     def best(self, query: Query, columns: Sequence[str], k: int, *, per_group: bool = False) -> list[Hit]:
         """What `top_k` finds among all crops for a query of trained texts, whose scores are in `columns`."""
-        order = "ORDER BY value DESC, part, row"
-        scores = ", ".join(f"{quoted(name)}::DOUBLE AS score{number}" for number, name in enumerate(columns))
-        crops = f'{query.sql(columns)} AS value, part, row, path, path_bytes, "group", {scores} FROM crops'
+        order, scores = "ORDER BY value DESC, part, file_row_number", ", ".join(map(quoted, columns))
+        crops = f'{query.sql(columns)} AS value, part, file_row_number, path, path_bytes, "group", {scores} FROM crops'
         if per_group:
-            crops = f'DISTINCT ON ("group", CASE WHEN "group" IS NULL THEN (part, row) END) {crops} {order}'
+            crops = f'DISTINCT ON ("group", CASE WHEN "group" IS NULL THEN (part, file_row_number) END) {crops} {order}'
         found = self._query(f"SELECT * FROM (SELECT {crops}) {order} LIMIT {k}")
         self.check_numbers(found["value"], found["part"])
-        return [self.hit(*line) for line in zip(*(column.tolist() for column in found.values()), strict=True)]
+        root, found_lines = Path(self.gallery.source.root), zip(*(v.tolist() for v in found.values()), strict=True)
+        return [
+            Hit(value, part, line, root / path_of(path, raw), group, tuple(row))
+            for value, part, line, path, raw, group, *row in found_lines
+        ]
 
     def check_numbers(self, values: NDArray[np.float64], parts: NDArray[np.int32]) -> None:
         """Check that no value is NaN: a crop that cannot be compared must not be left out without a word.
@@ -162,11 +162,15 @@ class Reader:
                 f"Remove {crops}, then: focus index SOURCE -o {self.gallery.folder} --resume",
             )
 
-    def hit(
-        self, value: float, part: int, row: int, path: str, raw: bytes | None, group: str | None, *scores: float
-    ) -> Hit:
-        """A hit from the columns of its crop."""
-        return Hit(value, part, row, Path(self.gallery.source.root) / path_of(path, raw), group, scores)
+    def hits(
+        self, number: int, lines: NDArray[np.int64], values: NDArray[np.float64], scores: NDArray[np.float64]
+    ) -> list[Hit]:
+        """Hits from lines of a part's Parquet file, which is read only if there are any."""
+        crops = self.parts[number].crops(lines) if len(lines) else []
+        return [
+            Hit(value, number, line, Path(self.gallery.source.root) / crop.path, crop.group, tuple(row))
+            for value, line, crop, row in zip(values.tolist(), lines.tolist(), crops, scores.tolist(), strict=True)
+        ]
 
     def _query(self, sql: str, parts: Iterable[int] | None = None) -> Columns:
         """Run a query over `crops`, the lines of some parts for which the condition holds.
@@ -179,7 +183,7 @@ class Reader:
 
         condition = "" if self.where is None else f"WHERE ({self.where}\n)"
         files = [str(self.parts[part].file("crops")) for part in (self.parts if parts is None else parts)]
-        crops = f"WITH crops AS (SELECT * FROM read_parquet(?) {condition})"
+        crops = f"WITH crops AS (SELECT * FROM read_parquet(?, file_row_number = true) {condition})"
         try:
             return dict(self.database.cursor().execute(f"{crops} {sql}", [files]).fetchnumpy())
         except duckdb.OutOfMemoryException as error:

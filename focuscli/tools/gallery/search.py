@@ -11,12 +11,14 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from focuscli.data.texts import Text
 from focuscli.engine.distributed import SINGLE, ProcessGroup
 from focuscli.engine.scoring import Progress
 from focuscli.errors import UsageError
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
     from focuscli.inference.recognizer import Recognizer
     from focuscli.tools.gallery.folded import ScoreTokens
 
-PLACE = ("part", "row", "path", "path_bytes", "group")
 FAST_SHARE = 0.1
 FAST_SAMPLE = 10_000
 """Crops whose estimates say where the best tenth begins. A gallery of fewer is scored throughout."""
@@ -99,126 +100,115 @@ def find(
     if model is not None:
         from focuscli.tools.gallery.folded import token_scorer
 
-        every = [*trained, *free]
-        places = [[every.index(decision.text) for decision in query.decisions] for query in slow]
         score = token_scorer(model.model, model.encode_texts(free))
-        scan = Scan(reader, slow, places, [*trained.values()], score, model.device, k, per_group, threads)
-        hits = dict(zip(slow, scan.run(fast, process_group, progress), strict=True))
+        crops = reader, slow, [*trained, *free], [*trained.values()], score, model.device, k, per_group
+        scan = partial(_scan, *crops, threads, process_group, progress)
+        hits = dict(zip(slow, scan(fast=fast), strict=True))
     for query in {*queries} - {*slow}:
         columns = [trained[decision.text] for decision in query.decisions]
         hits[query] = reader.best(query, columns, k, per_group=per_group)
     seconds = time.perf_counter() - started
     if recall and model is not None:
-        for query, other in zip(slow, scan.run(not fast, process_group, progress), strict=True):
+        for query, other in zip(slow, scan(fast=not fast), strict=True):
             quick, exact = (hits[query], other) if fast else (other, hits[query])
             there = {hit.image for hit in quick}
             shares[query] = sum(hit.image in there for hit in exact) / len(exact) if exact else 1.0
     return [Answer(query, hits[query], shares[query] if recall else None) for query in queries], seconds
 
 
-@dataclass(frozen=True)
-class Scan:
-    """A search over the tokens.
+def _scan(
+    reader: Reader,
+    queries: Sequence[Query],
+    texts: Sequence[Text],
+    columns: Sequence[str],
+    score: ScoreTokens,
+    device: torch.device,
+    k: int,
+    per_group: bool,
+    threads: int | None,
+    process_group: ProcessGroup,
+    progress: Progress | None,
+    *,
+    fast: bool,
+) -> list[list[Hit]]:
+    """The best crops for each query, from their tokens. The processes of a group share the parts, and all get the result.
 
-    Attributes:
-        places: per query, where its texts are among all: first those in `columns`, by the names of their columns, then those
-            that `score` scores. threads: see `find`.
+    Args:
+        texts: first those whose scores are in `columns`, then those that `score` scores.
     """
+    import torch
 
-    reader: Reader
-    queries: Sequence[Query]
-    places: Sequence[list[int]]
-    columns: Sequence[str]
-    score: ScoreTokens
-    device: torch.device
-    k: int
-    per_group: bool
-    threads: int | None
+    places = [[texts.index(decision.text) for decision in query.decisions] for query in queries]
+    best: list[list[Hit]] = [[] for _ in queries]
+    lock = threading.Lock()
+    # Few enough crops at a time for a core's cache, or many enough to keep a GPU busy.
+    block = 128 if device.type == "cpu" else 8_192
 
-    def run(self, fast: bool, process_group: ProcessGroup, progress: Progress | None) -> list[list[Hit]]:
-        """The best crops for each query. The processes of a group share the parts, and all get the result.
-
-        Raises:
-            InputError: a file of the gallery is damaged.
-        """
-        import torch
-
-        best: list[list[Hit]] = [[] for _ in self.queries]
-        lock, select = threading.Lock(), self._fast_filter() if fast else None
-        # Few enough crops at a time for a core's cache, or many enough to keep a GPU busy.
-        block = 128 if self.device.type == "cpu" else 8_192
-
-        @torch.inference_mode()
-        def scan(number: int) -> None:
-            found = self.reader.rows([*PLACE, *self.columns], [number])
-            if select is not None and len(found["row"]):
-                chosen = select(number, found)
-                found = {name: values[chosen] for name, values in found.items()}
-            if not len(found["row"]):
-                return
-            scores = self._scores(found, self.reader.parts[number].tokens(), self.score, block)
-            crops = [*zip(*(found[name].tolist() for name in PLACE), strict=True)]
-            for at, values in enumerate(self._values(scores).T):
-                self.reader.check_numbers(values, found["part"])
-                floor = best[at][-1].value if len(best[at]) == self.k else -np.inf
-                hits = [
-                    self.reader.hit(float(values[line]), *crops[line], *scores[line, self.places[at]].tolist())
-                    for line in np.flatnonzero(values >= floor)
-                ]
-                with lock:
-                    best[at] = top_k([*best[at], *hits], self.k, per_group=self.per_group)
-
-        mine, before = process_group.shard([*self.reader.parts]), torch.get_num_threads()
-        try:
-            with ThreadPoolExecutor(self.threads or before, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-                for done, _ in enumerate(pool.map(scan, mine), start=1):
-                    if progress is not None:
-                        progress(done, len(mine))
-        finally:
-            torch.set_num_threads(before)
-        found = zip(*process_group.all_gather(best), strict=True)
-        return [top_k(chain(*parts), self.k, per_group=self.per_group) for parts in found]
-
-    def _scores(
-        self, found: Columns, array: NDArray[np.float16], score: ScoreTokens, block: int
-    ) -> NDArray[np.float64]:
-        """Scores of all texts [n, T] for some rows of a part: those from columns, then others."""
-        import torch
-
-        rows, scores = found["row"], []
+    def evaluate(
+        found: Columns, array: NDArray[np.float16], score: ScoreTokens, block: int
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Scores of all texts [n, T] for some rows of a part, and what each query orders them by [n, Q]."""
+        rows, free = found["row"], []
         for start in range(0, len(rows), block):
             some = rows[start : start + block]
             whole = some[-1] - some[0] + 1 == len(some)
             taken = torch.from_numpy(array[some[0] : some[-1] + 1] if whole else array[some])
-            scores.append(score(taken.to(self.device)).double().cpu().numpy())
-        stored = [found[name].astype(np.float64)[:, None] for name in self.columns]
-        return np.concatenate([*stored, np.concatenate(scores)], axis=1)
+            free.append(score(taken.to(device)).double().cpu().numpy())
+        stored = [found[name].astype(np.float64)[:, None] for name in columns]
+        scores = np.concatenate([*stored, np.concatenate(free)], axis=1)
+        values = [query.values(scores[:, place]) for query, place in zip(queries, places, strict=True)]
+        return scores, np.stack(values, axis=1)
 
-    def _values(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
-        """What crops are ordered by for each query [n, Q]."""
-        pairs = zip(self.queries, self.places, strict=True)
-        return np.stack([query.values(scores[:, place]) for query, place in pairs], axis=1)
-
-    def _fast_filter(self) -> Callable[[int, Columns], NDArray[np.bool_]] | None:
+    def fast_filter() -> Callable[[int, Columns], NDArray[np.bool_]] | None:
         """What says which crops of a part are to be scored, from their estimates; None if all are."""
         from focuscli.tools.gallery.projection import Projection
 
-        count = self.reader.count()
-        share = max(FAST_SHARE, CROPS_PER_HIT * self.k / max(count, 1))
+        count = reader.count()
+        share = max(FAST_SHARE, CROPS_PER_HIT * k / max(count, 1))
         if count < FAST_SAMPLE or share >= 1:
             return None
-        projection = Projection.load(self.reader.gallery.folder / PROJECTION)
-        estimate = projection.estimator(self.score, self.device)
+        projection = Projection.load(reader.gallery.folder / PROJECTION)
+        estimator = projection.estimator(score, device)
 
-        def estimated(number: int, found: Columns) -> NDArray[np.float64]:
-            codes = self.reader.parts[number].array("projection", len(projection.encode))
-            return self._values(self._scores(found, codes, estimate, len(codes)))
+        def estimate(number: int, found: Columns) -> NDArray[np.float64]:
+            codes = reader.parts[number].array("projection", len(projection.encode))
+            return evaluate(found, codes, estimator, len(codes))[1]
 
-        sample = self.reader.rows(["part", "row", *self.columns], step=max(1, count // FAST_SAMPLE))
+        sample = reader.rows(["part", "row", *columns], step=max(1, count // FAST_SAMPLE))
         values = [
-            estimated(number, {name: column[sample["part"] == number] for name, column in sample.items()})
+            estimate(number, {name: column[sample["part"] == number] for name, column in sample.items()})
             for number in np.unique(sample["part"]).tolist()
         ]
         floors = np.nanquantile(np.concatenate(values), 1 - share, axis=0)
         # An estimate that is not a number passes, so that the score of a damaged crop is looked at.
-        return lambda number, found: np.any(~(estimated(number, found) < floors), axis=1)
+        return lambda number, found: np.any(~(estimate(number, found) < floors), axis=1)
+
+    @torch.inference_mode()
+    def scan(number: int) -> None:
+        found = reader.rows(["part", "row", "file_row_number", *columns], [number])
+        if select is not None and len(found["row"]):
+            chosen = select(number, found)
+            found = {name: values[chosen] for name, values in found.items()}
+        if not len(found["row"]):
+            return
+        scores, every = evaluate(found, reader.parts[number].tokens(), score, block)
+        for at, values in enumerate(every.T):
+            reader.check_numbers(values, found["part"])
+            floor = best[at][-1].value if len(best[at]) == k else -np.inf
+            order = np.argsort(-values, kind="stable")
+            # Most parts have no line left here, so their paths are never read.
+            lines = order[values[order] >= floor][: None if per_group else k]
+            hits = reader.hits(number, found["file_row_number"][lines], values[lines], scores[lines][:, places[at]])
+            with lock:
+                best[at] = top_k([*best[at], *hits], k, per_group=per_group)
+
+    select = fast_filter() if fast else None
+    mine, before = process_group.shard([*reader.parts]), torch.get_num_threads()
+    try:
+        with ThreadPoolExecutor(threads or before, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            for done, _ in enumerate(pool.map(scan, mine), start=1):
+                if progress is not None:
+                    progress(done, len(mine))
+    finally:
+        torch.set_num_threads(before)
+    return [top_k(chain(*parts), k, per_group=per_group) for parts in zip(*process_group.all_gather(best), strict=True)]

@@ -60,8 +60,7 @@ class SourceRecord:
 
     Attributes:
         kind: "folder", "dataset" or "list" (a glob, a file, or paths on stdin).
-        root: what the crops' paths are relative to; "" if they are absolute.
-        name: of the folder or dataset. split: of the dataset, else "". group: the option --group, if given.
+        root: what the crops' paths are relative to; "" if they are absolute. split: of a dataset, else "".
     """
 
     kind: str
@@ -76,8 +75,8 @@ class ModelRecord:
     """The model that made the features.
 
     Attributes:
-        step: of training; None for zero-shot CLIP. run: the checkpoint's folder. weights: where its initial weights came
-            from. precision: fp32 or bf16, of the image tower. fingerprint: SHA-256 over all that decides its scores.
+        step: None for zero-shot CLIP. run: the checkpoint's folder. weights: where its initial weights came from.
+        precision: of the image tower. fingerprint: SHA-256 over all that decides its scores.
         file, size, mtime: see `weight_file`; they spare hashing the weights at each search.
     """
 
@@ -113,11 +112,6 @@ def weight_file(folder: Path, weights: Path | None) -> tuple[str, int, int]:
     return str(file.absolute()), status.st_size, status.st_mtime_ns
 
 
-def model_fingerprint(folder: Path, weights: Path | None) -> str:
-    """SHA-256 over all that decides a model's scores; reads the weights. Arguments and errors as for `weight_file`."""
-    return file_sha256(weights) if weights else checkpoint_fingerprint(folder)
-
-
 def check_model(gallery: Path, record: ModelRecord, folder: Path, weights: Path | None) -> None:
     """Check that a gallery was made with a model, see `weight_file`: features of one model mean nothing to another.
 
@@ -126,7 +120,7 @@ def check_model(gallery: Path, record: ModelRecord, folder: Path, weights: Path 
     """
     if weight_file(folder, weights) == (record.file, record.size, record.mtime):
         return
-    if model_fingerprint(folder, weights) != record.fingerprint:
+    if (file_sha256(weights) if weights else checkpoint_fingerprint(folder)) != record.fingerprint:
         step = "" if record.step is None else f", step {record.step:,}"
         again = shlex.join(["-c", record.option, "-o", f"{gallery}-new"])
         raise InputError(
@@ -209,13 +203,15 @@ class Part:
         """Features [n, K, D], see `array`."""
         return self.array("tokens", self.gallery.tokens, self.gallery.width)
 
-    def crops(self) -> list[Crop]:
-        """The crops, line by line.
+    def crops(self, lines: NDArray[np.int64] | None = None) -> list[Crop]:
+        """The crops on some lines of the Parquet file, by default on all.
 
         Raises:
             InputError: a file of the part is missing or damaged.
         """
         columns = self._read([*FIXED_COLUMNS])
+        if lines is not None:
+            columns = columns.take(lines)
         rows = columns["row"].to_numpy()
         if len(rows) and not 0 <= rows.min() <= rows.max() < len(self.tokens()):
             raise InputError(f"{self.file('crops')} names rows that {self.file('tokens').name} does not have.", RESUME)
