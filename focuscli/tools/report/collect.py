@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
 from pydantic import BaseModel
 
 from focuscli.data.folder import DatasetFolder, read_folder
+from focuscli.data.images import load_image
 from focuscli.engine.checkpoint import read_checkpoint
 from focuscli.errors import InputError, one_line
 from focuscli.evaluation.closed_set import THRESHOLDS, EvaluationReport, LabelledSplit, evaluate, label_split
 from focuscli.inference.recognizer import Recognizer
+from focuscli.metrics.attributes import label_accuracy, pedestrian_metrics
 from focuscli.storage.paths import resolve_dataset
-from focuscli.tools.report.curves import Curve, threshold_curves
-from focuscli.tools.report.error_gallery import PredictionError, confident_errors, with_pictures
 from focuscli.tools.report.similarity import BeforeAndAfter, before_and_after
+from focuscli.viz.heat import overlay, unit_range
 
 MAX_PAGE_BYTES = 3_000_000
 DETAILED_RUNS = 4  # More runs on one page come without the curves and errors of each attribute.
+GRID_POINTS = 81
+PICTURE_SIZE = (120, 168)  # Width and height that pictures fit into.
 
 
 class Epoch(BaseModel):
@@ -39,6 +46,42 @@ class Epoch(BaseModel):
     learning_rate: float | None = None
     seconds: float | None = None
     val: dict[str, float | None] = {}
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Metrics against ascending thresholds, which scores have to exceed.
+
+    Attributes:
+        metrics: "precision", "recall", "mA" and "F1" at each threshold, NaN where undefined.
+        positions: position in `thresholds` of each threshold that has a source: {"val": 17, ...}.
+    """
+
+    thresholds: NDArray[np.float64]
+    metrics: dict[str, NDArray[np.float64]]
+    positions: dict[str, int]
+
+
+@dataclass(frozen=True)
+class PredictionError:
+    """One wrong prediction: a false positive or a false negative.
+
+    Attributes:
+        row: position of the image in the split. column: of the attribute.
+        score, threshold: in the model's unit.
+        margin: their distance in standard deviations of the attribute's scores, so that attributes compare.
+        rank: 0 for the most confident error of its kind and attribute, 1 for the next, ...
+        picture: data URIs of the crop and of the crop under its heat map; empty without crops.
+    """
+
+    row: int
+    column: int
+    predicted_positive: bool
+    score: float
+    threshold: float
+    margin: float
+    rank: int
+    picture: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -176,3 +219,98 @@ def _open(checkpoint: Path, dataset: str | None) -> tuple[Path, list[Epoch], Dat
             f"Restore it, or name the data to report on: focus report {run} --dataset NAME|FOLDER",
         )
     return run, history, data
+
+
+def threshold_curves(
+    truth: NDArray[np.bool_],
+    scores: NDArray[np.floating],
+    known: NDArray[np.bool_],
+    sources: Mapping[str, NDArray[np.float64]],
+) -> tuple[Curve, list[Curve]]:
+    """`pedestrian_metrics` against one threshold for all attributes, and `label_accuracy` of each against its own.
+
+    Args:
+        truth, scores, known: [N, Z].
+        sources: thresholds [Z] by source, which are points of the curves; "global" has one value, that of the first curve.
+    """
+    exact = scores.astype(np.float64)
+    low, high = np.quantile(exact, (0.001, 0.999))
+    grid = np.linspace(low, high, GRID_POINTS)
+    points = np.stack([*np.broadcast_to(grid[:, None], (GRID_POINTS, truth.shape[1])), *sources.values()])
+    overall = [pedestrian_metrics(truth, exact > values, known) for values in [*grid, sources["global"]]]
+    rows = [label_accuracy(truth, exact > values, known) for values in points]
+    names = {"precision": "Prec", "recall": "Recall", "mA": "mA", "F1": "F1"}
+    common = {name: np.array([row[key] for row in overall]) for name, key in names.items()}
+    names = {"precision": "precision", "recall": "recall", "mA": "mA", "F1": "f1"}
+    own = {name: np.stack([row[key] for row in rows], axis=1) for name, key in names.items()}
+    return _curve(np.array([*grid, sources["global"][0]]), common, ["global"]), [
+        _curve(points[:, z], {name: values[z] for name, values in own.items()}, [*sources])
+        for z in range(truth.shape[1])
+    ]
+
+
+def _curve(points: NDArray[np.float64], metrics: Mapping[str, NDArray[np.float64]], sources: Sequence[str]) -> Curve:
+    """Metrics at points in ascending order; `sources`: of the last points."""
+    order = points.argsort()
+    thresholds = points[order]
+    positions = np.searchsorted(thresholds, points[-len(sources) :]).tolist()
+    ordered = {name: values[order] for name, values in metrics.items()}
+    return Curve(thresholds, ordered, dict(zip(sources, positions, strict=True)))
+
+
+def confident_errors(
+    truth: NDArray[np.bool_],
+    scores: NDArray[np.floating],
+    known: NDArray[np.bool_],
+    thresholds: NDArray[np.float64],
+    most: int,
+) -> list[PredictionError]:
+    """By attribute at most `most` false positives, then as many false negatives, the most confident first.
+
+    Args:
+        truth, scores, known: [N, Z]. thresholds: [Z]. Of equal margins the earlier image comes first.
+    """
+    errors = []
+    for column, threshold in enumerate(thresholds.tolist()):
+        values = scores[:, column].astype(np.float64)
+        margins = np.abs(values - threshold) / (float(values.std()) or 1.0)
+        # A score at the threshold itself is negative, as everywhere.
+        predicted = values > threshold
+        for positive in (True, False):
+            rows = np.flatnonzero(known[:, column] & (predicted == positive) & (truth[:, column] != positive))
+            best = rows[np.argsort(-margins[rows], kind="stable")][:most].tolist()
+            errors += [
+                PredictionError(row, column, positive, float(values[row]), threshold, float(margins[row]), rank)
+                for rank, row in enumerate(best)
+            ]
+    return errors
+
+
+def with_pictures(
+    recognizer: Recognizer, errors: Sequence[PredictionError], split: LabelledSplit, max_bytes: int
+) -> list[PredictionError]:
+    """The errors whose pictures fit in `max_bytes`, with them: the first of every attribute before the second of any.
+
+    Raises:
+        InputError: an image cannot be read.
+    """
+    if not errors:
+        return []
+    ordered = sorted(errors, key=lambda error: error.rank)
+    heat = recognizer.attention([split.paths[error.row] for error in ordered], split.texts).heat
+    shown = []
+    for error, maps in zip(ordered, heat, strict=True):
+        crop = ImageOps.contain(load_image(split.paths[error.row]), PICTURE_SIZE, Image.Resampling.LANCZOS)
+        picture = _data_uri(crop), _data_uri(overlay(crop, unit_range(maps[error.column])))
+        max_bytes -= sum(map(len, picture))
+        if max_bytes < 0:
+            break
+        shown.append(replace(error, picture=picture))
+    return sorted(shown, key=lambda error: (error.column, not error.predicted_positive, error.rank))
+
+
+def _data_uri(image: Image.Image) -> str:
+    """An image as a WebP data URI."""
+    buffer = io.BytesIO()
+    image.save(buffer, format="WEBP", quality=62, method=4)
+    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

@@ -22,8 +22,7 @@ from numpy.typing import NDArray
 
 from focuscli.evaluation.closed_set import AttributeMetrics
 from focuscli.storage.files import atomic_path
-from focuscli.tools.report.collect import Epoch, RunReport
-from focuscli.tools.report.curves import Curve
+from focuscli.tools.report.collect import Curve, Epoch, RunReport
 from focuscli.tools.report.similarity import BeforeAndAfter
 
 TEMPLATES = Path(__file__).parent / "templates"

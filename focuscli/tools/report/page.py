@@ -15,8 +15,7 @@ from markupsafe import Markup
 from focuscli import __version__
 from focuscli.config import RunConfig
 from focuscli.errors import UsageError
-from focuscli.tools.report.collect import DETAILED_RUNS, MAX_PAGE_BYTES, RunReport
-from focuscli.tools.report.curves import Curve
+from focuscli.tools.report.collect import DETAILED_RUNS, MAX_PAGE_BYTES, Curve, RunReport
 from focuscli.tools.report.figures import inline_svg, percent, run_figures
 from focuscli.tools.seeds import mean_and_spread, run_identity
 

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from focuscli.tools.report import figures
-from focuscli.tools.report.collect import Epoch
-from focuscli.tools.report.curves import Curve
+from focuscli.tools.report.collect import Curve, Epoch
 from focuscli.tools.report.figures import STYLE, inline_svg
 
 VALUES = [

@@ -1,4 +1,4 @@
-"""Curves against the metrics of predictions made at each threshold."""
+"""Curves against the metrics of predictions at each threshold, and which errors are the most confident ones."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from focuscli.metrics.attributes import label_accuracy, pedestrian_metrics
-from focuscli.tools.report.curves import threshold_curves
+from focuscli.tools.report.collect import confident_errors, threshold_curves
 
 
 @given(st.integers(2, 12), st.integers(1, 3), st.integers(0, 2**32 - 1))
@@ -36,3 +36,28 @@ def test_every_point_equals_the_metrics_module(rows, columns, seed):
         expected = pedestrian_metrics(truth, scores.astype(np.float64) > threshold, known)
         for name, key in (("mA", "mA"), ("recall", "Recall"), ("precision", "Prec"), ("F1", "F1")):
             assert common.metrics[name][at] == pytest.approx(expected[key], nan_ok=True)
+
+
+TRUTH = np.array([[0, 1], [0, 1], [1, 0], [1, 0], [0, 1]], dtype=bool)
+SCORES = np.array([[3.0, 0.0], [5.0, 2.0], [1.0, 9.0], [0.0, 1.0], [2.0, 1.0]], dtype=np.float32)
+THRESHOLDS = np.array([2.0, 1.0])
+
+
+def errors(most, known):
+    found = confident_errors(TRUTH, SCORES, known, THRESHOLDS, most)
+    return [(error.column, error.predicted_positive, error.rank, error.row) for error in found]
+
+
+def test_false_positives_then_false_negatives_the_most_confident_first():
+    known = np.ones_like(TRUTH)
+    # Attribute 0, threshold 2: 1 and 0 are false positives, 3 and 2 false negatives; a score of 2.0 is negative.
+    first = [(0, True, 0, 1), (0, True, 1, 0), (0, False, 0, 3), (0, False, 1, 2)]
+    # Attribute 1, threshold 1: 2 is a false positive, 0 and 4 are false negatives, 4 with no margin at all.
+    assert errors(3, known) == [*first, (1, True, 0, 2), (1, False, 0, 0), (1, False, 1, 4)]
+    margins = [error.margin for error in confident_errors(TRUTH, SCORES, known, THRESHOLDS, 3)]
+    assert margins[0] == np.float64(3.0) / SCORES[:, 0].astype(np.float64).std()
+    assert margins[-1] == 0.0
+    assert errors(1, known) == [(0, True, 0, 1), (0, False, 0, 3), (1, True, 0, 2), (1, False, 0, 0)]
+    assert errors(0, known) == []
+    known[1, 0] = False  # an uncertain label is no error
+    assert errors(1, known)[0] == (0, True, 0, 0)
