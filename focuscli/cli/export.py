@@ -66,8 +66,7 @@ def export_command(
         )
 
     from focuscli.storage.files import checkpoint_fingerprint
-    from focuscli.tools.export.build import export_onnx
-    from focuscli.tools.export.parity import real_crops
+    from focuscli.tools.export.build import export_onnx, real_crops
 
     recognizer = model.open(device="cpu", precision="fp32")
     chosen = asked_texts(recognizer, wanted, region) or [*recognizer.attributes]

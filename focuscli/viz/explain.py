@@ -13,8 +13,7 @@ from focuscli.data.schema import Text
 from focuscli.errors import UsageError
 from focuscli.inference.predict import TextDecision, decide
 from focuscli.inference.recognizer import Attention, Recognizer
-from focuscli.viz.grid import Cell, attention_grid, token_grid
-from focuscli.viz.heat import unit_range
+from focuscli.viz.grid import Cell, attention_grid, token_grid, unit_range
 
 
 def explain(

@@ -26,7 +26,7 @@ from focuscli.inference.recognizer import Recognizer
 from focuscli.metrics.attributes import label_accuracy, pedestrian_metrics
 from focuscli.storage.paths import resolve_dataset
 from focuscli.tools.report.similarity import BeforeAndAfter, before_and_after
-from focuscli.viz.heat import overlay, unit_range
+from focuscli.viz.grid import overlay, unit_range
 
 MAX_PAGE_BYTES = 3_000_000
 DETAILED_RUNS = 4  # More runs on one page come without the curves and errors of each attribute.

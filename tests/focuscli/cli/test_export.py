@@ -224,12 +224,12 @@ def test_a_model_of_another_state_of_its_run_is_refused(focus, refused, exported
 
 
 def test_an_export_that_differs_leaves_nothing_behind(focus, exported_run, tmp_path, monkeypatch):
-    from focuscli.tools.export import parity
+    from focuscli.tools.export import build
 
     target = tmp_path / "new" / "model.onnx"
     assert focus("export", "-c", exported_run, "-o", target, "--dry-run").code == 0
     assert [*tmp_path.iterdir()] == []
-    monkeypatch.setattr(parity, "FP32_TOLERANCE", 0.0)
+    monkeypatch.setattr(build, "FP32_TOLERANCE", 0.0)
     target.parent.mkdir()
     target.write_text("mine")
     outcome = focus("export", "-c", exported_run, "-o", target, "--force")

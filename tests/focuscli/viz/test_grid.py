@@ -11,8 +11,7 @@ from PIL import Image
 from focuscli.data.texts import Text
 from focuscli.inference.predict import TextDecision
 from focuscli.viz import canvas
-from focuscli.viz.grid import Cell, attention_grid, token_grid
-from focuscli.viz.heat import overlay, turbo, unit_range, upsample
+from focuscli.viz.grid import Cell, attention_grid, overlay, token_grid, turbo, unit_range, upsample
 
 GREY = (128, 128, 128)
 HOTTEST = tuple(turbo(np.ones(1))[0].tolist())

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from focuscli.errors import CheckFailed
-from focuscli.tools.export.parity import FP32_TOLERANCE, SYNTHETIC, Crops, check_parity, compare, problem
+from focuscli.tools.export.build import FP32_TOLERANCE, SYNTHETIC, Crops, check_parity, compare, problem
 
 THRESHOLDS = np.array([0.0, 1.0, np.nan])
 SCORES = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
