@@ -180,12 +180,6 @@ def test_only_one_run_writes_to_a_gallery(make, check, draw, crops):
     check()
 
 
-@pytest.mark.parametrize("method", ["poar", "clip-ft"])
-def test_other_methods(make, build, tmp_path, method):
-    make(own=build(method))
-    assert read_gallery(tmp_path / "g").tokens == (2 if method == "poar" else 1)
-
-
 def test_groups_are_stored_and_have_to_stay_the_same(make, tmp_path):
     make(group=r"^(\d)\d\.")
     (part, *_) = read_gallery(tmp_path / "g").parts
@@ -193,31 +187,6 @@ def test_groups_are_stored_and_have_to_stay_the_same(make, tmp_path):
     with pytest.raises(UsageError, match="was begun with --group") as caught:
         make(resume=True)
     assert "Go on with --group" in caught.value.hint
-
-
-def test_what_is_there_already_is_not_touched(make, draw, crops, tmp_path):
-    make()
-    files = [*(tmp_path / "g").iterdir()]
-    for name, file in (("thesis", "thesis.tex"), ("others", "x.png"), ("parts", "crops-00000.parquet")):
-        (tmp_path / name).mkdir()
-        draw(tmp_path / name / "x.png", 3) if file == "x.png" else (tmp_path / name / file).write_text("all of it")
-    for source, name, resume, words, hint in (
-        ("crops", "g", False, "g exists already; nothing was changed", "--resume"),
-        ("crops", "thesis", False, "thesis exists already and is not a gallery", "-o"),
-        ("crops", "thesis", True, "thesis exists already and is not a gallery", "-o"),
-        ("crops", "parts", True, r"is not a gallery \(no gallery\.json", "-o"),
-        ("crops", "crops/00.png", False, "is a file", "folder"),
-        ("others", "g", True, r"None of the 10 crops of .*g is in others", "-o"),
-    ):
-        before = content(tmp_path / name) if (tmp_path / name).is_dir() else {}
-        with pytest.raises(InputError, match=words) as caught:
-            make(tmp_path / source, tmp_path / name, resume=resume)
-        assert hint in caught.value.hint
-        assert not before or content(tmp_path / name) == before
-    (tmp_path / "g" / "gallery.json").unlink()
-    with pytest.raises(InputError, match="is not a gallery"):
-        make(resume=True)
-    assert len(files) == len([*(tmp_path / "g").iterdir()]) + 1
 
 
 def test_another_checkpoint_or_precision_is_refused(make, build, recognizer, tmp_path):
@@ -255,21 +224,42 @@ def test_what_cannot_be_indexed(make, build, crops, tmp_path, monkeypatch):
         pass
 
 
+def test_columns_have_names_that_sql_tells_apart(recognizer):
+    names = ("Path", "hat", "HAT", "bare head")
+    texts = [replace(text, attribute=name) for text, name in zip(recognizer.vocabulary.trained, names, strict=True)]
+    vocabulary = replace(recognizer.vocabulary, trained=tuple(texts))
+    assert column_names(vocabulary) == ("Path_", "hat", "HAT_", "bare head")
+
+
+def test_what_is_there_already_is_not_touched(make, draw, crops, tmp_path):
+    make()
+    for name in ("thesis", "others"):
+        (tmp_path / name).mkdir()
+        draw(tmp_path / name / "x.png", 3)
+    for source, name, resume, words in (
+        ("crops", "g", False, "g exists already; nothing was changed"),
+        ("crops", "thesis", True, "thesis exists already and is not a gallery"),
+        ("crops", "crops/00.png", False, "is a file"),
+        ("others", "g", True, r"None of the 10 crops of .*g is in others"),
+    ):
+        before = content(tmp_path / name) if (tmp_path / name).is_dir() else {}
+        with pytest.raises(InputError, match=words):
+            make(tmp_path / source, tmp_path / name, resume=resume)
+        assert not before or content(tmp_path / name) == before
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
         ({"format": 2}, r"made by another version of focus \(format 2, not 3\)"),
-        ({"source": None}, "source"),
         ({"source": {"kind": "folder", "name": "x", "split": ""}}, "source.root"),
-        ({"tokens": "6"}, "tokens"),
         ({"tokens": 0}, "tokens"),
         ({"columns": ["Hat"]}, "1 columns for 4 trained texts"),
-        ({"vocabulary": {}}, "vocabulary"),
         (None, "damaged"),
         ([], "damaged"),
     ],
 )
-def test_a_damaged_gallery_json_is_named(store, recognizer, features, tmp_path, changes, words):
+def test_a_damaged_gallery_json_is_named(store, recognizer, features, changes, words):
     file = store(recognizer, features(3, 6), 3) / "gallery.json"
     text = file.read_text()
     file.write_text(text[:-30] if changes is None else json.dumps(changes and json.loads(text) | changes))
@@ -277,11 +267,3 @@ def test_a_damaged_gallery_json_is_named(store, recognizer, features, tmp_path, 
         read_gallery(file.parent)
     assert str(file.parent) in caught.value.problem
     assert "focus index" in caught.value.hint
-    assert "\n" not in caught.value.problem
-
-
-def test_columns_have_names_that_sql_tells_apart(recognizer):
-    names = ("Path", "hat", "HAT", "bare head")
-    texts = [replace(text, attribute=name) for text, name in zip(recognizer.vocabulary.trained, names, strict=True)]
-    vocabulary = replace(recognizer.vocabulary, trained=tuple(texts))
-    assert column_names(vocabulary) == ("Path_", "hat", "HAT_", "bare head")

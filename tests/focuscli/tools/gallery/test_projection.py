@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-
 import numpy as np
 import pytest
 import torch
 
-from focuscli.errors import InputError
 from focuscli.tools.gallery.folded import token_scorer
-from focuscli.tools.gallery.projection import Projection, fit_projection, linearise
+from focuscli.tools.gallery.projection import fit_projection, linearise
 
 CPU = torch.device("cpu")
 
@@ -40,27 +37,7 @@ def test_linear_functions_of_trained_texts_are_kept(features, score):
     assert (estimated - linear).std() < 0.03 * linear.std()
 
 
-def test_a_text_that_was_not_trained_is_estimated_too(features, score):
-    tokens = features(3000, 6)
-    other = score("green umbrella")
-    projection = fit_projection(tokens, score("hat", "red scarf", "blue jeans"), CPU)
-    estimated = projection.estimator(other, CPU)(torch.from_numpy(projection.project(tokens)))[:, 0]
-    exact = other(torch.from_numpy(tokens))[:, 0]
-    best, likely = exact.topk(30).indices, estimated.topk(300).indices
-    assert torch.isin(best, likely).float().mean() > 0.75
-
-
 def test_few_or_equal_crops_are_projected_to_finite_numbers(features, score):
     for tokens in (features(1, 6), features(5, 6), np.repeat(features(1, 6), 40, axis=0)):
         projection = fit_projection(tokens, score("hat"), CPU)
         assert np.isfinite(projection.project(features(20, 6, seed=3))).all()
-
-
-def test_a_file_is_read_back_and_damage_is_named(features, score, tmp_path):
-    projection, file = fit_projection(features(100, 6), score("hat"), CPU), tmp_path / "projection.npz"
-    projection.save(file)
-    assert np.array_equal(Projection.load(file).project(features(9, 6)), projection.project(features(9, 6)))
-    for damage in (lambda: os.truncate(file, 900), lambda: np.savez(file, mean=np.ones(3)), file.unlink):
-        damage()
-        with pytest.raises(InputError, match=r"projection\.npz is missing or damaged"):
-            Projection.load(file)

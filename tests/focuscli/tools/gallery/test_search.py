@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import math
 import os
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from focuscli.errors import InputError, UsageError
 from focuscli.inference.predict import decide
 from focuscli.tools.gallery import folded
 from focuscli.tools.gallery import search as module
 from focuscli.tools.gallery.query import Query, open_gallery
-from focuscli.tools.gallery.results import as_json, contact_sheet, table_of
 from focuscli.tools.gallery.search import find
-from focuscli.tools.gallery.store import read_gallery
-from focuscli.viz import canvas
 
 BLUE = (0, 0, 200)
 WORDS = ("hat", "red scarf", "green umbrella", "torn jacket")
@@ -73,14 +68,6 @@ def test_the_result_is_the_models_own_ranking(recognizer, features, store, k, wa
 def test_trained_texts_need_no_model(recognizer, features, store):
     with open_gallery(store(recognizer, features(30, 6), 10)) as reader:
         assert find(reader, lambda: pytest.fail("loaded"), [["hat"], ["Scarf"]], ["bare head"], 3)
-
-
-def test_several_queries_in_one_pass(recognizer, features, store):
-    tokens = features(200, 6)
-    folder = store(recognizer, tokens, 64)
-    found = search(recognizer, folder, [[words] for words in WORDS], ["blue jeans"])
-    for words, answer in zip(WORDS, found, strict=True):
-        assert check(answer, recognizer, tokens, [words], ["blue jeans"]) == 9
 
 
 @pytest.mark.parametrize(("wanted", "unwanted"), [QUERIES[1], QUERIES[4]])
@@ -138,39 +125,6 @@ def test_fast_scores_a_part_of_the_crops_and_misses_little(recognizer, features,
     assert sum(scored) < 600  # about a tenth
 
 
-def change_tokens(change):
-    def damage(folder):
-        np.save(folder / "tokens-00001.npy", change(np.load(folder / "tokens-00001.npy")))
-
-    return damage
-
-
-def change_scores(folder):
-    part = read_gallery(folder).parts[1]
-    part._write(part._read(None).drop_columns("Hat").append_column("Hat", [[math.nan] * 40]))
-
-
-@pytest.mark.parametrize(
-    ("words", "damage", "problem"),
-    [
-        ("umbrella", lambda folder: os.truncate(folder / "tokens-00001.npy", 900), "tokens-00001.npy is missing or"),
-        ("umbrella", lambda folder: (folder / "tokens-00001.npy").unlink(), "tokens-00001.npy is missing or"),
-        ("umbrella", change_tokens(lambda tokens: tokens[:, :3]), "tokens-00001.npy is missing or damaged: float16"),
-        ("umbrella", change_tokens(lambda tokens: tokens.astype(float)), "float64"),
-        ("umbrella", change_tokens(lambda tokens: tokens * np.float16("nan")), "not a number"),
-        ("hat", change_scores, "not a number"),
-        ("hat", lambda folder: (folder / "crops-00001.parquet").write_bytes(b"PAR1"), "Parquet file of .* is damaged"),
-        ("umbrella", lambda folder: os.truncate(folder / "crops-00001.parquet", 300), "Parquet file of .* is damaged"),
-    ],
-)
-def test_a_damaged_file_is_named(recognizer, features, store, words, damage, problem):
-    folder = store(recognizer, features(100, 6), 40)
-    damage(folder)
-    with pytest.raises(InputError, match=problem) as caught:
-        search(recognizer, folder, [[words]])
-    assert "--resume" in caught.value.hint
-
-
 def test_a_projection_that_is_damaged_costs_no_crop(recognizer, features, store, monkeypatch):
     monkeypatch.setattr(module, "FAST_SAMPLE", 20)
     folder = store(recognizer, features(100, 6), 40)
@@ -195,24 +149,27 @@ def test_conditions_that_cannot_be_evaluated(recognizer, features, store):
     assert not search(recognizer, folder, [["green umbrella"]], where="size < 0")[0].hits
 
 
-def test_several_queries_as_one_table_as_json_and_as_a_sheet(recognizer, features, store, monkeypatch):
-    folder = store(recognizer, features(30, 6), 10, ["x"] * 30)
-    gallery = read_gallery(folder)
-    several = search(recognizer, folder, [["hat"], ["red scarf"]], ["blue jeans"], k=12)
-    header, *lines = table_of(several, gallery, each=True)
-    assert header == ["query", "rank", "match", "score", "not blue jeans", "group", "image"]
-    for line, item in zip(lines, as_json(several, gallery), strict=True):
-        assert line[0] == f"{item['query'][0]}, not blue jeans"
-        assert [int(line[1]), float(line[2])] == [item["rank"], item["match"]]
-        assert [float(line[3]), float(line[4])] == [item["scores"][item["query"][0]], item["scores"]["blue jeans"]]
-        assert line[5:] == [item["group"], item["image"]]
-
-    monkeypatch.setattr("focuscli.tools.gallery.results.load_image", lambda _: Image.new("RGB", (50, 100), BLUE))
-    sheet = np.asarray(contact_sheet(several, "a caption " * 40))
-    assert (sheet == BLUE).all(axis=2).sum() == pytest.approx(24 * 112 * 224, rel=0.02)  # each once, in its own shape
-    for colour in (canvas.YES, canvas.NO, canvas.TRACK):
-        assert (sheet == colour).all(axis=2).any()
-    monkeypatch.undo()
-    assert (np.asarray(contact_sheet(several, "")) == canvas.TRACK).all(
-        axis=2
-    ).sum() > 24 * 150 * 200  # no longer there
+@pytest.mark.parametrize(
+    ("words", "name", "content", "problem"),
+    [
+        ("umbrella", "tokens-00001.npy", None, "tokens-00001.npy is missing or"),
+        (
+            "umbrella",
+            "tokens-00001.npy",
+            lambda tokens: tokens[:, :3],
+            "tokens-00001.npy is missing or damaged: float16",
+        ),
+        ("umbrella", "tokens-00001.npy", lambda tokens: tokens * np.float16("nan"), "not a number"),
+        ("hat", "crops-00001.parquet", None, "Parquet file of .* is damaged"),
+        ("umbrella", "crops-00001.parquet", None, "Parquet file of .* is damaged"),
+    ],
+)
+def test_a_damaged_file_is_named(recognizer, features, store, words, name, content, problem):
+    folder = store(recognizer, features(100, 6), 40)
+    if content is None:
+        os.truncate(folder / name, 300)
+    else:
+        np.save(folder / name, content(np.load(folder / name)))
+    with pytest.raises(InputError, match=problem) as caught:
+        search(recognizer, folder, [[words]])
+    assert "--resume" in caught.value.hint

@@ -10,23 +10,6 @@ from focuscli.tools.gallery.source import find_source
 from focuscli.tools.gallery.store import Crop, SourceRecord
 
 
-def test_a_folder_is_listed_by_name_relative_to_itself(crops):
-    source = find_source(str(crops))
-    assert source.record == SourceRecord("folder", str(crops), "crops", "", None)
-    assert [crop.path for crop in source.crops] == sorted(file.name for file in crops.iterdir())
-    status = (crops / "00.png").stat()
-    assert source.crops[0] == Crop("00.png", status.st_size, status.st_mtime_ns, None)
-    assert source.path(source.crops[0]) == crops / "00.png"
-
-
-@pytest.mark.parametrize("split", [None, "val"])
-def test_a_dataset_is_listed_in_its_own_order(coloured_dataset, split):
-    source, dataset = find_source(str(coloured_dataset), split=split), read_folder(coloured_dataset)
-    assert (source.record.kind, source.record.name, source.record.split) == ("dataset", "coloured", split or "all")
-    wanted = [dataset.image_path(index) for index in dataset.select(split or "all")]
-    assert [source.path(crop).resolve() for crop in source.crops] == [path.resolve() for path in wanted]
-
-
 def test_a_list_is_absolute_and_without_repetitions(crops, monkeypatch):
     monkeypatch.chdir(crops)
     (crops / "more").mkdir()
@@ -44,15 +27,6 @@ def test_a_list_is_absolute_and_without_repetitions(crops, monkeypatch):
 )
 def test_groups_are_found_in_paths(crops, pattern, expected):
     assert [crop.group for crop in find_source(str(crops), group=pattern).crops][:4] == expected
-
-
-def test_groups_are_a_column_of_a_dataset(coloured_dataset):
-    dataset = read_folder(coloured_dataset)
-    source = find_source(str(coloured_dataset), split="test", group="person")
-    assert [crop.group for crop in source.crops] == dataset.persons[dataset.select("test")].tolist()
-    by_split = find_source(str(coloured_dataset), group="split").crops
-    assert {crop.group for crop in by_split} == {"train", "val", "test"}
-    assert find_source(str(coloured_dataset), group=r"\d(\d)\d").crops[15].group == "1"
 
 
 @pytest.mark.parametrize(
@@ -73,13 +47,19 @@ def test_what_is_refused(crops, coloured_dataset, given, options, error, words, 
     assert hint is None or hint in caught.value.hint
 
 
-def test_files_that_are_not_there(crops, coloured_dataset, tmp_path):
-    (crops / "link.png").symlink_to(crops / "nowhere.png")
-    assert all(crop.size > 0 for crop in find_source(str(crops)).crops)
-    moved = tmp_path / "moved"
-    moved.mkdir()
-    for name in ("schema.toml", "labels.csv"):
-        text = (coloured_dataset / name).read_text().replace(str(coloured_dataset.parent), "/nowhere")
-        (moved / name).write_text(text)
-    with pytest.raises(InputError, match="None of the 72 images of coloured is there"):
-        find_source(str(moved))
+def test_folders_and_datasets_are_listed_with_size_time_and_group(crops, coloured_dataset):
+    source = find_source(str(crops))
+    assert source.record == SourceRecord("folder", str(crops), "crops", "", None)
+    assert [crop.path for crop in source.crops] == sorted(file.name for file in crops.iterdir())
+    status = (crops / "00.png").stat()
+    assert source.crops[0] == Crop("00.png", status.st_size, status.st_mtime_ns, None)
+    dataset = read_folder(coloured_dataset)
+    source, chosen = find_source(str(coloured_dataset), split="test", group="person"), dataset.select("test")
+    assert (source.record.kind, source.record.name, source.record.split) == ("dataset", "coloured", "test")
+    assert [source.path(crop).resolve() for crop in source.crops] == [
+        dataset.image_path(index).resolve() for index in chosen
+    ]
+    assert [crop.group for crop in source.crops] == dataset.persons[chosen].tolist()
+    assert find_source(str(coloured_dataset), group=r"\d(\d)\d").crops[15].group == "1"
+    (coloured,) = {crop.group for crop in find_source(str(coloured_dataset), split="val", group="split").crops}
+    assert coloured == "val"
