@@ -25,14 +25,10 @@ def export_command(
     region: RegionOpt = None,
     int8: Annotated[bool, typer.Option("--int8", help="8-bit weights: faster on CPUs, less accurate.")] = False,
     check: Annotated[bool, typer.Option("--check", help="Compare on many real crops, with mA if labelled.")] = False,
-    images: Annotated[
-        str | None, typer.Option(metavar="NAME|FOLDER", help="Compare on these; default: the training dataset.")
-    ] = None,
+    images: Annotated[str | None, typer.Option(metavar="NAME|FOLDER", help="Other crops to compare on.")] = None,
     split: Annotated[str, typer.Option(help="Of that dataset: test, val, train, trainval, all.")] = "test",
     limit: Annotated[int, typer.Option(min=0, help="Crops to compare on with --check at most; 0 for all.")] = 256,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Default: export/model.onnx in the run.")
-    ] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Default: RUN/export/model.onnx.")] = None,
     force: ForceOpt = False,
     dry_run: DryRunOpt = False,
 ) -> None:

@@ -18,21 +18,16 @@ def report_command(
         list[str] | None, typer.Argument(metavar="RUN...", help="Run names or folders; default: the latest run.")
     ] = None,
     output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="HTML file; default: report.html in the run folder, or here for several."),
+        Path | None, typer.Option("--output", "-o", help="Default: report.html in the run, or here for several runs.")
     ] = None,
     figures: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Write the figures as files; with -o, the page as well.")
+        Path | None, typer.Option(metavar="FOLDER", help="Figures as files; no page without -o.")
     ] = None,
     file_format: Annotated[str | None, typer.Option("--format", help="Of --figures: pdf (default), png, svg.")] = None,
     dataset: DatasetOpt = None,
     split: Annotated[str, typer.Option(help="Which images: test, val, train, trainval, all.")] = "test",
-    crops: Annotated[
-        bool, typer.Option("--crops/--no-crops", help="Show pictures of the dataset; leave them out to share the page.")
-    ] = True,
-    errors: Annotated[
-        int, typer.Option(min=0, max=24, help="Most confident errors shown per attribute, of each kind.")
-    ] = 3,
+    crops: Annotated[bool, typer.Option("--crops/--no-crops", help="With or without pictures of the dataset.")] = True,
+    errors: Annotated[int, typer.Option(min=0, max=24, help="Errors shown per attribute, of each kind.")] = 3,
     force: ForceOpt = False,
     device: DeviceOpt = None,
     precision: PrecisionOpt = None,
@@ -76,7 +71,7 @@ def report_command(
         page = render_page(reports)
         write_text(output, page)
         written, size = [output], len(page.encode())
-        render.note(f"wrote {output}  {size / 2**20:.1f} MiB{'' if crops else ', without crops'}")
+        render.note(f"wrote {output}  {size / 2**20:.1f} MiB")
     if figures is not None:
         for report in reports:
             folder = figures if len(reports) == 1 else figures / report.name

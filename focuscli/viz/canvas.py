@@ -44,10 +44,7 @@ def fit_text(text: str, size: int, width: int) -> str:
 
 
 def wrap(text: str, size: int, width: int, most: int) -> list[str]:
-    """Lines of at most `width`, broken at spaces, or within a word that is too long by itself.
-
-    No more than `most` lines; the last one ends in an ellipsis if there is more text.
-    """
+    """At most `most` lines of at most `width`, broken at spaces or within a long word; an ellipsis if there is more text."""
     lines = [""]
     for word in _printable(text).split():
         if lines[-1] and text_width(f"{lines[-1]} {word}", size) <= width:

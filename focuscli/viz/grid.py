@@ -20,21 +20,13 @@ GAP, MARGIN, SPACE = 16, 18, 5
 LARGE, MEDIUM, SMALL = 15, 12, 11  # text
 BAR, TICK = 6, 3  # height of a bar, and how far its tick stands out
 TITLE_LINES, LEGEND = 3, 22
-SCORES = (
-    2 * line_height(MEDIUM) + BAR + 2 * TICK + 2 * line_height(SMALL)
-)  # height of a region, bar, score and threshold
+SCORES = 2 * line_height(MEDIUM) + BAR + 2 * TICK + 2 * line_height(SMALL)  # of a region, bar, score and threshold
 DEEPEST = (23, 78, 166)  # the largest share of a table
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One text, or one Mix Token, over one image.
-
-    Attributes:
-        heat: [h, w] in 0..1, over the whole image whatever its size.
-        title: the text, or the token's name.
-        score, decision: of a text: its score in the model's own unit, its region and threshold.
-    """
+    """One text, or one Mix Token, over one image: heat [h, w] in 0..1 over all of it; score and decision only of a text."""
 
     heat: np.ndarray
     title: str

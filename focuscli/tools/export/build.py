@@ -59,11 +59,9 @@ def export_onnx(
     """Write a model as ONNX, after comparing it with the checkpoint on synthetic crops and on `crops`.
 
     Args:
-        recognizer: on the CPU, in fp32.
+        recognizer: on the CPU, in fp32. fingerprint: of its checkpoint. texts: of a fixed model.
         target: the model's file. Beside it go its checksums and, for a dynamic model, `tower_path`.
-        fingerprint: of the checkpoint. texts: of a fixed model.
-        int8: quantise the image side. The text tower of a dynamic model stays in fp32: it runs once per text, and its
-            errors would be in every score.
+        int8: quantise the image side; errors of the text tower would be in every score.
 
     Returns:
         The files, and how their scores compare with the checkpoint's, see `compare`.
@@ -157,7 +155,7 @@ def _save(proto: onnx.ModelProto, path: Path, description: str = "") -> None:
 
 @dataclass(frozen=True)
 class Crops:
-    """Real crops to compare on: which, in words, and labels [N, A] of the trained attributes with those that are known."""
+    """Real crops to compare on: which, in words, and labels [N, A] of the trained attributes, and which are known."""
 
     source: str
     paths: Sequence[Path]
@@ -191,11 +189,8 @@ def real_crops(recognizer: Recognizer, source: str | None, split: str, limit: in
             with contextlib.suppress(InputError):  # another dataset's attributes: its crops are compared without labels
                 labelled = label_split(recognizer, folder, split)
     chosen = np.linspace(0, len(paths) - 1, min(limit or len(paths), len(paths))).round().astype(int)
-    return Crops(
-        f"{len(chosen):,} {kind}",
-        [paths[row] for row in chosen],
-        None if labelled is None else (labelled.truth[chosen], labelled.known[chosen]),
-    )
+    found = (labelled.truth[chosen], labelled.known[chosen]) if labelled else None
+    return Crops(f"{len(chosen):,} {kind}", [paths[row] for row in chosen], found)
 
 
 def compare(
@@ -204,9 +199,8 @@ def compare(
     """Compare scores [N, Z] of the checkpoint with those of the export; thresholds [Z] are NaN for texts without one.
 
     Returns:
-        source: which crops, in words. images, texts: their numbers.
-        largest, mean: of the absolute difference. rms: root of its mean square.
-        scale: the largest absolute score. spread: standard deviation of a text's scores over the crops, mean over texts.
+        largest, mean, rms: of the absolute difference. scale: the largest absolute score.
+        spread: standard deviation of a text's scores over the crops, mean over texts.
         decisions, changed: scores with a threshold, and how many of them fall on the other side of it.
         mA: None; balanced accuracy of the checkpoint and of the export, in percent, where labels are known.
     """
@@ -231,17 +225,16 @@ def compare(
 def problem(parity: dict[str, Any], *, int8: bool) -> str | None:
     """Why the difference is too large for an export of this precision; None where it is not."""
     source, spread, limit = parity["source"], parity["spread"], FP32_TOLERANCE * parity["scale"]
-    if not np.isfinite(parity["largest"]):
-        return f"some scores on {source} are not finite"
-    if not int8 and parity["largest"] > limit:
-        return f"scores on {source} differ by up to {parity['largest']:.3g}; at most {limit:.3g} is allowed"
     # Rounded as it is printed, so that the message never says that 0.250 is more than 0.250.
     share = round(parity["rms"] / spread, 3) if spread else math.inf if parity["rms"] else 0.0
+    if not np.isfinite(parity["largest"]):
+        return f"some scores on {source} are not finite"
     if int8 and share > INT8_TOLERANCE:
         return (
-            f"int8 scores on {source} are off by {share:.3f} of their standard deviation (root mean square); "
-            f"at most {INT8_TOLERANCE:.3f} is allowed"
+            f"int8 scores on {source} are off by {share:.3f} of their spread; at most {INT8_TOLERANCE:.3f} is allowed"
         )
+    if not int8 and parity["largest"] > limit:
+        return f"scores on {source} differ by up to {parity['largest']:.3g}; at most {limit:.3g} is allowed"
     return None
 
 

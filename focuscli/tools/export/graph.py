@@ -71,9 +71,8 @@ def for_export(module: Module) -> Module:
     QuickGELU: x sigmoid(1.702 x) = silu(1.702 x) / 1.702. `clip_impl.layers.MLP` passes the factors to the matrix products as
     alpha and beta, which onnxruntime's quantiser skips without a warning; here they are multiplied into the weights.
 
-    Attention masks: the exporter guards a softmax under a boolean mask against rows that may attend to nothing, which are NaN:
-    two more passes over the largest tensors of the tower. Here every token attends to at least one other, and the mask is one
-    that is added: 0 where a token may attend, -inf elsewhere.
+    Attention masks: under a boolean mask the exporter guards a softmax against rows that may attend to nothing, which costs two
+    passes over large tensors. Every token attends to itself, so the mask here is added: 0 where a token may attend, else -inf.
     """
     module = copy.deepcopy(module).eval().requires_grad_(False)
     for part in [*module.modules()]:

@@ -39,7 +39,6 @@ class OnnxScorer(Scorer):
 
     Attributes:
         texts: of the columns of a fixed model's scores; of a dynamic one, which takes any, the trained attributes.
-        precision: "fp32" or "int8". fingerprint: of the checkpoint, see `focuscli.storage.files`.
     """
 
     def __init__(self, path: Path, *, device: str = "auto", precision: str = "auto") -> None:

@@ -43,9 +43,8 @@ class Plan:
     """What an index run is going to do; nothing is written yet.
 
     Attributes:
-        gallery: as it will be.
         kept: by number of a part, the lines that stay where some do not. damaged: why parts are encoded again.
-        pending: parts to be encoded, by number. parts: how many there will be.
+        pending: parts to be encoded. parts: how many there will be.
         stored, changed, gone: crops that stay, whose image has changed, and that are not listed any more.
     """
 
@@ -98,10 +97,10 @@ def plan_index(
             "and no tokens to compare a text with.",
             f"Use a checkpoint of: {', '.join(SEARCHABLE)}.",
         )
-    gallery = _existing(folder, recognizer, weights, source, resume=resume)
+    gallery = _existing(folder, recognizer, weights, source, resume)
     if lock is not None:
         lock.enter_context(store.only_writer(folder))
-        gallery = _existing(folder, recognizer, weights, source, resume=resume)  # a run may have ended in between
+        gallery = _existing(folder, recognizer, weights, source, resume)  # a run may have ended in between
     gallery = gallery or new_gallery(recognizer, weights, source, folder)
     plan = _compare(gallery, source, part_size, world_size)
     if plan.gone and not plan.stored and not plan.changed:
@@ -137,10 +136,10 @@ def new_gallery(recognizer: Recognizer, weights: Path | None, source: Source, fo
 
 
 def _existing(
-    folder: Path, recognizer: Recognizer, weights: Path | None, source: Source, *, resume: bool
+    folder: Path, recognizer: Recognizer, weights: Path | None, source: Source, resume: bool
 ) -> Gallery | None:
-    """The gallery in a folder with what is indexed now; None if the folder is empty or not there. Refuses one that holds
-    something else, and a gallery whose crops would not be comparable with new ones."""
+    """The gallery in a folder; None if that is empty or not there. Refuses what is not a gallery, and one whose crops would
+    not be comparable with new ones."""
     check_free(folder, force=True, folder=True)
     there = {file.name for file in folder.iterdir()} if folder.exists() else set()
     # A run that was killed before it wrote gallery.json left nothing.
@@ -162,7 +161,7 @@ def _existing(
             f"Go on with: --precision {own}",
         )
     if gallery.source.group != source.record.group:
-        before = "without --group" if gallery.source.group is None else f"with --group {gallery.source.group}"
+        before = f"with --group {gallery.source.group}" if gallery.source.group else "without --group"
         raise UsageError(f"{folder} was begun {before}.", f"Go on {before}, or use another folder.")
     return replace(gallery, source=source.record)
 
@@ -170,13 +169,10 @@ def _existing(
 def _compare(gallery: Gallery, source: Source, part_size: int, world_size: int) -> Plan:
     """What is stored against what is listed."""
     wanted = {crop.path: crop for crop in source.crops}
-    stored: set[str] = set()
-    changed: set[str] = set()
-    gone = staying = 0
-    kept: dict[int, list[int]] = {}
-    damaged: list[str] = []
-    parts = gallery.parts
-    for part in parts:
+    stored, changed, gone, staying = set[str](), set[str](), 0, 0
+    kept, damaged, first = dict[int, list[int]](), list[str](), 0
+    for part in gallery.parts:
+        first = part.number + 1
         try:
             crops = part.crops()
         except InputError as error:
@@ -193,7 +189,6 @@ def _compare(gallery: Gallery, source: Source, part_size: int, world_size: int) 
     pending = [crop for crop in source.crops if crop.path not in stored]
     random.Random(0).shuffle(pending)  # so that every part, also the first, is a sample of all crops
     size = max(1, min(part_size, -(-len(pending) // world_size)))
-    first = 1 + max((part.number for part in parts), default=-1)
     chunks = [*enumerate((pending[start : start + size] for start in range(0, len(pending), size)), first)]
     counts = staying + len(chunks), len(stored), len(changed - stored), gone
     return Plan(gallery, source, kept, damaged, chunks, *counts)
@@ -242,8 +237,8 @@ def run_index(
                 part.save("projection", projection.project(tokens))
             part.write(tokens, read, trained_scores(recognizer, tokens))
     every = [item for some in process_group.all_gather(skipped) for item in some]
-    process_group.broadcast(lambda: _fit(recognizer, gallery, more=bool(plan.pending)))
-    _project(gallery.folder / PROJECTION, process_group.shard(gallery.parts))
+    process_group.broadcast(lambda: _fit(recognizer, gallery, bool(plan.pending)))
+    _project(process_group.shard(gallery.parts))
     process_group.all_gather(None)  # until all are projected
     process_group.broadcast(replace(gallery, complete=True).save)
     if not gallery.parts:
@@ -251,30 +246,27 @@ def run_index(
     return every
 
 
-def _fit(recognizer: Recognizer, gallery: Gallery, *, more: bool) -> None:
-    """Fit a projection where there is none, or one that was fitted to few crops and more have come."""
+def _fit(recognizer: Recognizer, gallery: Gallery, more: bool) -> None:
+    """Fit a projection if there is none, or if it was fitted to few crops and more have come."""
     file, parts = gallery.folder / PROJECTION, gallery.parts
     with contextlib.suppress(InputError):
         if Projection.load(file).crops >= SAMPLE or not more:
             return
     sample: list[NDArray[np.float16]] = []
+    # Projections go before the file that says how they were made: two that do not fit never stand together.
     for part in parts:
+        part.file("projection").unlink(missing_ok=True)
         if sum(map(len, sample)) < SAMPLE:
             sample.append(part.tokens()[:SAMPLE])
     if sample:
-        # Projections go before the file that says how they were made: two that do not fit never stand together.
-        for part in parts:
-            part.file("projection").unlink(missing_ok=True)
         score = token_scorer(recognizer.model, recognizer.encode_texts(gallery.vocabulary.trained))
         fit_projection(np.concatenate(sample), score, recognizer.device).save(file)
 
 
-def _project(file: Path, parts: Sequence[Part]) -> None:
+def _project(parts: Sequence[Part]) -> None:
     """Write the projections of parts that have none, or a damaged one."""
-    if not parts:
-        return
-    projection = Projection.load(file)
     for part in parts:
+        projection = Projection.load(part.gallery.folder / PROJECTION)
         tokens = part.tokens()
         with contextlib.suppress(InputError):
             if len(part.array("projection", len(projection.encode))) == len(tokens):

@@ -46,10 +46,10 @@ def find_source(given: str, *, split: str | None = None, group: str | None = Non
     if folder.is_dir():
         root = folder.resolve()
         names = [path.relative_to(root).as_posix() for path in expand_images([str(root)])]
-        return _source(SourceRecord("folder", str(root), root.name, "", group), names)
+        return _source(SourceRecord("folder", str(root), root.name, "", group), names, _find_groups(names, group))
     # Absolute and without "..", but links stay as they are.
     names = [*dict.fromkeys(os.path.abspath(path) for path in expand_images([given], stdin))]
-    return _source(SourceRecord("list", "", given, "", group), names)
+    return _source(SourceRecord("list", "", given, "", group), names, _find_groups(names, group))
 
 
 def _dataset(place: Path, split: str, group: str | None) -> Source:
@@ -63,21 +63,13 @@ def _dataset(place: Path, split: str, group: str | None) -> Source:
     names = [dataset.images[index] for index in chosen]
     table = read_table(dataset.path / LABELS_FILE)
     if group is None or group not in table.header:
-        return _source(record, names, columns=table.header)
+        return _source(record, names, _find_groups(names, group, table.header))
     column = table.column(group)
     return _source(record, names, [column[index] or None for index in chosen])
 
 
-def _source(
-    record: SourceRecord,
-    names: Sequence[str],
-    groups: Sequence[str | None] | None = None,
-    columns: Sequence[str] = (),
-) -> Source:
-    """Crops with their groups, by default those that the record's regular expression finds."""
+def _source(record: SourceRecord, names: Sequence[str], groups: Sequence[str | None]) -> Source:
     crops = []
-    if groups is None:
-        groups = _find_groups(names, record.group, columns)
     for name, group in zip(names, groups, strict=True):
         try:
             status = (Path(record.root) / name).stat()
@@ -89,7 +81,7 @@ def _source(
     return Source(record, tuple(crops))
 
 
-def _find_groups(names: Sequence[str], pattern: str | None, columns: Sequence[str]) -> list[str | None]:
+def _find_groups(names: Sequence[str], pattern: str | None, columns: Sequence[str] = ()) -> list[str | None]:
     """What a regular expression finds in each path: its first group in parentheses, or all of the match."""
     if pattern is None:
         return [None] * len(names)

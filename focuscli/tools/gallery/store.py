@@ -45,8 +45,8 @@ RESUME = "Repair it with: focus index SOURCE -o GALLERY --resume"
 
 
 class Crop(NamedTuple):
-    """An image file as it was when it was listed: path, size in bytes (-1: not there), time of its last change in ns, and
-    the group that it belongs to (a person, a track), if any."""
+    """An image file as it was when it was listed: size in bytes (-1: not there), time of change in ns, and its group (a
+    person, a track), if any."""
 
     path: str
     size: int
@@ -104,8 +104,7 @@ def weight_file(folder: Path, weights: Path | None) -> tuple[str, int, int]:
         InputError: there is no checkpoint in the folder, or it is damaged.
     """
     try:
-        state = {} if weights else json.loads((folder / "state.json").read_text(encoding="utf-8"))
-        file = weights or folder / state["files"]["model"]
+        file = weights or folder / json.loads((folder / "state.json").read_text(encoding="utf-8"))["files"]["model"]
         status = file.stat()
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{weights or f'Checkpoint {folder}'} is damaged: {error!r}.") from error
@@ -135,8 +134,7 @@ class Gallery:
     """The content of gallery.json.
 
     Attributes:
-        tokens, width: K and D of a crop's features.
-        vocabulary: the model's texts and thresholds. columns: of the Parquet files, one per trained text.
+        tokens, width: K and D of a crop's features. columns: of the Parquet files, one per trained text.
         complete: False until the first run has come to its end.
     """
 
@@ -156,8 +154,7 @@ class Gallery:
         return [Part(self, number) for number in sorted(int(match[2]) for match in found if match)]
 
     def clean(self, kept: Mapping[int, list[int]]) -> None:
-        """Write gallery.json, and remove what does not belong to the gallery: all lines of some parts but those that are
-        `kept`, and files that are no part's."""
+        """Write gallery.json, and remove all lines of some parts but those that are `kept`, and files that are no part's."""
         self.save()
         for number, lines in kept.items():
             Part(self, number).keep(lines)
@@ -280,7 +277,7 @@ _FORM = TypeAdapter(Gallery)
 
 
 def path_of(text: str, raw: bytes | bytearray | None) -> str:
-    """A path from the columns `path` and `path_bytes`."""
+    """The path in the columns `path` and `path_bytes`."""
     return text if raw is None else os.fsdecode(bytes(raw))
 
 

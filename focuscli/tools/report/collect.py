@@ -166,22 +166,9 @@ def collect(
         environment = {}
         with contextlib.suppress(OSError, ValueError, TypeError):  # a run that lost it is reported without
             environment = dict(json.loads((run / "env.json").read_text(encoding="utf-8")))
-        report = RunReport(
-            name=name,
-            state=read_checkpoint(checkpoint).state,
-            environment=environment,
-            history=history,
-            data=data,
-            evaluations=evaluations,
-            common=common,
-            curves=curves,
-            labelled=labelled,
-            errors=shown,
-            hidden_errors=len(found) - len(shown),
-            similarities=similarities,
-            crops=crops,
-        )
-        reports.append(report)
+        state, hidden = read_checkpoint(checkpoint).state, len(found) - len(shown)
+        result = evaluations, common, curves, shown, hidden, similarities, crops
+        reports.append(RunReport(name, state, environment, history, data, labelled, *result))
     return reports
 
 

@@ -60,17 +60,10 @@ def run_figures(report: RunReport, detailed: bool = True) -> dict[str, Figure]:
 def epoch_figures(history: Sequence[Epoch], best_epoch: int) -> dict[str, Figure | None]:
     """Training losses on a logarithmic axis (one that is always 0 is switched off and not drawn), metrics on val in percent,
     the best epoch marked, and the learning rate; None without a value."""
-    losses = _epochs(
-        "Training losses per epoch, logarithmic",
-        history,
-        {
-            ("total", "ink"): [epoch.loss or None for epoch in history],
-            ("v2t", "blue"): [epoch.v2t or None for epoch in history],
-            ("t2v", "ochre"): [epoch.t2v or None for epoch in history],
-            ("L sim", "plum"): [epoch.lsim or None for epoch in history],
-            ("RACL", "accent"): [epoch.racl or None for epoch in history],
-        },
-    )
+    names = {"loss": ("total", "ink"), "v2t": ("v2t", "blue"), "t2v": ("t2v", "ochre")}
+    names |= {"lsim": ("L sim", "plum"), "racl": ("RACL", "accent")}
+    lines = {shown: [getattr(epoch, name) or None for epoch in history] for name, shown in names.items()}
+    losses = _epochs("Training losses per epoch, logarithmic", history, lines)
     if losses is not None:
         axes = losses.axes[0]
         low, high = np.log10(axes.dataLim.intervaly)
@@ -179,12 +172,10 @@ def similarity_figures(found: BeforeAndAfter, tokens: Sequence[str]) -> dict[str
         attention = f"Mean cosine similarity of the texts' attention {when} training, texts ordered by region"
         shares = f"Share of each Mix Token in the attention of each region's texts {when} training, in percent"
         mix = f"Mean cosine similarity of the Mix Tokens' features {when} training"
-        percents = np.vectorize("{:.0f}".format)(100 * state["tokens"])
-        cosines = np.vectorize("{:.2f}".format)(state["mix"])
         figures |= {
             f"attention-similarity-{when}": _region_matrix(attention, state["attention"], found.regions),
-            f"region-tokens-{when}": _number_matrix(shares, state["tokens"], percents, [*found.regions], tokens),
-            f"token-similarity-{when}": _number_matrix(mix, state["mix"], cosines, tokens, tokens),
+            f"region-tokens-{when}": _number_matrix(shares, state["tokens"], "{:.0f}", 100, [*found.regions], tokens),
+            f"token-similarity-{when}": _number_matrix(mix, state["mix"], "{:.2f}", 1, tokens, tokens),
         }
     return figures
 
@@ -280,9 +271,7 @@ def _metrics(axes: Axes, curve: Curve, ends: tuple[float, float], step: int = 1)
 
 def _region_matrix(title: str, values: NDArray[np.float64], regions: Mapping[str, int]) -> Figure:
     """A [Z, Z] matrix of values in 0..1, with the regions of its rows set apart."""
-    figure = Figure(figsize=(3.6, 3.0), label=title)
-    axes = figure.add_axes((0.16, 0.01, 0.83, 0.98))
-    _cells(axes, values)
+    figure, axes = _matrix(title, values, (3.6, 3.0), (0.16, 0.01, 0.83, 0.98))
     edges = np.cumsum([0, *regions.values()])
     for edge in edges[1:-1]:
         axes.axhline(edge - 0.5, color=PALETTE["faint"], linewidth=0.6, clip_on=False)
@@ -293,15 +282,14 @@ def _region_matrix(title: str, values: NDArray[np.float64], regions: Mapping[str
 
 
 def _number_matrix(
-    title: str, values: NDArray[np.float64], numbers: NDArray[np.str_], rows: Sequence[str], columns: Sequence[str]
+    title: str, values: NDArray[np.float64], form: str, scale: float, rows: Sequence[str], columns: Sequence[str]
 ) -> Figure:
-    """A matrix of values in 0..1 with numbers in its cells."""
+    """A matrix of values in 0..1 with their multiples by `scale` in its cells."""
     width, height = 0.3 * len(columns) + 0.65, 0.24 * len(rows) + 0.22
-    figure = Figure(figsize=(width, height), label=title)
-    axes = figure.add_axes((0.63 / width, 0.02 / height, 1 - 0.65 / width, 1 - 0.22 / height))
-    _cells(axes, values)
-    for (row, column), number in np.ndenumerate(numbers):
-        text = number.replace("-", "−").replace("0.", ".")
+    place = 0.63 / width, 0.02 / height, 1 - 0.65 / width, 1 - 0.22 / height
+    figure, axes = _matrix(title, values, (width, height), place)
+    for (row, column), value in np.ndenumerate(values):
+        text = form.format(scale * value).replace("-", "−").replace("0.", ".")
         axes.text(column, row, text, ha="center", va="center", fontsize=6.5, color=PALETTE["ink"])
     axes.set_yticks(range(len(rows)), rows)
     axes.set_xticks(range(len(columns)), columns)
@@ -309,13 +297,18 @@ def _number_matrix(
     return figure
 
 
-def _cells(axes: Axes, values: NDArray[np.float64]) -> None:
-    """Cells as an image of one colour whose opacity is the value in 0..1: the ground, light or dark, shows through."""
+def _matrix(
+    title: str, values: NDArray[np.float64], size: tuple[float, float], place: tuple[float, float, float, float]
+) -> tuple[Figure, Axes]:
+    """Cells of one colour whose opacity is the value in 0..1: the ground, light or dark, shows through."""
+    figure = Figure(figsize=size, label=title)
+    axes = figure.add_axes(place)
     image = np.empty((*values.shape, 4))
     image[..., :3] = to_rgb(CELL)
     image[..., 3] = 0.85 * np.clip(values, 0, 1)
     axes.imshow(image, interpolation="none", aspect="auto", clip_on=False)
     axes.spines[:].set_visible(True)
+    return figure, axes
 
 
 def _legend(axes: Axes, height: float = 1.0) -> None:

@@ -35,8 +35,7 @@ class BeforeAndAfter:
     """Both states of a run on the same images.
 
     Attributes:
-        regions: in the order of the matrices, with the number of their texts.
-        blocks: the block matrix B [Z, Z] (Eq. 6) of these texts.
+        regions: in the order of the matrices, with the number of their texts. blocks: B [Z, Z] (Eq. 6) of these texts.
         states: "before" and "after" training, see `_similarity`; only "after" if the initial weights are not there any more.
     """
 

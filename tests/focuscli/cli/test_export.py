@@ -14,7 +14,7 @@ from focuscli.data.folder import read_folder
 
 HEAVY = {"timm", "torchvision", "matplotlib", "scipy", "pandas", "sklearn", "onnx"}
 # The configuration imports pydantic, as Typer 0.29 does; of Pillow's plugins PDF is the slowest to import.
-DAMAGED = ("format", "vocabulary", "texts", "input", "kind", "damaged", "bare")
+DAMAGED = ("format", "vocabulary", "kind", "damaged", "bare")
 NO_TORCH = HEAVY | {"torch", "ftfy", "rich", "focuscli.config", "PIL.PdfImagePlugin"}
 
 
@@ -55,8 +55,7 @@ def broken(exported_run, dynamic, tmp_path_factory):
     folder, exported = tmp_path_factory.mktemp("broken"), exported_run / "export" / "model.onnx"
     proto = onnx.load(str(exported))
     card = json.loads(proto.metadata_props[0].value)
-    damage = {"format": 99, "vocabulary": {}, "texts": [{}], "input": {"size": [32]}, "kind": "dynamic"}
-    for key, value in damage.items():
+    for key, value in {"format": 99, "vocabulary": {}, "kind": "dynamic"}.items():
         proto.metadata_props[0].value = json.dumps({**card, key: value})
         onnx.save(proto, str(folder / f"{key}.onnx"))
     proto.metadata_props[0].value = "[]"
@@ -93,28 +92,6 @@ def test_both_backends_give_the_same_output(focus, exported_run, crops):
         assert onnx.code == torch.code == 0, onnx.stderr
         assert onnx.stderr == torch.stderr
         same_records(onnx.stdout, torch.stdout)
-
-
-def test_the_file_describes_itself(exported, exported_run):
-    import onnx
-
-    from focuscli.inference.recognizer import Recognizer
-    from focuscli.storage.files import checkpoint_fingerprint
-    from focuscli.tools.export.runtime import OnnxScorer
-
-    recognizer, scorer = Recognizer.from_checkpoint(exported_run, device="cpu"), OnnxScorer(exported)
-    assert scorer.texts == recognizer.attributes
-    assert scorer.vocabulary == recognizer.vocabulary
-    assert scorer.fingerprint == checkpoint_fingerprint(recognizer.folder)
-    assert scorer.image_size == (32, 16)
-    (entry,) = onnx.load(str(exported)).metadata_props
-    card = json.loads(entry.value)
-    said = [card[name] for name in ("kind", "precision", "method", "weights", "trained_on", "threshold_source")]
-    assert said == ["fixed", "fp32", "focus", "from scratch", recognizer.trained_on, "val, criterion mA"]
-    assert "uint8" in card["input"]["layout"]
-    hat = card["labels"][0]
-    assert (hat["name"], hat["phrase"], hat["region"], hat["seen"]) == ("RedHat", "red hat", "head", True)
-    assert hat["threshold"] == recognizer.thresholds["RedHat"]
 
 
 @pytest.mark.parametrize(
@@ -212,17 +189,6 @@ def test_predict_refuses(refused, request, crops, broken, model, arguments, code
     refused(code, words, "predict", crops / "000.png", "-c", place, *arguments)
 
 
-def test_a_model_of_another_state_of_its_run_is_refused(focus, refused, exported_run, crops, tmp_path):
-    run = shutil.copytree(exported_run, tmp_path / "coloured")
-    state = run / "checkpoints" / "best" / "state.json"
-    saved = json.loads(state.read_text())
-    saved["thresholds"]["RedHat"] += 1
-    state.write_text(json.dumps(saved))
-    line = ["predict", crops / "000.png", "-c"]
-    refused(3, "another state of this run", *line, run, "--backend", "onnx")
-    assert focus(*line, run / "export" / "model.onnx").code == 0
-
-
 def test_an_export_that_differs_leaves_nothing_behind(focus, exported_run, tmp_path, monkeypatch):
     from focuscli.tools.export import build
 
@@ -285,3 +251,24 @@ def test_export_refuses(refused, trained_run, onnx_extra, tmp_path, monkeypatch,
     refused(code, words, "export", "-o", "m.onnx", "-c", trained_run, *arguments)
     assert sorted(tmp_path.iterdir()) == before
     assert (tmp_path / "mine.onnx").read_text() == (tmp_path / "any.texts.onnx").read_text() == "mine"
+
+
+def test_the_file_describes_itself_and_the_state_of_its_run(focus, refused, exported_run, crops, tmp_path):
+    import onnx
+
+    (entry,) = onnx.load(str(exported_run / "export" / "model.onnx")).metadata_props
+    card = json.loads(entry.value)
+    said = [card[name] for name in ("kind", "precision", "method", "weights", "threshold_source")]
+    assert said == ["fixed", "fp32", "focus", "from scratch", "val, criterion mA"]
+    assert "uint8" in card["input"]["layout"]
+    hat = card["labels"][0]
+    assert (hat["name"], hat["phrase"], hat["region"], hat["seen"]) == ("RedHat", "red hat", "head", True)
+    run = shutil.copytree(exported_run, tmp_path / "coloured")
+    state = run / "checkpoints" / "best" / "state.json"
+    saved = json.loads(state.read_text())
+    assert hat["threshold"] == saved["thresholds"]["RedHat"]
+    saved["thresholds"]["RedHat"] += 1
+    state.write_text(json.dumps(saved))
+    line = ["predict", crops / "000.png", "-c"]
+    refused(3, "another state of this run", *line, run, "--backend", "onnx")
+    assert focus(*line, run / "export" / "model.onnx").code == 0

@@ -67,43 +67,6 @@ def test_the_ranking_is_that_of_predict(focus, gallery, scores, text):
     assert found[0]["unseen"] == ([] if text == "red hat" else [text])
 
 
-def test_conditions_and_groups(focus, gallery):
-    found = lines(focus("search", gallery, "red hat", "--where", '"Bright" > 0', "--per-group", "--json"))
-    assert found
-    groups = [row["group"] for row in found]
-    assert len(set(groups)) == len(groups)
-    every = lines(focus("search", gallery, "bright trousers", "--json"))
-    assert {row["group"] for row in every if row["scores"]["bright trousers"] > 0} == set(groups)
-    outcome = focus("search", gallery, "red hat", "--where", "nosuch > 0")
-    assert (outcome.code, 'column "nosuch"' in outcome.stderr, "RedHat" in outcome.stderr) == (2, True, True)
-
-
-def test_formats_say_the_same(focus, gallery, tmp_path):
-    arguments = ("search", gallery, "red hat", "--not", "green scarf", "-k", 4)
-    found = lines(focus(*arguments, "--format", "jsonl"))
-    table = focus(*arguments).stdout
-    outcome = focus(*arguments, "--format", "csv", "-o", tmp_path / "hits.csv")
-    assert (outcome.code, outcome.stdout) == (0, "")
-    rows = [*csv.DictReader(io.StringIO((tmp_path / "hits.csv").read_text()))]
-    assert [row["image"] for row in rows] == [row["image"] for row in found]
-    assert [float(row["red hat"]) for row in rows] == [row["scores"]["red hat"] for row in found]
-    assert all(row["image"] in table for row in rows)
-    assert "not green scarf" in table
-
-
-def test_a_sheet_is_drawn(focus, gallery, tmp_path):
-    sheet = tmp_path / "hits.png"
-    outcome = focus("search", gallery, "red hat", "green scarf", "--each", "-k", 5, "--sheet", sheet)
-    assert outcome.code == 0, outcome.stderr
-    with Image.open(sheet) as picture:
-        assert picture.format == "PNG"
-        assert picture.height > 600
-    again = focus("search", gallery, "red hat", "--sheet", sheet)
-    assert (again.code, "--force" in again.stderr) == (3, True)
-    # 500 crops would be too many for a sheet, but there are 16.
-    assert focus("search", gallery, "red hat", "-k", 500, "--sheet", sheet, "--force").code == 0
-
-
 @pytest.mark.parametrize("quiet", [[], ["-q"]])
 def test_recall_is_where_the_results_are_read(focus, gallery, tmp_path, quiet):
     arguments = ("search", gallery, "green scarf", "--recall", "-k", 5, *quiet)
@@ -165,6 +128,7 @@ def test_the_model_has_to_be_the_gallerys_own(focus, gallery, trained_run, tmp_p
         (["search", "GALLERY", "hat", "-o", "hits.png", "--sheet", "./hits.png"], 2, "both name hits.png"),
         (["search", "GALLERY", "hat", "--region", "tail"], 2, "tail"),
         (["search", "GALLERY", "red hat", "--device", "tpu"], 2, "tpu"),
+        (["search", "GALLERY", "red hat", "--where", "nosuch > 0"], 2, 'column "nosuch"'),
         (["search", "nowhere", "hat"], 3, "Not a gallery"),
         (["index", "GALLERY", "-o", "GALLERY"], 3, "No image"),
         (["index", "nowhere/crops", "-o", "g"], 3, "No such image"),
@@ -183,20 +147,6 @@ def test_bad_input_gives_one_message(
     assert words in outcome.stderr
     assert outcome.stdout == ""
     assert not [*tmp_path.iterdir()]
-
-
-def test_without_the_extra_and_on_a_dry_run_nothing_is_written(
-    focus, gallery, coloured_dataset, trained_run, tmp_path, monkeypatch
-):
-    arguments = ("index", coloured_dataset, "-o", tmp_path / "g", "-c", trained_run)
-    outcome = focus(*arguments, "--dry-run", "--json")
-    assert outcome.code == 0, outcome.stderr
-    assert (outcome.json["encoded"], outcome.json["parts"], outcome.json["dry_run"]) == (72, 1, True)
-    monkeypatch.setattr("focuscli.storage.extras.find_spec", lambda name: None)
-    for command in (["search", gallery, "hat"], arguments):
-        outcome = focus(*command)
-        assert (outcome.code, "pip install 'focus-par[gallery]'" in outcome.stderr) == (4, True)
-    assert not (tmp_path / "g").exists()
 
 
 def test_zero_shot_clip_can_be_searched(focus, weights, coloured_dataset, tmp_path):
@@ -234,17 +184,6 @@ def test_the_command_that_goes_on_can_be_followed_to_the_letter(
     assert {file.name for file in target.iterdir()} == {file.name for file in gallery.iterdir()}
 
 
-def test_images_that_leave_a_gallery_are_counted_in_a_warning(focus, coloured_dataset, trained_run, tmp_path):
-    arguments = ("index", coloured_dataset, "-o", tmp_path / "g", "-c", trained_run, "--device", "cpu", "-q")
-    assert focus(*arguments).stderr == ""
-    assert focus(*arguments, "--resume").stderr == ""
-    outcome = focus(*arguments, "--resume", "--split", "test")
-    assert outcome.code == 0
-    assert outcome.stderr == (
-        f"! 56 of the 72 images in {tmp_path / 'g'} are not in coloured test; they leave the gallery\n"
-    )
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
 def test_killed_25_times_no_crop_is_lost_or_doubled(workers, coloured_dataset, trained_run, tmp_path):
     """SIGKILL whenever another file is there; nothing of Python's own clean-up runs."""
@@ -278,3 +217,48 @@ def test_killed_25_times_no_crop_is_lost_or_doubled(workers, coloured_dataset, t
     )
     expected = {part.file(kind).name for part in gallery.parts for kind in ("tokens", "projection", "crops")}
     assert {file.name for file in target.iterdir()} == expected | {"gallery.json", "projection.npz", ".lock"}
+
+
+def test_conditions_groups_and_formats(focus, gallery, tmp_path):
+    found = lines(focus("search", gallery, "red hat", "--where", '"Bright" > 0', "--per-group", "--json"))
+    groups = [row["group"] for row in found]
+    assert len(set(groups)) == len(groups) > 0
+    every = lines(focus("search", gallery, "bright trousers", "--json"))
+    assert {row["group"] for row in every if row["scores"]["bright trousers"] > 0} == set(groups)
+
+    arguments = ("search", gallery, "red hat", "RedHat", "--each", "--not", "green scarf", "-k", 4)
+    found, table = lines(focus(*arguments, "--json")), focus(*arguments).stdout
+    sheet = tmp_path / "hits.png"
+    outcome = focus(*arguments, "--format", "csv", "-o", tmp_path / "hits.csv", "--sheet", sheet)
+    assert (outcome.code, outcome.stdout) == (0, "")
+    rows = [*csv.DictReader(io.StringIO((tmp_path / "hits.csv").read_text()))]
+    assert [row["image"] for row in rows] == [row["image"] for row in found]
+    assert [float(row["score"]) for row in rows] == [row["scores"]["red hat"] for row in found]
+    assert [float(row["match"]) for row in rows] == [row["match"] for row in found]
+    assert all(row["image"] in table for row in rows)
+    assert "not green scarf" in table
+    with Image.open(sheet) as picture:
+        assert picture.format == "PNG"
+        assert picture.height > 600
+    again = focus("search", gallery, "red hat", "--sheet", sheet)
+    assert (again.code, "--force" in again.stderr) == (3, True)
+
+
+def test_without_the_extra_and_on_a_dry_run_nothing_is_written(
+    focus, gallery, coloured_dataset, trained_run, tmp_path, monkeypatch
+):
+    arguments = ("index", coloured_dataset, "-c", trained_run, "-o")
+    outcome = focus(*arguments, tmp_path / "g", "--dry-run", "--json")
+    assert (outcome.json["encoded"], outcome.json["parts"], outcome.json["dry_run"]) == (72, 1, True)
+    monkeypatch.setattr("focuscli.storage.extras.find_spec", lambda name: None)
+    for command in (["search", gallery, "hat"], [*arguments, tmp_path / "g"]):
+        outcome = focus(*command)
+        assert (outcome.code, "pip install 'focus-par[gallery]'" in outcome.stderr) == (4, True)
+    assert not (tmp_path / "g").exists()
+
+
+def test_images_that_leave_a_gallery_are_counted_in_a_warning(focus, coloured_dataset, trained_run, tmp_path):
+    arguments = ("index", coloured_dataset, "-o", tmp_path / "g", "-c", trained_run, "--device", "cpu", "-q")
+    assert focus(*arguments).stderr == ""
+    outcome = focus(*arguments, "--resume", "--split", "test")
+    assert f"! 56 of the 72 images in {tmp_path / 'g'} are not in coloured test" in outcome.stderr

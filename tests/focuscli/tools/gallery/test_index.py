@@ -20,7 +20,7 @@ from focuscli.tools.gallery.index import plan_index, run_index
 from focuscli.tools.gallery.projection import Projection
 from focuscli.tools.gallery.query import open_gallery
 from focuscli.tools.gallery.source import find_source
-from focuscli.tools.gallery.store import check_model, column_names, read_gallery
+from focuscli.tools.gallery.store import column_names, read_gallery
 
 
 @pytest.fixture
@@ -140,31 +140,6 @@ def test_nothing_to_do_changes_nothing_and_encodes_nothing(make, crops, tmp_path
     assert read_gallery(tmp_path / "g").source.root == str(moved)
 
 
-@pytest.mark.parametrize("name", ["tokens-00001.npy", "crops-00001.parquet"])
-def test_a_damaged_part_is_encoded_again(make, check, recognizer, crops, tmp_path, name):
-    make()
-    os.truncate(tmp_path / "g" / name, 200)
-    source, weights = find_source(str(crops)), recognizer.folder / "weights-0.bin"
-    plan = plan_index(recognizer, weights, source, tmp_path / "g", resume=True, part_size=4)
-    assert name in plan.damaged[0]
-    assert plan.to_encode in (4, 5)  # and the one that cannot be read
-    make(resume=True)
-    check()
-
-
-@pytest.mark.parametrize(
-    ("name", "size"), [("projection-00001.npy", 140), ("projection.npz", 900), ("projection.npz", 0)]
-)
-def test_a_damaged_projection_is_made_again_without_encoding(make, check, crops, tmp_path, monkeypatch, name, size):
-    make()
-    (crops / "04b.png").unlink()
-    os.truncate(tmp_path / "g" / name, size)
-    (tmp_path / "g" / "projection-00000.npy").unlink()
-    monkeypatch.setattr(module, "_encode", None)
-    make(resume=True)
-    check()
-
-
 def test_only_one_run_writes_to_a_gallery(make, check, draw, crops):
     make()
     draw(crops / "20.png", 8)
@@ -178,50 +153,6 @@ def test_only_one_run_writes_to_a_gallery(make, check, draw, crops):
     make(resume=True, progress=another)
     assert "--resume" in seen[0]
     check()
-
-
-def test_groups_are_stored_and_have_to_stay_the_same(make, tmp_path):
-    make(group=r"^(\d)\d\.")
-    (part, *_) = read_gallery(tmp_path / "g").parts
-    assert {crop.group for crop in part.crops()} == {"0"}
-    with pytest.raises(UsageError, match="was begun with --group") as caught:
-        make(resume=True)
-    assert "Go on with --group" in caught.value.hint
-
-
-def test_another_checkpoint_or_precision_is_refused(make, build, recognizer, tmp_path):
-    make()
-    with pytest.raises(InputError, match=r"indexed with another checkpoint.* \(focus, step 7\)") as caught:
-        make(own=build(seed=1), seed=1, resume=True)
-    assert f"-c {recognizer.folder}" in caught.value.hint
-    bf16 = build(precision="bf16")
-    with pytest.raises(InputError, match="begun in fp32") as caught:
-        make(own=bf16, resume=True)
-    assert "--precision fp32" in caught.value.hint
-    # the same weights elsewhere are the same model
-    check_model(tmp_path / "g", read_gallery(tmp_path / "g").model, bf16.folder, bf16.folder / "weights-0.bin")
-
-
-def test_what_cannot_be_indexed(make, build, crops, tmp_path, monkeypatch):
-    with pytest.raises(UsageError, match="vtb cannot search"):
-        make(own=build("vtb"))
-    assert not (tmp_path / "g").exists()
-    with monkeypatch.context() as patched:
-        usage = namedtuple("usage", "total used free")
-        patched.setattr(module.shutil, "disk_usage", lambda _: usage(10, 9, 1))
-        with pytest.raises(RequirementError, match="GiB free"):
-            make()
-    large = build()
-    with torch.no_grad():
-        large.model.clip.visual.proj.mul_(1e6)
-    with pytest.raises(InputError, match="half precision"):
-        make(folder=tmp_path / "large", own=large)
-    for file in crops.iterdir():
-        file.write_bytes(b"no image")
-    with pytest.raises(InputError, match="None of 11 images"):
-        make()
-    with pytest.raises(InputError, match="holds no crop"), open_gallery(tmp_path / "g"):
-        pass
 
 
 def test_columns_have_names_that_sql_tells_apart(recognizer):
@@ -267,3 +198,47 @@ def test_a_damaged_gallery_json_is_named(store, recognizer, features, changes, w
         read_gallery(file.parent)
     assert str(file.parent) in caught.value.problem
     assert "focus index" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [("tokens-00001.npy", 200), ("crops-00001.parquet", 200), ("projection-00001.npy", 140), ("projection.npz", 900)],
+)
+def test_a_damaged_file_is_made_again(make, check, crops, tmp_path, monkeypatch, name, size):
+    make()
+    os.truncate(tmp_path / "g" / name, size)
+    if name.startswith("projection"):
+        (crops / "04b.png").unlink()
+        monkeypatch.setattr(module, "_encode", None)  # nothing is encoded for it
+    make(resume=True)
+    check()
+
+
+def test_what_cannot_be_indexed(make, build, crops, tmp_path, monkeypatch):
+    with pytest.raises(UsageError, match="vtb cannot search"):
+        make(own=build("vtb"))
+    assert not (tmp_path / "g").exists()
+    with monkeypatch.context() as patched:
+        usage = namedtuple("usage", "total used free")
+        patched.setattr(module.shutil, "disk_usage", lambda _: usage(10, 9, 1))
+        with pytest.raises(RequirementError, match="GiB free"):
+            make()
+    large = build()
+    with torch.no_grad():
+        large.model.clip.visual.proj.mul_(1e6)
+    with pytest.raises(InputError, match="half precision"):
+        make(folder=tmp_path / "large", own=large)
+    make(folder=tmp_path / "groups", group=r"^(\d)\d\.")
+    assert {crop.group for part in read_gallery(tmp_path / "groups").parts for crop in part.crops()} == {"0"}
+    with pytest.raises(UsageError, match="was begun with --group"):
+        make(folder=tmp_path / "groups", resume=True)
+    with pytest.raises(InputError, match="begun in fp32"):
+        make(folder=tmp_path / "groups", own=build(precision="bf16"), resume=True)
+    with pytest.raises(InputError, match=r"indexed with another checkpoint.* \(focus, step 7\)"):
+        make(folder=tmp_path / "groups", own=build(seed=1), seed=1, resume=True)
+    for file in crops.iterdir():
+        file.write_bytes(b"no image")
+    with pytest.raises(InputError, match="None of 11 images"):
+        make()
+    with pytest.raises(InputError, match="holds no crop"), open_gallery(tmp_path / "g"):
+        pass

@@ -27,8 +27,7 @@ def probe(tmp_path_factory):
 
     Returns what the JavaScript function (document, window) => value finds in each.
     """
-    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
-    if program is None:
+    if (program := shutil.which("chromium") or shutil.which("google-chrome")) is None:
         pytest.skip("no browser is installed (Debian: apt-get install chromium)")
 
     def call(page, function, *frames):

@@ -15,12 +15,8 @@ LAYOUT = """(document, window) => {
     requests: window.performance.getEntriesByType("resource").map((entry) => entry.name),
     controls: !document.querySelector(".controls").hidden,
     threshold: document.querySelector("[data-out=threshold]").textContent,
-    colours: [style("body").backgroundColor, style("body").color, style("svg text").fill,
-      style(".threshold .recall path").stroke],
-    lines: ["precision", "recall", "mA", "cursor"].flatMap((name) => {
-      const at = box(name);
-      return [at.left - frame.left, at.top - frame.top, at.right - frame.left, at.bottom - frame.top];
-    }),
+    colours: [style("body").backgroundColor, style("body").color, style("svg text").fill],
+    lines: ["recall", "cursor"].flatMap((name) => [box(name).left - frame.left, box(name).bottom - frame.top]),
   };
 }"""
 SLIDER = """(document) => {

@@ -102,12 +102,10 @@ def test_without_crops_there_is_no_picture_and_no_folder(collected, small_run, n
     assert not re.search(f"<img|data:image/webp|{noisy_dataset.parent}", shared)
     assert "This page contains no pictures of the dataset" in shared
     assert "model: yes, label: no" in shared or "model: no, label: yes" in shared
-    for given, shown in {
-        "/home/me/data set/PETA": "…/PETA",
-        "C:\\Users\\me\\PETA": "…/PETA",
-        "focus train --config=/home/me/a.toml -d /data/peta": "focus train --config=…/a.toml -d …/peta",
-        ".venv/bin/focus demo": ".venv/bin/focus demo",
-    }.items():
+    for given, shown in (
+        ("C:\\Users\\me\\PETA", "…/PETA"),
+        ("focus train --config=/home/me/a.toml -d .venv/peta", "focus train --config=…/a.toml -d .venv/peta"),
+    ):
         assert without_folders(given) == shown
 
 
