@@ -93,8 +93,7 @@ def plan_index(
     method = recognizer.config.model.method
     if method not in SEARCHABLE:
         raise UsageError(
-            f"Method {method} cannot search a gallery: it has a classifier per trained attribute over all patches, "
-            "and no tokens to compare a text with.",
+            f"Method {method} cannot search a gallery: it has no tokens to compare a text with.",
             f"Use a checkpoint of: {', '.join(SEARCHABLE)}.",
         )
     gallery = _existing(folder, recognizer, weights, source, resume)
@@ -141,9 +140,9 @@ def _existing(
     """The gallery in a folder; None if that is empty or not there. Refuses what is not a gallery, and one whose crops would
     not be comparable with new ones."""
     check_free(folder, force=True, folder=True)
-    there = {file.name for file in folder.iterdir()} if folder.exists() else set()
-    # A run that was killed before it wrote gallery.json left nothing.
-    there = {name for name in there if name != store.LOCK and not store.TEMPORARY.fullmatch(name)}
+    names = {file.name for file in folder.iterdir()} if folder.exists() else set()
+    # A run that was killed before it wrote gallery.json left nothing else.
+    there = {name for name in names if name != store.LOCK and not store.TEMPORARY.fullmatch(name)}
     if not there:
         return None
     if not resume or store.INFO not in there:

@@ -33,11 +33,7 @@ OTHER_TEXTS = 3.0
 
 @dataclass(frozen=True)
 class Projection:
-    """A fitted projection.
-
-    Attributes:
-        mean: x0 [K, D]. encode: E [R, K * D]. decode: D [R, K * D]. crops: how many it was fitted to.
-    """
+    """x0 [K, D], E and D [R, K * D], and how many crops they were fitted to."""
 
     mean: Tensor
     encode: Tensor

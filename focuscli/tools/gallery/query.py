@@ -92,8 +92,7 @@ class Query:
         return f"-ln({against})"
 
     def match(self, hit: Hit) -> float | None:
-        """The probability that a crop fits the whole query, 0.5 if its only text is at its threshold; None without
-        thresholds."""
+        """The probability that a crop fits the whole query; None without thresholds."""
         return None if self.thresholds is None else probability(hit.value, 0.0)
 
     @property
@@ -119,7 +118,7 @@ class Reader:
 
     Attributes:
         parts: by number. database: a DuckDB connection that reads the gallery's folder and nothing else.
-        where: an SQL condition on the columns of the Parquet files; crops for which it does not hold are not there.
+        where: an SQL condition on the columns of the Parquet files that all crops have to meet.
     """
 
     gallery: Gallery
@@ -150,11 +149,7 @@ class Reader:
         ]
 
     def check_numbers(self, values: NDArray[np.float64], parts: NDArray[np.int32]) -> None:
-        """Check that no value is NaN: a crop that cannot be compared must not be left out without a word.
-
-        Raises:
-            InputError: one is.
-        """
+        """Raises InputError if a value is NaN: a crop that cannot be compared must not be left out without a word."""
         for number in parts[np.isnan(values)].tolist():
             tokens, crops = self.parts[number].file("tokens"), self.parts[number].file("crops")
             raise InputError(
@@ -173,12 +168,7 @@ class Reader:
         ]
 
     def _query(self, sql: str, parts: Iterable[int] | None = None) -> Columns:
-        """Run a query over `crops`, the lines of some parts for which the condition holds.
-
-        Raises:
-            UsageError: the condition cannot be evaluated. InputError: a Parquet file is damaged. RequirementError: too
-            little memory.
-        """
+        """Run a query over `crops`, the lines of some parts, by default of all, for which the condition holds."""
         import duckdb
 
         condition = "" if self.where is None else f"WHERE ({self.where}\n)"
@@ -187,17 +177,13 @@ class Reader:
         try:
             return dict(self.database.cursor().execute(f"{crops} {sql}", [files]).fetchnumpy())
         except duckdb.OutOfMemoryException as error:
-            raise RequirementError(
-                f"Searching {self.gallery.folder} takes more memory than there is: {error}"
-            ) from error
+            raise RequirementError(f"Searching {self.gallery.folder} takes too much memory: {error}") from error
         except duckdb.Error as error:
             said = str(error).partition("\n\nLINE")[0]
             if self.where is None or isinstance(error, (duckdb.IOException, duckdb.InvalidInputException)):
                 raise InputError(f"A Parquet file of {self.gallery.folder} is damaged: {said}", RESUME) from error
-            names = ", ".join(self.gallery.columns[:6])
-            raise UsageError(
-                f"--where {self.where}: {said}", f"Columns: path, size, mtime, group, {names}, ..."
-            ) from error
+            known = ", ".join(["path, size, mtime, group", *self.gallery.columns[:6]])
+            raise UsageError(f"--where {self.where}: {said}", f"Columns: {known}, ...") from error
 
 
 def quoted(name: str) -> str:
@@ -224,11 +210,6 @@ def open_gallery(folder: Path, *, where: str | None = None, threads: int | None 
         raise InputError(f"{folder} holds no crop.", "Index a folder with readable images.")
     with duckdb.connect(config={} if threads is None else {"threads": threads}) as database:
         allowed = str(folder).replace("'", "''")
-        for setting in (
-            f"allowed_directories = ['{allowed}']",
-            "enable_external_access = false",
-            "python_enable_replacements = false",
-            "parquet_metadata_cache = true",
-        ):
-            database.execute(f"SET {setting}")
+        database.execute(f"SET allowed_directories = ['{allowed}']; SET enable_external_access = false")
+        database.execute("SET python_enable_replacements = false; SET parquet_metadata_cache = true")
         yield Reader(gallery, parts, database, where)

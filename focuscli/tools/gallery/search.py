@@ -77,9 +77,7 @@ def find(
     """
     gallery, vocabulary = reader.gallery, reader.gallery.vocabulary
     if per_group and gallery.source.group is None:
-        raise UsageError(
-            f"{gallery.folder} has no groups.", "Index the images with --group: a column of labels.csv, or a pattern."
-        )
+        raise UsageError(f"{gallery.folder} has no groups.", "Index the images with --group COLUMN|REGEX.")
     texts = {words: vocabulary.text(words, region=region) for query in [*wanted, unwanted] for words in query}
     decisions = dict(zip(texts, decide(vocabulary, [*texts.values()]), strict=True))
     queries = []
@@ -88,9 +86,8 @@ def find(
         if both := {*yes} & {*no}:
             raise UsageError(f'"{both.pop().text.phrase}" is both wanted and not wanted.')
         queries.append(Query(yes, no))
-    trained = {
-        text: gallery.columns[number] for number, text in enumerate(vocabulary.trained) if text in texts.values()
-    }
+    columns = dict(zip(vocabulary.trained, gallery.columns, strict=True))
+    trained = {text: columns[text] for text in texts.values() if text in columns}
     free = [*dict.fromkeys(text for text in texts.values() if text not in trained)]
     slow = [query for query in queries if any(decision.text in free for decision in query.decisions)]
     model = load_model() if slow else None
@@ -105,8 +102,8 @@ def find(
         scan = partial(_scan, *crops, threads, process_group, progress)
         hits = dict(zip(slow, scan(fast=fast), strict=True))
     for query in {*queries} - {*slow}:
-        columns = [trained[decision.text] for decision in query.decisions]
-        hits[query] = reader.best(query, columns, k, per_group=per_group)
+        names = [trained[decision.text] for decision in query.decisions]
+        hits[query] = reader.best(query, names, k, per_group=per_group)
     seconds = time.perf_counter() - started
     if recall and model is not None:
         for query, other in zip(slow, scan(fast=not fast), strict=True):

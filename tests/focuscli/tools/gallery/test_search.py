@@ -15,6 +15,7 @@ from focuscli.tools.gallery import folded
 from focuscli.tools.gallery import search as module
 from focuscli.tools.gallery.query import Query, open_gallery
 from focuscli.tools.gallery.search import find
+from focuscli.tools.gallery.store import read_gallery
 
 QUERIES = [
     (["hat"], []),
@@ -71,8 +72,9 @@ def test_only_crops_where_a_condition_holds(recognizer, features, store, wanted,
     tokens = features(300, 6)
     folder = store(recognizer, tokens, 128)
     where = 'size % 3 = 0 AND "Scarf" > 0 -- a comment'
-    scarf = brute(recognizer, tokens, ["red scarf"], [])[2][:, 0]
-    allowed = np.flatnonzero((scarf > 0) & (np.arange(300) % 3 == 0))
+    read_gallery(folder).parts[1].keep(range(1, 128, 2))  # its lines are not rows of its tokens any more
+    scarf, rows = brute(recognizer, tokens, ["red scarf"], [])[2][:, 0], np.arange(300)
+    allowed = np.flatnonzero((scarf > 0) & (rows % 3 == 0) & ((rows // 128 != 1) | (rows % 2 == 1)))
     assert 9 < len(allowed) < 100
     found = search(recognizer, folder, [wanted], unwanted, where=where)
     assert check(found[0], recognizer, tokens, wanted, unwanted, allowed) == 9
@@ -141,7 +143,6 @@ def test_conditions_that_cannot_be_evaluated(recognizer, features, store):
         with pytest.raises(UsageError, match="--where") as caught:
             search(recognizer, folder, [["hat"]], where=where)
         assert "Hat, Scarf, Jeans" in caught.value.hint
-        assert "\n\n" not in caught.value.problem
     assert not search(recognizer, folder, [["green umbrella"]], where="size < 0")[0].hits
 
 
@@ -149,12 +150,7 @@ def test_conditions_that_cannot_be_evaluated(recognizer, features, store):
     ("words", "name", "content", "problem"),
     [
         ("umbrella", "tokens-00001.npy", None, "tokens-00001.npy is missing or"),
-        (
-            "umbrella",
-            "tokens-00001.npy",
-            lambda tokens: tokens[:, :3],
-            "tokens-00001.npy is missing or damaged: float16",
-        ),
+        ("umbrella", "tokens-00001.npy", lambda tokens: tokens[:, :3], "damaged: float16"),
         ("umbrella", "tokens-00001.npy", lambda tokens: tokens * np.float16("nan"), "not a number"),
         ("hat", "crops-00001.parquet", None, "Parquet file of .* is damaged"),
         ("umbrella", "crops-00001.parquet", None, "Parquet file of .* is damaged"),
