@@ -16,7 +16,7 @@ from clip_impl.preprocess import Preprocess
 from focuscli.config import AugmentConfig
 from focuscli.data.augment import augment
 from focuscli.data.images import load_image
-from focuscli.data.loader import Resize, read_crop, stack_crops
+from focuscli.data.loader import Resize, resize_crop, stack_crops
 from focuscli.tools.bench import write_crops
 
 STILL = AugmentConfig(margin=0, flip=0.0, brightness=0.0, contrast=0.0, saturation=0.0, erase=0.0)
@@ -30,7 +30,7 @@ def measure(results: Results, paths: Sequence[Path], size: tuple[int, int]) -> N
     end, larger = f", {size[0]}x{size[1]}", (size[0] + config.margin, size[1] + config.margin)
 
     def read(size: tuple[int, int], resize: Resize) -> Tensor:
-        return stack_crops([read_crop(path, size, resize) for path in paths])
+        return stack_crops([resize_crop(load_image(path), size, resize) for path in paths])
 
     ready = read(larger, "pillow")
     reference = torch.stack([Preprocess(size)(load_image(path)) for path in paths])

@@ -39,7 +39,7 @@ def show_command(name: SchemaArg, evaluated: EvaluatedOpt = False) -> None:
 def check_command(name: SchemaArg) -> None:
     """Check a schema, and a dataset's labels.csv against it."""
     from focuscli.data.folder import read_folder
-    from focuscli.data.schema_diff import schema_remarks
+    from focuscli.data.schema import schema_remarks
 
     found, folder = _find(name)
     images = len(read_folder(folder).images) if folder else 0
@@ -53,7 +53,7 @@ def check_command(name: SchemaArg) -> None:
 
 def diff_command(source: SchemaArg, target: SchemaArg, evaluated: EvaluatedOpt = False) -> None:
     """Compare two schemas by phrase: which texts of the second are trained on the first, and which are new."""
-    from focuscli.data.schema_diff import schema_diff
+    from focuscli.data.schema import schema_diff
 
     (first, _), (second, _) = _find(source), _find(target)
     found = schema_diff(first, second, evaluated_only=evaluated)

@@ -6,8 +6,6 @@ import contextlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cache
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -46,15 +44,6 @@ def load_image(path: Path) -> Image.Image:
         raise InputError(f"No such image: {path}.", near_file(path)) from error
     except Exception as error:
         raise InputError(f"Cannot read image {path}: {_reason(error)}.", "Replace or remove that file.") from error
-
-
-def read_pixels(path: Path, size: tuple[int, int]) -> Pixels:
-    """One image file as uint8 [H, W, 3], see `squash`.
-
-    Raises:
-        InputError: not there or not readable as an image.
-    """
-    return squash(load_image(path), size)
 
 
 def squash(image: Image.Image, size: tuple[int, int]) -> Pixels:
@@ -115,7 +104,6 @@ def _decode(path: Path) -> Image.Image:
     """The file as an upright RGB image; raises whatever Pillow raises."""
     from PIL import Image, ImageOps
 
-    _register_formats()
     with Image.open(path, formats=FORMATS) as image:
         width, height = image.size
         if width * height > MAX_PIXELS:
@@ -130,14 +118,6 @@ def _decode(path: Path) -> Image.Image:
         layer = whole.convert("RGBA")
         whole = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
     return whole if whole.mode == "RGB" else whole.convert("RGB")
-
-
-@cache
-def _register_formats() -> None:
-    """Import the decoders of `FORMATS` alone: without this, Pillow imports all of its own when it misses one of them."""
-    for module in ("Bmp", "Jpeg", "Png", "WebP", "Tiff", "Gif", "Ppm"):
-        with contextlib.suppress(ImportError):
-            import_module(f"PIL.{module}ImagePlugin")
 
 
 def _deep_grey(image: Image.Image) -> Image.Image:

@@ -23,17 +23,8 @@ Resize = Literal["pillow", "torch"]
 """Who resizes: Pillow, as CLIP was trained; or torch, faster, which differs by a grey level at a few pixels in a hundred."""
 
 
-def read_crop(path: Path, size: tuple[int, int], resize: Resize = "pillow") -> Tensor:
-    """One image file as uint8 [H, W, 3], squashed to `size` = (H, W) with a bicubic filter (no cropping).
-
-    Raises:
-        InputError: not there or not readable as an image.
-    """
-    return resize_crop(load_image(path), size, resize)
-
-
 def resize_crop(image: Image.Image, size: tuple[int, int], resize: Resize = "pillow") -> Tensor:
-    """A PIL image as uint8 [H, W, 3], squashed to `size` = (H, W)."""
+    """A PIL image as uint8 [H, W, 3], squashed to `size` = (H, W) with a bicubic filter (no cropping)."""
     if resize == "pillow":
         return torch.from_numpy(squash(image, size))
     pixels = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)[None]
@@ -49,7 +40,9 @@ def read_batches(
     resize: Resize = "pillow",
 ) -> Iterator[Tensor]:
     """Yield uint8 [B, H, W, 3] for each list of positions in `paths`, a few batches ahead of the consumer."""
-    for crops in read_ahead(lambda index: read_crop(paths[index], size, resize), batches, workers=workers):
+    for crops in read_ahead(
+        lambda index: resize_crop(load_image(paths[index]), size, resize), batches, workers=workers
+    ):
         yield stack_crops(crops)
 
 

@@ -45,9 +45,7 @@ _RULES: tuple[tuple[str, str | None, str, str, str], ...] = (
 
 def region_names(texts: Sequence[Text], regions: Granularity) -> list[str]:
     """The region of each text; "fine" splits `whole` into age, gender, view, body, role and action where given."""
-    if regions == "fine":
-        return [text.subregion or text.region for text in texts]
-    return [text.region for text in texts]
+    return [(text.subregion if regions == "fine" else None) or text.region for text in texts]
 
 
 def region_block_matrix(texts: Sequence[Text], regions: Granularity = "coarse") -> NDArray[np.float32]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from focuscli.data.images import Pixels, chunks, read_ahead, read_pixels
+from focuscli.data.images import Pixels, chunks, load_image, read_ahead, squash
 from focuscli.engine.distributed import SINGLE, ProcessGroup
 from focuscli.errors import InputError
 
@@ -48,7 +48,7 @@ def score_images(
 
     def read(index: int) -> Pixels | InputError:
         try:
-            return read_pixels(paths[index], size)
+            return squash(load_image(paths[index]), size)
         except InputError as error:
             return error
 

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from focuscli.config import RunConfig, build_config, stacked
-from focuscli.data.images import Pixels, read_pixels
+from focuscli.data.images import Pixels, load_image, squash
 from focuscli.data.loader import normalise, to_unit
 from focuscli.data.schema import builtin_schema
 from focuscli.data.synthetic.generate import STYLES, draw
@@ -92,7 +92,7 @@ def benchmark(
             calls.append(("predict", precision, batch_size, partial(score_fn, random_pixels(batch_size, size))))
     with tempfile.TemporaryDirectory(prefix="focus-bench-") as folder:
         files = write_crops(Path(folder), DECODED)
-        calls.append(("decode", "", DECODED, lambda: [read_pixels(file, size) for file in files]))
+        calls.append(("decode", "", DECODED, lambda: [squash(load_image(file), size) for file in files]))
         for precision in precisions if train else ():
             calls.append(("train", precision, largest, step_fn(model, config, largest, precision)))
         rows = []

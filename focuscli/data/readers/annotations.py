@@ -88,8 +88,10 @@ def find_file(source: Path, name: str) -> Path:
     raise InputError(f"There is no {name} in {source}.", "Name the folder that holds it, as downloaded.")
 
 
-def find_image_root(places: Sequence[Path], images: Sequence[str]) -> Path:
-    """The first of some folders that holds one of the images; the first of all if none does."""
+def find_image_root(given: Path | None, places: Sequence[Path], images: Sequence[str]) -> Path:
+    """The given folder, or the first of some places that holds one of the images; the first of all if none does."""
+    if given:
+        return given.resolve()
     sample = images[:: max(1, len(images) // 50)]
     for place in places:
         if any((place / image).is_file() for image in (*images[:20], *sample)):

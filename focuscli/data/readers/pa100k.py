@@ -12,15 +12,6 @@ from focuscli.data.schema import builtin_schema
 from focuscli.errors import UsageError
 
 PUBLISHED = {"train": 80_000, "val": 10_000, "test": 10_000}
-_RELEASE = "release_data"
-_IMAGE_FOLDERS = (
-    f"{_RELEASE}/{_RELEASE}",
-    _RELEASE,
-    f"data/{_RELEASE}/{_RELEASE}",
-    f"data/{_RELEASE}",
-    "data",
-    "images",
-)
 _WARNINGS = (
     "Labels differ between train and test (female 46 % and 39 %, under 18 6.2 % and 0.9 %): thresholds from val carry that.",
     "Published rows train on train + val (90,000 images): focus train --set data.train_split=trainval.",
@@ -52,7 +43,8 @@ def read_pa100k(source: Path, *, split: str = "official", images: Path | None = 
             parts += [part] * len(tables[-1])
             if len(names) != len(parts):
                 raise ValueError(f"{part}_label does not have a row for each image")
-    root = images or find_image_root([*(file.parent / folder for folder in _IMAGE_FOLDERS), file.parent], names)
+    release = file.parent / "release_data" / "release_data"
+    root = find_image_root(images, [release, *sorted(file.parent.glob("**/"))], names)
     persons = np.full(len(names), "", dtype=np.str_)
     labels, splits = np.concatenate(tables), np.array(parts, dtype=np.str_)
-    return Annotations(schema, root.resolve(), names, splits, persons, labels, split, PUBLISHED, [*_WARNINGS])
+    return Annotations(schema, root, names, splits, persons, labels, split, PUBLISHED, [*_WARNINGS])

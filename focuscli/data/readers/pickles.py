@@ -49,7 +49,24 @@ def read_zero_shot_splits(path: Path, images: Sequence[str]) -> NDArray[np.str_]
             the splits are missing, overlap, or belong to other images.
     """
     with reading(path, "It should be a pickle made by Rethinking_of_PAR (valencebond), such as dataset_zs_run0.pkl."):
-        return _splits(load_par_pickle(path), images)
+        found = load_par_pickle(path)
+        names = found.get("image_name")
+        if names is not None and [*map(str, names)] != [*images]:
+            raise ValueError(f"its images are not these {len(images):,}")
+        # The bare lists of positions, from which the real files are made, have other names.
+        parts = found.get("partition") or {part: found[f"{part}_idx"] for part in PARTS}
+        rows = [np.asarray(getattr(parts[part], "values", parts[part])) for part in PARTS]
+        every = np.concatenate(rows)
+        if every.ndim != 1 or every.dtype.kind not in "iu" or not all(map(len, rows)):
+            raise ValueError(
+                "its parts are not one list of positions each; the file of official partitions is another one"
+            )
+        if every.min() < 0 or every.max() >= len(images) or len(np.unique(every)) != len(every):
+            raise ValueError(f"it has positions outside 0 to {len(images) - 1:,}, or one twice")
+    splits = np.full(len(images), "unused", dtype="U6")
+    for part, positions in zip(PARTS, rows, strict=True):
+        splits[positions] = part
+    return splits
 
 
 def load_par_pickle(path: Path) -> Any:
@@ -59,24 +76,6 @@ def load_par_pickle(path: Path) -> Any:
     """
     with open(path, "rb") as content:
         return _Unpickler(content).load()
-
-
-def _splits(found: Any, images: Sequence[str]) -> NDArray[np.str_]:
-    names = found.get("image_name")
-    if names is not None and [*map(str, names)] != [*images]:
-        raise ValueError(f"its images are not these {len(images):,}")
-    # The bare lists of positions, from which the real files are made, have other names.
-    parts = found.get("partition") or {part: found[f"{part}_idx"] for part in PARTS}
-    rows = [np.asarray(getattr(parts[part], "values", parts[part])) for part in PARTS]
-    every = np.concatenate(rows)
-    if every.ndim != 1 or every.dtype.kind not in "iu" or not all(map(len, rows)):
-        raise ValueError("its parts are not one list of positions each; the file of official partitions is another one")
-    if every.min() < 0 or every.max() >= len(images) or len(np.unique(every)) != len(every):
-        raise ValueError(f"it has positions outside 0 to {len(images) - 1:,}, or one twice")
-    splits = np.full(len(images), "unused", dtype="U6")
-    for part, positions in zip(PARTS, rows, strict=True):
-        splits[positions] = part
-    return splits
 
 
 class _EasyDict(dict[str, Any]):

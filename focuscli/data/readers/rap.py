@@ -127,4 +127,4 @@ def _schema_of(names: Sequence[str], evaluated: set[str]) -> AttributeSchema:
 def _root(images: Path | None, file: Path, names: Sequence[str]) -> Path:
     """The folder of RAP's images: RAP_dataset beside the annotation or its folder, or one of these two."""
     above, here = file.parent.parent, file.parent
-    return (images or find_image_root((above / "RAP_dataset", here / "RAP_dataset", above, here), names)).resolve()
+    return find_image_root(images, (above / "RAP_dataset", here / "RAP_dataset", above, here), names)

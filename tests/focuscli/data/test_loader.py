@@ -7,7 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from focuscli.data.loader import crop_source, read_crop, resize_crop, stack_crops
+from focuscli.data.images import load_image
+from focuscli.data.loader import crop_source, resize_crop, stack_crops
 
 SIZE = (24, 16)
 
@@ -29,7 +30,7 @@ def test_pillow_resizes_as_pillow_does_and_torch_to_within_a_few_grey_levels(pat
     for path in paths:
         image = Image.open(path)
         wanted = np.array(image.resize((16, 24), Image.Resampling.BICUBIC))
-        assert np.array_equal(read_crop(path, SIZE).numpy(), wanted)
+        assert np.array_equal(resize_crop(load_image(path), SIZE).numpy(), wanted)
         other = resize_crop(image, SIZE, "torch")
         assert (other.dtype, other.shape) == (torch.uint8, (24, 16, 3))
         difference = (torch.from_numpy(wanted).int() - other.int()).abs()
@@ -43,12 +44,14 @@ def test_batches_hold_the_crops_that_were_asked_for(paths, resize, in_memory):
     source = crop_source(paths, SIZE, workers=2, in_memory=in_memory, progress=None, resize=resize)
     wanted = [[3, 1], [8], [0, 2, 4, 6, 5, 7]]
     for positions, crops in zip(wanted, source(wanted), strict=True):
-        assert torch.equal(crops, torch.stack([read_crop(paths[index], SIZE, resize) for index in positions]))
+        assert torch.equal(
+            crops, torch.stack([resize_crop(load_image(paths[index]), SIZE, resize) for index in positions])
+        )
 
 
 def test_planes_stay_planes(paths):
-    crops = [read_crop(path, SIZE, "torch") for path in paths]
+    crops = [resize_crop(load_image(path), SIZE, "torch") for path in paths]
     stacked = stack_crops(crops)
     assert torch.equal(stacked, torch.stack(crops))
     assert stacked.permute(0, 3, 1, 2).is_contiguous()
-    assert stack_crops([read_crop(path, SIZE) for path in paths]).is_contiguous()
+    assert stack_crops([resize_crop(load_image(path), SIZE) for path in paths]).is_contiguous()

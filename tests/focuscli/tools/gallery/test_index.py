@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from focuscli.data.loader import normalise, read_crop, to_unit
+from focuscli.data.images import load_image
+from focuscli.data.loader import normalise, resize_crop, to_unit
 from focuscli.errors import InputError, RequirementError, UsageError
 from focuscli.storage import files
 from focuscli.tools.gallery import index as module
@@ -52,7 +53,9 @@ def check(recognizer, crops, tmp_path):
             table = part._read(None)
             tokens = part.tokens()[table["row"].to_numpy()]
             for crop, features in zip(part.crops(), tokens, strict=True):
-                pixels = to_unit(read_crop(crops / crop.path, recognizer.image_size)[None], recognizer.device)
+                pixels = to_unit(
+                    resize_crop(load_image(crops / crop.path), recognizer.image_size)[None], recognizer.device
+                )
                 expected = recognizer.model.encode_image(normalise(pixels)).tokens[0]
                 assert np.allclose(features, expected, atol=2e-3)
             scores = recognizer.model.score(torch.from_numpy(tokens).float(), texts).scores
