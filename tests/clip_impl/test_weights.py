@@ -202,42 +202,35 @@ def test_impossible_shapes(name: str, shape: tuple[int, ...], message: str, smal
 # Activation
 
 
-@pytest.mark.parametrize(
-    ("name", "activation"),
-    [
-        ("ViT-B-16.pt", "quick_gelu"),
-        ("vit_b_16-laion400m_e32-55e67d44.pt", "gelu"),
-        ("ViT-B-16-quickgelu-laion400m.pt", "quick_gelu"),
-        ("datacomp_xl_s13b_b90k.bin", "gelu"),
-        ("metaclip_400m.pt", "quick_gelu"),
-    ],
-)
-@pytest.mark.filterwarnings("error")
-def test_activation_by_file_name(name: str, activation: str, tmp_path: Path) -> None:
-    assert infer_activation(tmp_path / name, "pickle") == activation
-
-
 TIMM = "vit_base_patch16_clip_224"
 
 
 @pytest.mark.parametrize(
-    ("name", "config", "activation"),
+    ("file", "neighbour", "config", "activation"),
     [
-        ("open_clip_config.json", {"model_cfg": {"embed_dim": 512, "quick_gelu": True}}, "quick_gelu"),
-        ("open_clip_config.json", {"model_cfg": {"embed_dim": 512}}, "gelu"),
-        ("config.json", {"model_type": "clip", "vision_config": {"hidden_act": "gelu"}}, "gelu"),
-        ("config.json", {"model_type": "clip", "vision_config": {}, "text_config": {}}, "quick_gelu"),
-        ("config.json", {"model_type": "clip_vision_model", "hidden_act": "gelu"}, "gelu"),
-        ("config.json", {"architecture": "vit_base_patch16_clip_quickgelu_224"}, "quick_gelu"),
-        ("config.json", {"architecture": TIMM, "pretrained_cfg": {"tag": "laion2b"}}, "gelu"),
-        ("config.json", {"architecture": TIMM, "pretrained_cfg": {"tag": "openai"}}, "quick_gelu"),
-        ("model.bin.json", {"activation": "gelu", "sha256": "00"}, "gelu"),
+        ("ViT-B-16.pt", "", None, "quick_gelu"),
+        ("vit_b_16-laion400m_e32-55e67d44.pt", "", None, "gelu"),
+        ("ViT-B-16-quickgelu-laion400m.pt", "", None, "quick_gelu"),
+        ("datacomp_xl_s13b_b90k.bin", "", None, "gelu"),
+        ("metaclip_400m.pt", "", None, "quick_gelu"),
+        ("model.bin", "open_clip_config.json", {"model_cfg": {"embed_dim": 512, "quick_gelu": True}}, "quick_gelu"),
+        ("model.bin", "open_clip_config.json", {"model_cfg": {"embed_dim": 512}}, "gelu"),
+        ("model.bin", "config.json", {"model_type": "clip", "vision_config": {"hidden_act": "gelu"}}, "gelu"),
+        ("model.bin", "config.json", {"model_type": "clip", "vision_config": {}, "text_config": {}}, "quick_gelu"),
+        ("model.bin", "config.json", {"model_type": "clip_vision_model", "hidden_act": "gelu"}, "gelu"),
+        ("model.bin", "config.json", {"architecture": "vit_base_patch16_clip_quickgelu_224"}, "quick_gelu"),
+        ("model.bin", "config.json", {"architecture": TIMM, "pretrained_cfg": {"tag": "laion2b"}}, "gelu"),
+        ("model.bin", "config.json", {"architecture": TIMM, "pretrained_cfg": {"tag": "openai"}}, "quick_gelu"),
+        ("model.bin", "model.bin.json", {"activation": "gelu", "sha256": "00"}, "gelu"),
     ],
 )
 @pytest.mark.filterwarnings("error")
-def test_activation_by_neighbour(name: str, config: dict[str, object], activation: str, tmp_path: Path) -> None:
-    (tmp_path / name).write_text(json.dumps(config))
-    assert infer_activation(tmp_path / "model.bin", "pickle") == activation
+def test_activation_by_name_or_neighbour(
+    file: str, neighbour: str, config: dict[str, object] | None, activation: str, tmp_path: Path
+) -> None:
+    if neighbour:
+        (tmp_path / neighbour).write_text(json.dumps(config))
+    assert infer_activation(tmp_path / file, "pickle") == activation
 
 
 @pytest.mark.parametrize(

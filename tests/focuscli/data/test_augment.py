@@ -76,15 +76,6 @@ def test_choices_fill_their_range():
     for factor, strength in ((params.brightness, 0.2), (params.contrast, 0.5), (params.saturation, 0.8)):
         assert 1 - strength <= factor.min() < 1 - 0.99 * strength
         assert 1 + 0.99 * strength < factor.max() <= 1 + strength
-
-
-def test_without_augmentation_images_are_what_evaluation_sees():
-    images = pictures(8)
-    found = augment(images, (20, 12), STILL, generator())
-    assert torch.allclose(found, normalise(images.permute(0, 3, 1, 2).float() / 255), atol=1e-6)
-
-
-def test_erased_rectangles_have_the_configured_area():
     config = AugmentConfig(margin=0, erase=0.5, erase_area=(0.05, 0.05))
     params = draw_params(2000, (64, 32), (64, 32), config, generator())
     top, bottom, left, right = params.erased.T
@@ -95,3 +86,9 @@ def test_erased_rectangles_have_the_configured_area():
     assert 0.45 < touched.float().mean() < 0.55
     area = ((bottom - top) * (right - left))[touched] / (64 * 32)
     assert abs(area.mean() - 0.05) < 0.005
+
+
+def test_without_augmentation_images_are_what_evaluation_sees():
+    images = pictures(8)
+    found = augment(images, (20, 12), STILL, generator())
+    assert torch.allclose(found, normalise(images.permute(0, 3, 1, 2).float() / 255), atol=1e-6)

@@ -121,13 +121,3 @@ def test_bad_files_are_listed_with_their_reasons(tmp_path: Path, make_image: Mak
             load_image(tmp_path / names[index])
         assert reason in caught.value.problem or names[index] == "gone.jpg"
     assert calls == [(len(names), len(names))]
-
-
-def test_a_missing_image_suggests_its_neighbour(tmp_path: Path, make_image: MakeImage) -> None:
-    make_image(tmp_path / "image.png")
-    with pytest.raises(InputError, match="No such image") as caught:
-        load_image(tmp_path / "imge.png")
-    assert "image.png" in (caught.value.hint or "")
-    with pytest.raises(InputError) as caught:
-        load_image(tmp_path / "nowhere/image.png")
-    assert "disk" in (caught.value.hint or "")

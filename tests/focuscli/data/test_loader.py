@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from focuscli.data.images import load_image
-from focuscli.data.loader import crop_source, resize_crop, stack_crops
+from focuscli.data.loader import crop_source, resize_crop
 
 SIZE = (24, 16)
 
@@ -47,11 +47,3 @@ def test_batches_hold_the_crops_that_were_asked_for(paths, resize, in_memory):
         assert torch.equal(
             crops, torch.stack([resize_crop(load_image(paths[index]), SIZE, resize) for index in positions])
         )
-
-
-def test_planes_stay_planes(paths):
-    crops = [resize_crop(load_image(path), SIZE, "torch") for path in paths]
-    stacked = stack_crops(crops)
-    assert torch.equal(stacked, torch.stack(crops))
-    assert stacked.permute(0, 3, 1, 2).is_contiguous()
-    assert stack_crops([resize_crop(load_image(path), SIZE) for path in paths]).is_contiguous()

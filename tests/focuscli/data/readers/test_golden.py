@@ -49,18 +49,12 @@ LABELS = {
 # Train, val and test images; SHA-256 of the splits in the same sense.
 SPLITS = {
     ("peta", "official:0"): ([9500, 1900, 7600], "84127e2078730d70"),
-    ("peta", "official:1"): ([9500, 1900, 7600], "6bd7a0ddbed283da"),
-    ("peta", "official:2"): ([9500, 1900, 7600], "1bf51626297f2d7a"),
-    ("peta", "official:3"): ([9500, 1900, 7600], "a6c73613f0f3cef3"),
     ("peta", "official:4"): ([9500, 1900, 7600], "287845a159f405f1"),
     ("peta", "identity"): ([9500, 1900, 7600], "46be0c2210eec910"),
     ("peta", "paper"): ([7600, 0, 1900], "797759a5d0f225ce"),
     ("peta", "subset:VIPeR,GRID"): ([14815, 1646, 2539], "18699f398b7ecc33"),
     ("pa100k", "official"): ([80000, 10000, 10000], "842e4de4648b4735"),
     ("rapv1", "official:0"): ([33268, 0, 8317], "aa98218a2b8daec0"),
-    ("rapv1", "official:1"): ([33268, 0, 8317], "14b39526ced4f659"),
-    ("rapv1", "official:2"): ([33268, 0, 8317], "84ef68261c11fdc4"),
-    ("rapv1", "official:3"): ([33268, 0, 8317], "3b4474f18c6368ef"),
     ("rapv1", "official:4"): ([33268, 0, 8317], "d652adfff8a2560b"),
 }
 
