@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 from pathlib import Path
 from typing import Any
@@ -10,10 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from focuscli.data import folder as folder_module
 from focuscli.data.folder import DatasetFolder, read_folder, write_folder
 from focuscli.data.schema import AttributeSchema
-from focuscli.errors import InputError, RequirementError
+from focuscli.errors import InputError
 
 IMAGES = ["a.png", "b.png", "c.png", "d/e.png"]
 SPLITS = ["test", "train", "unused", "train"]
@@ -101,22 +99,6 @@ def test_only_a_prepared_dataset_is_replaced_and_only_on_request(tmp_path: Path,
         with pytest.raises(InputError, match="is not a prepared dataset"):
             write(tmp_path / target, small_schema, overwrite=True)
     assert (tmp_path / "photos/mine.jpg").is_file()
-
-
-def test_a_full_disk_leaves_the_previous_folder(
-    tmp_path: Path, small_schema: AttributeSchema, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write(tmp_path / "set", small_schema)
-    before = (tmp_path / "set/labels.csv").read_bytes()
-
-    def full(*_: object) -> str:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(folder_module, "format_labels", full)
-    with pytest.raises(RequirementError, match="No space left"):
-        write(tmp_path / "set", small_schema, overwrite=True, persons=["9"] * 4)
-    assert (tmp_path / "set/labels.csv").read_bytes() == before
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["set"]
 
 
 def test_prepare_json_may_be_missing_but_not_damaged(tmp_path: Path, small_schema: AttributeSchema) -> None:

@@ -1,4 +1,4 @@
-"""Files are complete or not there, and nothing is replaced without force."""
+"""Files are complete or not there, nothing is replaced without force; optional packages that are missing or broken."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 
 from focuscli.errors import InputError, RequirementError
 from focuscli.storage import files
+from focuscli.storage.extras import require_extra
 
 
 def names(folder: Path) -> list[str]:
@@ -142,3 +143,14 @@ def test_a_checkpoint_by_what_determines_its_answers(tmp_path: Path) -> None:
     (tmp_path / "m").unlink()
     with pytest.raises(InputError, match="damaged"):
         files.checkpoint_fingerprint(tmp_path)
+
+
+def test_extras(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "broken_package.py").write_text("raise OSError('libfoo.so.1:\\n  cannot open')")
+    require_extra("onnx", "json", purpose="This")
+    with pytest.raises(RequirementError, match=r"not installed: missing_a, missing_b\.") as caught:
+        require_extra("onnx", "json", "missing_a", "missing_b", purpose="This")
+    assert "pip install 'focus-par[onnx]'" in (caught.value.hint or "")
+    with pytest.raises(RequirementError, match=r"does not load \(OSError: libfoo\.so\.1: cannot open\)"):
+        require_extra("onnx", "broken_package", purpose="This")
