@@ -10,34 +10,13 @@ from numpy.typing import NDArray
 from focuscli.errors import InputError
 
 
-def identity_holdout(
-    persons: NDArray[np.str_], indices: NDArray[np.int64], fraction: float, seed: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Hold out about `fraction` of some images, whole persons at a time.
-
-    Args:
-        persons: [N] of all images; "" = unknown; then the image counts as a person of its own.
-        indices: positions of the images to divide.
-        fraction: between 0 and 1, of the images; at least one is held out and one is kept.
-        seed: the same seed gives the same result on every machine.
-
-    Returns:
-        kept and held-out positions, both ascending.
-
-    Raises:
-        InputError: all images show one person, or there are fewer than two.
-    """
-    chosen = np.sort(np.asarray(indices, np.int64))
-    names = identity_split(persons[chosen], {"kept": 1.0 - fraction, "held out": fraction}, seed)
-    return chosen[names == "kept"], chosen[names == "held out"]
-
-
 def identity_split(persons: NDArray[np.str_], fractions: Mapping[str, float], seed: int) -> NDArray[np.str_]:
-    """A split name for each image, so that no person is in two splits.
+    """A split name for each image, so that no person is in two splits and no split is empty.
 
     Args:
-        persons: [N]; "" = unknown.
+        persons: [N]; "" = unknown; then the image counts as a person of its own.
         fractions: share of the images per split; the first split takes what the others leave over.
+        seed: the same seed gives the same result on every machine.
 
     Raises:
         InputError: fewer persons than splits.

@@ -15,7 +15,7 @@ from focuscli.config import DataConfig
 from focuscli.data.folder import DatasetFolder
 from focuscli.data.regions import region_block_matrix
 from focuscli.data.schema import text_targets
-from focuscli.data.splits import identity_holdout
+from focuscli.data.splits import identity_split
 from focuscli.data.texts import Text
 from focuscli.errors import InputError
 
@@ -108,5 +108,7 @@ def _split(folder: DatasetFolder, config: DataConfig, seed: int) -> tuple[NDArra
     train = folder.select("train")
     if has_val:
         return train, folder.select("val"), "val"
-    train, val = identity_holdout(folder.persons, train, config.val_fraction, seed)
+    parts = {"train": 1.0 - config.val_fraction, "val": config.val_fraction}
+    names = identity_split(folder.persons[train], parts, seed)
+    train, val = train[names == "train"], train[names == "val"]
     return train, val, f"val: {len(val):,} images held out of train"

@@ -58,12 +58,11 @@ _WARNINGS = {
     "identity": ["This split is our own (no person in two parts): it compares with no published row."],
     "zs": ["Such files were never checked on a real one: compare the counts with the published ones."],
     "subset": [
-        "Test images come from camera sites that training never saw: this measures the shift between sites, and compares "
-        "with no published row."
+        "Test images come from camera sites that training never saw, so that it compares with no published row."
     ],
     "paper": [
-        "--split paper reads the FOCUS paper's sentence (9,500 images: 7,600 for training, 1,900 for test), which fits no "
-        "official file, in the only way that the counts allow. It compares with no published row."
+        "--split paper reads a sentence that fits no official file (9,500 images: 7,600 for training, 1,900 for test) in "
+        "the only way that the counts allow. It compares with no published row."
     ],
 }
 

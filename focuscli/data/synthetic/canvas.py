@@ -123,8 +123,7 @@ class Canvas:
         boxes: dict[str, Box] = {}
         for region, corners in self._corners.items():
             points = np.concatenate(corners).clip(0, self._image.size) / SUPERSAMPLING
-            (left, top), (right, bottom) = points.min(axis=0).tolist(), points.max(axis=0).tolist()
-            boxes[region] = (left, top, right, bottom)
+            boxes[region] = (*points.min(axis=0).tolist(), *points.max(axis=0).tolist())
         return self._image.reduce(SUPERSAMPLING), boxes
 
     def project(self, outline: Points, region: str | None) -> Points:
