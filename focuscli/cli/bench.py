@@ -15,25 +15,16 @@ from focuscli.storage.files import check_free, write_json
 
 def bench_command(
     checkpoint: Annotated[
-        str | None,
-        typer.Option(*CHECKPOINT, metavar="RUN", help=f"{RUN} or clip. Default: random weights, which are as fast."),
+        str | None, typer.Option(*CHECKPOINT, metavar="RUN", help=f"{RUN} or clip. Default: random weights.")
     ] = None,
     model: Annotated[str, typer.Option(help="Without --checkpoint: vit-b16 or tiny.")] = "vit-b16",
     device: DeviceOpt = None,
-    precision: Annotated[
-        str, typer.Option(help="fp32, bf16, or auto: both, bf16 only where the device has instructions for it.")
-    ] = "auto",
-    batch: Annotated[
-        list[int] | None, typer.Option(min=1, help="Batch size; repeatable. [default: 1, 16]", show_default=False)
-    ] = None,
+    precision: Annotated[str, typer.Option(help="fp32, bf16, or auto: both, if the device has bf16.")] = "auto",
+    batch: Annotated[list[int] | None, typer.Option(min=1, help="Batch size; repeatable. [default: 1, 16]")] = None,
     rounds: Annotated[int, typer.Option(min=1, help="Timed calls of each, after one of warm-up.")] = 5,
-    threads: Annotated[
-        int | None, typer.Option(min=1, help="CPU threads. [default: PyTorch's]", show_default=False)
-    ] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads. [default: PyTorch's]")] = None,
     train: Annotated[bool, typer.Option("--train/--no-train", help="Also time a training step.")] = True,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE.json", help="Write the results to a file as JSON.")
-    ] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the results there, as JSON.")] = None,
     force: ForceOpt = False,
 ) -> None:
     """How fast a model runs on this machine: images per second by precision and batch size, and a training step."""

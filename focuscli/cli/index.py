@@ -21,10 +21,7 @@ if TYPE_CHECKING:
     from focuscli.tools.gallery.index import Plan
 
 PART_SIZE, BATCH, WORKERS = 8192, 32, 2
-GROUP_HELP = (
-    "Which crops belong together, for search --per-group: a column of the dataset's labels.csv (person), or a regular "
-    "expression that finds the group in the path."
-)
+GROUP_HELP = "What belongs together, for search --per-group: a column of labels.csv, or what a regex finds in the path."
 
 
 def index_command(
@@ -32,13 +29,9 @@ def index_command(
         str, typer.Argument(metavar="FOLDER|DATASET", help="Folder of crops, dataset, glob, or - for paths on stdin.")
     ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="GALLERY", help="The gallery: a folder to make.")],
-    split: Annotated[
-        str | None, typer.Option(help="Of a dataset: train, val, test, trainval or all (default).")
-    ] = None,
+    split: Annotated[str | None, typer.Option(help="train, val, test, trainval or all (default).")] = None,
     group: Annotated[str | None, typer.Option(metavar="COLUMN|REGEX", help=GROUP_HELP)] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Finish a gallery that was interrupted, or bring one up to date.")
-    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Finish a gallery, or bring it up to date.")] = False,
     dry_run: DryRunOpt = False,
     checkpoint: CheckpointOpt = None,
     part_size: Annotated[int, typer.Option(min=1, help="Crops per part: what a killed run can lose.")] = PART_SIZE,

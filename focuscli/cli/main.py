@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from itertools import takewhile
 from typing import Any
@@ -40,15 +40,12 @@ GLOBAL_OPTIONS = ("json", "quiet", "verbose", "home", "version")
 class CommandGroup(TyperGroup):
     """A group whose --help shows each command's whole first line instead of cutting it off."""
 
-    def help_lines(self, ctx: typer.Context) -> Iterator[tuple[str, str]]:
-        for name in self.list_commands(ctx):
-            command = self.get_command(ctx, name)
-            if command is not None:
-                yield name, command.get_short_help_str(limit=400)
+    def help_lines(self) -> Mapping[str, str]:
+        return {name: command.get_short_help_str(limit=400) for name, command in self.commands.items()}
 
     def format_commands(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override]
         with formatter.section("Commands"):
-            formatter.write_dl([*self.help_lines(ctx)])
+            formatter.write_dl([*self.help_lines().items()])
 
 
 class FocusGroup(CommandGroup):
@@ -57,8 +54,8 @@ class FocusGroup(CommandGroup):
     def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
         return list(COMMANDS)
 
-    def help_lines(self, ctx: typer.Context) -> Iterator[tuple[str, str]]:
-        yield from COMMANDS.items()
+    def help_lines(self) -> Mapping[str, str]:
+        return COMMANDS
 
     def get_command(self, ctx: typer.Context, cmd_name: str) -> Any:  # type: ignore[override]
         if cmd_name in COMMANDS:

@@ -39,11 +39,10 @@ class ModelPlace:
         precision: str | None = None,
         process_group: ProcessGroup = SINGLE,
     ) -> Recognizer:
-        """Load it.
+        """Load it, in each process of a group to its own device.
 
         Args:
             schema: for zero-shot CLIP, its default texts; None: those of the synthetic data, which are PA-100K's and more.
-            process_group: the processes that share its work; each loads it to its own device.
 
         Raises:
             InputError: damaged. RequirementError: no such device. UsageError: no such precision.
@@ -58,9 +57,9 @@ class ModelPlace:
         else:
             from focuscli.data.schema import builtin_schema
 
-            known = schema or builtin_schema("synthetic")
+            schema = schema or builtin_schema("synthetic")
             recognizer = Recognizer.zero_shot(
-                self.weights, known, folder=self.folder, device=device, precision=precision
+                self.weights, schema, folder=self.folder, device=device, precision=precision
             )
         recognizer.process_group = process_group
         return recognizer

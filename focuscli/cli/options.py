@@ -24,14 +24,12 @@ CheckpointOpt = Annotated[
 CheckpointsOpt = Annotated[
     list[str] | None,
     typer.Option(
-        *CHECKPOINT, metavar="RUN", help=f"{RUN} or clip. Default: the latest run. Repeatable with --open-domain."
+        *CHECKPOINT, metavar="RUN", help=f"{RUN} or clip; repeatable with --open-domain. Default: the latest."
     ),
 ]
 DeviceOpt = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
 PrecisionOpt = Annotated[str | None, typer.Option(help="auto, fp32 or bf16.")]
-RegionOpt = Annotated[
-    str | None, typer.Option(help="Region of the unseen texts (head, upper, ...); default: guessed from the words.")
-]
+RegionOpt = Annotated[str | None, typer.Option(help="Of unseen texts (head, upper, ...); default: by the words.")]
 ForceOpt = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
 DryRunOpt = Annotated[bool, typer.Option("--dry-run", help="Check everything, write nothing.")]
 

@@ -21,17 +21,13 @@ OutOpt = Annotated[Path | None, typer.Option(help="Dataset folder to write; defa
 ImagesOpt = Annotated[Path | None, typer.Option(help="Folder of the images; default: found beside the labels.")]
 AllowMissingOpt = Annotated[bool, typer.Option("--allow-missing", help="Prepare without the images that are missing.")]
 LabelsOnlyOpt = Annotated[bool, typer.Option("--labels-only", help="Labels without images, for what needs no pixels.")]
-OnBadImageOpt = Annotated[
-    Literal["error", "skip"], typer.Option(help="Unreadable images: stop, or skip and list them.")
-]
+OnBadImageOpt = Annotated[Literal["error", "skip"], typer.Option(help="Unreadable images: stop, or skip them.")]
 
 
 def peta_command(
     source: Annotated[Path, typer.Argument(help="PETA as downloaded: ten subsets, or images/ with PETA.mat.")],
     out: OutOpt = None,
-    split: Annotated[
-        str, typer.Option(help="official:0 (to 4), identity, paper, subset:SITE,..., zs:FILE.")
-    ] = "official:0",
+    split: Annotated[str, typer.Option(help="official:0 to 4, identity, paper, subset:S,T, zs:FILE.")] = "official:0",
     force: ForceOpt = False,
     dry_run: DryRunOpt = False,
     on_bad_image: OnBadImageOpt = "error",

@@ -14,7 +14,7 @@ import typer
 
 from focuscli.cli import processes, render, views
 from focuscli.cli.models import find_model
-from focuscli.cli.options import DeviceOpt, ForceOpt, PrecisionOpt, RegionOpt
+from focuscli.cli.options import CHECKPOINT, DeviceOpt, ForceOpt, PrecisionOpt, RegionOpt
 from focuscli.errors import InputError, UsageError, did_you_mean
 from focuscli.storage.files import ANY_NAME, atomic_path, check_free, to_json, write_text
 
@@ -29,39 +29,26 @@ MOST_ON_SHEET = 400
 def search_command(
     gallery: Annotated[Path, typer.Argument(metavar="GALLERY", help="A folder that focus index made.")],
     texts: Annotated[list[str], typer.Argument(metavar="TEXT...", help="What the crops must show, all of it.")],
-    without: Annotated[
-        list[str] | None, typer.Option("--not", metavar="TEXT", help="What they must not show; repeatable.")
-    ] = None,
+    without: Annotated[list[str] | None, typer.Option("--not", metavar="TEXT", help="Not shown; repeatable.")] = None,
     where: Annotated[
         str | None, typer.Option(metavar="SQL", help='Only crops where this holds, by path, size, "group", "Hat", ...')
     ] = None,
-    per_group: Annotated[
-        bool, typer.Option("--per-group", help="Only the best crop of each group (see focus index --group).")
-    ] = False,
+    per_group: Annotated[bool, typer.Option("--per-group", help="The best of each group (index --group).")] = False,
     each: Annotated[bool, typer.Option("--each", help="Each TEXT is a search of its own, in one pass.")] = False,
     k: Annotated[int, typer.Option("-k", min=1, help="How many crops.")] = 20,
-    fast: Annotated[
-        bool, typer.Option("--fast/--exact", help="Score the tenth of the crops that a projection favours, or all.")
-    ] = False,
-    recall: Annotated[
-        bool, typer.Option("--recall", help="Search both ways; report how many of the exact crops --fast finds.")
-    ] = False,
+    fast: Annotated[bool, typer.Option("--fast/--exact", help="Score a tenth, chosen by a projection.")] = False,
+    recall: Annotated[bool, typer.Option("--recall", help="The share of the exact crops that --fast finds.")] = False,
     sheet: Annotated[Path | None, typer.Option(metavar="PNG", help="Draw the crops there.")] = None,
-    format_: Annotated[
-        str | None, typer.Option("--format", help="table, jsonl (a line per crop; default with --json) or csv.")
-    ] = None,
+    format_: Annotated[str | None, typer.Option("--format", help="table, jsonl (with --json) or csv.")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write there instead of to stdout.")] = None,
     force: ForceOpt = False,
     checkpoint: Annotated[
-        str | None,
-        typer.Option("--checkpoint", "-c", metavar="RUN", help="The gallery's model, if the checkpoint has moved."),
+        str | None, typer.Option(*CHECKPOINT, metavar="RUN", help="The gallery's model, if it has moved.")
     ] = None,
     region: RegionOpt = None,
     device: DeviceOpt = None,
     precision: PrecisionOpt = None,
-    threads: Annotated[
-        int | None, typer.Option(min=1, help="Cores to use; default: as many as DuckDB and torch see.")
-    ] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Cores to use; default: all.")] = None,
 ) -> None:
     """The crops of a gallery that fit texts best, trained or not."""
     chosen = format_ or ("jsonl" if render.as_json() else "table")

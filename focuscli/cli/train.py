@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -48,9 +49,7 @@ def train_command(
     gradient_checkpointing: Annotated[
         bool | None, typer.Option("--gradient-checkpointing", help="Less memory, more time.")
     ] = None,
-    compile: Annotated[
-        bool | None, typer.Option("--compile", help="A slow start, faster steps of large models.")
-    ] = None,
+    compile: Annotated[bool | None, typer.Option("--compile", help="A slow start, then faster steps.")] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads; 0 leaves the choice to torch.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
     device: DeviceOpt = None,
@@ -125,11 +124,11 @@ def _plan(
     settings, origins = configuration.build_config(layers)
     if run is None:
         name = re.sub(r"[^A-Za-z0-9.-]+", "-", Path(settings.data.dataset).name).strip("-") or "run"
-        stem = f"{datetime.now():%Y-%m-%d_%H%M}_{name}"
-        folders = (
-            paths.runs_dir() / f"{stem}{suffix}" for suffix in ("", *(f"-{number}" for number in range(2, 1000)))
-        )
-        run = next(folder for folder in folders if not folder.exists())
+        run = first = paths.runs_dir() / f"{datetime.now():%Y-%m-%d_%H%M}_{name}"
+        for number in itertools.count(2):
+            if not run.exists():
+                break
+            run = first.with_name(f"{first.name}-{number}")
     elif (run / "config.toml").exists():
         raise InputError(
             f"{run} holds a run already; nothing was changed.",

@@ -121,11 +121,11 @@ def show_training(run: Run, events: Iterable[Event]) -> None:
         last = time.monotonic()
         for event in events:
             if not isinstance(event, StepEvent):
-                record = event.record
-                line = f"epoch {record['epoch']:>3}  loss {record['loss']:.3f}  {record['seconds']:.0f} s"
-                if "val" in record:
-                    line += "  val " + "  ".join(f"{name} {percent(value)}" for name, value in record["val"].items())
-                render.note(line + f"  ({run.origin})" + ("  * best" if event.best else ""))
+                line = f"epoch {event['epoch']:>3}  loss {event['loss']:.3f}  {event['seconds']:.0f} s"
+                if "val" in event:
+                    line += "  val " + "  ".join(f"{name} {percent(value)}" for name, value in event["val"].items())
+                best = trainer.best["epoch"] == event["epoch"]
+                render.note(line + f"  ({run.origin})" + ("  * best" if best else ""))
                 continue
             if live:
                 progress(trainer.step, trainer.total_steps)

@@ -18,11 +18,9 @@ MOST_CELLS = 400
 
 
 def viz_command(
-    arguments: Annotated[
-        list[str], typer.Argument(metavar="IMAGE... TEXT...", help="Image files (or globs), then texts.")
-    ],
+    arguments: Annotated[list[str], typer.Argument(metavar="IMAGE... TEXT...", help="Files or globs, then texts.")],
     attribute: Annotated[
-        list[str] | None, typer.Option("--attribute", "-a", help="A text, where one looks like a file; repeatable.")
+        list[str] | None, typer.Option("--attribute", "-a", help="A text that looks like a file; repeatable.")
     ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="PNG; default: IMAGE.focus.png here.")] = None,
     checkpoint: CheckpointOpt = None,

@@ -109,7 +109,7 @@ def load_strictly(model: nn.Module, tensors: Mapping[str, Tensor], origin: str) 
 def optimizer_tensors(optimizer: torch.optim.Optimizer, names: Mapping[Tensor, str]) -> dict[str, Tensor]:
     """The state of AdamW as named tensors: "exp_avg/clip.visual.proj" and so on."""
     return {
-        f"{key}/{names[parameter]}": value if isinstance(value, Tensor) else torch.tensor(value)
+        f"{key}/{names[parameter]}": value
         for parameter, values in optimizer.state.items()
         for key, value in values.items()
     }

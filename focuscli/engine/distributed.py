@@ -20,7 +20,7 @@ from focuscli.errors import FocusError, RequirementError, UsageError, one_line
 if TYPE_CHECKING:
     import torch
 
-VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_PORT", "MASTER_ADDR", "LOCAL_WORLD_SIZE")
 TIMEOUT = timedelta(days=1)
 """How long a process waits for another one, which may be slower with work of its own. One that has died is noticed at once."""
 T = TypeVar("T")
@@ -92,7 +92,14 @@ class ProcessGroup:
 
     def any(self, flag: bool) -> bool:
         """Whether the flag is true in any process; also a barrier."""
-        return any(self.all_gather(flag))
+        if self.world_size == 1:
+            return flag
+        import torch
+
+        found = torch.tensor(int(flag))
+        with lost_workers() as dist:
+            dist.all_reduce(found, dist.ReduceOp.MAX)
+        return bool(found)
 
 
 SINGLE = ProcessGroup()
@@ -113,17 +120,16 @@ def read_environment(environment: Mapping[str, str] = os.environ) -> ProcessGrou
     if not any(environment.get(name) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")):
         return SINGLE
     try:
-        rank, size, local_rank, port = (int(environment[name]) for name in VARIABLES if name != "MASTER_ADDR")
+        rank, size, local_rank, port = (int(environment[name]) for name in VARIABLES[:4])
         local_size = int(environment.get("LOCAL_WORLD_SIZE") or size)
         sound = bool(environment["MASTER_ADDR"]) and 1 <= port <= 65535
         sound = sound and 0 <= local_rank <= rank < size and local_rank < local_size <= size
     except (KeyError, ValueError):
         sound = False
     if not sound:
-        names = (*VARIABLES, "LOCAL_WORLD_SIZE")
-        given = ", ".join(f"{name}={environment[name]}" for name in names if environment.get(name))
+        given = ", ".join(f"{name}={value}" for name, value in environment.items() if value and name in VARIABLES)
         raise UsageError(
-            f"torchrun's variables do not fit together: {given}. All of {', '.join(VARIABLES)} must be set, to whole "
+            f"torchrun's variables do not fit together: {given}. All of {', '.join(VARIABLES[:5])} must be set, to whole "
             "numbers (but MASTER_ADDR) with LOCAL_RANK <= RANK < WORLD_SIZE.",
             "torchrun sets all of them: torchrun --nproc-per-node 2 -m focuscli train ... "
             "For one process alone: unset RANK WORLD_SIZE LOCAL_RANK",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,7 +9,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from focuscli.engine.distributed import ProcessGroup, lost_workers
-from focuscli.models.base import Method, MethodOutput
+from focuscli.models.base import Method
 
 
 def replicate(model: Method, process_group: ProcessGroup, device: torch.device) -> nn.Module:
@@ -39,11 +37,6 @@ class GlobalBatchNorm1d(nn.BatchNorm1d):
             return super().forward(rows)
         every: Tensor = super().forward(gather_rows(rows))
         return every[dist.get_rank() * len(rows) :][: len(rows)]
-
-
-def gather_output(output: MethodOutput, names: Sequence[str]) -> MethodOutput:
-    """The rows of all processes in the fields of these names; see `gather_rows`."""
-    return replace(output, **{name: gather_rows(getattr(output, name)) for name in names})
 
 
 def gather_rows(rows: Tensor) -> Tensor:

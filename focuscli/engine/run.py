@@ -21,7 +21,7 @@ from focuscli.data.folder import read_folder
 from focuscli.engine.checkpoint import Checkpoint, read_checkpoint, save_checkpoint
 from focuscli.engine.device import compile_layers, effective_precision
 from focuscli.engine.distributed import SINGLE, ProcessGroup
-from focuscli.engine.trainer import EpochEvent, Event, Trainer
+from focuscli.engine.trainer import Event, StepEvent, Trainer
 from focuscli.engine.training_data import prepare_training_data
 from focuscli.errors import InputError, UsageError
 from focuscli.metrics.attributes import finite
@@ -129,12 +129,12 @@ class Run:
 
         with SummaryWriter(str(self.folder), purge_step=self.trainer.step) as board:
             for event in self.trainer.run(self._save, stop):
-                if isinstance(event, EpochEvent):
+                if not isinstance(event, StepEvent):
                     self._write_history()
-                    for group, values in (("train", event.record), ("val", event.record.get("val", {}))):
+                    losses = {name: value for name, value in event.items() if name != "val"}
+                    for group, values in (("train", losses), ("val", event.get("val", {}))):
                         for name, value in values.items():
-                            if name != "val":
-                                board.add_scalar(f"{group}/{name}", value, event.record["step"])
+                            board.add_scalar(f"{group}/{name}", value, event["step"])
                     board.flush()
                 yield event
 

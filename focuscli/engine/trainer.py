@@ -10,7 +10,7 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -31,7 +31,7 @@ from focuscli.engine.optim import (
     trained_parameters,
     zero_invariant_gradients,
 )
-from focuscli.engine.replicas import gather_output, replicate
+from focuscli.engine.replicas import gather_rows, replicate
 from focuscli.engine.scoring import model_score_fn, score_files
 from focuscli.engine.training_data import TrainingData
 from focuscli.errors import CheckFailed
@@ -52,15 +52,8 @@ class StepEvent:
     images_per_second: float
 
 
-@dataclass(frozen=True)
-class EpochEvent:
-    """After an epoch: its losses, and the val metrics where it was evaluated."""
-
-    record: dict[str, Any]
-    best: bool
-
-
-Event = StepEvent | EpochEvent
+Event = StepEvent | dict[str, Any]
+"""After a step; after an epoch its record, the last of the history: losses, and val metrics where it was evaluated."""
 Save = Callable[[Literal["best", "last"]], None]
 STATE = ("step", "epoch_sums", "history", "thresholds", "global_threshold", "best")
 """The attributes of a trainer that a checkpoint needs beside tensors to resume exactly."""
@@ -144,11 +137,10 @@ class Trainer:
                     save("last")
                 if stopping:
                     return
-            best = self._finish_epoch(epoch + 1, time.perf_counter() - started)
-            if best:
+            if self._finish_epoch(epoch + 1, time.perf_counter() - started):
                 save("best")
             save("last")
-            yield EpochEvent(self.history[-1], best)
+            yield self.history[-1]
             if self.process_group.any(stop()):
                 return
 
@@ -252,7 +244,7 @@ class Trainer:
         with autocast(self.device, config.train.precision):
             output = self._replica(images)
         if group.world_size > 1:
-            output = gather_output(output, self.criterion.inputs)
+            output = replace(output, **{name: gather_rows(getattr(output, name)) for name in self.criterion.inputs})
         targets, known = self.data.targets[indices].to(self.device), self.data.known[indices].to(self.device)
         losses: dict[str, Tensor] = self.criterion(output, targets, known, self.step / self.total_steps)
         return losses
@@ -308,5 +300,4 @@ class Trainer:
 
 def out_of_patience(history: Sequence[Mapping[str, Any]], best_epoch: int, patience: int) -> bool:
     """Whether the last `patience` evaluations (0: unlimited) brought no better one."""
-    evaluated = [record["epoch"] for record in history if "val" in record]
-    return bool(patience) and sum(epoch > best_epoch for epoch in evaluated) >= patience
+    return 0 < patience <= sum("val" in record for record in history[best_epoch:])

@@ -16,7 +16,6 @@ from packaging.specifiers import SpecifierSet
 from focuscli.errors import one_line
 
 CGROUP = Path("/sys/fs/cgroup")
-CPUINFO = Path("/proc/cpuinfo")
 BF16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16", "svebf16"}
 
 
@@ -77,13 +76,8 @@ def cpu_has_bf16() -> bool:
 def _cpuinfo(key: str) -> str:
     """The first value of a key (a regular expression) in /proc/cpuinfo, or nothing."""
     try:
-        text = CPUINFO.read_text(encoding="utf-8", errors="replace")
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
     match = re.search(rf"^(?:{key})\s*:\s*(.+)$", text, re.MULTILINE)
     return " ".join(match[1].split()) if match else ""
-
-
-def load() -> float:
-    """Load average of the last minute: processes that run or wait for a core."""
-    return os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0

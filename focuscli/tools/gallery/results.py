@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from PIL import Image
+from PIL import Image, ImageOps
 
 from focuscli.data.images import load_image
 from focuscli.errors import InputError
@@ -13,7 +13,6 @@ from focuscli.inference.predict import probability, shown_threshold
 from focuscli.tools.gallery.search import Answer
 from focuscli.tools.gallery.store import Gallery
 from focuscli.viz.canvas import FAINT, INK, MUTED, NO, TRACK, YES, Canvas, fit_text, line_height, text_width, wrap
-from focuscli.viz.grid import fit
 
 COLUMN, HEIGHT, GAP, MARGIN, PER_LINE = 176, 224, 18, 20, 8
 LARGE, MEDIUM, SMALL = 17, 13, 11
@@ -105,8 +104,7 @@ def contact_sheet(answers: Sequence[Answer], caption: str) -> Image.Image:
             canvas.text_right(left + COLUMN, top, "" if match is None else f"match {match:.3f}", MEDIUM, MUTED)
             top += line
             try:
-                picture = fit(load_image(hit.image), HEIGHT)
-                picture.thumbnail((COLUMN, HEIGHT))
+                picture = ImageOps.contain(load_image(hit.image), (COLUMN, HEIGHT))
                 canvas.paste(picture, left, top + HEIGHT - picture.height, COLUMN)
             except InputError:
                 canvas.box(left, top, COLUMN, HEIGHT, TRACK)

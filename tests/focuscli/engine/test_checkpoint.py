@@ -23,12 +23,8 @@ def test_a_save_comes_back_and_replaces_the_previous_one(tmp_path):
         save_checkpoint(tmp_path, tensors, {"step": step, "note": "x"})
     assert sorted(file.name for file in tmp_path.iterdir()) == ["model-00000002.safetensors", "state.json"]
     loaded = read_checkpoint(tmp_path)
-    assert loaded.state == {
-        "format": 1,
-        "step": 2,
-        "note": "x",
-        "files": {"model": "model-00000002.safetensors"},
-    }
+    files = {"model": "model-00000002.safetensors"}
+    assert loaded.state == {"format": 1, "step": 2, "note": "x", "files": files}
     assert all(torch.equal(loaded.tensors("model")[name], value) for name, value in tensors["model"].items())
     with pytest.raises(InputError, match="never saved"):
         loaded.tensors("ema")
