@@ -128,30 +128,6 @@ def differing(changes: dict, *arguments: str) -> None:
     focus(*arguments)
 
 
-def restarted(*arguments: str) -> None:
-    """A command line in the way of torchrun --max-restarts, whose store outlives the workers: process 1 is killed in
-    training, then all run again."""
-    import torch.distributed as dist
-
-    rank, port = int(os.environ["RANK"]), int(os.environ["MASTER_PORT"])
-    os.environ["TORCHELASTIC_USE_AGENT_STORE"] = "True"
-    keeper = dist.TCPStore("127.0.0.1", port, is_master=True, wait_for_workers=False) if rank == 0 else None
-    for attempt in range(2):
-        os.environ["TORCHELASTIC_RESTART_COUNT"] = str(attempt)
-        if not os.fork():
-            if attempt == 0 and rank == 1:
-                from focuscli.engine import trainer
-
-                trainer.augment = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
-            try:
-                focus(*arguments)
-            except SystemExit as end:
-                os._exit(int(end.code or 0))  # the thread of the store is not in this process, and could not be joined
-        _, status = os.wait()
-    del keeper
-    sys.exit(os.waitstatus_to_exitcode(status))
-
-
 def broken(what: str, *arguments: str) -> None:
     """A command line; process 1 fails by itself where the others wait for it, or finds other data in the same place."""
     from focuscli.engine import run, trainer

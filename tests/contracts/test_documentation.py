@@ -19,9 +19,10 @@ PAGES = [
     *sorted((ROOT / "docs/tutorials").glob("*.md")),
     *sorted((ROOT / "docs/how-to").glob("*.md")),
 ]
-SMALL = ["--model", "tiny", "--weights", "none", "--epochs", "1", "--batch-size", "8", "--threads", "1"]
-SMALL += ["--set", "model.image_size=32,16", "--set", "augment.margin=2"]
+SMALL = ["--model", "tiny", "--weights", "none", "--set", "model.image_size=32,16", "--set", "augment.margin=2"]
+SMALL += ["--set", "train.batch_size=8", "--set", "train.threads=1"]
 """What turns a documented training into the smallest one; the last value of an option counts."""
+IMAGES = ["--images", "40"]
 EXPECTED = {"focus prepare weights": 4}
 """Documented commands that cannot succeed here, and the exit code they end with: this one needs the network."""
 
@@ -61,10 +62,10 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory):
             result = focus(*arguments)
             assert result.exit_code == 0, result.stderr
 
-        must("prepare", "synthetic", "--images", "60")
-        must("train", "--dataset", "synthetic", *SMALL, "--run", str(home / "runs/first-run"))
+        must("prepare", "synthetic", *IMAGES)
+        must("train", "--dataset", "synthetic", *SMALL, "--epochs", "1", "--run", str(home / "runs/first-run"))
         for name, folder in {"peta": "PETA", "pa100k": "PA-100K", "rapv1": "RAP"}.items():
-            must("prepare", "synthetic", "--as", name, "--images", "60", "--out", str(home / "data" / folder))
+            must("prepare", "synthetic", "--as", name, *IMAGES, "--out", str(home / "data" / folder))
         must("prepare", "peta", str(home / "data/PETA"))
         (home / "crops").mkdir()
         splits = ["train"] * 8 + ["val"] * 2 + ["test"] * 2
@@ -78,29 +79,33 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory):
         (home / "examples").symlink_to(ROOT / "examples")
         square = replace(TINY, vision=replace(TINY.vision, image_size=(64, 64)))
         torch.save(CLIP(square).state_dict(), home / "ViT-B-16.pt")  # a random CLIP as a plain state dict
-        yield home, focus
+        yield home, focus, set()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_every_documented_command_runs(page, sandbox, tmp_path, monkeypatch):
-    home, focus = sandbox
+    home, focus, prepared = sandbox
     monkeypatch.chdir(tmp_path)
     for name in ("crops", "photos", "table.csv", "examples", "ViT-B-16.pt", "gallery"):
         if (home / name).exists():
             (tmp_path / name).symlink_to(home / name)
     for command in focus_commands(page):
         arguments = [os.path.expanduser(word) for word in shlex.split(command)[1:]]
+        if command in prepared:
+            continue  # by another page
+        if arguments[0] == "prepare":
+            prepared.add(command)
         stdin = "\n".join(map(str, sorted((home / "crops").iterdir()))) if "-" in arguments else None
         result = focus(*small(arguments), stdin=stdin)
         assert result.exit_code == EXPECTED.get(command, 0), f"{command}\n{result.stderr}"
 
 
 def small(arguments: list[str]) -> list[str]:
-    """The same command on less data; prepared again where another page has done so."""
-    if arguments[0] == "train" and not {"--resume", "--print-config"} & {*arguments}:
-        return arguments + SMALL
+    """The same command on less data."""
+    if arguments[0] in ("train", "reproduce") and not {"--resume", "--print-config", "--dry-run"} & {*arguments}:
+        return [*arguments, *SMALL, *(["--epochs", "1"] if arguments[0] == "train" else [])]
     if arguments[:2] == ["prepare", "synthetic"]:
-        return [*arguments, "--images", "60", "--force"]
+        return [*arguments, *IMAGES, "--force"]
     if arguments[0] == "prepare" and arguments[1] != "weights":
         return [*arguments, "--force"]
     return arguments

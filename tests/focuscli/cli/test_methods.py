@@ -23,11 +23,8 @@ def test_train_eval_predict_viz(focus, micro, method, coloured_dataset, tmp_path
     image = read_folder(coloured_dataset).image_path(0)
     assert focus("predict", image, "-c", run, "--format", "jsonl").code == 0
     unseen = focus("predict", image, "-c", run, "-a", "green shoes")
-    if method == "vtb":
-        assert unseen.code == 2
-        assert "one classifier per trained attribute" in unseen.stderr
-    else:
-        assert unseen.code == 0, unseen.stderr
+    assert unseen.code == (2 if method == "vtb" else 0), unseen.stderr
+    assert ("one classifier per trained attribute" in unseen.stderr) is (method == "vtb")
     seen = read_folder(coloured_dataset).schema.attributes[0].phrase
     picture = tmp_path / "map.png"
     assert focus("viz", image, seen, "-c", run, "-o", picture).code == 0

@@ -9,12 +9,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from focuscli.engine.checkpoint import read_checkpoint
+from focuscli.engine.distributed import VARIABLES
 from focuscli.tools.gallery.store import read_gallery
-
-VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", "LOCAL_WORLD_SIZE")
 
 
 @pytest.mark.parametrize("options", [["--threshold", "val"], ["--open-domain", "--other-data"]])
@@ -60,14 +60,10 @@ def test_predict_says_what_one_process_says(workers, trained_run, pictures, tmp_
 
 
 def stored_crops(folder):
-    """Path and features of each crop; one that is stored twice fails."""
-    found = [
-        (crop.path, tokens.ravel().astype(float).tolist())
-        for part in read_gallery(folder).parts
-        for crop, tokens in zip(part.crops(), part.tokens(), strict=True)
-    ]
-    assert len(dict(found)) == len(found)
-    return dict(found)
+    """Paths and features of the crops, in order of the paths."""
+    parts = [(part.crops(), part.tokens()) for part in read_gallery(folder).parts]
+    found = sorted((crop.path, row.tolist()) for crops, rows in parts for crop, row in zip(crops, rows, strict=True))
+    return zip(*found, strict=True)
 
 
 def test_index_and_search_give_what_one_process_gives(workers, trained_run, pictures, tmp_path):
@@ -95,15 +91,15 @@ def test_a_worker_killed_while_indexing_loses_only_its_part(workers, trained_run
     assert workers(1, "focus", *line, "-o", expected)[0][0] == 0
     outcomes = workers(2, "shot", 1, 2, *line, "-o", str(gallery))
     assert [outcome[0] for outcome in outcomes] == [4, -9], outcomes
-    for word in ("Another worker has gone", f"are in {gallery}", "torchrun ... -m focuscli index", "--resume"):
-        assert word in outcomes[0][2]
+    words = ("Another worker has gone", f"are in {gallery}", "torchrun ... -m focuscli index", "--resume")
+    assert all(word in outcomes[0][2] for word in words)
     assert outcomes[0][2].count("error:") == 1
     resumed = workers(3, "focus", *line, "-o", gallery, "--resume")
     assert [code for code, _, _ in resumed] == [0, 0, 0], resumed
     assert "stored" in resumed[0][2]
-    found, whole = stored_crops(gallery), stored_crops(expected)
-    assert len(found) == len(whole) == 20
-    assert {name: pytest.approx(tokens, abs=2e-3) for name, tokens in whole.items()} == found
+    (paths, tokens), (others, theirs) = stored_crops(gallery), stored_crops(expected)
+    assert (paths, len(paths)) == (others, 20)
+    np.testing.assert_allclose(tokens, theirs, atol=2e-3)
 
 
 @pytest.mark.parametrize(
@@ -120,10 +116,8 @@ def test_what_is_wrong_is_said_once(workers, coloured_dataset, micro, tmp_path, 
     more = ["--dataset", str(coloured_dataset), *micro, "--run-folder", str(tmp_path / "run")]
     outcomes = workers(2, "focus", arguments[0], *(more if arguments[0] == "train" else []), *arguments[1:])
     assert [outcome[0] for outcome in outcomes] == [code, code], outcomes
-    for word in words:
-        assert word in outcomes[0][2]
-    assert outcomes[0][2].count("error:") == 1
-    assert outcomes[1][1:] == ("", "")
+    assert all(word in outcomes[0][2] for word in words)
+    assert (outcomes[0][2].count("error:"), outcomes[1][1:]) == (1, ("", ""))
     assert not (tmp_path / "run").exists()
 
 
@@ -138,8 +132,7 @@ def test_a_failure_of_one_worker_ends_all_and_is_left_for_torchruns_report(
     recorded = json.loads((workers.folder / "1.error").read_text())
     assert words in recorded["message"]["message"]
     assert outcomes[0][0] in (3, 4), outcomes  # the same failure, or the loss of the other worker
-    assert outcomes[0][2].count("error:") == 1
-    assert "Traceback" not in outcomes[0][2]
+    assert (outcomes[0][2].count("error:"), "Traceback" in outcomes[0][2]) == (1, False)
 
 
 @pytest.mark.parametrize(
@@ -159,16 +152,12 @@ def test_a_worker_that_is_killed_ends_the_job_and_nothing_is_lost(
     outcomes = workers(2, "focus", *line, "--run-folder", run, kill=kill)
     assert [outcome[0] for outcome in outcomes] == [code, -9 if number == signal.SIGKILL else code], outcomes
     errors = outcomes[0][2]
-    for word in words:
-        assert word in errors
-    assert errors.count("error:") == 1
-    assert "Traceback" not in errors
-    assert outcomes[1][1:] == ("", "")
+    assert all(word in errors for word in words)
+    assert (errors.count("error:"), "Traceback" in errors, outcomes[1][1:]) == (1, False, ("", ""))
     step = int(errors.lower().rsplit(" step ", 1)[1].split()[0])
     saved = read_checkpoint(run / "checkpoints" / "last")
-    assert saved.state["step"] == step
+    assert saved.state["step"] == step < 5
     assert saved.tensors("model")
-    assert step < 5
 
 
 @pytest.mark.parametrize(
@@ -181,33 +170,35 @@ def test_a_worker_that_is_killed_ends_the_job_and_nothing_is_lost(
 def test_workers_that_contradict_each_other_are_refused_by_all(workers, count, changes):
     outcomes = workers(count, "differing", changes, "predict", "nothing.png")
     assert [code for code, _, _ in outcomes] == count * [2], outcomes
-    assert "do not fit together" in outcomes[0][2]
-    assert outcomes[0][2].count("error:") == 1
+    assert (outcomes[0][2].count("do not fit together"), outcomes[0][2].count("error:")) == (1, 1)
 
 
-def test_workers_that_torchrun_starts_again_go_on_from_the_last_checkpoint(workers, coloured_dataset, micro, tmp_path):
-    run = tmp_path / "run"
-    line = ["train", "--dataset", coloured_dataset, *micro, "--epochs", "1", "--resume", "--run-folder", run]
-    outcomes = workers(2, "restarted", *line)
-    assert [code for code, _, _ in outcomes] == [0, 0], outcomes
-    errors = outcomes[0][2]
-    assert "Another worker has gone" in errors
-    assert "cannot reach" not in errors
-    assert read_checkpoint(run / "checkpoints" / "last").state["step"] == 5
+WORKER_1_IS_KILLED_ONCE = """
+import os, signal
+from focuscli.cli.main import main
+from focuscli.engine import trainer
+if os.environ["RANK"] == "1" and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
+    trainer.augment = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
+main()
+"""
 
 
 @pytest.mark.slow
-def test_torchrun_itself(coloured_dataset, micro, tmp_path):
-    run = tmp_path / "run"
-    line = ["train", "--dataset", coloured_dataset, *micro, "--epochs", "1", "--run-folder", run, "--json"]
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+def test_torchrun_itself_which_starts_all_again_when_one_is_killed(coloured_dataset, micro, tmp_path):
+    run, program = tmp_path / "run", tmp_path / "program.py"
+    program.write_text(WORKER_1_IS_KILLED_ONCE)
+    command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--max-restarts", "1"]
+    line = ["train", "--dataset", coloured_dataset, *micro, "--epochs", "1", "--run-folder", run, "--resume", "--json"]
     environment = {name: value for name, value in os.environ.items() if name not in VARIABLES}
     done = subprocess.run(
-        [*command, "-m", "focuscli", *map(str, line)], env=environment, capture_output=True, text=True, timeout=300
+        [sys.executable, *command, program, *map(str, line)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["run"] == str(run)
-    assert done.stderr.count("2 processes on cpu") == 1
+    assert (done.stderr.count("2 processes on cpu"), "cannot reach" in done.stderr) == (2, False)
     assert json.loads((run / "env.json").read_text())["processes"] == 2
-    assert len(list(run.glob("events.*"))) == 1
     assert read_checkpoint(run / "checkpoints" / "last").state["step"] == 5

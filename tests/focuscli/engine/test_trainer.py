@@ -27,12 +27,8 @@ def finish(run, stop_after=None):
 
 
 def bits(folder, name="last"):
-    """Every tensor of a checkpoint as bytes, by its name."""
-    checkpoint = read_checkpoint(folder / "checkpoints" / name)
-    tensors = {
-        (kind, key): value for kind in checkpoint.state["files"] for key, value in checkpoint.tensors(kind).items()
-    }
-    return {name: value.numpy().tobytes() for name, value in tensors.items()}
+    """The tensor files of a checkpoint."""
+    return {file.name: file.read_bytes() for file in (folder / "checkpoints" / name).glob("*.safetensors")}
 
 
 def test_a_run_learns_and_leaves_everything_behind(tmp_path, coloured_dataset, micro_config):
@@ -66,8 +62,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not(tmp_path, colour
         config = micro_config(train__seed=seed, train__epochs=1, data__cache=cache)
         finish(Run(tmp_path / name, config, coloured_dataset, None))
     first, second, other = (bits(tmp_path / name) for name in "abc")
-    assert first == second
-    assert first["model", "clip.visual.proj"] != other["model", "clip.visual.proj"]
+    assert first == second != other
 
 
 @pytest.mark.parametrize(("stop_after", "method"), [(1, "focus"), (5, "poar"), (7, "vtb")])
