@@ -20,7 +20,6 @@ from focuscli.storage.paths import ZERO_SHOT
 if TYPE_CHECKING:
     from focuscli.tools.gallery.index import Plan
 
-PART_SIZE, BATCH, WORKERS = 8192, 32, 2
 GROUP_HELP = "What belongs together, for search --per-group: a column of labels.csv, or what a regex finds in the path."
 
 
@@ -34,9 +33,9 @@ def index_command(
     resume: Annotated[bool, typer.Option("--resume", help="Finish a gallery, or bring it up to date.")] = False,
     dry_run: DryRunOpt = False,
     checkpoint: CheckpointOpt = None,
-    part_size: Annotated[int, typer.Option(min=1, help="Crops per part: what a killed run can lose.")] = PART_SIZE,
-    batch: Annotated[int, typer.Option(min=1, help="Images per batch.")] = BATCH,
-    workers: Annotated[int, typer.Option(min=1, help="Threads that decode images.")] = WORKERS,
+    part_size: Annotated[int, typer.Option(min=1, help="Crops per part: what a killed run can lose.")] = 8192,
+    batch: Annotated[int, typer.Option(min=1, help="Images per batch.")] = 32,
+    workers: Annotated[int, typer.Option(min=1, help="Threads that decode images.")] = 2,
     device: DeviceOpt = None,
     precision: PrecisionOpt = None,
 ) -> None:
@@ -76,20 +75,10 @@ def index_command(
                     recognizer, plan, batch=batch, workers=workers, process_group=process_group, progress=progress
                 )
         except (KeyboardInterrupt, WorkerLost) as stop:
-            options = {
-                "-o": output,
-                # The latest run may be another one by then.
-                "-c": ZERO_SHOT if checkpoint == ZERO_SHOT else recognizer.folder,
-                "--split": split,
-                "--group": group,
-                "--device": device,
-                "--precision": precision,
-                "--part-size": part_size if part_size != PART_SIZE else None,
-                "--batch": batch if batch != BATCH else None,
-                "--workers": workers if workers != WORKERS else None,
-            }
-            words = [source, *(word for name, value in options.items() if value for word in (name, str(value)))]
-            command = f"{'focus' if size == 1 else 'torchrun ... -m focuscli'} index {shlex.join([*words, '--resume'])}"
+            # The latest run may be another one by then.
+            model = ZERO_SHOT if checkpoint == ZERO_SHOT else str(recognizer.folder)
+            words = shlex.join([*sys.argv[1:], "-c", model, "--resume"])
+            command = f"{'focus' if size == 1 else 'torchrun ... -m focuscli'} {words}"
             way_on = f"Go on{' with the same paths on stdin' if source == '-' else ''} with: {command}"
             kept = f"parts that were finished are in {output}."
             if isinstance(stop, WorkerLost):

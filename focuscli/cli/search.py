@@ -54,9 +54,6 @@ def search_command(
     chosen = format_ or ("jsonl" if render.as_json() else "table")
     if chosen not in FORMATS:
         raise UsageError(f'Unknown format "{chosen}".', did_you_mean(chosen, FORMATS))
-    for number, words in enumerate([*texts, *(without or [])], start=1):
-        if not words.strip():
-            raise UsageError(f"Text {number} is empty.", "Give each text at least one word.")
     if sheet is not None and sheet.suffix.lower() != ".png":
         raise UsageError(f"--sheet wants a .png file; got {sheet}.")
     if sheet is not None and output is not None and sheet.resolve() == output.resolve():

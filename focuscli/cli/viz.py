@@ -86,7 +86,7 @@ def split_arguments(arguments: list[str], texts: list[str]) -> tuple[list[Path],
     """Separate images from texts: what exists as a file or matches a glob is an image, the rest are texts.
 
     Raises:
-        InputError: a name with an image suffix that does not exist. UsageError: no image, or an empty text.
+        InputError: a name with an image suffix that does not exist. UsageError: no image.
     """
     images: list[Path] = []
     words: list[str] = []
@@ -100,10 +100,6 @@ def split_arguments(arguments: list[str], texts: list[str]) -> tuple[list[Path],
             raise InputError(f"No such image: {argument}.", hint)
         else:
             words.append(argument)
-    words += texts
-    for number, text in enumerate(words, start=1):
-        if not text.strip():
-            raise UsageError(f"Text {number} is empty.", "Give each text at least one word.")
     if not images:
         raise UsageError("focus viz needs an image file before the texts.", 'Example: focus viz crop.jpg "long sleeve"')
-    return [*dict.fromkeys(images)], words
+    return [*dict.fromkeys(images)], words + texts

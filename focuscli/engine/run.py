@@ -82,17 +82,16 @@ class Run:
         self.dataset = read_folder(dataset)
         self.data = prepare_training_data(self.dataset, config.data, config.train.seed)
         checkpoint = last_checkpoint(folder)
-        if checkpoint is not None:
-            saved = checkpoint.state["data"]["fingerprint"]
-            if saved != self.dataset.fingerprint:
-                raise InputError(
-                    f"Dataset {dataset} has changed since run {folder} was started "
-                    f"(fingerprint {saved[:12]}, now {self.dataset.fingerprint[:12]}).",
-                    "Restore the data, or start a new run without --resume.",
-                )
         if checkpoint is None:
             model, self.origin = new_method(config, self.data.texts, weights)
         else:
+            saved, now = checkpoint.state["data"]["fingerprint"], self.dataset.fingerprint
+            if saved != now:
+                raise InputError(
+                    f"Dataset {dataset} has changed since run {folder} was started "
+                    f"(fingerprint {saved[:12]}, now {now[:12]}).",
+                    "Restore the data, or start a new run without --resume.",
+                )
             model = saved_method(config.model, self.data.texts, checkpoint.state["clip"])
             self.origin = str(checkpoint.state["weights"])
         # Training from scratch trains the text tower too: a frozen random one carries no meaning.
@@ -101,12 +100,11 @@ class Run:
         if config.train.compile:
             compile_layers(model, self.device)
         self.resumed_from: int = 0 if checkpoint is None else checkpoint.state["step"]
-        seen = process_group.all_gather((self.dataset.fingerprint, self.resumed_from))
-        for rank, (fingerprint, step) in enumerate(seen):
-            if (fingerprint, step) != seen[0]:
+        seen = process_group.all_gather(f"fingerprint {self.dataset.fingerprint[:12]} at step {self.resumed_from}")
+        for rank, other in enumerate(seen):
+            if other != seen[0]:
                 raise InputError(
-                    f"Worker {rank} sees other data or another checkpoint than worker 0: fingerprint {fingerprint[:12]} at "
-                    f"step {step}, not {seen[0][0][:12]} at step {seen[0][1]}.",
+                    f"Worker {rank} sees other data or another checkpoint than worker 0: {other}, not {seen[0]}.",
                     "Give every machine the same dataset folder, images and run folder: put them on a disk that they share.",
                 )
         self.trainer = Trainer(model, self.data, config, self.device, process_group, progress)

@@ -171,19 +171,13 @@ class Trainer:
             self.scheduler.step_update(self.step - 1)  # for the record of an epoch whose end is missing
 
     def _crop_source(self, progress: Callable[[int, int], None] | None) -> CropSource:
-        data, margin = self.config.data, self.config.augment.margin
-        height, width = (side + margin for side in self.config.model.image_size)
+        data, files = self.config.data, self.data.paths(self.data.train)
+        height, width = (side + self.config.augment.margin for side in self.config.model.image_size)
         # Every process of a machine keeps its own, as any image can be in its part of some batch.
-        needed = len(self.data.train) * height * width * 3 / 2**20 * self.process_group.local_world_size
-        in_memory = data.cache == "memory" or (data.cache == "auto" and needed <= data.cache_limit_mb)
-        return crop_source(
-            self.data.paths(self.data.train),
-            (height, width),
-            workers=data.workers,
-            in_memory=in_memory,
-            progress=progress,
-            resize=data.resize,
-        )
+        needed = len(files) * height * width * 3 / 2**20 * self.process_group.local_world_size
+        kept = data.cache == "memory" or (data.cache == "auto" and needed <= data.cache_limit_mb)
+        size = (height, width)
+        return crop_source(files, size, workers=data.workers, in_memory=kept, progress=progress, resize=data.resize)
 
     def _batches(self, epoch: int) -> list[list[int]]:
         """The micro-batches of an epoch: positions in the training set, shuffled by (seed, epoch), repeated where there are
@@ -273,7 +267,7 @@ class Trainer:
         training = model.training
         model.eval()
         with torch.inference_mode(), autocast(self.device, config.train.precision):
-            text_features = model.encode_texts()[: len(self.data.attribute_names)]
+            text_features = model.encode_texts()[: len(self.data.folder.schema.evaluated)]
         scores = score_files(
             model_score_fn(model, text_features, config.train.precision),
             self.data.paths(self.data.val),
@@ -290,7 +284,7 @@ class Trainer:
 
     def _val_metrics(self, scores: NDArray[np.float32]) -> tuple[dict[str, float], Thresholds]:
         targets, known = self.data.labels(self.data.val)
-        names, criterion = self.data.attribute_names, self.config.eval.criterion
+        names, criterion = [each.name for each in self.data.folder.schema.evaluated], self.config.eval.criterion
         chosen = Thresholds.choose(names, targets, scores, known, criterion=criterion, split=self.data.val_note)
         metrics = pedestrian_metrics(targets > 0.5, scores > np.array([*chosen.by_name.values()]), known)
         areas = area_under_roc(targets, scores, known)

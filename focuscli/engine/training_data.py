@@ -42,11 +42,6 @@ class TrainingData:
     known: Tensor
     constants: dict[str, Tensor]
 
-    @property
-    def attribute_names(self) -> list[str]:
-        """Names of the evaluated attributes, the first of the texts."""
-        return [attribute.name for attribute in self.folder.schema.evaluated]
-
     def paths(self, indices: NDArray[np.int64]) -> list[Path]:
         """Image files at these positions."""
         return [self.folder.image_path(int(index)) for index in indices]
@@ -80,15 +75,9 @@ def prepare_training_data(folder: DatasetFolder, config: DataConfig, seed: int) 
         labels = np.where(labels == 2, 0, labels).astype(labels.dtype)
     targets, known = text_targets(labels, schema, texts)
     rate = targets[train].sum(axis=0) / np.maximum(known[train].sum(axis=0), 1)
+    constants = criterion_constants(texts, config, torch.from_numpy(rate).float())
     return TrainingData(
-        folder=folder,
-        texts=texts,
-        train=train,
-        val=val,
-        val_note=val_note,
-        targets=torch.from_numpy(targets),
-        known=torch.from_numpy(known),
-        constants=criterion_constants(texts, config, torch.from_numpy(rate).float()),
+        folder, texts, train, val, val_note, torch.from_numpy(targets), torch.from_numpy(known), constants
     )
 
 

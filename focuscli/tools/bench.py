@@ -28,7 +28,6 @@ from focuscli.engine.training_data import criterion_constants
 from focuscli.models.base import Method
 from focuscli.models.build import new_method
 
-MIB = 2**20
 Step = Callable[[], float]
 """Take a training step and return its loss."""
 DECODED = 32  # crops that are decoded, each once a round
@@ -150,6 +149,5 @@ def write_crops(folder: Path, count: int) -> list[Path]:
 def peak_memory_mib(device: torch.device) -> float:
     """Peak memory of the tensors on a GPU since the last reset; elsewhere of this process since its start."""
     if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / MIB
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / MIB if sys.platform == "darwin" else peak / 1024
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)

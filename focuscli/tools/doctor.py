@@ -53,9 +53,8 @@ def run_checks() -> list[Check]:
                 warnings.simplefilter("ignore")  # what libraries warn about at import is not asked here
                 found.append(Check(name, *check()))
         except FocusError as error:
-            found.append(
-                Check(name, "failed", error.problem, error.hint or "Prepare it again: focus prepare ... --force")
-            )
+            fix = error.hint or "Prepare it again: focus prepare ... --force"
+            found.append(Check(name, "failed", error.problem, fix))
         except Exception as error:
             found.append(Check(name, "failed", f"the check itself failed: {one_line(error)}"))
     return found
@@ -200,8 +199,9 @@ def check_disk() -> Result:
 
 
 def check_offline() -> Result:
-    offline = "off (FOCUS_OFFLINE is set): weights must come from a file"
-    return "ok", offline if paths.offline() else "allowed, for weights only; FOCUS_OFFLINE=1 forbids them", None
+    if paths.offline():
+        return "ok", "off (FOCUS_OFFLINE is set): weights must come from a file", None
+    return "ok", "allowed, for weights only; FOCUS_OFFLINE=1 forbids them", None
 
 
 CHECKS: dict[str, Callable[[], Result]] = {

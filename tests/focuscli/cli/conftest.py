@@ -44,12 +44,14 @@ class Outcome:
 
 
 @pytest.fixture
-def focus():
+def focus(monkeypatch):
     """Call `focus` in this process: focus("train", ...) -> Outcome."""
     from focuscli.cli.main import app
 
     def call(*arguments: object, stdin: str | bytes | None = None) -> Outcome:
-        result = CliRunner().invoke(app, [str(argument) for argument in arguments], input=stdin)
+        words = [str(argument) for argument in arguments]
+        monkeypatch.setattr("sys.argv", ["focus", *words])
+        result = CliRunner().invoke(app, words, input=stdin)
         return Outcome(result.exit_code, result.stdout, result.stderr, result.stdout_bytes)
 
     return call

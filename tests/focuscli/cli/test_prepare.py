@@ -117,6 +117,7 @@ def test_csv_becomes_a_dataset_by_the_name_of_the_file_or_its_folder(focus, refu
     assert [line.split(",")[0] for line in skipped] == ["image", "2.png", "3.png"]
     for image in table.parent.glob("*.png"):
         image.unlink()
+    (table.parent / "0.png").touch()
     refused(3, "6 of 6 images", "prepare", "csv", table, "--on-bad-image", "skip", "--force")
 
 

@@ -115,8 +115,8 @@ def test_the_model_has_to_be_the_gallerys_own(focus, refused, gallery, trained_r
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["search", "GALLERY", " "], 2, "Text 1 is empty"),
-        (["search", "GALLERY", "hat", "--not", ""], 2, "Text 2 is empty"),
+        (["search", "GALLERY", " "], 2, "A text is empty"),
+        (["search", "GALLERY", "hat", "--not", ""], 2, "A text is empty"),
         (["search", "GALLERY", "red hat", "--not", "RedHat"], 2, "both wanted and not wanted"),
         (["search", "GALLERY", "hat", "--format", "xml"], 2, "xml"),
         (["search", "GALLERY", "hat", "--sheet", "hits.jpg"], 2, ".png"),
@@ -172,7 +172,6 @@ def test_the_command_that_goes_on_can_be_followed_to_the_letter(
     command, *again = shlex.split(hint)
     assert (command, again[-1]) == ("focus", "--resume")
     assert {"--batch", "--device", "--group"} < set(again)
-    assert "--workers" not in again
     assert focus(*again).code == 0
     assert {file.name for file in target.iterdir()} == {file.name for file in gallery.iterdir()}
 
