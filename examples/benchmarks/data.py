@@ -45,8 +45,7 @@ def measure(results: Results, paths: Sequence[Path], size: tuple[int, int]) -> N
         calls[everything] = lambda resize=resize: augment(read(larger, resize), size, config, generator)  # type: ignore[misc]
         difference = (augment(read(size, resize), size, STILL, generator) - reference).abs().max()
         checks[worker] = checks[everything] = check("pixels against clip_impl's", float(difference), bound)
-    compare = {f"decode and resize (torch){end}": [f"decode and resize (pillow){end}"]}
-    results.time(calls, "images/s", -len(paths), checks=checks, compare=compare, note=f"{len(paths)} crops")
+    results.time(calls, "images/s", -len(paths), checks=checks, note=f"{len(paths)} crops")
 
 
 def main() -> int:

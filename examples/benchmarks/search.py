@@ -1,7 +1,6 @@
 """Times `focus search` on synthetic features: trained attributes, free texts exactly, and free texts with --fast.
 
-    python examples/benchmarks/search.py                    # 1,000,000 crops: 13 GB in the temporary folder, 5 minutes
-    python examples/benchmarks/search.py --crops 100000
+    python examples/benchmarks/search.py    # 1,000,000 crops: 13 GB in the temporary folder, 5 minutes
 
 Every time is of one query, from opening the gallery to the paths of its crops; the model is loaded before. The features imitate a
 trained model (NOTES.md compares the two): Mix Tokens of a crop are nearly orthogonal, because the diversity loss makes them
@@ -113,11 +112,9 @@ def make_gallery(folder: Path, crops: int, world: World) -> None:
 def main() -> int:
     options = parser(str(__doc__).splitlines()[0], batch=1, rounds=3)
     options.add_argument("--crops", type=int, default=1_000_000)
-    options.add_argument("--gallery", type=Path, help="a folder to keep the gallery in, or that holds one")
     options.set_defaults(threads=2)
     options = options.parse_args()
     results, world = Results("search", options), World()
-    crops = 3_000 if options.quick else options.crops
     found: dict[str, list[list[Path]]] = {}
 
     def search(name: str, words: int, *unwanted: int, **more: bool) -> None:
@@ -128,18 +125,15 @@ def main() -> int:
         found[name].append([hit.image for hit in answer.hits])
 
     with tempfile.TemporaryDirectory() as temporary:
-        folder = options.gallery or Path(temporary) / "gallery"
-        if not folder.exists():
-            folder.mkdir()
-            make_gallery(folder, crops, world)
+        folder = Path(temporary)
+        make_gallery(folder, options.crops, world)
         calls = {
             "trained attributes": partial(search, "trained attributes", 0, 2),
-            "trained attributes, per group": partial(search, "trained attributes, per group", 0, per_group=True),
             EXACT: partial(search, EXACT, ATTRIBUTES),
             FAST: partial(search, FAST, ATTRIBUTES, fast=True),
         }
         for name, call in calls.items():
-            results.time({name: call}, "s", 1.0, note=f"{crops:,} crops, best {K}")
+            results.time({name: call}, "s", 1.0, note=f"{options.crops:,} crops, best {K}")
         shares = [float(np.isin(exact, fast).mean()) for exact, fast in zip(found[EXACT], found[FAST], strict=True)]
         missed = check("share of the exact result that --fast misses, at most", 1 - min(shares), 0.05)
         results.add({f"fast recall@{K}": shares}, "", checks={f"fast recall@{K}": missed})

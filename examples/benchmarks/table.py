@@ -25,25 +25,20 @@ def read_targets() -> list[dict[str, str]]:
         return [*csv.DictReader(file)]
 
 
-def find(target: dict[str, str], run: dict[str, Any]) -> tuple[dict[str, Any], bool] | None:
-    """The values of a target and whether the result passed its check; None if the run did not measure it."""
-    items = [item for item in run["measurements"] if (item["work"], item["name"]) == (target["work"], target["name"])]
-    if not items or (target["unit"] == "x" and run["settings"]["model"] != "vit-b16"):
-        return None
-    item, verdict = items[-1], items[-1]["check"]
+def cell(target: dict[str, str], runs: list[dict[str, Any]]) -> str:
+    """What the last run that measured a target found, and whether that reaches it; "-" if none did."""
+    items = [item for run in runs for item in run["measurements"]]
+    items = [item for item in items if (item["work"], item["name"]) == (target["work"], target["name"])]
+    if not items:
+        return "-"
+    item = items[-1]
     found = {ratio["to"]: ratio["spread"] for ratio in item["ratios"]} | {"": item["spread"]}
     others = [values for name, values in found.items() if name and not name.startswith("ours")]
     if others:  # the highest ratio is that to the fastest
         found[FASTEST] = max(others, key=lambda values: values["median"])
-    correct = verdict is None or verdict["difference"] <= verdict["bound"]
-    return (found[target["to"]], correct) if target["to"] in found else None
-
-
-def cell(target: dict[str, str], runs: list[dict[str, Any]]) -> str:
-    found = [values for run in runs if (values := find(target, run))]
-    if not found:
+    if (spread := found.get(target["to"])) is None:
         return "-"
-    spread, correct = found[-1]
+    correct = item["check"] is None or item["check"]["difference"] <= item["check"]["bound"]
     digits = 0 if target["unit"] == "images/s" else 2
     low, middle, high = (f"{spread[key]:,.{digits}f}" for key in ("lower", "median", "upper"))
     sign = -1 if target["limit"] == "at least" else 1
@@ -57,9 +52,7 @@ def markdown(runs: list[dict[str, Any]]) -> str:
     """One row per target that some run measured, one column per kind of machine; of several runs the last counts."""
     kinds: dict[str, list[dict[str, Any]]] = {}
     for run in runs:
-        if not run["settings"].get("quick"):
-            machine = run["machine"]
-            kinds.setdefault(machine["cpu"] if machine["device"] == "cpu" else machine["device_name"], []).append(run)
+        kinds.setdefault(run["machine"]["cpu"], []).append(run)
     lines = ["| | target | " + " | ".join(kinds) + " |", "| --- | --- |" + " --- |" * len(kinds)]
     for target in read_targets():
         cells = [cell(target, runs) for runs in kinds.values()]
@@ -76,13 +69,10 @@ def markdown(runs: list[dict[str, Any]]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE.json")
-    parser.add_argument("-o", "--output", type=Path, metavar="PAGE.md", help="default: standard output")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="PAGE.md")
     options = parser.parse_args()
     page = INTRODUCTION + markdown([json.loads(path.read_text(encoding="utf-8")) for path in options.files])
-    if options.output is None:
-        print(page, end="")
-    else:
-        options.output.write_text(page, encoding="utf-8")
+    options.output.write_text(page, encoding="utf-8")
 
 
 if __name__ == "__main__":

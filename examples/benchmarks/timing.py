@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import statistics
 import sys
 import time
@@ -16,8 +15,6 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from focuscli.storage.files import write_json
 from focuscli.tools import machine
@@ -29,32 +26,11 @@ Calls = Mapping[str, Callable[[], object]]
 def parser(description: str, *, batch: int, rounds: int) -> argparse.ArgumentParser:
     """The options that every script has."""
     found = argparse.ArgumentParser(description=description)
-    found.add_argument("--model", default="vit-b16", choices=("vit-b16", "tiny"))
-    found.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
     found.add_argument("--batch", type=int, default=batch, help="images per call")
     found.add_argument("--rounds", type=int, default=rounds, help="rounds that count, after one of warm-up")
     found.add_argument("--threads", type=int, default=1, help="CPU threads of each measured process")
-    found.add_argument("--quick", action="store_true", help="2 images, 1 round: shows that it works, not how fast")
     found.add_argument("-o", "--output", type=Path, metavar="FILE.json", help="where to write the results")
     return found
-
-
-def interleave(calls: Calls, rounds: int, now: Callable[[], float]) -> dict[str, list[float]]:
-    """Seconds of each call in each round, after one of warm-up.
-
-    The order is rotated from pair to pair of rounds and reversed in every second one, so that no candidate always comes
-    first, or always after the same other.
-    """
-    names = [*calls]
-    seconds: dict[str, list[float]] = {name: [] for name in names}
-    for number in range(1 + rounds):
-        turn = (number // 2) % len(names)
-        order = names[turn:] + names[:turn]
-        for name in reversed(order) if number % 2 else order:
-            start = now()
-            calls[name]()
-            seconds[name].append(now() - start)
-    return {name: row[1:] for name, row in seconds.items()}
 
 
 def spread(values: Sequence[float]) -> dict[str, Any]:
@@ -71,28 +47,31 @@ def check(what: str, difference: float, bound: float) -> dict[str, Any]:
 class Results:
     """The measurements of one script; `finish` prints them and writes the file.
 
-    The clock is, of one thread on a CPU, its CPU time, which other processes cannot lengthen; otherwise the wall time.
+    The clock is, of one thread, its CPU time, which other processes cannot lengthen; otherwise the wall time.
     """
 
     def __init__(self, work: str, options: argparse.Namespace) -> None:
-        if options.quick:
-            options.batch, options.rounds = 2, 1
         self.work, self.options = work, options
-        one_thread = options.device == "cpu" and options.threads == 1
-        self.clock, self.now = ("cpu", time.process_time) if one_thread else ("wall", self.wall_time)
+        self.clock, self.now = ("cpu", time.process_time) if options.threads == 1 else ("wall", time.perf_counter)
         self.measurements: list[dict[str, Any]] = []
-        self.missing: list[dict[str, str]] = []
-
-    def wall_time(self) -> float:
-        if self.options.device != "cpu":
-            torch.cuda.synchronize(self.options.device)
-        return time.perf_counter()
 
     def time(self, calls: Calls, unit: str, scale: float, **more: Any) -> None:
-        """Time calls in turns and `add` them. A value is seconds * scale, or for a negative scale the rate -scale / seconds."""
-        seconds = interleave(calls, self.options.rounds, self.now)
-        values = {name: [scale * s if scale > 0 else -scale / s for s in row] for name, row in seconds.items()}
-        self.add(values, unit, clock=self.clock, **more)
+        """Time calls and `add` them. A value is seconds * scale, or for a negative scale the rate -scale / seconds.
+
+        The order is rotated from pair to pair of rounds and reversed in every second one, so that no candidate always comes
+        first, or always after the same other. The first round is for warm-up.
+        """
+        names = [*calls]
+        values: dict[str, list[float]] = {name: [] for name in names}
+        for number in range(1 + self.options.rounds):
+            turn = (number // 2) % len(names)
+            order = names[turn:] + names[:turn]
+            for name in reversed(order) if number % 2 else order:
+                start = self.now()
+                calls[name]()
+                seconds = self.now() - start
+                values[name].append(scale * seconds if scale > 0 else -scale / seconds)
+        self.add({name: row[1:] for name, row in values.items()}, unit, clock=self.clock, **more)
 
     def add(
         self,
@@ -112,9 +91,6 @@ class Results:
             found = {"work": self.work, "name": name, "unit": unit, "spread": spread(row), "clock": clock}
             self.measurements.append({**found, "ratios": ratios, "check": (checks or {}).get(name), "note": note})
 
-    def skip(self, name: str, reason: str) -> None:
-        self.missing.append({"work": self.work, "name": name, "reason": reason})
-
     def finish(self) -> int:
         """Print a line per measurement, write the file if one was asked for; 1 if a check failed."""
         failed = False
@@ -125,32 +101,22 @@ class Results:
                 failed |= wrong
                 words += f"  {'WRONG' if wrong else 'ok'} ({verdict['difference']:.1e})"
             print(f"{item['name']:50} {item['spread']['median']:10.4g} {item['unit']:10} {words}")
-        for gone in self.missing:
-            print(f"not measured: {gone['name']}: {gone['reason']}")
         if self.options.output is not None:
-            settings = {name: value for name, value in vars(self.options).items() if name not in ("output", "gallery")}
+            versions = {package: machine.installed_version(package) for package in PACKAGES}
+            described = {
+                "cpu": machine.cpu_model(),
+                "cores": min(machine.cpu_quota() or machine.usable_cores(), machine.usable_cores()),
+                "threads": self.options.threads,
+                "memory_gib": round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30, 1),
+                "packages": {package: version for package, version in versions.items() if version},
+                "date": datetime.now().astimezone().isoformat(timespec="seconds"),
+            }
             content = {
                 "schema_version": 1,
                 "command": " ".join(["python", *sys.argv]),
-                "settings": settings,
-                "machine": describe_machine(self.options.device, self.options.threads),
+                "settings": {name: value for name, value in vars(self.options).items() if name != "output"},
+                "machine": described,
                 "measurements": self.measurements,
-                "missing": self.missing,
             }
             write_json(self.options.output, content)
         return int(failed)
-
-
-def describe_machine(device: str, threads: int) -> dict[str, Any]:
-    """What a reader of the results must know of the machine."""
-    versions = {package: machine.installed_version(package) for package in PACKAGES}
-    return {
-        "cpu": machine.cpu_model(),
-        "cores": min(machine.cpu_quota() or machine.usable_cores(), machine.usable_cores()),
-        "threads": threads,
-        "device": device,
-        "device_name": platform.machine() if device == "cpu" else torch.cuda.get_device_name(device),
-        "memory_gib": round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30, 1),
-        "packages": {package: version for package, version in versions.items() if version},
-        "date": datetime.now().astimezone().isoformat(timespec="seconds"),
-    }

@@ -2,108 +2,77 @@
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
-import subprocess
 import sys
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from timing import Results, check, parser
 
-from focuscli.engine.device import autocast
-from focuscli.engine.optim import build_optimizer
-from focuscli.engine.training_data import criterion_constants
-from focuscli.models.losses import grouped_many_to_many_loss
-from focuscli.tools.bench import MIB, Step, random_model, step_fn
+from focuscli.config import build_config, stacked
+from focuscli.models.build import new_method
+from focuscli.tools.bench import Step, random_model, step_fn
 
-VISUAL, FULL, CHECKPOINTED = "visual-only step", "full step", "full step, gradient checkpointing"
+VISUAL, FULL, CHECKPOINTED = KINDS = "visual-only step", "full step", "full step, gradient checkpointing"
 # glibc keeps freed blocks of up to 32 MB; with this it returns all above 128 KiB, so that memory in use is that of tensors.
 ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": "131072", "MALLOC_TRIM_THRESHOLD_": "131072"}
 
 
-def visual_step(options: argparse.Namespace) -> Step:
-    """Fine-tuning of the image tower alone: class token against fixed text features; nothing else is in memory."""
-    model, config = random_model(options.model)
+def visual_step(batch: int) -> Step:
+    """Fine-tuning of the image tower alone: class token against fixed text features; the text tower is not in memory."""
+    config = build_config(stacked([("benchmark", {"model": {"method": "clip-ft"}})]))[0]
+    model = new_method(config, random_model("tiny")[0].texts, None)[0]
     with torch.no_grad():
-        text_features = F.normalize(model.encode_texts(), dim=-1).to(options.device)
-    constants = criterion_constants(model.texts, config.data, torch.zeros(len(model.texts)))
-    groups, scale = constants["groups"].to(options.device), float(model.clip.logit_scale.detach().exp())
-    tower = model.clip.visual.to(options.device).train()
-    optimizer = build_optimizer(tower, config.train)
-    images = torch.randn(options.batch, 3, *config.model.image_size, device=options.device)
-    targets = (torch.rand(options.batch, len(text_features), device=options.device) < 0.2).float()
-
-    def step() -> float:
-        with autocast(images.device, options.precision):
-            scores = scale * F.normalize(tower(images), dim=-1) @ text_features.mT
-        loss = sum(grouped_many_to_many_loss(scores, targets, groups), start=torch.zeros((), device=options.device))
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        return float(loss.detach())
-
-    return step
+        text_features = model.encode_texts()
+    model.encode_texts = lambda texts=None: text_features  # type: ignore[method-assign]
+    del model.clip.transformer, model.clip.token_embedding
+    return step_fn(model.train(), config, batch, "fp32")
 
 
-def full_step(options: argparse.Namespace, batch: int, kind: str = FULL, dtype: torch.dtype | None = None) -> Step:
+def full_step(batch: int, kind: str = FULL, dtype: torch.dtype | None = None) -> Step:
     """FOCUS with all losses, as `focus train` takes it."""
-    model, config = random_model(options.model)
+    model, config = random_model("vit-b16")
     torch.manual_seed(0)  # for the labels
-    model.to(options.device, dtype).train()
+    model.to(dtype).train()
     model.checkpoint_gradients(kind == CHECKPOINTED)
-    return step_fn(model, config, batch, options.precision)
+    return step_fn(model, config, batch, "fp32")
 
 
 def status_mib(name: str) -> float:
     """A number of /proc/self/status: VmRSS, memory in use, or VmHWM, its peak."""
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name))
-    return int(line.split()[1]) / 1024
+    return float(Path("/proc/self/status").read_text().partition(f"{name}:")[2].split()[0]) / 1024
 
 
-def measure_memory(options: argparse.Namespace) -> dict[str, float]:
-    """MiB: the most that a step uses (on a CPU: of the process), and how much of it the step adds: mostly activations."""
-    step = visual_step(options) if options.memory == VISUAL else full_step(options, options.batch, options.memory)
+def measure_memory(batch: int, kind: str) -> tuple[float, float]:
+    """MiB: the most that a process uses in a step, and how much of it the step adds: mostly activations."""
+    step = visual_step(batch) if kind == VISUAL else full_step(batch, kind)
     step()  # makes the optimiser's state
-    if options.device == "cpu":
-        before = status_mib("VmRSS")
-        Path("/proc/self/clear_refs").write_text("5")  # forgets the peak
-        step()
-        peak = status_mib("VmHWM")
-    else:
-        before = torch.cuda.memory_allocated(options.device) / MIB
-        torch.cuda.reset_peak_memory_stats(options.device)
-        step()
-        peak = torch.cuda.max_memory_allocated(options.device) / MIB
-    return {"peak memory": peak, "activation memory": peak - before}
+    before = status_mib("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # forgets the peak
+    step()
+    peak = status_mib("VmHWM")
+    return peak, peak - before
 
 
 def main() -> int:
-    known = parser(str(__doc__), batch=32, rounds=5)
-    known.add_argument("--precision", default="fp32", choices=("fp32", "bf16"))
-    known.add_argument("--memory", help=argparse.SUPPRESS)  # a process of its own: none gives all memory back
-    options = known.parse_args()
+    options = parser(str(__doc__), batch=32, rounds=5).parse_args()
     torch.set_num_threads(options.threads)
-    if options.memory:
-        print(json.dumps(measure_memory(options)))
-        return 0
     results = Results("train", options)
-    note = f"batch {options.batch}, {options.precision}"
-    wanted, found = full_step(options, 2, dtype=torch.float64)(), full_step(options, 2)()
-    bound = 1e-4 if options.precision == "fp32" else 5e-2
-    checks = {FULL: check("loss of 2 images against float64, relative", abs(found - wanted) / abs(wanted), bound)}
-    calls = {VISUAL: visual_step(options), FULL: full_step(options, options.batch)}
+    note = f"batch {options.batch}, fp32"
+    wanted, found = full_step(2, dtype=torch.float64)(), full_step(2)()
+    checks = {FULL: check("loss of 2 images against float64, relative", abs(found - wanted) / abs(wanted), 1e-4)}
+    calls = {VISUAL: visual_step(options.batch), FULL: full_step(options.batch)}
     results.time(calls, "s/step", 1.0, compare={FULL: [VISUAL]}, checks=checks, note=note)
-    usage: dict[str, list[float]] = {}
-    for kind in (VISUAL, FULL, CHECKPOINTED):
-        line = [sys.executable, *sys.argv, "--batch", str(options.batch), "--memory", kind]
-        done = subprocess.run(line, stdout=subprocess.PIPE, text=True, env={**os.environ, **ALLOCATOR}, check=True)
-        usage |= {f"{name}, {kind}": [value] for name, value in json.loads(done.stdout).items()}
-    to = {"peak memory": VISUAL, "activation memory": FULL}
-    compare = {name: [f"{label}, {to[label]}"] for name in usage for label in to if name.startswith(label)}
-    results.add(usage, "MiB", compare=compare, note=note)
+    os.environ.update(ALLOCATOR, OMP_NUM_THREADS=str(options.threads))
+    # A process for each: none gives all memory back.
+    with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as pool:
+        usage = dict(zip(KINDS, pool.map(partial(measure_memory, options.batch), KINDS), strict=True))
+    for number, (name, to) in enumerate({"peak memory": VISUAL, "activation memory": FULL}.items()):
+        values = {f"{name}, {kind}": [found[number]] for kind, found in usage.items()}
+        results.add(values, "MiB", compare=dict.fromkeys(values, (f"{name}, {to}",)), note=note)
     return results.finish()
 
 
