@@ -35,12 +35,11 @@ def grouped_recall(scores: ArrayLike, targets: ArrayLike, groups: Sequence[str],
     Raises:
         ValueError: shapes, names or values that do not fit; a score that is NaN.
     """
-    ranked, truth, columns = _checked(scores, targets, groups, ks)
 
-    def recall(members: NDArray[np.int64], truth: BoolArray, k: int) -> FloatArray:
-        return np.asarray(_sorted_truth(ranked[:, members], truth)[:, :k].any(axis=1), dtype=np.float64)
+    def recall(ranked: FloatArray, truth: BoolArray, k: int) -> NDArray:
+        return _sorted_truth(ranked, truth)[:, :k].any(axis=1)
 
-    return _per_group(truth, columns, ks, recall)
+    return _per_group(scores, targets, groups, ks, recall)
 
 
 def grouped_recall_last_positive(scores: ArrayLike, targets: ArrayLike, groups: Sequence[str]) -> Grouped:
@@ -52,16 +51,14 @@ def grouped_recall_last_positive(scores: ArrayLike, targets: ArrayLike, groups: 
 
     Args, returns, raises: see `grouped_recall`; ks are 1 and 2.
     """
-    ranked, truth, columns = _checked(scores, targets, groups, (1, 2))
 
-    def recall(members: NDArray[np.int64], truth: BoolArray, k: int) -> FloatArray:
-        order = _sorted_truth(ranked[:, members], truth)
-        first = order[:, 0].astype(np.float64)
+    def recall(ranked: FloatArray, truth: BoolArray, k: int) -> NDArray:
+        order = _sorted_truth(ranked, truth)
         if k == 1 or order.shape[1] < 2:
-            return first
-        return np.where(order[:, 0], 1.0, order[:, 1] / np.maximum(truth.sum(axis=1), 1))
+            return order[:, 0]
+        return np.where(order[:, 0], 1.0, order[:, 1] / truth.sum(axis=1))
 
-    return _per_group(truth, columns, (1, 2), recall)
+    return _per_group(scores, targets, groups, (1, 2), recall)
 
 
 def grouped_macro_recall(
@@ -74,19 +71,12 @@ def grouped_macro_recall(
 
     Args, returns, raises: see `grouped_recall`.
     """
-    ranked, truth, columns = _checked(scores, targets, groups, ks)
-    result: Grouped = {}
-    for name, members in columns.items():
-        wanted = truth[:, members]
-        positives = wanted.sum(axis=0)
-        if not positives.any():
-            continue
-        found = _ranks(ranked[:, members])
-        result[name] = {}
-        for k in ks:
-            hits = (wanted & (found < k)).sum(axis=0)
-            result[name][f"R@{k}"] = float((hits[positives > 0] / positives[positives > 0]).mean())
-    return _with_mean(result, ks)
+
+    def recall(ranked: FloatArray, truth: BoolArray, k: int) -> NDArray:
+        positives = truth.sum(axis=0)
+        return (truth & (_ranks(ranked) < k)).sum(axis=0)[positives > 0] / positives[positives > 0]
+
+    return _per_group(scores, targets, groups, ks, recall)
 
 
 def grouped_chance(targets: ArrayLike, groups: Sequence[str], ks: Sequence[int] = (1, 2)) -> Grouped:
@@ -97,15 +87,14 @@ def grouped_chance(targets: ArrayLike, groups: Sequence[str], ks: Sequence[int] 
     Args, returns, raises: see `grouped_recall`.
     """
 
-    def expected(members: NDArray[np.int64], truth: BoolArray, k: int) -> FloatArray:
-        count, positives = len(members), truth.sum(axis=1)
+    def expected(_ranked: FloatArray, truth: BoolArray, k: int) -> NDArray:
+        count, positives = truth.shape[1], truth.sum(axis=1)
         missed = np.ones(len(truth))
         for drawn in range(min(k, count)):
             missed *= np.maximum(count - positives - drawn, 0) / (count - drawn)
         return 1 - missed
 
-    _, truth, columns = _checked(np.zeros(np.shape(targets)), targets, groups, ks)
-    return _per_group(truth, columns, ks, expected)
+    return _per_group(np.zeros(np.shape(targets)), targets, groups, ks, expected)
 
 
 def grouped_chance_last_positive(targets: ArrayLike, groups: Sequence[str]) -> Grouped:
@@ -114,16 +103,15 @@ def grouped_chance_last_positive(targets: ArrayLike, groups: Sequence[str]) -> G
     Args, returns, raises: see `grouped_recall_last_positive`.
     """
 
-    def expected(members: NDArray[np.int64], truth: BoolArray, k: int) -> FloatArray:
-        count, positives = len(members), truth.sum(axis=1)
+    def expected(_ranked: FloatArray, truth: BoolArray, k: int) -> NDArray:
+        count, positives = truth.shape[1], truth.sum(axis=1)
         first = positives / count
         if k == 1 or count < 2:
             return first
         # No positive first; then one second, p / (n - 1); then it is the last of the p in one of p orders.
         return first + (1 - first) / (count - 1)
 
-    _, truth, columns = _checked(np.zeros(np.shape(targets)), targets, groups, (1, 2))
-    return _per_group(truth, columns, (1, 2), expected)
+    return _per_group(np.zeros(np.shape(targets)), targets, groups, (1, 2), expected)
 
 
 def majority_scores(training_targets: ArrayLike, count: int) -> FloatArray:
@@ -157,7 +145,8 @@ def precision_at_k(
         raise ValueError(
             f"expected targets and scores of one shape N x Z; got {np.shape(targets)} and {np.shape(scores)}"
         )
-    result = {f"P@{k}": np.full(np.shape(targets)[1], np.nan) for k in _checked_ks(ks)}
+    _check_ks(ks)
+    result = {f"P@{k}": np.full(np.shape(targets)[1], np.nan) for k in ks}
     for column, (labels, found) in enumerate(known_columns(targets, scores, known)):
         for k in ks:
             if not labels.any() or len(labels) < k:
@@ -182,7 +171,7 @@ def hit_rate(
     Returns:
         {"hit@k": fraction}; NaN without a word.
     """
-    ranked, truth, _ = _checked(scores, targets, [str(column) for column in range(len(words))], ks)
+    ranked, truth = _checked(scores, targets, words, ks)
     last = {word: column for column, word in enumerate(words)}
     best = np.argsort(-ranked, axis=0, kind="stable")
     result = {}
@@ -194,52 +183,44 @@ def hit_rate(
 
 def _checked(
     scores: ArrayLike, targets: ArrayLike, groups: Sequence[str], ks: Sequence[int]
-) -> tuple[FloatArray, BoolArray, dict[str, NDArray[np.int64]]]:
+) -> tuple[FloatArray, BoolArray]:
     ranked, truth = np.asarray(scores, dtype=np.float64), np.asarray(targets)
     if truth.ndim != 2 or truth.shape != ranked.shape:
         raise ValueError(f"expected scores and targets of one shape N x Z; got {ranked.shape} and {truth.shape}")
     if len(groups) != truth.shape[1]:
         raise ValueError(f"expected a group name for each of {truth.shape[1]} texts; got {len(groups)}")
-    if MEAN in groups:
-        raise ValueError(f'no group can be called "{MEAN}": that is the key of the mean over groups')
     if not np.isin(truth, (0, 1)).all():
         raise ValueError("targets hold a value that is neither 0 nor 1")
     if np.isnan(ranked).any():
         raise ValueError("a score is NaN")
-    _checked_ks(ks)
-    columns: dict[str, list[int]] = {}
-    for column, name in enumerate(groups):
-        columns.setdefault(name, []).append(column)
-    return ranked, truth == 1, {name: np.array(members, np.int64) for name, members in columns.items()}
+    _check_ks(ks)
+    return ranked, truth == 1
 
 
-def _checked_ks(ks: Sequence[int]) -> Sequence[int]:
+def _check_ks(ks: Sequence[int]) -> None:
     if not len(ks) or any(int(k) != k or k < 1 for k in ks):
         raise ValueError(f"expected whole numbers from 1 as ks; got {tuple(ks)}")
-    return ks
 
 
 def _per_group(
-    truth: BoolArray,
-    columns: dict[str, NDArray[np.int64]],
+    scores: ArrayLike,
+    targets: ArrayLike,
+    groups: Sequence[str],
     ks: Sequence[int],
-    recall: Callable[[NDArray[np.int64], BoolArray, int], FloatArray],
+    recall: Callable[[FloatArray, BoolArray, int], NDArray],
 ) -> Grouped:
-    """Mean of `recall(members, truth of the group [N, n], k)` [N] over the images that count for each group."""
+    """Per group the mean of what `recall(scores [M, n], truth [M, n], k)` gives for the M images with a true text of it."""
+    ranked, truth = _checked(scores, targets, groups, ks)
+    if MEAN in groups:
+        raise ValueError(f'no group can be called "{MEAN}": that is the key of the mean over groups')
     result: Grouped = {}
-    for name, members in columns.items():
-        wanted = truth[:, members]
-        counted = wanted.any(axis=1)
-        if counted.any():
-            result[name] = {f"R@{k}": float(recall(members, wanted, k)[counted].mean()) for k in ks}
-    return _with_mean(result, ks)
-
-
-def _with_mean(result: Grouped, ks: Sequence[int]) -> Grouped:
-    means = {}
-    for k in ks:
-        values = [recall[f"R@{k}"] for recall in result.values()]
-        means[f"R@{k}"] = float(np.mean(values)) if values else float("nan")
+    for name in dict.fromkeys(groups):
+        members = np.array([group == name for group in groups])
+        images = truth[:, members].any(axis=1)
+        if images.any():
+            parts = ranked[images][:, members], truth[images][:, members]
+            result[name] = {f"R@{k}": float(recall(*parts, k).mean()) for k in ks}
+    means = {key: float(np.mean([row[key] for row in result.values()] or np.nan)) for key in (f"R@{k}" for k in ks)}
     return {**result, MEAN: means}
 
 
