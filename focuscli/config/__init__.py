@@ -7,7 +7,6 @@ import contextlib
 import json
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
-from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from focuscli.config.settings import AugmentConfig as AugmentConfig
 from focuscli.config.settings import DataConfig as DataConfig
 from focuscli.config.settings import LossConfig as LossConfig
 from focuscli.config.settings import TrainConfig as TrainConfig
-from focuscli.errors import InputError, UsageError, closest, did_you_mean
+from focuscli.errors import InputError, UsageError, did_you_mean
 
 ABLATIONS = ("rlp", "mgmt", "avfe", "racl", "lsim")
 Origins = dict[str, str]
@@ -102,10 +101,8 @@ def read_config_file(path: Path) -> dict[str, Any]:
         InputError: it does not exist or is not TOML.
     """
     try:
-        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(f"No such configuration file: {path}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
         raise InputError(f"{path} is not a readable TOML file: {error}.") from error
 
 
@@ -116,21 +113,17 @@ def dump_config(config: RunConfig) -> str:
     return tomlkit.dumps(json.loads(config.model_dump_json()))
 
 
-def without(parts: Iterable[str]) -> dict[str, dict[str, Any]]:
+def without(parts: Sequence[str]) -> dict[str, dict[str, Any]]:
     """The settings that switch parts of the method off: rlp, mgmt, avfe (model), racl, lsim (loss weight 0).
 
     Raises:
         UsageError: an unknown part.
     """
-    values: dict[str, dict[str, Any]] = {"model": {}, "loss": {}}
     for part in parts:
         if part not in ABLATIONS:
             raise UsageError(f'Unknown part "{part}" in --without.', did_you_mean(part, ABLATIONS))
-        if part in ModelConfig.model_fields:
-            values["model"][part] = False
-        else:
-            values["loss"][part] = 0.0
-    return values
+    switches = {part: False for part in parts if part in ModelConfig.model_fields}
+    return {"model": switches, "loss": {part: 0.0 for part in parts if part not in switches}}
 
 
 def _refusal(error: Any, origins: Origins) -> UsageError:
@@ -145,8 +138,4 @@ def _refusal(error: Any, origins: Origins) -> UsageError:
     known: list[str] = [*RunConfig.model_fields]
     if len(path) == 2:
         known = [f"{path[0]}.{name}" for name in type(getattr(RunConfig(), path[0])).model_fields]
-    near = closest(key, known)
-    hint = f"Did you mean {near}?" if near else did_you_mean(key, known, limit=len(known))
-    if near and "." in near:
-        hint = f"Did you mean {near} (default {attrgetter(near)(RunConfig())})?"
-    return UsageError(f"Unknown key {key}{where}.", hint)
+    return UsageError(f"Unknown key {key}{where}.", did_you_mean(key, known, limit=len(known)))

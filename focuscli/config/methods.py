@@ -9,7 +9,8 @@ from typing import Any
 from focuscli.errors import UsageError, did_you_mean
 from focuscli.storage.paths import ZERO_SHOT
 
-PLAIN_CLIP = {"rlp": False, "mgmt": False, "avfe": False}
+PLAIN_CLIP = {"model": {"rlp": False, "mgmt": False, "avfe": False}}
+NO_SIMILARITY_LOSS = {**PLAIN_CLIP, "loss": {"lsim": 0.0, "racl": 0.0}}
 
 
 @dataclass(frozen=True)
@@ -34,23 +35,23 @@ METHODS: dict[str, MethodEntry] = {
     ZERO_SHOT: MethodEntry(
         "Zero-shot CLIP: class token against plain phrases, no training",
         "focuscli.models.focus:FocusModel",
-        {"model": PLAIN_CLIP},
+        PLAIN_CLIP,
         trainable=False,
     ),
     "clip-ft": MethodEntry(
         "CLIP fine-tuned: class token against plain phrases, many-to-many loss",
         "focuscli.models.focus:FocusModel",
-        {"model": PLAIN_CLIP, "loss": {"lsim": 0.0, "racl": 0.0}},
+        NO_SIMILARITY_LOSS,
     ),
     "poar": MethodEntry(
         "POAR: region tokens behind fixed patch masks, many-to-many loss",
         "focuscli.models.poar:PoarModel",
-        {"model": PLAIN_CLIP, "loss": {"lsim": 0.0, "racl": 0.0}},
+        NO_SIMILARITY_LOSS,
     ),
     "vtb": MethodEntry(
         "VTB: texts and patches fused by the last block, one classifier per attribute, weighted BCE",
         "focuscli.models.vtb:VtbModel",
-        {"data": {"complements": False}, "model": PLAIN_CLIP, "loss": {"lsim": 0.0, "racl": 0.0}},
+        {"data": {"complements": False}, **NO_SIMILARITY_LOSS},
     ),
 }
 

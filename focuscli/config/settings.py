@@ -112,8 +112,7 @@ class ModelConfig(_Section):
             raise ValueError("model needs at least one Mix Token: global_tokens + local_tokens is 0")
         if self.local_tokens % self.partitions:
             raise ValueError(
-                f"model.local_tokens={self.local_tokens} does not divide over {self.partitions} patch subsets. "
-                f"Valid: 0, {self.partitions}, {2 * self.partitions}, {3 * self.partitions}, ..."
+                f"model.local_tokens={self.local_tokens} is not a multiple of model.partitions={self.partitions}"
             )
         patch, (height, width) = self.patch_size, self.image_size
         if min(height, width) < patch or height % patch or width % patch:

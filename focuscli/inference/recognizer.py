@@ -207,11 +207,10 @@ class Recognizer(Scorer):
         if not 1 <= layers <= depth:
             raise UsageError(f"The visual tower has {depth} layers; cannot average the last {layers}.")
         features = self.encode_texts(self._texts(texts))
-        parts = [self._score(self._pixels(batch), features, layers) for batch in _batched(images, 8)]
+        parts = [self._attention(self._pixels(batch), features, layers) for batch in _batched(images, 8)]
         if not parts:
             raise UsageError("No image given.")
-        fields = ("scores", "heat", "token_weights", "token_maps")
-        return Attention(*(np.concatenate([getattr(part, name) for part in parts]) for name in fields))
+        return Attention(*map(np.concatenate, zip(*parts, strict=True)))
 
     def score_files(
         self,
@@ -248,7 +247,7 @@ class Recognizer(Scorer):
         return np.stack([squash(image, self.image_size) for image in opened])
 
     @torch.inference_mode()
-    def _score(self, pixels: Pixels, text_features: Tensor, layers: int) -> Attention:
+    def _attention(self, pixels: Pixels, text_features: Tensor, layers: int) -> list[NDArray[np.float32]]:
         crops = torch.from_numpy(pixels)
         with autocast(self.device, self.precision):
             features = self.model.encode_image(normalise(to_unit(crops, self.device)), attention_layers=layers)
@@ -257,7 +256,7 @@ class Recognizer(Scorer):
         maps = features.patch_attention
         maps = weights.new_zeros(len(crops), weights.shape[2], 1, 1) if maps is None else maps.float()
         heat = torch.einsum("bzk,bkhw->bzhw", weights, maps)
-        return Attention(*(value.float().cpu().numpy() for value in (output.scores, heat, weights, maps)))
+        return [value.float().cpu().numpy() for value in (output.scores, heat, weights, maps)]
 
 
 def _batched(images: Iterable[ImageLike], size: int) -> Iterable[list[ImageLike]]:

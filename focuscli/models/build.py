@@ -40,21 +40,27 @@ def new_method(config: RunConfig, texts: Sequence[Text], weights: Path | None) -
     """
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(config.train.seed)
+        wanted = config.model
         if weights is None:
-            return build_method(config.model, CLIP(clip_config(config.model)), texts), SCRATCH
+            base = {"vit-b16": VIT_B_16, "tiny": TINY}[wanted.preset]
+            layers = wanted.layers or base.vision.layers
+            shape = replace(base.vision, image_size=wanted.image_size, patch_size=wanted.patch_size, layers=layers)
+            return build_method(wanted, CLIP(replace(base, vision=shape)), texts), SCRATCH
         clip, origin = load_clip(weights)
-        found, wanted = clip.config.vision, config.model
-        problem = ""
-        if found.patch_size != wanted.patch_size:
-            problem = f"has patches of {found.patch_size} pixels, but the configuration wants {wanted.patch_size}"
-        elif wanted.layers > found.layers:
-            problem = f"has {found.layers} layers, but model.layers={wanted.layers}"
-        if problem:
-            hint = "Use CLIP ViT-B/16 weights, or train from scratch with --weights none."
-            raise InputError(f"{weights} {problem}.", hint)
-        if wanted.layers:
-            keep_layers(clip, wanted.layers)
-        return build_method(config.model, clip, texts), origin
+        found = clip.config.vision
+        if found.patch_size != wanted.patch_size or wanted.layers > found.layers:
+            raise InputError(
+                f"{weights} has patches of {found.patch_size} pixels and {found.layers} layers, but the configuration wants "
+                f"patches of {wanted.patch_size} and {wanted.layers or 'all'} layers.",
+                "Use CLIP ViT-B/16 weights, or train from scratch with --weights none.",
+            )
+        if wanted.layers:  # the first ones, as POAR's code builds it (6 of 12)
+            visual = clip.visual
+            visual.config = replace(found, layers=wanted.layers)
+            visual.transformer.layers = wanted.layers
+            visual.transformer.resblocks = visual.transformer.resblocks[: wanted.layers]
+            clip.config = replace(clip.config, vision=visual.config)
+        return build_method(wanted, clip, texts), origin
 
 
 def saved_method(config: ModelConfig, texts: Sequence[Text], shape: Mapping[str, Any]) -> Method:
@@ -83,24 +89,3 @@ def load_clip(weights: Path) -> tuple[CLIP, str]:
 def weights_origin(weights: Path | None) -> str:
     """Where initial weights come from, in the words of every checkpoint: file name and the start of its SHA-256."""
     return SCRATCH if weights is None else f"{weights.name} (sha256 {file_sha256(weights)[:12]})"
-
-
-def clip_config(config: ModelConfig) -> CLIPConfig:
-    """CLIP's shape for training from scratch: the preset with the configured input size, patch size and layers."""
-    base = {"vit-b16": VIT_B_16, "tiny": TINY}[config.preset]
-    vision = replace(
-        base.vision,
-        image_size=config.image_size,
-        patch_size=config.patch_size,
-        layers=config.layers or base.vision.layers,
-    )
-    return replace(base, vision=vision)
-
-
-def keep_layers(clip: CLIP, layers: int) -> None:
-    """Shorten the visual tower to its first layers, as POAR's code builds it (6 of 12)."""
-    vision = clip.visual
-    vision.config = replace(vision.config, layers=layers)
-    vision.transformer.layers = layers
-    vision.transformer.resblocks = vision.transformer.resblocks[:layers]
-    clip.config = replace(clip.config, vision=vision.config)

@@ -13,7 +13,7 @@ from focuscli.data.texts import DESCRIPTION, Text, normalise_phrase
 from focuscli.models.base import Criterion, ImageFeatures, Method, MethodOutput, mean_patch_attention
 from focuscli.models.cross_attention import AttributeCrossAttention
 from focuscli.models.losses import grouped_many_to_many_loss, mix_diversity_loss, region_contrastive_loss
-from focuscli.models.mix_tokens import MixTokens
+from focuscli.models.mix_tokens import MixTokens, mix_attention_mask
 from focuscli.models.prompts import PromptLearner, encode_texts
 from focuscli.models.text_inputs import TextInputs, source_prompts
 
@@ -52,14 +52,8 @@ class FocusModel(Method):
         vision = clip.visual
         self.mix_tokens: MixTokens | None = None
         if config.mgmt:
-            self.mix_tokens = MixTokens(
-                clip.config.vision.width,
-                num_global=config.global_tokens,
-                num_local=config.local_tokens,
-                partitions=config.partitions,
-                start=vision.class_embedding + vision.positional_embedding[0],
-                noise=config.mix_init_noise,
-            )
+            start = vision.class_embedding + vision.positional_embedding[0]
+            self.mix_tokens = MixTokens(config.global_tokens + config.local_tokens, start, config.mix_init_noise)
         inputs = TextInputs("{phrase}", clip.context_length)
         if config.rlp:
             inputs = TextInputs(DESCRIPTION, clip.context_length, learned=config.prompt_length, rows="prompts")
@@ -73,8 +67,8 @@ class FocusModel(Method):
         """global 1..K_g, local 1..K_l; the class token alone with MGMT off."""
         if self.mix_tokens is None:
             return ["class token"]
-        names = [f"global {number + 1}" for number in range(self.mix_tokens.num_global)]
-        return names + [f"local {number + 1}" for number in range(self.mix_tokens.num_local)]
+        names = [f"global {number + 1}" for number in range(self.config.global_tokens)]
+        return names + [f"local {number + 1}" for number in range(self.config.local_tokens)]
 
     def encode_image(self, images: Tensor, *, attention_layers: int = 0) -> ImageFeatures:
         """Normalised pixels [B, 3, H, W] -> Mix Token features, and their attention over patches where requested."""
@@ -82,7 +76,8 @@ class FocusModel(Method):
         prefix = mask = None
         if self.mix_tokens is not None:
             prefix = self.mix_tokens.tokens
-            mask = self.mix_tokens.attention_mask(grid[0] * grid[1], images.device)
+            subsets = self.config.global_tokens, self.config.local_tokens, self.config.partitions
+            mask = mix_attention_mask(*subsets, grid[0] * grid[1], images.device)
         output = vision.forward_features(images, prefix, mask, attention_layers=attention_layers)
         attention = mean_patch_attention(output.attention, output.tokens.shape[1], grid)
         return ImageFeatures(vision.project(output.tokens), attention)

@@ -13,19 +13,10 @@ class MixTokens(nn.Module):
     sees the image much as CLIP's class token does.
     """
 
-    def __init__(
-        self, width: int, *, num_global: int, num_local: int, partitions: int, start: Tensor, noise: float
-    ) -> None:
+    def __init__(self, count: int, start: Tensor, noise: float) -> None:
         super().__init__()
-        self.num_global = num_global
-        self.num_local = num_local
-        self.partitions = partitions
-        count = num_global + num_local
-        self.tokens = nn.Parameter(start.detach().expand(count, width) + noise * torch.randn(count, width))
-
-    def attention_mask(self, patches: int, device: torch.device) -> Tensor:
-        """The mask for an image of so many patches; see `mix_attention_mask`."""
-        return mix_attention_mask(self.num_global, self.num_local, self.partitions, patches, device)
+        start = start.detach().expand(count, -1)
+        self.tokens = nn.Parameter(start + noise * torch.randn(start.shape))
 
 
 def mix_attention_mask(

@@ -65,11 +65,13 @@ class PoarModel(Method):
         self.groups = tuple(dict.fromkeys(text.group for text in texts))
         regions = {group: Counter(text.region for text in texts if text.group == group) for group in self.groups}
         self.regions = tuple(counts.most_common(1)[0][0] for counts in regions.values())
+        pairs = zip(self.groups, self.regions, strict=True)
+        self.bands = [ROWS_OF_GROUP.get(group, ROWS_OF_REGION.get(region, (0, _GRID_ROWS))) for group, region in pairs]
         width = clip.config.vision.width
         self.tokens = nn.Parameter(width**-0.5 * torch.randn(len(self.groups), width))
         # The token of a text is that of its group; for a text of no trained group that of the first group of its region;
         # where the region was not trained either, the first token that attends to all rows, else token 0.
-        whole = [number for number, region in enumerate(self.regions) if rows_of(region) == (0, _GRID_ROWS)]
+        whole = [number for number, region in enumerate(self.regions) if region not in ROWS_OF_REGION]
         inputs = TextInputs(
             "This person is {phrase}.",
             clip.context_length,
@@ -86,15 +88,10 @@ class PoarModel(Method):
     def token_names(self) -> list[str]:
         return list(self.groups)
 
-    def attention_mask(self, grid: tuple[int, int], device: torch.device) -> Tensor:
-        """Boolean [T, T], T = K + 1 + S: see `region_mask`."""
-        pairs = zip(self.groups, self.regions, strict=True)
-        return region_mask([ROWS_OF_GROUP.get(group, rows_of(region)) for group, region in pairs], grid, device)
-
     def encode_image(self, images: Tensor, *, attention_layers: int = 0) -> ImageFeatures:
         """Normalised pixels [B, 3, H, W] -> one feature per group [B, K, D]."""
         vision, grid = self.clip.visual, self.grid(images)
-        mask = self.attention_mask(grid, images.device)
+        mask = region_mask(self.bands, grid, images.device)
         output = vision.forward_features(images, self.tokens, mask, attention_layers=attention_layers)
         attention = mean_patch_attention(output.attention, len(self.groups), grid)
         return ImageFeatures(vision.project(output.tokens), attention)
@@ -113,11 +110,6 @@ class PoarModel(Method):
         cosine = (F.normalize(features.float(), dim=-1) * F.normalize(texts.float(), dim=-1)).sum(dim=-1)
         maps = places.expand(tokens.shape[0], -1, -1)
         return MethodOutput(self.clip.logit_scale.exp() * cosine, features, maps, tokens)
-
-
-def rows_of(region: str) -> tuple[int, int]:
-    """The band of rows, of 14, that a region's token attends to."""
-    return ROWS_OF_REGION.get(region, (0, _GRID_ROWS))
 
 
 def region_mask(bands: Sequence[tuple[int, int]], grid: tuple[int, int], device: torch.device | None = None) -> Tensor:

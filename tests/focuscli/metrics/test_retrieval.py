@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from focuscli import metrics
 from focuscli.metrics.retrieval import (
     grouped_chance,
     grouped_chance_last_positive,
@@ -91,11 +90,6 @@ def test_a_group_without_any_image_is_left_out_and_does_not_weigh():
     empty = grouped_recall(np.zeros((0, 2)), np.zeros((0, 2)), ["a", "b"])
     assert list(empty) == ["mean"]
     assert math.isnan(empty["mean"]["R@1"])
-
-
-def test_it_is_reached_from_the_metrics():
-    assert metrics.grouped_recall is grouped_recall
-    assert grouped_recall(np.array([[0.2, 0.1]]), np.array([[True, False]]), np.array(["a", "a"]))["a"]["R@1"] == 1
 
 
 @given(problems(ties=False))

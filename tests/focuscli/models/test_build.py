@@ -54,7 +54,7 @@ def test_of_weights_the_first_layers_are_kept(weights, layers):
 
 @pytest.mark.parametrize(
     ("override", "words"),
-    [("model.patch=4", "patches of 8 pixels, but the configuration wants 4"), ("model.layers=6", "has 4 layers")],
+    [("model.patch=4", "patches of 8 pixels .* wants patches of 4"), ("model.layers=6", "4 layers, but .* 6 layers")],
 )
 def test_weights_of_another_shape_are_refused(weights, override, words):
     with pytest.raises(InputError, match=words):

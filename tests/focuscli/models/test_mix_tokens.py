@@ -65,10 +65,10 @@ def test_the_mask_equals_separate_calls(tower, num_global, num_local, partitions
 
 def test_the_class_token_is_plain_clips(tower):
     images = torch.randn(2, 3, 64, 32, dtype=torch.float64)
-    mix = MixTokens(32, num_global=8, num_local=4, partitions=4, start=torch.zeros(32), noise=1.0).double()
+    tokens, mask = MixTokens(12, torch.zeros(32), noise=1.0).double().tokens, mix_attention_mask(8, 4, 4, 32)
     with torch.no_grad():
         plain = tower(images)
-        with_tokens = tower.forward_features(images, mix.tokens, mix.attention_mask(32, images.device), all_tokens=True)
+        with_tokens = tower.forward_features(images, tokens, mask, all_tokens=True)
     assert (tower.project(with_tokens.tokens[:, 12]) - plain).abs().max() < 1e-11
 
 

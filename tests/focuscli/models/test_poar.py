@@ -50,7 +50,7 @@ def test_tokens_equal_an_attention_without_masks(build):
         patches = vision.conv1(images).flatten(2).mT + vision.positional_embedding[1:]
         patches = vision.ln_pre(patches)
         tokens = [vision.ln_pre(token.expand(2, 1, -1)) for token in model.tokens]
-        mask = model.attention_mask((8, 4), images.device)
+        mask = region_mask(model.bands, (8, 4))
         count = len(model.tokens)
         bands = [mask[index, count + 1 :] for index in range(count)]
         for block in vision.transformer.resblocks:
