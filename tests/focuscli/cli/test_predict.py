@@ -104,14 +104,6 @@ def test_refusals(refused, trained_run, crops, arguments, code, words):
     refused(code, words, "predict", crops / "000.png", *run, *arguments)
 
 
-def test_a_damaged_checkpoint_is_refused(refused, trained_run, crops, tmp_path):
-    broken = tmp_path / "broken"
-    shutil.copytree(trained_run / "checkpoints" / "best", broken)
-    tensors = next(broken.glob("*.safetensors"))
-    tensors.write_bytes(tensors.read_bytes()[:10_000])
-    refused(3, "damaged", "predict", crops / "000.png", "-c", broken)
-
-
 def test_zero_shot_clip_has_scores_but_no_thresholds(focus, weights, crops, tmp_path):
     line = focus("predict", crops / "000.png", "-c", "clip", "-a", "red hat", "--format", "jsonl").json
     assert np.isfinite(line["scores"]["red hat"])

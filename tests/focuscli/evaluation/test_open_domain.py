@@ -10,7 +10,7 @@ import pytest
 
 from focuscli.data.folder import read_folder, write_folder
 from focuscli.data.schema import Attribute, AttributeSchema, Group, builtin_schema
-from focuscli.errors import InputError, UsageError
+from focuscli.errors import InputError
 from focuscli.evaluation.open_domain import evaluate_open_domain
 from focuscli.evaluation.protocols import CORRECTED, POAR
 from focuscli.evaluation.targets import open_target
@@ -123,15 +123,6 @@ def test_without_a_checkpoint_the_baselines_need_no_image(other, labels, tmp_pat
     report = evaluate_open_domain(None, open_target(replace(moved, info={"labels_only": True})))
     assert (report.recall, report.ranking, report.texts[0].seen) == (None, {}, None)
     assert report.majority["mean"]["R@1"] > 0
-
-
-def test_some_groups_only(recognizer, other, labels):
-    folder = other(SCHEMA, labels)
-    report = evaluate_open_domain(recognizer, open_target(folder, groups=["head"]))
-    assert list(report.recall) == ["head", "mean"]
-    assert [row.phrase for row in report.texts] == ["cap", "red hat"]
-    with pytest.raises(UsageError, match="Known: legs, head"):
-        open_target(folder, groups=["tail"])
 
 
 @pytest.fixture

@@ -69,20 +69,6 @@ def test_equal_to_the_loop(targets, random):
     assert ours["F1"] <= ours["F1h"] + 1e-12
 
 
-def test_by_hand():
-    targets = [[1, 1, 0], [0, 1, 0], [0, 0, 0], [1, 0, 0]]
-    predictions = [[1, 0, 0], [0, 1, 1], [0, 0, 0], [0, 0, 0]]
-    figures = pedestrian_metrics(targets, predictions)
-    # Attribute 0: TP 1 of 2, TN 2 of 2: 0.75. Attribute 1 the same. Attribute 2 has no positive: left out.
-    assert figures["mA"] == 0.75
-    # Images: 1/2, 1/2, 0/0 = 0, 0/1 = 0.
-    assert figures["Acc"] == pytest.approx(0.25)
-    assert figures["Prec"] == pytest.approx((1 + 0.5 + 0 + 0) / 4)
-    assert figures["Recall"] == pytest.approx((0.5 + 1 + 0 + 0) / 4)
-    assert figures["F1"] == pytest.approx((2 / 3 + 2 / 3) / 4)
-    assert figures["F1h"] == pytest.approx(0.375)
-
-
 def test_undefined_is_nan():
     assert math.isnan(pedestrian_metrics([[1], [1]], [[1], [0]])["mA"])
     assert all(math.isnan(value) for value in pedestrian_metrics(np.zeros((0, 3)), np.zeros((0, 3))).values())

@@ -50,13 +50,6 @@ def test_uncertain_cells_do_not_count():
     assert 0 < best_thresholds(labels, scores, known)[0] < 1
 
 
-def test_the_threshold_stands_between_the_classes():
-    scores = np.array([[-2.0], [-1.0], [4.0], [5.0]])
-    labels = np.array([[0], [0], [1], [1]])
-    assert best_thresholds(labels, scores)[0] == pytest.approx(1.5)
-    assert -1 < best_global_threshold(labels, scores) < 5
-
-
 def test_nothing_to_choose_from():
     assert best_global_threshold(np.zeros((0, 3)), np.zeros((0, 3))) == 0.0
 

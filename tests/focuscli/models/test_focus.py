@@ -54,13 +54,6 @@ def test_patch_attention_is_the_mean_over_heads_and_layers():
     assert torch.allclose(found[1, 1].flatten(), expected)
 
 
-def test_any_size_that_divides_works(build):
-    model = build("focus")
-    assert model.encode_image(IMAGES.transpose(2, 3)).tokens.shape == (2, 12, 16)
-    with pytest.raises(ValueError, match="nearest that does: 64 x 32"):
-        model.encode_image(torch.randn(1, 3, 65, 32, dtype=torch.float64))
-
-
 @pytest.mark.parametrize("text_tower", [True, False])
 def test_what_trains(build, text_tower):
     model = build("focus").train()

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from focuscli.config import METHODS, ModelConfig, method_entry
-from focuscli.errors import UsageError
+from focuscli.config import METHODS
 from focuscli.models.base import Method
 
 
@@ -31,11 +30,3 @@ def test_every_method_scores(build, texts, name):
     assert torch.allclose(maps.sum(dim=-1), torch.ones_like(maps[..., 0]), atol=1e-6)
     assert shown.patch_attention.shape == (6, maps.shape[-1], 8, 4)
     assert len(model.token_names) in (0, maps.shape[-1])
-
-
-def test_an_unknown_method_names_the_nearest():
-    with pytest.raises(UsageError, match='Unknown method "pour"') as caught:
-        method_entry("pour")
-    assert "poar" in str(caught.value.hint)
-    with pytest.raises(ValueError, match="nothing"):
-        ModelConfig(method="nothing")

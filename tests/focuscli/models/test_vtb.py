@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import pytest
 import torch
 from torch import nn
 
 from clip_impl import tokenize
-from focuscli.data.schema import Text
-from focuscli.errors import UsageError
 
 
 def test_the_fusion_equals_torchs_layers(build, texts):
@@ -42,15 +39,3 @@ def test_the_fusion_equals_torchs_layers(build, texts):
     share = weights[:, : len(texts), len(texts) + 1 :]
     share = share / share.sum(dim=-1, keepdim=True)
     assert torch.allclose(output.attention_maps, share.to(output.attention_maps), atol=1e-6)
-
-
-def test_a_score_does_not_depend_on_what_else_was_asked(build, texts):
-    model = build("vtb")
-    mix = model.encode_image(torch.randn(2, 3, 64, 32, dtype=torch.float64)).tokens
-    alone = model.score(mix, model.encode_texts([texts[2]])).scores
-    assert torch.allclose(alone[:, 0], model.score(mix, model.encode_texts()).scores[:, 2])
-
-
-def test_unseen_texts_are_refused(build):
-    with pytest.raises(UsageError, match="one classifier per trained attribute"):
-        build("vtb").encode_texts([Text("red scarf", "upper", "accessory", "")])

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
-
 from focuscli.engine.checkpoint import save_checkpoint
 from focuscli.tools.reproduce.execute import find_run
-from focuscli.tools.seeds import mean_and_spread, run_identity
+from focuscli.tools.seeds import run_identity
 
 ORIGIN = "from scratch"
 
@@ -71,9 +69,3 @@ def test_finished_unfinished_and_new(micro_config, tmp_path, monkeypatch):
         assert find_run(tmp_path / "none", wanted)[0] == tmp_path / "none"
         other = save(runs / place, config, epoch=2.0)
         assert find_run(half, wanted) == (other, "finished")
-
-
-def test_mean_and_spread():
-    assert mean_and_spread([1.0, 3.0]) == (2.0, pytest.approx(2**0.5))
-    assert mean_and_spread([1.0]) == (1.0, None)
-    assert mean_and_spread([]) == (None, None)

@@ -70,13 +70,6 @@ def test_rows_of_ones_own_change_settings(prepared, tmp_path):
     assert [line for line in plan.deviations if line.startswith(("loss", "train."))] == ["train.epochs is 5, not 100"]
 
 
-def test_datasets_of_labels_alone_are_neither_trained_nor_tested_on(prepared):
-    data = {**prepared("peta"), **prepared("rapv1", images=False)}
-    assert names(make_plan(read_table("table1"), data, Settings(methods=("focus",)))) == ["peta-focus-train-seed0"]
-    opened = make_plan(read_table("table2"), data, Settings(methods=("focus",)))
-    assert {target for run in opened.runs for target, _ in run.tests} == {"peta"}
-
-
 def test_every_deviation_is_stated(prepared):
     full = make_plan(read_table("table1"), prepared("peta", "pa100k", "rapv1"), Settings(protocol="paper"))
     assert full.deviations[0] == "1 seed; the paper states none"
