@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from focuscli.cli import processes, render, views
-from focuscli.cli.models import find_model
+from focuscli.cli.models import ModelPlace, find_model
 from focuscli.cli.open_domain import run_open_domain
 from focuscli.cli.options import CheckpointsOpt, DatasetOpt, DeviceOpt, PrecisionOpt
 from focuscli.cli.render import percent
@@ -74,6 +76,7 @@ def eval_command(
     names: list[str | None] = [*checkpoint] if checkpoint else [None]
     rules = protocol_named(protocol or "corrected")
     with processes.together() as process_group:
+        open_model = partial(ModelPlace.open, device=device, precision=precision, process_group=process_group)
         if open_domain:
             run_open_domain(
                 names,
@@ -81,12 +84,10 @@ def eval_command(
                 split,
                 rules,
                 group or [],
+                open_model,
                 other_data=other_data,
                 per_attribute=per_attribute,
-                device=device,
-                precision=precision,
                 workers=workers,
-                process_group=process_group,
             )
             return
         model, *more = [find_model(name) for name in names]
@@ -102,7 +103,7 @@ def eval_command(
 
         known = read_folder(paths.resolve_dataset(dataset)) if dataset else None
         schema = known.schema if known else None
-        recognizer = model.open(schema=schema, device=device, precision=precision, process_group=process_group)
+        recognizer = open_model(model, schema=schema)
         data = known or read_folder(paths.resolve_dataset(recognizer.config.data.dataset))
         if not other_data:
             check_same_data(recognizer, data)
@@ -128,12 +129,10 @@ def _show(report: EvaluationReport, *, per_attribute: bool, written: Path) -> No
     if render.as_json():
         render.result(report.to_json(), lines=[])
         return
-    rows = [(f"{report.dataset} {report.split}", f"{report.images:,}", *(percent(report.metrics[n]) for n in METRICS))]
+    shown = {f"{report.dataset} {report.split}": {**report.metrics, "images": report.images}}
     if report.unseen_persons:
-        unseen = report.unseen_persons
-        rows.append(
-            ("  persons unseen in training", f"{unseen['images']:,.0f}", *(percent(unseen[n]) for n in METRICS))
-        )
+        shown["  persons unseen in training"] = report.unseen_persons
+    rows = [(name, f"{row['images']:,.0f}", *(percent(row[n]) for n in METRICS)) for name, row in shown.items()]
     render.table(("percent", "images", *METRICS), rows, numbers=range(1, 10))
     print(f"thresholds  {report.threshold_source}")
     print(f"weights     {report.weights}, trained on {report.trained_on}")
@@ -159,10 +158,7 @@ def _show(report: EvaluationReport, *, per_attribute: bool, written: Path) -> No
 
 def _bound(text: str) -> tuple[str, float]:
     """Metric and value of "METRIC>=PERCENT"."""
-    name, comparison, value = text.partition(">=")
-    try:
-        if comparison and name.strip() in METRICS:
-            return name.strip(), float(value)
-    except ValueError:
-        pass
-    raise UsageError(f'--require expects METRIC>=PERCENT; got "{text}".', f"Metrics: {', '.join(METRICS)}.")
+    found = re.fullmatch(rf"({'|'.join(METRICS)})\s*>=\s*(\d+\.?\d*)", text.strip())
+    if found is None:
+        raise UsageError(f'--require expects METRIC>=PERCENT; got "{text}".', f"Metrics: {', '.join(METRICS)}.")
+    return found[1], float(found[2])

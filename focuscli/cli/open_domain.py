@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from focuscli.cli import render
-from focuscli.cli.models import find_model
+from focuscli.cli.models import ModelPlace, find_model
 from focuscli.cli.render import percent
 from focuscli.errors import InputError, RequirementError
 from focuscli.storage import paths
 from focuscli.storage.files import write_json
 
 if TYPE_CHECKING:
-    from focuscli.engine.distributed import ProcessGroup
     from focuscli.evaluation.open_domain import OpenDomainReport, TextMetrics
     from focuscli.evaluation.protocols import Protocol
     from focuscli.evaluation.targets import Target
@@ -35,13 +34,11 @@ def run_open_domain(
     split: str,
     protocol: Protocol,
     groups: Sequence[str],
+    open_model: Callable[[ModelPlace], Recognizer],
     *,
     other_data: bool,
     per_attribute: bool,
-    device: str | None,
-    precision: str | None,
     workers: int,
-    process_group: ProcessGroup,
 ) -> None:
     """Evaluate every source on every target and show a table or a matrix.
 
@@ -72,7 +69,7 @@ def run_open_domain(
         raise InputError("No prepared dataset can be a target.", "Name one: focus eval --open-domain --target FOLDER")
     if missing is not None and not all(target.folder.labels_only for target in opened):
         raise missing
-    recognizers = [source.open(device=device, precision=precision, process_group=process_group) for source in sources]
+    recognizers = [open_model(source) for source in sources]
 
     from focuscli.evaluation.closed_set import check_same_data
     from focuscli.evaluation.open_domain import check_regions, evaluate_open_domain
@@ -98,12 +95,14 @@ def run_open_domain(
             report = evaluate_open_domain(source, target, workers=workers, progress=progress)
         reports.append(report)
         if source is not None:
-            written.append(_report_file(report, source.folder, groups))
-            if process_group.is_main:
+            of_groups = "".join(f"-{name.replace(' ', '_')}" for name in groups)
+            file = f"open-domain-{_target(report)}-{split}-{protocol.name}{of_groups}-{source.folder.name}.json"
+            written.append(paths.run_folder(source.folder) / "eval" / file)
+            if source.process_group.is_main:
                 write_json(written[-1], report.to_json())
     _show(reports, per_attribute=per_attribute)
-    for file in [] if render.as_json() else written:
-        render.note(f"wrote {file}")
+    for path in [] if render.as_json() else written:
+        render.note(f"wrote {path}")
 
 
 @contextlib.contextmanager
@@ -115,12 +114,6 @@ def _skipping(what: object, *, strict: bool) -> Iterator[None]:
         if strict:
             raise
         render.warn(f"skipped {what}: {error.problem}")
-
-
-def _report_file(report: OpenDomainReport, checkpoint: Path, groups: Sequence[str]) -> Path:
-    of_groups = "".join(f"-{name.replace(' ', '_')}" for name in groups)
-    name = f"open-domain-{_target(report)}-{report.split}-{report.protocol}{of_groups}-{checkpoint.name}.json"
-    return paths.run_folder(checkpoint) / "eval" / name
 
 
 def _show(reports: Sequence[OpenDomainReport], *, per_attribute: bool) -> None:

@@ -84,11 +84,9 @@ def predict_command(
         )
         skipped: list[str] = []
         good = _readable(images, results, skipped, strict=strict)
-        if output is None:
-            _write(chosen, good, decisions, scorer, sys.stdout)
-        else:
-            buffer = io.StringIO()
-            _write(chosen, good, decisions, scorer, buffer)
+        buffer = io.StringIO()
+        _write(chosen, good, decisions, scorer, buffer if output else sys.stdout)
+        if output is not None:
             if process_group.is_main:
                 write_text(output, buffer.getvalue(), errors=ANY_NAME)
             render.note(f"wrote {output}")

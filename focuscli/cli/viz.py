@@ -41,7 +41,6 @@ def viz_command(
     if target.suffix.lower() != ".png":
         raise UsageError(f"--output must name a .png file; got {target}.")
 
-    from focuscli.inference.predict import shown_threshold
     from focuscli.storage.files import atomic_path, check_free
     from focuscli.viz.explain import explain, explain_tokens
 
@@ -67,7 +66,7 @@ def viz_command(
             {"image": str(image), "scores": {decision.text.phrase: round(score, 4) for decision, score in row}}
             for image, row in zip(images, rows, strict=True)
         ],
-        "thresholds": {decision.text.phrase: shown_threshold(decision) for decision in decisions},
+        "thresholds": {decision.text.phrase: decision.shown_threshold for decision in decisions},
         "threshold_source": {decision.text.phrase: decision.threshold_source for decision in decisions},
         "unseen": [decision.text.phrase for decision in decisions if not decision.seen],
         "weights": recognizer.weights,

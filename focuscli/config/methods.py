@@ -10,7 +10,7 @@ from focuscli.errors import UsageError, did_you_mean
 from focuscli.storage.paths import ZERO_SHOT
 
 PLAIN_CLIP = {"model": {"rlp": False, "mgmt": False, "avfe": False}}
-NO_SIMILARITY_LOSS = {**PLAIN_CLIP, "loss": {"lsim": 0.0, "racl": 0.0}}
+NO_SIMILARITY_LOSS: dict[str, dict[str, Any]] = {**PLAIN_CLIP, "loss": {"lsim": 0.0, "racl": 0.0}}
 
 
 @dataclass(frozen=True)
@@ -19,39 +19,32 @@ class MethodEntry:
 
     Attributes:
         title: a description of one line.
-        model: module:class of its model.
         changes: configuration that defines the method, over the preset and under file and flags.
+        model: module:class of its model.
         trainable: False for a method that uses CLIP's weights without training.
     """
 
     title: str
-    model: str
     changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    model: str = "focuscli.models.focus:FocusModel"
     trainable: bool = True
 
 
 METHODS: dict[str, MethodEntry] = {
-    "focus": MethodEntry("FOCUS: Mix Tokens, attribute-guided extraction, RACL", "focuscli.models.focus:FocusModel"),
+    "focus": MethodEntry("FOCUS: Mix Tokens, attribute-guided extraction, RACL"),
     ZERO_SHOT: MethodEntry(
-        "Zero-shot CLIP: class token against plain phrases, no training",
-        "focuscli.models.focus:FocusModel",
-        PLAIN_CLIP,
-        trainable=False,
+        "Zero-shot CLIP: class token against plain phrases, no training", PLAIN_CLIP, trainable=False
     ),
-    "clip-ft": MethodEntry(
-        "CLIP fine-tuned: class token against plain phrases, many-to-many loss",
-        "focuscli.models.focus:FocusModel",
-        NO_SIMILARITY_LOSS,
-    ),
+    "clip-ft": MethodEntry("CLIP fine-tuned: class token against plain phrases, many-to-many loss", NO_SIMILARITY_LOSS),
     "poar": MethodEntry(
         "POAR: region tokens behind fixed patch masks, many-to-many loss",
-        "focuscli.models.poar:PoarModel",
         NO_SIMILARITY_LOSS,
+        "focuscli.models.poar:PoarModel",
     ),
     "vtb": MethodEntry(
         "VTB: texts and patches fused by the last block, one classifier per attribute, weighted BCE",
-        "focuscli.models.vtb:VtbModel",
         {"data": {"complements": False}, **NO_SIMILARITY_LOSS},
+        "focuscli.models.vtb:VtbModel",
     ),
 }
 

@@ -75,6 +75,11 @@ class TextDecision:
     threshold_source: str
     region_source: str = ""
 
+    @property
+    def shown_threshold(self) -> float | None:
+        """Rounded as in JSON output."""
+        return None if self.threshold is None else round(self.threshold, 4)
+
     def present(self, score: float) -> bool | None:
         """Whether the score is above the threshold; None without one."""
         return None if self.threshold is None else score > self.threshold
@@ -85,10 +90,8 @@ def decide(vocabulary: Vocabulary, texts: Sequence[Text]) -> list[TextDecision]:
     decisions = []
     for text in texts:
         value, source = vocabulary.threshold(text)
-        threshold = None if math.isnan(value) else value
-        decisions.append(
-            TextDecision(text, vocabulary.is_seen(text), threshold, source, vocabulary.region_source(text))
-        )
+        known = None if math.isnan(value) else value
+        decisions.append(TextDecision(text, vocabulary.is_seen(text), known, source, vocabulary.region_source(text)))
     return decisions
 
 
@@ -98,11 +101,6 @@ def probability(score: float, threshold: float | None) -> float | None:
     It is 0.5 at the threshold and serves to sort and to draw; it is not a calibrated probability.
     """
     return None if threshold is None else 1 / (1 + math.exp(-max(-60.0, min(60.0, score - threshold))))
-
-
-def shown_threshold(decision: TextDecision) -> float | None:
-    """The threshold rounded as in JSON output."""
-    return None if decision.threshold is None else round(decision.threshold, 4)
 
 
 def record(
@@ -115,7 +113,7 @@ def record(
         "image": str(image),
         "scores": {phrase: round(score, 4) for phrase, score in values.items()},
         "present": [phrase for phrase, decision in by_phrase.items() if decision.present(values[phrase])],
-        "thresholds": {phrase: shown_threshold(decision) for phrase, decision in by_phrase.items()},
+        "thresholds": {phrase: decision.shown_threshold for phrase, decision in by_phrase.items()},
         "threshold_source": {phrase: decision.threshold_source for phrase, decision in by_phrase.items()},
         "unseen": [phrase for phrase, decision in by_phrase.items() if not decision.seen],
         "model": str(scorer.folder),

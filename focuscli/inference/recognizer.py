@@ -76,14 +76,11 @@ class Recognizer(Scorer):
         self.step: int | None = state.get("step")
         self.config = config
         self.schema = schema
-        self.image_size = self.config.model.image_size
+        self.image_size = config.model.image_size
+        declared = schema.texts(complements=False, evaluated_only=False)
+        learned = config.model.method != ZERO_SHOT
         self.vocabulary = Vocabulary(
-            trained=self.model.texts,
-            attributes=self.schema.texts(complements=False),
-            declared=self.schema.texts(complements=False, evaluated_only=False),
-            regions=self.schema.regions,
-            thresholds=state["thresholds"],
-            learned=self.config.model.method != ZERO_SHOT,
+            model.texts, schema.texts(complements=False), declared, schema.regions, state["thresholds"], learned
         )
         self.global_threshold: float = state["global_threshold"]
         self.threshold_source: str = state["threshold_source"]
@@ -248,9 +245,9 @@ class Recognizer(Scorer):
 
     @torch.inference_mode()
     def _attention(self, pixels: Pixels, text_features: Tensor, layers: int) -> list[NDArray[np.float32]]:
-        crops = torch.from_numpy(pixels)
+        crops = normalise(to_unit(torch.from_numpy(pixels), self.device))
         with autocast(self.device, self.precision):
-            features = self.model.encode_image(normalise(to_unit(crops, self.device)), attention_layers=layers)
+            features = self.model.encode_image(crops, attention_layers=layers)
             output = self.model.score(features.tokens, text_features)
         weights = output.attention_maps.float()
         maps = features.patch_attention

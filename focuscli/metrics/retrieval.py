@@ -37,7 +37,7 @@ def grouped_recall(scores: ArrayLike, targets: ArrayLike, groups: Sequence[str],
     """
 
     def recall(ranked: FloatArray, truth: BoolArray, k: int) -> NDArray:
-        return _sorted_truth(ranked, truth)[:, :k].any(axis=1)
+        return np.any(_sorted_truth(ranked, truth)[:, :k], axis=1)
 
     return _per_group(scores, targets, groups, ks, recall)
 

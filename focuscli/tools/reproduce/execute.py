@@ -17,7 +17,7 @@ from focuscli.engine.checkpoint import read_checkpoint
 from focuscli.engine.trainer import out_of_patience
 from focuscli.errors import InputError
 from focuscli.evaluation.closed_set import evaluate
-from focuscli.evaluation.open_domain import OpenDomainReport, evaluate_open_domain
+from focuscli.evaluation.open_domain import evaluate_open_domain
 from focuscli.evaluation.protocols import protocol_named
 from focuscli.evaluation.targets import open_target
 from focuscli.inference.recognizer import Recognizer
@@ -25,7 +25,7 @@ from focuscli.models.build import weights_origin
 from focuscli.storage import paths
 from focuscli.storage.files import checkpoint_fingerprint, write_json
 from focuscli.tools.reproduce.plan import RETRIEVAL_PROTOCOLS, Plan, PlannedRun
-from focuscli.tools.reproduce.results import Measured, Metrics
+from focuscli.tools.reproduce.results import Measured
 from focuscli.tools.seeds import run_identity
 
 State = Literal["finished", "unfinished", "new"]
@@ -66,16 +66,15 @@ class Executor:
         """
         done = [*self._baselines()]
         yield done
+        does = {"finished": "finished", "new": "training", "unfinished": "resuming its training"}
         for number, run in enumerate(self.plan.runs, start=1):
             folder, state = self.out / "runs" / run.name, "finished"  # as zero-shot CLIP, which needs no folder
             if run.config is not None:
                 data = self.plan.datasets[str(run.dataset)].fingerprint
                 identity = run_identity(run.config.model_dump(mode="json"), data, self.origin)
                 folder, state = find_run(folder.with_name(f"{run.name}-{identity[:8]}"), identity)
-            does = {"finished": "finished", "new": "training", "unfinished": "resuming its training"}[state]
-            if not folder.is_relative_to(self.out):
-                does = f"found finished in {folder}"
-            self.on_note(f"[{number}/{len(self.plan.runs)}] {run.name}: {does}")
+            found = does[state] if folder.is_relative_to(self.out) else f"found finished in {folder}"
+            self.on_note(f"[{number}/{len(self.plan.runs)}] {run.name}: {found}")
             if run.config is not None and state != "finished":
                 self.train(run.config, folder)
             done = [*done, *self._tests(run, folder)]
@@ -103,17 +102,21 @@ class Executor:
         data, split, workers = self.plan.datasets[target], self._split(target), recognizer.config.data.workers
         with self.open_progress(f"{run}: {target}, {scoring}") as progress:
             if scoring not in RETRIEVAL_PROTOCOLS:
-                # POAR's code searches thresholds that maximise the overlap of predicted and true positives.
-                options: dict[str, Any] = {"criterion": "Acc"} if scoring == "oracle" else {}
-                options |= {"threshold": scoring, "workers": workers, "progress": progress}
-                report = evaluate(recognizer, data, split, **options)
+                # Of "oracle", POAR's code searches thresholds that maximise the overlap of predicted and true positives.
+                report = evaluate(
+                    recognizer, data, split, threshold=scoring, criterion="Acc", workers=workers, progress=progress
+                )
                 return Measured(run, target, scoring, report.metrics, folder, report.threshold_source, report.weights)
             try:
                 texts = open_target(data, split, protocol_named(scoring))
                 opened = evaluate_open_domain(recognizer, texts, workers=workers, progress=progress)
             except InputError as error:
                 return Measured(run, target, scoring, {}, folder, "", failure=error.problem)
-            return Measured(run, target, scoring, _metrics(opened), folder, "; ".join(opened.notes), recognizer.weights)
+            # The average precision of seen and unseen texts stands beside their prevalence.
+            parts = [(kind, name) for kind in ("seen", "unseen") for name in ("AP", "prevalence")]
+            ranking = {f"{name} {kind}": opened.ranking.get(kind, {}).get(name) for kind, name in parts}
+            metrics = opened.means()["source"] | ranking
+            return Measured(run, target, scoring, metrics, folder, "; ".join(opened.notes), recognizer.weights)
 
     def _baselines(self) -> Iterator[Measured]:
         """Chance and the majority-class baseline of every prepared target of an open-domain table; labels suffice."""
@@ -157,15 +160,6 @@ def run_state(folder: Path, wanted: str) -> State:
         return "new"  # No checkpoint yet, or one of another version.
     tested = (folder / "checkpoints" / "best" / "state.json").is_file()
     return "finished" if complete and tested else "unfinished"
-
-
-def _metrics(report: OpenDomainReport) -> Metrics:
-    """R@K, macro R@1, and the average precision of seen and unseen texts beside their prevalence."""
-    kinds = [(f"{name} {kind}", kind, name) for kind in ("seen", "unseen") for name in ("AP", "prevalence")]
-    return {
-        **report.means()["source"],
-        **{label: report.ranking.get(kind, {}).get(name) for label, kind, name in kinds},
-    }
 
 
 def _stored(file: Path, origin: Mapping[str, Any]) -> Measured | None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
-from focuscli.config import METHODS, Layer, RunConfig, build_config, parse_override, stacked, without
+from focuscli.config import Layer, RunConfig, build_config, parse_override, stacked, without
 from focuscli.data.folder import DatasetFolder, read_folder
 from focuscli.errors import InputError, UsageError
 from focuscli.storage import paths
@@ -127,8 +127,7 @@ def make_plan(
     for what, chosen, known in _chosen(table, settings):
         for name in chosen:
             if name not in known:
-                extra = " (focus train --method trains it)" if what == "method" and name in METHODS else ""
-                raise UsageError(f"{table.name} has no row of {what} {name}{extra}.", f"It has: {', '.join(known)}.")
+                raise UsageError(f"{table.name} has no row of {what} {name}.", f"It has: {', '.join(known)}.")
     excluded = dict.fromkeys(missing)
     scratch = build_config(stacked(settings.layers))[0].train.weights == "none"
     runs: dict[str, PlannedRun] = {}
@@ -149,9 +148,8 @@ def make_plan(
     return replace(plan, deviations=tuple(_deviations(plan, settings)))
 
 
-def _chosen(table: Table, settings: Settings) -> Iterator[tuple[str, tuple[str, ...], tuple[str, ...]]]:
-    yield "dataset", settings.datasets, table.datasets
-    yield "method", settings.methods, table.methods
+def _chosen(table: Table, settings: Settings) -> list[tuple[str, tuple[str, ...], tuple[str, ...]]]:
+    return [("dataset", settings.datasets, table.datasets), ("method", settings.methods, table.methods)]
 
 
 def _runs(table: Table, row: Row, datasets: Mapping[str, DatasetFolder], settings: Settings) -> Iterator[PlannedRun]:
@@ -162,8 +160,7 @@ def _runs(table: Table, row: Row, datasets: Mapping[str, DatasetFolder], setting
         return
 
     def tests(protocol: str) -> list[Test]:
-        closed = ("oracle",) if protocol == "paper" else ("val",)
-        scorings = RETRIEVAL_PROTOCOLS if table.kind == "open" else closed
+        scorings = RETRIEVAL_PROTOCOLS if table.kind == "open" else ("oracle" if protocol == "paper" else "val",)
         return [(target, scoring) for target in targets for scoring in scorings]
 
     if data is None:

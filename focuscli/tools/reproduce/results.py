@@ -137,14 +137,6 @@ def _summary(values: Mapping[str, float], published: float | None) -> dict[str, 
 def write_results(plan: Plan, results: Mapping[str, Any], out: Path) -> list[Path]:
     """results.md, results.csv and results.json, each replaced as a whole."""
     files = [out / f"results.{suffix}" for suffix in ("md", "csv", "json")]
-    write_text(files[0], as_markdown(plan, results))
-    write_text(files[1], as_csv(results))
-    write_json(files[2], results)
-    return files
-
-
-def as_csv(results: Mapping[str, Any]) -> str:
-    """One line per cell, in the order of the table; percent."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(COLUMNS.split(","))
@@ -153,7 +145,10 @@ def as_csv(results: Mapping[str, Any]) -> str:
         values = {**cell, "printed": origin, "values": str(len(cell["values"]))}.values()
         shown = (f"{value:.2f}" if isinstance(value, float) else value for value in values)
         writer.writerow([results["table"], *shown])
-    return stream.getvalue()
+    write_text(files[0], as_markdown(plan, results))
+    write_text(files[1], stream.getvalue())
+    write_json(files[2], results)
+    return files
 
 
 def as_markdown(plan: Plan, results: Mapping[str, Any]) -> str:
