@@ -64,21 +64,16 @@ class Candidates:
             parts = [self._poar_truth(labels, group) for group in groups]
             targets, known = (np.concatenate(arrays, axis=1) for arrays in zip(*parts, strict=True))
             return targets.astype(np.float32), known
-        targets, known = text_targets(labels, self.schema, self.texts)
-        if self.protocol.complements == "own label":
-            # "short hair" stands for none of the group's evaluated labels in training. Where the file has a label of
-            # its own for it, that label is better: an image without any hair label does not show short hair.
-            own = {normalise_phrase(attribute.phrase): attribute.text for attribute in self.schema.attributes}
-            for position, text in enumerate(self.texts):
-                if text.attribute is None and (other := own.get(normalise_phrase(text.phrase))):
-                    exact = text_targets(labels, self.schema, [other])
-                    targets[:, position], known[:, position] = exact[0][:, 0], exact[1][:, 0]
-        return targets, known
+        # "short hair" stands for none of the group's evaluated labels in training. Where the file has a label of its own
+        # for it, that label is better: an image without any hair label does not show short hair.
+        own = {normalise_phrase(attribute.phrase): attribute.text for attribute in self.schema.attributes}
+        texts = [text if text.attribute else own.get(normalise_phrase(text.phrase), text) for text in self.texts]
+        return text_targets(labels, self.schema, texts)
 
     def _poar_truth(
         self, labels: NDArray[np.int8], group: Mapping[str, Any]
     ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        table, own_label = _poar_table(self.schema), self.protocol.complements == "own label"
+        table = _poar_table(self.schema)
         words = [word for word, *_ in group["words"]]
         targets = np.zeros((len(labels), len(words)), bool)
         known = np.ones_like(targets)
@@ -88,14 +83,9 @@ class Candidates:
                 targets[:, position] = (column == 1) & (not self.protocol.lost_labels or name not in table["lost"])
                 known[:, position] = column != UNCERTAIN
         if len(words) == 2:
-            rest = ~targets[:, 0]
-            if not own_label:
-                targets[:, 1], known[:] = rest, True
-            elif not group["words"][1][1]:
-                targets[:, 1], known[:, 1] = rest & known[:, 0], known[:, 0]
+            targets[:, 1], known[:] = ~targets[:, 0], True
         elif "else" in group:
-            none = ~targets.any(axis=1) & (known.all(axis=1) | (not own_label))
-            targets[:, words.index(group["else"])] |= none
+            targets[:, words.index(group["else"])] |= ~targets.any(axis=1)
         if self.protocol.leaked_words and "leak" in table and "other" in words:
             targets[:, words.index("other")] |= labels[:, self.schema.index(table["leak"])] == 1
         return targets, known

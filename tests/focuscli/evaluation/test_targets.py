@@ -11,8 +11,6 @@ from focuscli.data.schema import Attribute, AttributeSchema, Group, builtin_sche
 from focuscli.evaluation.protocols import CORRECTED, POAR
 from focuscli.evaluation.targets import candidates, poar_tables
 
-OWN = replace(POAR, complements="own label")
-
 
 def schema_of(name: str, *extra: str) -> AttributeSchema:
     """A schema with every attribute that POAR's table of a dataset names; groups and regions do not matter here."""
@@ -99,7 +97,6 @@ def test_the_schemas_groups_have_complements_and_evaluated_attributes_only():
         # A complement with a label of its own: corrected asks that label.
         ("real peta", CORRECTED, {"personalLess15": 1}, "age", {"under 16 years old"}, set()),
         ("real peta", CORRECTED, {}, "age", set(), set()),
-        ("real peta", replace(CORRECTED, complements="rest"), {}, "age", {"under 16 years old"}, set()),
         ("small", CORRECTED, {}, "gender", {"male"}, set()),
         ("small", CORRECTED, {"F": 1}, "gender", {"female"}, set()),
         ("small", CORRECTED, {"F": 2}, "gender", set(), {"male", "female"}),
@@ -107,12 +104,8 @@ def test_the_schemas_groups_have_complements_and_evaluated_attributes_only():
         ("peta", POAR, {"upperBodyFormal": 1}, "upper style", {"Formal"}, set()),
         ("peta", POAR, {}, "upper style", {"Formal"}, set()),
         ("peta", POAR, {"upperBodyCasual": 1, "upperBodyFormal": 1}, "upper style", {"Casual"}, set()),
-        ("peta", OWN, {}, "upper style", set(), set()),
-        ("peta", OWN, {"upperBodyCasual": 1, "upperBodyFormal": 1}, "upper style", {"Casual", "Formal"}, set()),
         ("rapv1", POAR, {"Female": 2}, "gender", {"male"}, set()),
         ("rapv1", POAR, {"Female": 1}, "gender", {"female"}, set()),
-        ("rapv1", OWN, {"Female": 2}, "gender", set(), {"female", "male"}),
-        ("rapv1", OWN, {}, "gender", {"male"}, set()),
         # No label at all: "other", "nothing", or no image.
         ("rapv1", POAR, {}, "attach", {"nothing"}, set()),
         ("rapv1", POAR, {}, "action", {"nothing special"}, set()),
@@ -123,8 +116,6 @@ def test_the_schemas_groups_have_complements_and_evaluated_attributes_only():
         ("pa100k", POAR, {}, "accessory", {"other"}, set()),
         ("pa100k", POAR, {"Hat": 1, "Glasses": 1}, "accessory", {"hat", "glasses"}, set()),
         ("pa100k", POAR, {"Hat": 2}, "accessory", {"other"}, {"hat"}),
-        ("pa100k", OWN, {"Hat": 2}, "accessory", set(), {"hat"}),
-        ("pa100k", OWN, {"Hat": 2, "Glasses": 1}, "accessory", {"glasses"}, {"hat"}),
         # Positives lost to a misspelling.
         ("pa100k", POAR, {"UpperSplice": 1, "LongSleeve": 1}, "upper body", {"long sleeve"}, set()),
         ("pa100k", POAR, {"UpperSplice": 1}, "upper body", {"other"}, set()),
