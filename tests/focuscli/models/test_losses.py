@@ -55,13 +55,6 @@ def test_many_to_many_by_hand():
     assert grouped_many_to_many_loss(logits, targets, one_group(3))[0].item() == pytest.approx(expected, abs=1e-6)
 
 
-def test_many_to_many_has_no_other_positive_in_the_denominator():
-    targets, one = torch.tensor([[1, 1, 0]]), math.log(1 + math.exp(-1))
-    for other, expected in ((50.0, one / 2), (-50.0, (one + 50) / 2)):
-        loss = many_to_many_loss(torch.tensor([[1.0, other, 0.0]]), targets)
-        assert loss.item() == pytest.approx(expected, abs=1e-3)
-
-
 @given(st.integers(0, 10_000), st.booleans())
 @settings(max_examples=60, deadline=None)
 def test_the_loss_that_trains_is_the_mean_over_groups_of_the_definition(seed, masked):
@@ -95,16 +88,6 @@ def test_large_scores_stay_finite():
     (v2t + t2v).backward()
     assert v2t.item() == pytest.approx(100, abs=1e-3)
     assert torch.isfinite(logits.grad).all()
-
-
-def test_gradient_of_many_to_many():
-    logits, targets, known = random_case(3)
-    logits = logits.float().double().requires_grad_()
-
-    def loss(x):
-        return sum(grouped_many_to_many_loss(x, targets, one_group(9), known)).double()
-
-    assert torch.autograd.gradcheck(loss, logits, eps=1e-2, atol=1e-2, rtol=1e-2)
 
 
 @pytest.mark.parametrize(

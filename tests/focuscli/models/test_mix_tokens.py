@@ -83,21 +83,6 @@ def test_the_mask_by_hand():
     assert mix_attention_mask(1, 2, 2, 4).int().tolist() == expected
 
 
-def test_attention_weights_on_request_are_those_of_the_mask(tower):
-    images = torch.randn(2, 3, 64, 32, dtype=torch.float64)
-    mask = mix_attention_mask(8, 4, 4, patches=32)
-    tokens = torch.randn(12, 32, dtype=torch.float64)
-    with torch.no_grad():
-        asked = tower.forward_features(images, tokens, mask, attention_layers=2, all_tokens=True)
-        plain = tower.forward_features(images, tokens, mask, all_tokens=True)
-    assert len(asked.attention) == 2
-    assert (asked.tokens - plain.tokens).abs().max() < 1e-11
-    weights = asked.attention[-1]
-    assert weights.shape == (2, 4, 45, 45)
-    assert torch.allclose(weights.sum(dim=-1), torch.ones(2, 4, 45, dtype=torch.float64), atol=1e-11)
-    assert (weights[:, :, ~mask] == 0).all()
-
-
 @pytest.mark.parametrize(("num_local", "partitions", "patches"), [(4, 4, 30), (5, 4, 32)])
 def test_what_does_not_divide_is_refused(num_local, partitions, patches):
     with pytest.raises(ValueError, match="divide"):
