@@ -72,14 +72,12 @@ class Vocabulary:
         Its own, chosen on val; without one the mean over the trained attributes of its region, or of all attributes if
         the region has none. NaN if there are no thresholds at all.
         """
-        for seen in self.attributes:
-            if seen.attribute in self.thresholds and normalise_phrase(seen.phrase) == normalise_phrase(text.phrase):
-                return self.thresholds[str(seen.attribute)], "val"
-        region = [
-            self.thresholds[str(seen.attribute)]
-            for seen in self.attributes
-            if seen.region == text.region and seen.attribute in self.thresholds
-        ]
+        found = [(seen, self.thresholds.get(str(seen.attribute))) for seen in self.attributes]
+        chosen = [(seen, value) for seen, value in found if value is not None]
+        for seen, value in chosen:
+            if normalise_phrase(seen.phrase) == normalise_phrase(text.phrase):
+                return value, "val"
+        region = [value for seen, value in chosen if seen.region == text.region]
         values = region or [*self.thresholds.values()]
         if not values:
             return math.nan, "none"
