@@ -89,6 +89,8 @@ def _argument(parameter: Any) -> str:
 def _type_name(annotation: Any) -> str:
     """What an option takes, in a word: of `list[str] | None` and the like, the innermost type."""
     inner = [part for part in get_args(annotation) if part is not type(None)]
+    if inner and all(isinstance(part, str) for part in inner):  # a Literal
+        return " or ".join(inner)
     return _type_name(inner[0]) if inner else TYPE_NAMES.get(annotation, annotation.__name__)
 
 
