@@ -78,17 +78,8 @@ def eval_command(
     with processes.together() as process_group:
         open_model = partial(ModelPlace.open, device=device, precision=precision, process_group=process_group)
         if open_domain:
-            run_open_domain(
-                names,
-                target or [],
-                split,
-                rules,
-                group or [],
-                open_model,
-                other_data=other_data,
-                per_attribute=per_attribute,
-                workers=workers,
-            )
+            chosen = (names, target or [], split, rules, group or [])
+            run_open_domain(*chosen, open_model, other_data, per_attribute=per_attribute, workers=workers)
             return
         model, *more = [find_model(name) for name in names]
         if more:
@@ -136,8 +127,7 @@ def _show(report: EvaluationReport, *, per_attribute: bool, written: Path) -> No
     render.table(("percent", "images", *METRICS), rows, numbers=range(1, 10))
     print(f"thresholds  {report.threshold_source}")
     print(f"weights     {report.weights}, trained on {report.trained_on}")
-    if report.identity:
-        overlap = report.identity
+    if overlap := report.identity:
         print(
             f"persons     {overlap['shared']:,} of {overlap['persons']:,} in this split are also in train or val, "
             f"with {overlap['images']:,} of {report.images:,} images"

@@ -35,8 +35,8 @@ def run_open_domain(
     protocol: Protocol,
     groups: Sequence[str],
     open_model: Callable[[ModelPlace], Recognizer],
-    *,
     other_data: bool,
+    *,
     per_attribute: bool,
     workers: int,
 ) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from focuscli.data.folder import DatasetFolder
 from focuscli.data.schema import UNCERTAIN, Text, text_targets
 from focuscli.data.splits import shared_persons
+from focuscli.engine.scoring import Progress
 from focuscli.engine.training_data import prepare_training_data
 from focuscli.errors import InputError
 from focuscli.inference.recognizer import Recognizer
@@ -92,7 +92,7 @@ def evaluate(
     threshold: str = "val",
     criterion: Criterion | None = None,
     workers: int = 2,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
     scores: NDArray[np.float32] | None = None,
 ) -> EvaluationReport:
     """Score a checkpoint on the evaluated attributes of a split.
@@ -161,11 +161,7 @@ def evaluate(
 
 
 def choose_thresholds(
-    recognizer: Recognizer,
-    folder: DatasetFolder,
-    *,
-    workers: int = 2,
-    progress: Callable[[int, int], None] | None = None,
+    recognizer: Recognizer, folder: DatasetFolder, *, workers: int = 2, progress: Progress | None = None
 ) -> None:
     """Give a recognizer without thresholds, such as zero-shot CLIP, thresholds chosen on a dataset's val images.
 
@@ -223,9 +219,8 @@ def check_same_data(recognizer: Recognizer, folder: DatasetFolder) -> None:
         InputError: with both fingerprints and the way out.
     """
     trained = recognizer.schema
-    if folder.schema.name != trained.name and folder.schema.fingerprint() != trained.fingerprint():
-        return
-    if recognizer.data_fingerprint in ("", folder.fingerprint):
+    others = folder.schema.name != trained.name and folder.schema.fingerprint() != trained.fingerprint()
+    if others or recognizer.data_fingerprint in ("", folder.fingerprint):
         return
     where = f" ({recognizer.config.data.dataset})" if recognizer.config.data.dataset else ""
     raise InputError(

@@ -6,7 +6,7 @@ protocols are presets in `focuscli.evaluation.protocols`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from focuscli.data.schema import Text
+from focuscli.engine.scoring import Progress
 from focuscli.errors import InputError
 from focuscli.evaluation.targets import Candidates, Target
 from focuscli.inference.recognizer import Recognizer
@@ -114,11 +115,7 @@ class OpenDomainReport:
 
 
 def evaluate_open_domain(
-    recognizer: Recognizer | None,
-    target: Target,
-    *,
-    workers: int = 2,
-    progress: Callable[[int, int], None] | None = None,
+    recognizer: Recognizer | None, target: Target, *, workers: int = 2, progress: Progress | None = None
 ) -> OpenDomainReport:
     """Score a checkpoint on a target; without one, the baselines alone.
 
@@ -127,13 +124,12 @@ def evaluate_open_domain(
         UsageError: a text is too long.
     """
     found, groups, truth = target.candidates, target.candidates.groups, target.targets
-    texts, scores, notes = [*found.texts, *target.beyond], None, [*target.notes]
-    inputs = texts
+    inputs, scores, notes = target.texts, None, [*target.notes]
     if recognizer is not None:
         check_regions(recognizer, target)
         inputs = [*_text_inputs(recognizer, found), *target.beyond]
         scores = recognizer.score_files(target.paths, inputs, workers=workers, progress=progress)
-        unknown = sorted({text.region for text in texts} - {text.region for text in recognizer.attributes})
+        unknown = sorted({text.region for text in target.texts} - {text.region for text in recognizer.attributes})
         if unknown and recognizer.config.model.rlp:
             notes.append(f"regions never trained ({', '.join(unknown)}): their texts use the mean of all prompts")
     elif target.folder.labels_only:
@@ -141,7 +137,7 @@ def evaluate_open_domain(
     majority = retrieval.majority_scores(target.training, len(truth)) if len(target.training) else None
     recall, chance = RECALL[found.protocol.recall_at_2]
     ranked = None if scores is None else scores[:, : len(groups)]
-    rows = _text_metrics(recognizer, target, texts, inputs, scores)
+    rows = _text_metrics(recognizer, target, inputs, scores)
     facts = {}
     for name in dict.fromkeys(groups):
         members = [position for position, group in enumerate(groups) if group == name]
@@ -204,14 +200,10 @@ def _text_inputs(recognizer: Recognizer, found: Candidates) -> list[Text]:
 
 
 def _text_metrics(
-    recognizer: Recognizer | None,
-    target: Target,
-    texts: Sequence[Text],
-    inputs: Sequence[Text],
-    scores: NDArray | None,
+    recognizer: Recognizer | None, target: Target, inputs: Sequence[Text], scores: NDArray | None
 ) -> list[TextMetrics]:
     precision: Mapping[str, NDArray] = {}
-    area = np.full(len(texts), np.nan)
+    area = np.full(len(inputs), np.nan)
     if scores is not None:
         area = average_precision(target.truth, scores, target.known)
         precision = retrieval.precision_at_k(target.truth, scores, DEPTHS, target.known)
@@ -229,7 +221,7 @@ def _text_metrics(
             AP=finite(area[position]),
             precision={name: finite(values[position]) for name, values in precision.items()},
         )
-        for position, (text, read) in enumerate(zip(texts, inputs, strict=True))
+        for position, (text, read) in enumerate(zip(target.texts, inputs, strict=True))
     ]
 
 

@@ -20,8 +20,6 @@ from focuscli.data.texts import normalise_phrase
 from focuscli.errors import InputError, UsageError, did_you_mean
 from focuscli.evaluation.protocols import CORRECTED, Protocol
 
-Truth = tuple[NDArray[np.float32], NDArray[np.bool_]]
-
 
 class Candidate(NamedTuple):
     """A text of a target dataset; `text.group` is the group in which it is a candidate.
@@ -53,7 +51,7 @@ class Candidates:
         """The group of each text."""
         return tuple(text.group for text in self.texts)
 
-    def truth(self, labels: NDArray[np.int8]) -> Truth:
+    def truth(self, labels: NDArray[np.int8]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Which text is true of which image: targets [N, Z] of 0 or 1 (0 where unknown), known [N, Z].
 
         Args:
@@ -70,9 +68,7 @@ class Candidates:
         texts = [text if text.attribute else own.get(normalise_phrase(text.phrase), text) for text in self.texts]
         return text_targets(labels, self.schema, texts)
 
-    def _poar_truth(
-        self, labels: NDArray[np.int8], group: Mapping[str, Any]
-    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    def _poar_truth(self, labels: NDArray[np.int8], group: Mapping[str, Any]) -> tuple[NDArray, NDArray]:
         table = _poar_table(self.schema)
         words = [word for word, *_ in group["words"]]
         targets = np.zeros((len(labels), len(words)), bool)
@@ -177,6 +173,10 @@ class Target:
     notes: list[str]
 
     @property
+    def texts(self) -> list[Text]:
+        return [*self.candidates.texts, *self.beyond]
+
+    @property
     def targets(self) -> NDArray[np.bool_]:
         """Truth of the candidates alone [N, Z]."""
         return self.truth[:, : len(self.candidates.items)]
@@ -198,7 +198,7 @@ def open_target(
     found = candidates(folder.schema, protocol, groups)
     if not found.texts:
         raise InputError(
-            f"{folder.path / 'schema.toml'} declares no evaluated attribute; there is nothing to retrieve."
+            f"{folder.path / 'schema.toml'} declares no evaluated attribute, so there is nothing to retrieve."
         )
     indices = folder.select(split)
     paths = [folder.image_path(int(index)) for index in indices]

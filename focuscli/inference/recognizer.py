@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -21,7 +21,7 @@ from focuscli.data.schema import AttributeSchema, Text
 from focuscli.engine.checkpoint import Checkpoint, load_strictly, read_checkpoint
 from focuscli.engine.device import autocast, check_precision, resolve_device
 from focuscli.engine.distributed import SINGLE, ProcessGroup
-from focuscli.engine.scoring import ScorePixels, model_score_fn, score_files
+from focuscli.engine.scoring import Progress, ScorePixels, model_score_fn, score_files
 from focuscli.errors import InputError, UsageError
 from focuscli.inference.predict import Scorer
 from focuscli.inference.vocabulary import Vocabulary
@@ -210,12 +210,7 @@ class Recognizer(Scorer):
         return Attention(*map(np.concatenate, zip(*parts, strict=True)))
 
     def score_files(
-        self,
-        paths: Sequence[Path],
-        texts: Sequence[Text],
-        *,
-        workers: int = 2,
-        progress: Callable[[int, int], None] | None = None,
+        self, paths: Sequence[Path], texts: Sequence[Text], *, workers: int = 2, progress: Progress | None = None
     ) -> NDArray[np.float32]:
         """Scores [N, Z] of many files, decoded in threads ahead of the model.
 

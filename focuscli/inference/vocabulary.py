@@ -52,7 +52,9 @@ class Vocabulary:
             if is_called(attribute, words) and region is None:
                 return attribute
         place = place_words(words, self.declared) if region is None else Place(region, "as given")
-        category = place.like.category if place.like else self._usual_category(place.region)
+        of_region = [text.category for text in self.attributes if text.region == place.region] or ["person"]
+        usual = max(set(of_region), key=lambda name: (of_region.count(name), name))
+        category = place.like.category if place.like else usual
         return Text(phrase=" ".join(words.split()), region=place.region, category=category, group="")
 
     def region_source(self, text: Text) -> str:
@@ -86,10 +88,6 @@ class Vocabulary:
     @cached_property
     def _phrases(self) -> frozenset[str]:
         return frozenset(normalise_phrase(seen.phrase) for seen in self.trained)
-
-    def _usual_category(self, region: str) -> str:
-        categories = [text.category for text in self.attributes if text.region == region]
-        return max(set(categories), key=lambda name: (categories.count(name), name)) if categories else "person"
 
 
 def is_called(text: Text, words: str) -> bool:

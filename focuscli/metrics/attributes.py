@@ -38,14 +38,13 @@ def label_accuracy(targets: ArrayLike, predictions: ArrayLike, known: ArrayLike 
     predicted_positive = (predicted & counted).sum(axis=0)
     recall = _ratio(true_positives, positives, undefined=np.nan)
     specificity = _ratio(true_negatives, negatives, undefined=np.nan)
+    f1 = _ratio(2 * true_positives, positives + predicted_positive, undefined=0.0)
     return {
         "mA": (recall + specificity) / 2,
         "recall": recall,
         "specificity": specificity,
         "precision": _ratio(true_positives, predicted_positive, undefined=0.0),
-        "f1": np.where(
-            positives > 0, _ratio(2 * true_positives, positives + predicted_positive, undefined=0.0), np.nan
-        ),
+        "f1": np.where(positives > 0, f1, np.nan),
         "positives": positives,
         "negatives": negatives,
     }
@@ -137,14 +136,10 @@ def known_columns(
         yield truth[rows, column], values[rows, column]
 
 
-def _checked(
-    targets: ArrayLike, predictions: ArrayLike, known: ArrayLike | None
-) -> tuple[BoolArray, BoolArray, BoolArray]:
+def _checked(targets: ArrayLike, predictions: ArrayLike, known: ArrayLike | None) -> tuple[BoolArray, ...]:
     truth, predicted = np.asarray(targets), np.asarray(predictions)
     if truth.ndim != 2 or truth.shape != predicted.shape:
-        raise ValueError(
-            f"expected targets and predictions of one shape N x Z; got {truth.shape} and {predicted.shape}"
-        )
+        raise ValueError(f"expected targets and predictions N x Z alike; got {truth.shape} and {predicted.shape}")
     counted = _all_known(targets, known)
     if counted.shape != truth.shape:
         raise ValueError(f"expected `known` of the shape of targets {truth.shape}; got {counted.shape}")

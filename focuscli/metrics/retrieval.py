@@ -74,7 +74,10 @@ def grouped_macro_recall(
 
     def recall(ranked: FloatArray, truth: BoolArray, k: int) -> NDArray:
         positives = truth.sum(axis=0)
-        return (truth & (_ranks(ranked) < k)).sum(axis=0)[positives > 0] / positives[positives > 0]
+        ranks = np.argsort(
+            np.argsort(-ranked, axis=1, kind="stable"), axis=1
+        )  # from 0, ties in the order of the columns
+        return (truth & (ranks < k)).sum(axis=0)[positives > 0] / positives[positives > 0]
 
     return _per_group(scores, targets, groups, ks, recall)
 
@@ -142,9 +145,7 @@ def precision_at_k(
         {"P@k": Z values}; NaN for a text that is true of no image, or whose gallery has fewer than k images.
     """
     if np.ndim(targets) != 2 or np.shape(targets) != np.shape(scores):
-        raise ValueError(
-            f"expected targets and scores of one shape N x Z; got {np.shape(targets)} and {np.shape(scores)}"
-        )
+        raise ValueError(f"expected targets and scores N x Z alike; got {np.shape(targets)} and {np.shape(scores)}")
     _check_ks(ks)
     result = {f"P@{k}": np.full(np.shape(targets)[1], np.nan) for k in ks}
     for column, (labels, found) in enumerate(known_columns(targets, scores, known)):
@@ -222,14 +223,6 @@ def _per_group(
             result[name] = {f"R@{k}": float(recall(*parts, k).mean()) for k in ks}
     means = {key: float(np.mean([row[key] for row in result.values()] or np.nan)) for key in (f"R@{k}" for k in ks)}
     return {**result, MEAN: means}
-
-
-def _ranks(scores: FloatArray) -> NDArray[np.int64]:
-    """Rank from 0 of each score in its row; equal scores in the order of the columns."""
-    order = np.argsort(-scores, axis=1, kind="stable")
-    ranks = np.empty_like(order)
-    np.put_along_axis(ranks, order, np.arange(scores.shape[1])[None, :].repeat(len(scores), axis=0), axis=1)
-    return ranks
 
 
 def _sorted_truth(scores: FloatArray, truth: BoolArray) -> BoolArray:

@@ -93,20 +93,17 @@ class Method(nn.Module, ABC):
     Attributes:
         texts: the texts seen in training: attributes, then complements.
         criterion: the class of the losses that the method trains with.
+        token_names: of the K tokens, for attention maps; none where these are the patches themselves.
     """
 
     criterion: ClassVar[type[Criterion]]
+    token_names: Sequence[str] = ()
 
     def __init__(self, clip: CLIP, config: ModelConfig, texts: Sequence[Text]) -> None:
         super().__init__()
         self.config = config
         self.clip = clip
         self.texts = tuple(texts)
-
-    @property
-    @abstractmethod
-    def token_names(self) -> list[str]:
-        """Names of the K tokens, for attention maps."""
 
     @abstractmethod
     def encode_image(self, images: Tensor, *, attention_layers: int = 0) -> ImageFeatures:

@@ -51,9 +51,12 @@ class FocusModel(Method):
         super().__init__(clip, config, texts)
         vision = clip.visual
         self.mix_tokens: MixTokens | None = None
+        self.token_names = ["class token"]
         if config.mgmt:
             start = vision.class_embedding + vision.positional_embedding[0]
             self.mix_tokens = MixTokens(config.global_tokens + config.local_tokens, start, config.mix_init_noise)
+            self.token_names = [f"global {number + 1}" for number in range(config.global_tokens)]
+            self.token_names += [f"local {number + 1}" for number in range(config.local_tokens)]
         inputs = TextInputs("{phrase}", clip.context_length)
         if config.rlp:
             inputs = TextInputs(DESCRIPTION, clip.context_length, learned=config.prompt_length, rows="prompts")
@@ -61,14 +64,6 @@ class FocusModel(Method):
         self.avfe: AttributeCrossAttention | None = None
         if config.avfe:
             self.avfe = AttributeCrossAttention(clip.config.embed_dim, config.attention_heads, config.avfe_init)
-
-    @property
-    def token_names(self) -> list[str]:
-        """global 1..K_g, local 1..K_l; the class token alone with MGMT off."""
-        if self.mix_tokens is None:
-            return ["class token"]
-        names = [f"global {number + 1}" for number in range(self.config.global_tokens)]
-        return names + [f"local {number + 1}" for number in range(self.config.local_tokens)]
 
     def encode_image(self, images: Tensor, *, attention_layers: int = 0) -> ImageFeatures:
         """Normalised pixels [B, 3, H, W] -> Mix Token features, and their attention over patches where requested."""

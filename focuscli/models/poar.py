@@ -62,7 +62,7 @@ class PoarModel(Method):
 
     def __init__(self, clip: CLIP, config: ModelConfig, texts: Sequence[Text]) -> None:
         super().__init__(clip, config, texts)
-        self.groups = tuple(dict.fromkeys(text.group for text in texts))
+        self.groups = self.token_names = list(dict.fromkeys(text.group for text in texts))
         regions = {group: Counter(text.region for text in texts if text.group == group) for group in self.groups}
         self.regions = tuple(counts.most_common(1)[0][0] for counts in regions.values())
         pairs = zip(self.groups, self.regions, strict=True)
@@ -83,10 +83,6 @@ class PoarModel(Method):
             tokens=len(self.groups),
         )
         self._prompts = PromptLearner(texts, 1, inputs)
-
-    @property
-    def token_names(self) -> list[str]:
-        return list(self.groups)
 
     def encode_image(self, images: Tensor, *, attention_layers: int = 0) -> ImageFeatures:
         """Normalised pixels [B, 3, H, W] -> one feature per group [B, K, D]."""

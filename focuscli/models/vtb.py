@@ -53,11 +53,6 @@ class VtbModel(Method):
         self.norm = nn.BatchNorm1d(count)
         self._prompts = PromptLearner(texts, 1, TextInputs("{phrase}", clip.context_length))
 
-    @property
-    def token_names(self) -> list[str]:
-        """None: texts attend to the patches directly."""
-        return []
-
     def encode_image(self, images: Tensor, *, attention_layers: int = 0) -> ImageFeatures:
         """Normalised pixels [B, 3, H, W] -> all tokens of the tower after its final norm: class token, patches.
 
