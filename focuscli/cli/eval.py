@@ -31,19 +31,14 @@ def eval_command(
     dataset: DatasetOpt = None,
     split: Annotated[str, typer.Option(help="Which images: test, val, train, trainval, all.")] = "test",
     threshold: Annotated[
-        str,
-        typer.Option(
-            help="val: per attribute, from training's val; global: one value from there; oracle: on this split."
-        ),
+        str, typer.Option(help="val: per attribute, chosen on val; global: one value; oracle: chosen on this split.")
     ] = "val",
     open_domain: Annotated[
         bool, typer.Option("--open-domain", help="Retrieval with the texts of other datasets instead: Recall@K and AP.")
     ] = False,
     target: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="NAME|FOLDER", help="With --open-domain: dataset to test on; repeatable. Default: all prepared."
-        ),
+        typer.Option(metavar="NAME|FOLDER", help="With --open-domain: dataset to test on; repeatable; default: all."),
     ] = None,
     protocol: Annotated[
         str | None, typer.Option(help="With --open-domain: corrected (default), or poar as POAR's program computes.")
@@ -56,8 +51,7 @@ def eval_command(
     ] = False,
     per_attribute: Annotated[bool, typer.Option("--per-attribute", help="Also a row per attribute.")] = False,
     require: Annotated[
-        list[str] | None,
-        typer.Option(help="Fail (exit 5) unless a metric reaches a value in percent: 'mA>=74'; repeatable."),
+        list[str] | None, typer.Option(help="Exit 5 unless a metric reaches a percentage: 'mA>=74'; repeatable.")
     ] = None,
     device: DeviceOpt = None,
     precision: PrecisionOpt = None,
@@ -83,9 +77,7 @@ def eval_command(
             return
         model, *more = [find_model(name) for name in names]
         if more:
-            raise UsageError(
-                "Closed-set metrics are of one checkpoint.", "Several are for a matrix: add --open-domain."
-            )
+            raise UsageError("Closed-set metrics need one checkpoint.", "Several are for a matrix: add --open-domain.")
         if model.weights and not dataset:
             raise UsageError("Zero-shot CLIP was trained on no dataset.", "Name one: focus eval -c clip --dataset NAME")
 

@@ -84,9 +84,7 @@ def run_open_domain(
             pairs.append((recognizer, target))
     pairs += [(None, target) for target in opened if target.folder.labels_only]  # the baselines alone
     if not pairs:
-        raise InputError(
-            "No target fits the checkpoint.", "Name one to see why: focus eval --open-domain --target NAME"
-        )
+        raise InputError("No target fits the checkpoint.", "To see why: focus eval --open-domain --target NAME")
 
     reports: list[OpenDomainReport] = []
     written: list[Path] = []

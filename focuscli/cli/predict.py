@@ -35,19 +35,14 @@ def predict_command(
     ],
     attribute: Annotated[
         list[str] | None,
-        typer.Option(
-            "--attribute", "-a", help="A text to look for, seen or not; repeatable. Default: all trained ones."
-        ),
+        typer.Option("--attribute", "-a", help="A text to look for, seen or not; repeatable. Default: all trained."),
     ] = None,
     checkpoint: Annotated[
         str | None,
-        typer.Option(
-            *CHECKPOINT, metavar="RUN|FILE", help=f"{RUN} clip, or an exported FILE.onnx. Default: the latest run."
-        ),
+        typer.Option(*CHECKPOINT, metavar="RUN|FILE", help=f"{RUN} clip, or a FILE.onnx. Default: the latest run."),
     ] = None,
     backend: Annotated[
-        str | None,
-        typer.Option(help="torch, or onnx: what focus export wrote for the run; default: as --checkpoint is."),
+        str | None, typer.Option(help="torch, or onnx: as focus export wrote it; default: as --checkpoint is.")
     ] = None,
     region: RegionOpt = None,
     format_: Annotated[str | None, typer.Option("--format", help="table, jsonl or csv.")] = None,

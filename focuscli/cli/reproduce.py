@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -39,17 +38,13 @@ def reproduce_command(
         str | None, typer.Option(metavar="epochs=N", help="Train every run for N epochs; stated in the results.")
     ] = None,
     protocol: Annotated[
-        str,
-        typer.Option(
-            help="ours: train on train, thresholds from val; paper: train + val, thresholds chosen on test; or both."
-        ),
+        str, typer.Option(help="ours: train on train, thresholds from val; paper: train + val, from test; or both.")
     ] = "ours",
     seeds: Annotated[
         str, typer.Option(metavar="0,1,2", help="One training per seed; results give mean and spread.")
     ] = "0",
     datasets: Annotated[
-        str | None,
-        typer.Option(metavar="NAME,NAME=FOLDER", help="Only these datasets; =FOLDER says where one is."),
+        str | None, typer.Option(metavar="NAME,NAME=FOLDER", help="Only these datasets; =FOLDER says where one is.")
     ] = None,
     methods: Annotated[str | None, typer.Option(metavar="NAME,NAME", help="Only these methods.")] = None,
     model: Annotated[str | None, typer.Option(help="Preset: vit-b16 (default) or tiny.")] = None,
@@ -57,8 +52,7 @@ def reproduce_command(
         str | None, typer.Option(help="CLIP weight file; 'none' trains from scratch; default: the installed ones.")
     ] = None,
     config: Annotated[
-        Path | None,
-        typer.Option("--config", help="TOML file with settings; the table decides on dataset, method and seed."),
+        Path | None, typer.Option("--config", help="TOML settings; the table decides on dataset, method and seed.")
     ] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="One setting: section.key=value; repeatable.")] = None,
     out: Annotated[
@@ -146,10 +140,7 @@ def _execute(plan: Plan, out: Path, weights: Path | None, device: str | None, pr
             f"{problem} {results['runs_done']} of {len(plan.runs)} runs are done ({out}).",
             "Run the same command again to resume.",
         ) from stop
-    if render.as_json():
-        print(json.dumps(results, ensure_ascii=False))
-    else:
-        print(as_markdown(plan, results), end="")
+    render.result(results, lines=as_markdown(plan, results).splitlines())
     for failure in results["failures"]:
         render.warn(f"not measured: {failure}")
     for file in written:

@@ -148,9 +148,8 @@ class Recognizer(Scorer):
             "weights": origin,
             "data": {"fingerprint": "", "name": "nothing", "train_images": 0, "train_split": "zero-shot CLIP"},
         }
-        return cls(
-            model, config, schema, Checkpoint(folder or Path(ZERO_SHOT), state), resolve_device(device), precision
-        )
+        checkpoint = Checkpoint(folder or Path(ZERO_SHOT), state)
+        return cls(model, config, schema, checkpoint, resolve_device(device), precision)
 
     @property
     def attributes(self) -> tuple[Text, ...]:

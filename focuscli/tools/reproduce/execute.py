@@ -14,6 +14,7 @@ from typing import Any, Literal
 from focuscli import __version__
 from focuscli.config import RunConfig
 from focuscli.engine.checkpoint import read_checkpoint
+from focuscli.engine.scoring import Progress
 from focuscli.engine.trainer import out_of_patience
 from focuscli.errors import InputError
 from focuscli.evaluation.closed_set import evaluate
@@ -36,11 +37,9 @@ class Executor:
     """Where and how a plan is executed.
 
     Attributes:
-        out: folder of the reproduction: runs in out/runs, metrics in out/metrics.
-        weights: CLIP's weight file; None trains from scratch.
+        out: has the runs in out/runs, the metrics in out/metrics. weights: CLIP's weight file; None: from scratch.
         train: trains a run to its end in a folder, from its `last` checkpoint if there is one.
         open_model: opens a run, or with the weights zero-shot CLIP in the name of a folder.
-        open_progress: opens a progress bar with a label. on_note: receives a line for the user.
     """
 
     plan: Plan
@@ -48,13 +47,12 @@ class Executor:
     weights: Path | None
     train: Callable[[RunConfig, Path], None]
     open_model: Callable[[Path, Path | None], Recognizer]
-    open_progress: Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
+    open_progress: Callable[[str], AbstractContextManager[Progress]]
     on_note: Callable[[str], None]
 
     @cached_property
     def origin(self) -> str:
-        """Of the weights, in a checkpoint's words; computed once, because it hashes the file."""
-        return weights_origin(self.weights)
+        return weights_origin(self.weights)  # hashes the file
 
     def execute(self) -> Iterator[list[Measured]]:
         """Train or find every run and test it; yields all results so far, first the baselines, then after every run.

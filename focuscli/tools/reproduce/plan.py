@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from focuscli.config import Layer, RunConfig, build_config, parse_override, stacked, without
 from focuscli.data.folder import DatasetFolder, read_folder
@@ -67,7 +67,7 @@ class PlannedRun:
     tests: list[Test]
     rows: list[Row]
     dataset: str | None = None
-    train_split: Literal["train", "trainval"] | None = None
+    train_split: str | None = None
     seed: int | None = None
     config: RunConfig | None = None
     changes: tuple[str, ...] = ()
@@ -173,9 +173,7 @@ def _runs(table: Table, row: Row, datasets: Mapping[str, DatasetFolder], setting
     parts += [text.partition(".")[2].replace("/", "-") for text in row.set]
     for seed in settings.seeds:
         for protocol in ("ours", "paper") if settings.protocol == "both" else (settings.protocol,):
-            split: Literal["train", "trainval"] = (
-                "trainval" if protocol == "paper" and "val" in data.counts else "train"
-            )
+            split = "trainval" if protocol == "paper" and "val" in data.counts else "train"
             place = {"data": {"dataset": str(data.path), "train_split": split}, "train": {"seed": seed}}
             config = build_config(stacked([*settings.layers, *own, ("table", place)]))[0]
             name = "-".join([str(row.dataset), method, *parts, split, f"seed{seed}"])

@@ -62,6 +62,7 @@ def compare(plan: Plan, measured: Sequence[Measured]) -> dict[str, Any]:
     for item in measured:
         if not item.folder:
             baselines.setdefault(item.target, {}).setdefault(item.scoring, {})[item.run] = _percent(item.metrics)
+    tests = [item for item in measured if item.folder and not item.failure]
     tested = {(item.run, item.target, item.scoring) for item in measured}
     done = sum(all((run.name, *test) in tested for test in run.tests) for run in plan.runs)
     return {
@@ -77,9 +78,7 @@ def compare(plan: Plan, measured: Sequence[Measured]) -> dict[str, Any]:
         "notes": [*table.notes],
         "cells": _cells(plan, measured),
         "baselines": baselines,
-        "tests": [
-            {**asdict(item), "metrics": _percent(item.metrics)} for item in measured if item.folder and not item.failure
-        ],
+        "tests": [{**asdict(item), "metrics": _percent(item.metrics)} for item in tests],
     }
 
 
@@ -163,8 +162,7 @@ def as_markdown(plan: Plan, results: Mapping[str, Any]) -> str:
     lines = [[*names, *(row.get(name, "") for name in columns)] for names, row in rows.items()]
     loader = PackageLoader("focuscli.tools.reproduce", "published")
     environment = Environment(loader=loader, undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True)
-    template = environment.get_template("results.md.jinja")
-    return template.render(**results, columns=columns, lines=lines, f1=f1)
+    return environment.get_template("results.md.jinja").render(**results, columns=columns, lines=lines, f1=f1)
 
 
 def _table_rows(table: Table, results: Mapping[str, Any]) -> dict[tuple[str, str], dict[str, str]]:
