@@ -134,6 +134,28 @@ def make_recognizer(tmp_path_factory, coloured_dataset, micro_config):
     return make
 
 
+@pytest.fixture(scope="session")
+def recognizer(make_recognizer):
+    return make_recognizer()
+
+
+@pytest.fixture
+def crops_as(tmp_path, coloured_dataset):
+    """crops_as(schema, labels [72, A], name, splits): another dataset of the coloured crops, written under that name."""
+
+    def write(schema, labels, name=None, splits=None):
+        import numpy as np
+
+        from focuscli.data.folder import read_folder, write_folder
+
+        crops = read_folder(coloured_dataset)
+        schema = schema.model_copy(update={"image_root": str(crops.root)})
+        content = (crops.images, splits or crops.splits.tolist(), crops.persons, np.array(labels, dtype=np.int8))
+        return write_folder(tmp_path / (name or schema.name), schema, *content, overwrite=False)
+
+    return write
+
+
 @pytest.fixture(autouse=True)
 def interruptible() -> Iterator[None]:
     """Ctrl-C raises KeyboardInterrupt also where the tests run in the background of a shell, which ignores it there."""

@@ -8,32 +8,23 @@ import shutil
 import numpy as np
 import pytest
 
-from focuscli.data.folder import read_folder, write_folder
 from focuscli.data.schema import Attribute, AttributeSchema, Group
 
 HEADS = (("red hat", "head"), ("scarf", "head"))
 
 
 @pytest.fixture
-def make_target(tmp_path, coloured_dataset):
+def make_target(crops_as):
     """make_target(name, (phrase, region)...): a dataset of the coloured crops with other attributes and random labels."""
-    crops = read_folder(coloured_dataset)
 
     def build(name: str, *attributes: tuple[str, str], complements: tuple[str, ...] = ("none",), **more: object):
-        schema = AttributeSchema(
-            name=name.rpartition("/")[2],
-            image_root=str(crops.root),
-            groups=(Group(name="things", complements=complements),),
-            attributes=tuple(
-                Attribute(name=phrase, phrase=phrase, region=region, category="thing", group="things")
-                for phrase, region in attributes
-            ),
-            **more,
+        things = tuple(
+            Attribute(name=phrase, phrase=phrase, region=region, category="thing", group="things")
+            for phrase, region in attributes
         )
-        labels = (np.random.default_rng(0).random((72, len(attributes))) < 0.4).astype(np.int8)
-        folder = tmp_path / name
-        write_folder(folder, schema, crops.images, crops.splits, crops.persons, labels, overwrite=False)
-        return folder
+        groups = (Group(name="things", complements=complements),)
+        schema = AttributeSchema(name=name.rpartition("/")[2], groups=groups, attributes=things, **more)
+        return crops_as(schema, np.random.default_rng(0).random((72, len(things))) < 0.4, name).path
 
     return build
 

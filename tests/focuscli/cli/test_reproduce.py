@@ -30,10 +30,8 @@ def pa100k(coloured_dataset, isolated_home):
 
 def trained(out):
     """Run folders and when their last checkpoint was written."""
-    return {
-        state.parents[2].name: state.stat().st_mtime_ns
-        for state in (out / "runs").glob("*/checkpoints/last/state.json")
-    }
+    states = (out / "runs").glob("*/checkpoints/last/state.json")
+    return {state.parents[2].name: state.stat().st_mtime_ns for state in states}
 
 
 def test_dry_run_shows_the_plan_and_writes_nothing(focus, pa100k, coloured_dataset, tmp_path):

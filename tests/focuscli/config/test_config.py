@@ -92,8 +92,7 @@ def test_ablation_switches_and_losses_that_cannot_apply():
     for part, losses in expected.items():
         config, _ = layers.build_config([("--without", layers.without([part]))])
         assert (config.effective_loss.lsim, config.effective_loss.racl) == losses
-        assert [config.model.rlp, config.model.mgmt, config.model.avfe].count(False) == (
-            part in ("rlp", "mgmt", "avfe")
-        )
+        switches = {name: getattr(config.model, name) for name in ("rlp", "mgmt", "avfe")}
+        assert [name for name, on in switches.items() if not on] == [name for name in switches if name == part]
     with pytest.raises(UsageError, match="foo"):
         layers.without(["foo"])

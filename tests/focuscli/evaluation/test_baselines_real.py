@@ -13,14 +13,8 @@ from focuscli.data.folder import DatasetFolder, read_folder
 from focuscli.data.prepare import prepare
 from focuscli.evaluation.protocols import CORRECTED, POAR, Protocol
 from focuscli.evaluation.targets import candidates
-from focuscli.metrics.retrieval import (
-    Grouped,
-    grouped_chance,
-    grouped_macro_recall,
-    grouped_recall,
-    grouped_recall_last_positive,
-    majority_scores,
-)
+from focuscli.metrics import retrieval
+from focuscli.metrics.retrieval import Grouped
 
 pytestmark = pytest.mark.data
 # Facts of the label files under POAR's rules; Recall@2 counts any positive.
@@ -48,14 +42,15 @@ def prepared(shared_data: Path, tmp_path_factory) -> Callable[..., DatasetFolder
 
 
 def baseline(
-    folder: DatasetFolder, protocol: Protocol, recall: Callable[..., Grouped] = grouped_recall
+    folder: DatasetFolder, protocol: Protocol, recall: Callable[..., Grouped] = retrieval.grouped_recall
 ) -> tuple[Grouped, Grouped, np.ndarray, list[str]]:
     """Recall of the majority-class baseline in percent on test, chance, truth, and the group of each text."""
     found = candidates(folder.schema, protocol)
     test = found.truth(folder.labels[folder.splits == "test"])[0]
     training = found.truth(folder.labels[np.isin(folder.splits, ("train", "val"))])[0]
     groups = [*found.groups]
-    results = (recall(majority_scores(training, len(test)), test, groups), grouped_chance(test, groups))
+    majority, chance = retrieval.majority_scores(training, len(test)), retrieval.grouped_chance(test, groups)
+    results = (recall(majority, test, groups), chance)
     percent = [{g: {k: 100 * v for k, v in row.items()} for g, row in result.items()} for result in results]
     return percent[0], percent[1], test, groups
 
@@ -67,13 +62,13 @@ def test_the_baseline_and_chance_are_those_of_the_official_files(prepared, name)
     assert (recall["mean"]["R@1"], recall["mean"]["R@2"]) == pytest.approx(MAJORITY[name], abs=0.06)
     for group, expected in zip(dict.fromkeys(groups), GROUPS.get(name, []), strict=False):
         assert recall[group]["R@1"] == pytest.approx(expected, abs=0.06), group
-    last = baseline(folder, POAR, grouped_recall_last_positive)[0]["mean"]
+    last = baseline(folder, POAR, retrieval.grouped_recall_last_positive)[0]["mean"]
     assert last["R@1"] == recall["mean"]["R@1"]
     assert last["R@2"] < recall["mean"]["R@2"]
     assert chance["mean"]["R@1"] == pytest.approx(CHANCE[name], abs=0.06)
 
     # Word by word the baseline is at chance: it knows one word of each group.
-    macro = baseline(folder, POAR, grouped_macro_recall)[0]
+    macro = baseline(folder, POAR, retrieval.grouped_macro_recall)[0]
     for group in dict.fromkeys(groups):
         there = test[:, [name == group for name in groups]].any(axis=0).sum()
         assert macro[group]["R@1"] == pytest.approx(100 / there)

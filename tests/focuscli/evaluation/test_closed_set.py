@@ -16,11 +16,6 @@ from focuscli.metrics.thresholds import best_thresholds
 
 
 @pytest.fixture(scope="module")
-def recognizer(make_recognizer):
-    return make_recognizer()
-
-
-@pytest.fixture(scope="module")
 def folder(coloured_dataset):
     return read_folder(coloured_dataset)
 

@@ -8,45 +8,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from focuscli.data.folder import read_folder, write_folder
+from focuscli.data.folder import read_folder
 from focuscli.data.schema import Attribute, AttributeSchema, Group, builtin_schema
-from focuscli.errors import InputError
 from focuscli.evaluation.open_domain import evaluate_open_domain
 from focuscli.evaluation.protocols import CORRECTED, POAR
 from focuscli.evaluation.targets import open_target
+from focuscli.metrics import retrieval
 from focuscli.metrics.attributes import average_precision
-from focuscli.metrics.retrieval import (
-    grouped_chance,
-    grouped_macro_recall,
-    grouped_recall,
-    grouped_recall_last_positive,
-)
-
-
-@pytest.fixture(scope="module")
-def recognizer(make_recognizer):
-    return make_recognizer()
 
 
 def attribute(name: str, phrase: str, region: str, group: str, **more: object) -> Attribute:
     return Attribute(name=name, phrase=phrase, region=region, category="thing", group=group, **more)
-
-
-@pytest.fixture
-def other(tmp_path, coloured_dataset):
-    """A function that writes another dataset on the coloured crops: (schema, labels) -> folder."""
-    crops = read_folder(coloured_dataset)
-
-    def build(schema: AttributeSchema, labels, splits=None, name="other"):
-        count = len(labels)
-        schema = schema.model_copy(update={"image_root": str(crops.root)})
-        splits = splits or ["train"] * (count - 8) + ["test"] * 8
-        images = crops.images[:count]
-        return write_folder(
-            tmp_path / name, schema, images, splits, [""] * count, np.array(labels, np.int8), overwrite=False
-        )
-
-    return build
 
 
 SCHEMA = AttributeSchema(
@@ -60,32 +32,28 @@ SCHEMA = AttributeSchema(
         attribute("boots", "boots", "foot", "feet", evaluated=False),
     ),
 )
+LABELS = (np.random.default_rng(1).random((72, 5)) < 0.4).astype(np.int8)
 
 
-@pytest.fixture
-def labels():
-    return (np.random.default_rng(1).random((24, 5)) < 0.4).astype(np.int8)
-
-
-def test_the_report_is_what_the_pure_functions_say_of_its_own_scores(recognizer, other, labels):
-    target = open_target(other(SCHEMA, labels))
+def test_the_report_is_what_the_pure_functions_say_of_its_own_scores(recognizer, crops_as):
+    target = open_target(crops_as(SCHEMA, LABELS))
+    training, test = LABELS[:56], LABELS[56:]
     report = evaluate_open_domain(recognizer, target)
     found = target.candidates
     assert [text.phrase for text in found.texts] == ["Bright  trousers", "skirt", "no legs seen", "cap", "red hat"]
     scores = recognizer.scores(target.paths, [*found.texts, *target.beyond])
-    none = ~(labels[16:, 0] | labels[16:, 1]).astype(bool)
-    truth = np.stack([labels[16:, 0], labels[16:, 1], none, labels[16:, 2], labels[16:, 3]], axis=1)
+    truth = np.c_[test[:, :2], ~test[:, :2].any(axis=1), test[:, 2:4]]
     groups = ["legs", "legs", "legs", "head", "head"]
-    assert report.recall == grouped_recall(scores[:, :5], truth, groups)
-    assert report.macro == grouped_macro_recall(scores[:, :5], truth, groups)
-    assert report.chance == grouped_chance(truth, groups)
-    counts = [*labels[:16, :2].sum(axis=0), (~labels[:16, :2].any(axis=1)).sum(), *labels[:16, 2:4].sum(axis=0)]
-    assert report.majority == grouped_recall(np.tile(counts, (8, 1)), truth, groups)
-    assert report.groups["legs"]["images"] == 8
+    assert report.recall == retrieval.grouped_recall(scores[:, :5], truth, groups)
+    assert report.macro == retrieval.grouped_macro_recall(scores[:, :5], truth, groups)
+    assert report.chance == retrieval.grouped_chance(truth, groups)
+    counts = [*training[:, :2].sum(axis=0), (~training[:, :2].any(axis=1)).sum(), *training[:, 2:4].sum(axis=0)]
+    assert report.majority == retrieval.grouped_recall(np.tile(counts, (16, 1)), truth, groups)
+    assert report.groups["legs"]["images"] == 16
     answer = ["cap", "red hat"][int(counts[4] > counts[3])]
     images = int(truth[:, 3:].any(axis=1).sum())
     assert report.groups["head"] == {"texts": 2, "seen": 1, "images": images, "blind answer": answer}
-    precision = average_precision(np.c_[truth[:, [0, 1, 3, 4]], labels[16:, 4]], scores[:, [0, 1, 3, 4, 5]])
+    precision = average_precision(test, scores[:, [0, 1, 3, 4, 5]])
     assert report.ranking["seen"]["AP"] == pytest.approx(precision[[0, 3]].mean())
     assert report.ranking["unseen"]["AP"] == pytest.approx(precision[[1, 2, 4]].mean())
     assert report.ranking["unseen"]["texts"] == 3
@@ -102,39 +70,28 @@ def test_the_report_is_what_the_pure_functions_say_of_its_own_scores(recognizer,
     }
 
 
-def test_notes_name_what_misleads(recognizer, other, labels):
-    text = "\n".join(evaluate_open_domain(recognizer, open_target(other(SCHEMA, labels))).notes)
+def test_notes_name_what_misleads(recognizer, crops_as):
+    labels = LABELS.copy()
+    text = "\n".join(evaluate_open_domain(recognizer, open_target(crops_as(SCHEMA, labels))).notes)
     assert "100 by construction in 1 of 2 groups: head" in text
     assert "regions never trained (foot)" in text
-    labels[20, 2] = 2
-    own = open_target(other(SCHEMA, labels, name="own"), "train")
-    assert "also counted 16 of the evaluated images" in "\n".join(own.notes)
-    assert "1 uncertain labels" in "\n".join(open_target(read_folder(own.folder.path)).notes)
-    report = evaluate_open_domain(recognizer, open_target(other(SCHEMA, labels, ["test"] * 24, name="untrained")))
+    labels[60, 2] = 2
+    own = open_target(crops_as(SCHEMA, labels, "own"), "train")
+    assert "also counted 40 of the evaluated images" in "\n".join(own.notes)
+    assert "1 uncertain labels" in "\n".join(open_target(own.folder).notes)
+    report = evaluate_open_domain(recognizer, open_target(crops_as(SCHEMA, labels, "untrained", ["test"] * 72)))
     assert (report.majority, report.majority_macro) == (None, None)
     assert "no majority-class baseline" in "\n".join(report.notes)
 
 
-def test_without_a_checkpoint_the_baselines_need_no_image(other, labels, tmp_path):
-    folder = other(SCHEMA, labels)
-    moved = replace(folder, schema=folder.schema.model_copy(update={"image_root": str(tmp_path / "nowhere")}))
-    with pytest.raises(InputError, match="None of the 8 test images of other exists"):
-        open_target(moved)
-    report = evaluate_open_domain(None, open_target(replace(moved, info={"labels_only": True})))
-    assert (report.recall, report.ranking, report.texts[0].seen) == (None, {}, None)
-    assert report.majority["mean"]["R@1"] > 0
-
-
 @pytest.fixture
-def synthetic_pa100k(coloured_dataset, tmp_path):
+def synthetic_pa100k(crops_as):
     """The coloured crops under PA-100K's names and complements, with random labels."""
-    crops, drawn = read_folder(coloured_dataset), builtin_schema("synthetic")
+    drawn = builtin_schema("synthetic")
     kept = tuple(attribute for attribute in drawn.attributes if attribute.evaluated)
     groups = tuple(group for group in drawn.groups if group.name in {attribute.group for attribute in kept})
-    change = {"name": "pa100k", "attributes": kept, "groups": groups, "image_root": str(crops.root)}
-    labels = (np.random.default_rng(0).random((72, 26)) < 0.3).astype(np.int8)
-    content = (crops.images, crops.splits, crops.persons, labels)
-    return write_folder(tmp_path / "pa100k", drawn.model_copy(update=change), *content, overwrite=False)
+    schema = drawn.model_copy(update={"name": "pa100k", "attributes": kept, "groups": groups})
+    return crops_as(schema, np.random.default_rng(0).random((72, 26)) < 0.3)
 
 
 def test_poar_counts_as_poar_and_says_hit_rates(recognizer, make_recognizer, synthetic_pa100k):
@@ -143,7 +100,7 @@ def test_poar_counts_as_poar_and_says_hit_rates(recognizer, make_recognizer, syn
     groups = target.candidates.groups
     report = evaluate_open_domain(recognizer, target)
     scores = recognizer.scores(target.paths, target.candidates.texts)
-    assert report.recall == grouped_recall_last_positive(scores, target.targets, groups)
+    assert report.recall == retrieval.grouped_recall_last_positive(scores, target.targets, groups)
     assert set(report.ranking) == {"all"}
     assert {"hit@1", "hit@5"} < set(report.ranking["all"])
     assert report.ranking["all"]["texts"] == 26  # words with a label; "male" and the five "other" have none
@@ -158,7 +115,8 @@ def test_poar_counts_as_poar_and_says_hit_rates(recognizer, make_recognizer, syn
     assert "This person is wearing long coat in lower body." in sentences
     own = open_target(folder, protocol=replace(POAR, sentences="own"))
     for opened, inputs in ((target, sentences), (own, target.candidates.texts)):
-        expected = grouped_recall_last_positive(plain.scores(target.paths, inputs), target.targets, groups)
+        scores = plain.scores(target.paths, inputs)
+        expected = retrieval.grouped_recall_last_positive(scores, target.targets, groups)
         assert evaluate_open_domain(plain, opened).recall == expected
 
 

@@ -10,11 +10,6 @@ from PIL import Image
 from focuscli.errors import UsageError
 
 
-@pytest.fixture(scope="module")
-def recognizer(make_recognizer):
-    return make_recognizer()
-
-
 @pytest.fixture
 def images():
     generator = np.random.default_rng(0)

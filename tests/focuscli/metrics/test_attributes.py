@@ -9,13 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from focuscli.metrics.attributes import (
-    area_under_roc,
-    average_precision,
-    finite,
-    label_accuracy,
-    pedestrian_metrics,
-)
+from focuscli.metrics.attributes import area_under_roc, average_precision, finite, label_accuracy, pedestrian_metrics
 
 
 def loop_metrics(targets, predictions):
@@ -69,9 +63,15 @@ def test_equal_to_the_loop(targets, random):
     assert ours["F1"] <= ours["F1h"] + 1e-12
 
 
-def test_undefined_is_nan():
+def test_undefined_is_nan_and_none_in_json():
     assert math.isnan(pedestrian_metrics([[1], [1]], [[1], [0]])["mA"])
     assert all(math.isnan(value) for value in pedestrian_metrics(np.zeros((0, 3)), np.zeros((0, 3))).values())
+    targets, scores = np.array([[1, 0], [1, 0]]), np.array([[0.1, 0.2], [0.3, 0.4]])
+    assert np.isnan(area_under_roc(targets, scores)).all()
+    assert average_precision(targets, scores)[0] == 1
+    assert np.isnan(average_precision(targets, scores)[1])
+    assert [finite(value) for value in (0.5, np.float32(2), np.nan, np.inf)] == [0.5, 2.0, None, None]
+    assert type(finite(np.float32(2))) is float
 
 
 def test_an_uncertain_label_may_have_any_value_and_counts_0_per_image():
@@ -108,13 +108,6 @@ def test_ranking_figures_equal_scikit_learn(ties):
         assert area_under_roc(targets, scores)[z] == pytest.approx(sklearn.roc_auc_score(targets[:, z], scores[:, z]))
 
 
-def test_ranking_figures_of_a_missing_class_are_nan():
-    targets, scores = np.array([[1, 0], [1, 0]]), np.array([[0.1, 0.2], [0.3, 0.4]])
-    assert np.isnan(area_under_roc(targets, scores)).all()
-    assert average_precision(targets, scores)[0] == 1
-    assert np.isnan(average_precision(targets, scores)[1])
-
-
 @pytest.mark.parametrize("seed", range(4))
 def test_label_based_metrics_by_counting(seed):
     generator = np.random.default_rng(seed)
@@ -137,8 +130,3 @@ def test_label_based_metrics_by_counting(seed):
             "negatives": tn + fp,
         }
         assert {name: values[z] for name, values in found.items()} == pytest.approx(expected, nan_ok=True)
-
-
-def test_numbers_for_json():
-    assert [finite(value) for value in (0.5, np.float32(2), np.nan, np.inf)] == [0.5, 2.0, None, None]
-    assert type(finite(np.float32(2))) is float

@@ -19,11 +19,14 @@ def quality(labels, predicted, criterion):
     return hits / (labels.sum() + false)
 
 
-def test_an_attribute_without_both_classes_gets_the_global_threshold():
-    generator = np.random.default_rng(0)
-    scores = generator.normal(size=(40, 2))
+def test_an_attribute_without_both_classes_gets_the_global_threshold_or_the_median_score():
+    scores = np.random.default_rng(0).normal(size=(40, 2))
     labels = np.stack([scores[:, 0] > 0.3, np.zeros(40, dtype=bool)], axis=1)
     assert best_thresholds(labels, scores)[1] == best_global_threshold(labels, scores)
+    scores = np.array([[1.0], [2.0], [10.0]])
+    assert best_global_threshold(np.ones((3, 1), dtype=bool), scores) == 2.0
+    assert best_thresholds(np.ones((3, 1), dtype=bool), scores).tolist() == [2.0]
+    assert best_global_threshold(np.zeros((0, 3)), np.zeros((0, 3))) == 0.0
 
 
 def test_uncertain_cells_do_not_count():
@@ -31,10 +34,6 @@ def test_uncertain_cells_do_not_count():
     labels = np.array([[0], [1], [0], [1]])
     known = np.array([[True], [True], [False], [True]])
     assert 0 < best_thresholds(labels, scores, known)[0] < 1
-
-
-def test_nothing_to_choose_from():
-    assert best_global_threshold(np.zeros((0, 3)), np.zeros((0, 3))) == 0.0
 
 
 def middle_of_the_best_cuts(labels, scores, criterion):
@@ -72,11 +71,8 @@ def test_all_present_and_none_present_get_a_margin():
 @settings(max_examples=60, deadline=None)
 def test_the_global_threshold_is_the_first_best_quantile(seed, criterion, candidates):
     generator = np.random.default_rng(seed)
-    scores, labels, known = (
-        generator.normal(size=(20, 4)),
-        generator.random((20, 4)) < 0.4,
-        generator.random((20, 4)) < 0.9,
-    )
+    scores = generator.normal(size=(20, 4))
+    labels, known = (generator.random((20, 4)) < share for share in (0.4, 0.9))
     labels[0], labels[1], labels[:, 3] = True, False, False
     known[:2] = True
     grid = np.unique(np.quantile(scores, np.linspace(0, 1, candidates)))
@@ -86,12 +82,6 @@ def test_the_global_threshold_is_the_first_best_quantile(seed, criterion, candid
     assert chosen in grid
     assert means[grid.tolist().index(chosen)] == pytest.approx(max(means), abs=1e-12)
     assert best_global_threshold(labels, scores, known) == best_global_threshold(labels, scores, known, candidates=512)
-
-
-def test_without_both_classes_anywhere_the_global_threshold_is_the_median_score():
-    scores = np.array([[1.0], [2.0], [10.0]])
-    assert best_global_threshold(np.ones((3, 1), dtype=bool), scores) == 2.0
-    assert best_thresholds(np.ones((3, 1), dtype=bool), scores).tolist() == [2.0]
 
 
 def test_thresholds_are_named_and_tell_their_source():

@@ -117,16 +117,12 @@ def loop_similarity_loss(rows, target, eps):
 
 
 @pytest.mark.parametrize("eps", [1e-4, 0.2])
-def test_mix_diversity_is_equation_4(eps):
+def test_the_similarity_losses_are_equations_4_and_7(eps):
     features = torch.randn(2, 4, 6, generator=torch.Generator().manual_seed(0))
     identity = [[i == j for j in range(4)] for i in range(4)]
     expected = [loop_similarity_loss(image, identity, eps) for image in features.tolist()]
     assert mix_diversity_loss(features, eps=eps).item() == pytest.approx(sum(expected) / 2, rel=1e-4)
     assert mix_diversity_loss(features[0], eps=eps).item() == pytest.approx(expected[0], rel=1e-4)
-
-
-@pytest.mark.parametrize("eps", [1e-4, 0.2])
-def test_region_contrastive_is_equation_7(eps):
     maps = torch.randn(3, 5, 12, generator=torch.Generator().manual_seed(1)).softmax(dim=-1)
     region = [0, 0, 1, 1, 2]
     blocks = [[a == b for b in region] for a in region]

@@ -14,16 +14,15 @@ from focuscli.tools.reproduce.tables import official
 
 @pytest.fixture
 def prepared():
-    """A function that gives the official datasets by name; `images` says whether they have any."""
+    """A function that gives the official datasets by name."""
 
-    def build(*names: str, images: bool = True, split: str = "official:0", counts: dict[str, int] | None = None):
+    def build(*names: str, split: str = "official:0", counts: dict[str, int] | None = None):
         found = {}
         for name in names:
             sizes = counts or official()[name]["counts"]
             splits = np.repeat([*sizes], [*sizes.values()])
             content = ((), splits, splits[:0], np.zeros((0, 0), np.int8))
-            info = {"split": split, "labels_only": not images}
-            found[name] = DatasetFolder(Path("/data") / name, builtin_schema("peta"), *content, info)
+            found[name] = DatasetFolder(Path("/data") / name, builtin_schema("peta"), *content, {"split": split})
         return found
 
     return build

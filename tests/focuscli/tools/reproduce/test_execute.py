@@ -37,9 +37,7 @@ def test_only_what_changes_the_outcome_makes_another_run(micro_config):
     others = [identity(micro_config(**change)) for change in changes]
     others += [identity(micro_config(), "other data"), identity(micro_config(), weights="other weights")]
     assert len({usual, *others}) == 7
-    assert identity(micro_config(train__seed=1), ignore={"train.seed"}) == identity(
-        micro_config(train__seed=2), ignore={"train.seed"}
-    )
+    assert len({identity(micro_config(train__seed=seed), ignore={"train.seed"}) for seed in (1, 2)}) == 1
 
 
 def test_finished_unfinished_and_new(micro_config, tmp_path, monkeypatch):

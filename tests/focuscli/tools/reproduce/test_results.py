@@ -77,11 +77,8 @@ def test_the_three_files_hold_every_cell(two_seeds, tmp_path):
     plan = dataclasses.replace(plan, deviations=("train.epochs is 2, not 100",))
     files = write_results(plan, compare(plan, tests), tmp_path / "out")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(file.name for file in files)
-    text, rows, saved = (
-        files[0].read_text(),
-        [*csv.DictReader(files[1].read_text().splitlines())],
-        json.loads(files[2].read_text()),
-    )
+    text, comma_separated, saved = (file.read_text() for file in files)
+    rows, saved = [*csv.DictReader(comma_separated.splitlines())], json.loads(saved)
     for line in (
         "- train.epochs is 2, not 100",
         "| FOCUS on PA-100K | published | 83.90 | 81.23 | 89.29 | 88.97 | 88.41 |",
