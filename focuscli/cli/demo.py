@@ -31,15 +31,12 @@ def demo_command(
     started = time.monotonic()
     marker = out / ".focus-demo"
     if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not marker.exists())):
-        raise InputError(
-            f"{out} holds something other than an earlier demo; nothing was changed.", "Give --out FOLDER."
-        )
+        problem = f"{out} holds something other than an earlier demo; nothing was changed."
+        raise InputError(problem, "Give --out FOLDER.")
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True, exist_ok=True)
     marker.touch()
-    render.note(
-        "synthetic pedestrians, a tiny model from scratch, no CLIP weights: shows the workflow, not the accuracy"
-    )
+    render.note("synthetic pedestrians, a tiny model from scratch, no CLIP weights: the workflow, not the accuracy")
     demo = Demo(out, images=images, seed=seed)
     for style in (HOME_STYLE, OTHER_STYLE):
         with render.progress(f"generating {style} images") as progress:

@@ -23,8 +23,5 @@ def doctor_command() -> None:
     if not (failed and render.as_json()):
         render.result(data, lines=lines)
     if failed:
-        raise CheckFailed(
-            f"{len(failed)} of {len(found)} checks failed: {', '.join(failed)}.",
-            "Each failed check comes with its fix.",
-            data=data,
-        )
+        problem = f"{len(failed)} of {len(found)} checks failed: {', '.join(failed)}."
+        raise CheckFailed(problem, "Each failed check comes with its fix.", data=data)

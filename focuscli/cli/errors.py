@@ -10,7 +10,7 @@ import traceback
 
 import typer
 
-from focuscli.cli import render
+from focuscli.cli import processes, render
 from focuscli.errors import FocusError
 
 EXIT_CODES = {
@@ -25,7 +25,7 @@ EXIT_CODES = {
 
 
 def report(failure: BaseException) -> int:
-    """Print the message of an exception, if it has one, and return its exit code."""
+    """Print the message of an exception, if it has one, record it for torchrun, and return its exit code."""
     code, problem, hint = describe(failure)
     try:
         if problem:
@@ -36,6 +36,8 @@ def report(failure: BaseException) -> int:
     except OSError:
         # stdout or stderr is full or closed: only the exit code can still reach the user.
         _discard_stdout()
+    if code:
+        processes.record_failure(failure)
     return code
 
 

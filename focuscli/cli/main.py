@@ -70,7 +70,7 @@ class FocusGroup(CommandGroup):
             sys.stdout.flush()
         except BaseException as failure:
             # Caught here and not in `main`, whose parser ends the process by itself on Ctrl-C and closed pipes.
-            return _report(failure)
+            return errors.report(failure)
         return 0
 
     def main(  # type: ignore[override]
@@ -83,17 +83,10 @@ class FocusGroup(CommandGroup):
         try:
             code = super().main(arguments, standalone_mode=False, **extra) or 0
         except BaseException as failure:
-            code = _report(failure)
+            code = errors.report(failure)
         if standalone_mode:
             sys.exit(code)
         return code
-
-
-def _report(failure: BaseException) -> int:
-    code = errors.report(failure)
-    if code:
-        processes.record_failure(failure)
-    return code
 
 
 app = typer.Typer(

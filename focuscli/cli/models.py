@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from focuscli.cli import render
 from focuscli.data.texts import normalise_phrase
 from focuscli.engine.distributed import SINGLE, ProcessGroup
 from focuscli.errors import InputError, UsageError, did_you_mean
@@ -43,15 +42,10 @@ class ModelPlace:
 
         Args:
             schema: for zero-shot CLIP, its default texts; None: those of the synthetic data, which are PA-100K's and more.
-
-        Raises:
-            InputError: damaged. RequirementError: no such device. UsageError: no such precision.
         """
         from focuscli.inference.recognizer import Recognizer
 
-        device, precision = device or "auto", precision or "auto"
-        if process_group.world_size > 1:
-            device = str(process_group.device(device))
+        device, precision = str(process_group.device(device or "auto")), precision or "auto"
         if self.weights is None:
             recognizer = Recognizer.from_checkpoint(self.folder, device=device, precision=precision)
         else:
@@ -82,12 +76,7 @@ def find_model(name: str | None) -> ModelPlace:
 
 
 def open_scorer(
-    name: str | None,
-    *,
-    backend: str | None,
-    device: str | None,
-    precision: str | None,
-    process_group: ProcessGroup,
+    name: str | None, *, backend: str | None, device: str | None, precision: str | None, process_group: ProcessGroup
 ) -> Scorer:
     """The model that scores: an exported one, without torch, for FILE.onnx or backend "onnx"; else as `find_model`.
 
@@ -129,21 +118,11 @@ def open_scorer(
 
 
 def asked_texts(scorer: Scorer, words: Sequence[str], region: str | None) -> list[Text]:
-    """The texts for a user's words, in their order, each once; a note names repeated ones.
-
-    Raises:
-        UsageError: no word, an unknown region or one without a text, or a text that the model does not support.
-    """
+    """The texts for a user's words, in their order, each once."""
     if region is not None and not words:
         raise UsageError(f"--region {region} needs a text.", "Give texts too, or omit --region.")
     found: dict[str, Text] = {}
-    repeated = []
     for given in words:
         text = scorer.text(given, region=region)
-        phrase = normalise_phrase(text.phrase)
-        if phrase in found:
-            repeated.append(f'"{given}"')
-        found.setdefault(phrase, text)
-    if repeated:
-        render.note(f"  same text as an earlier one, used once: {', '.join(repeated)}")
+        found.setdefault(normalise_phrase(text.phrase), text)
     return [*found.values()]

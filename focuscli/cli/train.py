@@ -74,11 +74,11 @@ def train_command(
             views.configuration(settings.model_dump(mode="json"), origins)
             return
         if not settings.data.dataset:
-            raise UsageError(
-                "focus train needs a dataset.", "Name one: focus train --dataset NAME   (focus doctor lists them)"
-            )
+            hint = "Name one: focus train --dataset NAME   (focus doctor lists them)"
+            raise UsageError("focus train needs a dataset.", hint)
         dataset_folder = paths.resolve_dataset(settings.data.dataset)
-        start = weights_file(settings, resuming=(folder / "checkpoints" / "last" / "state.json").is_file())
+        resuming = (folder / "checkpoints" / "last" / "state.json").is_file()
+        start = None if resuming else weights_file(settings)
         opened = open_run(folder, settings, dataset_folder, start, process_group)
         if dry_run:
             render.note(f"dry run: nothing was written; {opened.trainer.total_steps} steps would follow")
@@ -115,20 +115,17 @@ def _plan(
         if (run / "config.toml").is_file():
             return _saved(run, dataset, flags)
         if dataset is None and file is None:
-            raise InputError(
-                f"No run to resume in {run} (no config.toml).", "Start one: focus train --dataset NAME --run FOLDER"
-            )
+            hint = "Start one: focus train --dataset NAME --run FOLDER"
+            raise InputError(f"No run to resume in {run} (no config.toml).", hint)
     layers = configuration.stacked([*([(str(file), configuration.read_config_file(file))] if file else []), *flags])
     if dataset:
         layers.append(("--dataset", {"data": {"dataset": str(paths.resolve_dataset(dataset).resolve())}}))
     settings, origins = configuration.build_config(layers)
     if run is None:
         name = re.sub(r"[^A-Za-z0-9.-]+", "-", Path(settings.data.dataset).name).strip("-") or "run"
-        run = first = paths.runs_dir() / f"{datetime.now():%Y-%m-%d_%H%M}_{name}"
-        for number in itertools.count(2):
-            if not run.exists():
-                break
-            run = first.with_name(f"{first.name}-{number}")
+        first = paths.runs_dir() / f"{datetime.now():%Y-%m-%d_%H%M}_{name}"
+        numbered = (first.with_name(f"{first.name}-{number}") for number in itertools.count(2))
+        run = next(folder for folder in itertools.chain([first], numbered) if not folder.exists())
     elif (run / "config.toml").exists():
         raise InputError(
             f"{run} holds a run already; nothing was changed.",
@@ -147,10 +144,10 @@ def _saved(
 
     settings = saved_config(run)
     saved = settings.model_dump(mode="json")
-    wanted = configuration.build_config([("saved", saved), *flags])[0].model_dump(mode="json")
+    wanted, origins = configuration.build_config([("saved run", saved), *flags])
     changed = [
         f"{section}.{key} is {saved[section][key]!r}, not {value!r}"
-        for section, fields in wanted.items()
+        for section, fields in wanted.model_dump(mode="json").items()
         for key, value in fields.items()
         if saved[section][key] != value
     ]
@@ -161,18 +158,18 @@ def _saved(
             f"A resumed run keeps its configuration, and {run} was started with another one: {'; '.join(changed)}.",
             "Omit those options, or start a new run.",
         )
-    return run, settings, {f"{section}.{key}": "saved run" for section in saved for key in saved[section]}
+    return run, settings, origins
 
 
-def weights_file(settings: configuration.RunConfig, *, resuming: bool = False) -> Path | None:
-    """The CLIP weights that a run starts from; None for training from scratch, or where a checkpoint has all tensors.
+def weights_file(settings: configuration.RunConfig) -> Path | None:
+    """The CLIP weights that a new run starts from; None for training from scratch.
 
     Raises:
         UsageError: the preset has no published weights. RequirementError: none are installed.
         InputError: no such file.
     """
     spec = settings.train.weights
-    if spec == "none" or resuming:
+    if spec == "none":
         return None
     if settings.model.preset == "tiny" and not spec:
         raise UsageError("No pretrained weights exist for --model tiny.", "Train it from scratch: add --weights none")

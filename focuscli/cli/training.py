@@ -23,11 +23,7 @@ if TYPE_CHECKING:
 def open_run(
     folder: Path, settings: RunConfig, dataset: Path, weights: Path | None, process_group: ProcessGroup = SINGLE
 ) -> Run:
-    """Open a run, at its `last` checkpoint where there is one, and show what it is.
-
-    Raises:
-        InputError, UsageError, RequirementError: see `engine.run.Run`.
-    """
+    """Open a run, at its `last` checkpoint where there is one, and show what it is; see `engine.run.Run`."""
     from focuscli.engine.run import Run
 
     with render.progress("reading crops") as progress:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from focuscli.cli import render
 from focuscli.cli.render import percent
+from focuscli.config import SCRATCH
 
 if TYPE_CHECKING:
     from focuscli.data.folder import DatasetFolder
@@ -63,11 +64,7 @@ def assumptions(decisions: Sequence[TextDecision], weights: str) -> None:
             f'  "{decision.text.phrase}" was not trained: read as "{decision.text.description}" '
             f"(region {decision.region_source}), threshold {decision.threshold_source}"
         )
-    if not unseen:
-        return
-    from focuscli.config import SCRATCH
-
-    if weights == SCRATCH:
+    if unseen and weights == SCRATCH:
         render.note("  model trained from scratch, without CLIP's weights: unseen texts mean little to it")
 
 

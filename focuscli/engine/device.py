@@ -69,9 +69,8 @@ def compile_layers(model: Method, device: torch.device) -> None:
         RequirementError: the compiler that generates code for the device is missing.
     """
     variable, *programs = ("CC", "cc", "gcc", "clang") if device.type == "cuda" else ("CXX", "g++", "clang++")
-    missing = (
-        "" if any(map(shutil.which, (os.environ.get(variable, ""), *programs))) else f"a compiler ({programs[-2]})"
-    )
+    found = any(map(shutil.which, (os.environ.get(variable, ""), *programs)))
+    missing = "" if found else f"a compiler ({programs[-2]})"
     if device.type == "cuda" and importlib.util.find_spec("triton") is None:
         missing = "the package triton"
     if missing:

@@ -92,14 +92,7 @@ class ProcessGroup:
 
     def any(self, flag: bool) -> bool:
         """Whether the flag is true in any process; also a barrier."""
-        if self.world_size == 1:
-            return flag
-        import torch
-
-        found = torch.tensor(int(flag))
-        with lost_workers() as dist:
-            dist.all_reduce(found, dist.ReduceOp.MAX)
-        return bool(found)
+        return any(self.all_gather(flag))
 
 
 SINGLE = ProcessGroup()
@@ -138,14 +131,12 @@ def read_environment(environment: Mapping[str, str] = os.environ) -> ProcessGrou
 
 
 def join(process_group: ProcessGroup, *, timeout: timedelta = TIMEOUT) -> None:
-    """Connect to the other processes that torchrun has started; `leave` the group at the end.
+    """Connect to the other processes, at least one, that torchrun has started; `leave` the group at the end.
 
     Raises:
         UsageError: two processes have the same rank, or another number of processes. WorkerLost: the others cannot be
             reached.
     """
-    if process_group.world_size == 1:
-        return
     import torch
     import torch.distributed as dist
 

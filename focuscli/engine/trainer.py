@@ -122,14 +122,9 @@ class Trainer:
             remaining = iter(batches)
             for number in range(done + 1, self.steps_per_epoch + 1):
                 norm = self._step([next(remaining) for _ in range(train.gradient_accumulation_steps)], crops)
-                yield StepEvent(
-                    epoch + 1,
-                    number,
-                    {name: value / number for name, value in self.epoch_sums.items()},
-                    self.optimizer.param_groups[0]["lr"],
-                    norm,
-                    (number - done) * self.images_per_step / (time.perf_counter() - started),
-                )
+                losses = {name: value / number for name, value in self.epoch_sums.items()}
+                speed = (number - done) * self.images_per_step / (time.perf_counter() - started)
+                yield StepEvent(epoch + 1, number, losses, self.optimizer.param_groups[0]["lr"], norm, speed)
                 stopping = self.process_group.any(stop())
                 if number == self.steps_per_epoch:
                     break

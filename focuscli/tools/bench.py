@@ -101,7 +101,7 @@ def benchmark(
                 torch.cuda.reset_peak_memory_stats(device)
             call()
             seconds = statistics.median(timeit.repeat(call, number=1, repeat=rounds))
-            memory = peak_memory_mib(device) if task == "train" else None
+            memory = _peak_memory_mib(device) if task == "train" else None
             rows.append(Row(task, precision, batch_size, seconds, batch_size / seconds, memory))
             progress(number, len(calls))
     return rows
@@ -146,8 +146,7 @@ def write_crops(folder: Path, count: int) -> list[Path]:
     return files
 
 
-def peak_memory_mib(device: torch.device) -> float:
-    """Peak memory of the tensors on a GPU since the last reset; elsewhere of this process since its start."""
+def _peak_memory_mib(device: torch.device) -> float:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)

@@ -64,10 +64,16 @@ class Demo:
         return evaluate(self._recognizer(), read_folder(self._data(style)), "test")
 
     def explain(self) -> tuple[list[dict[str, Any]], Path, Path]:
-        """Predictions for some test images, and the pictures of their attention and of the Mix Tokens' own attention."""
+        """Predictions for the test images that have most of the shown attributes, and the pictures of their attention and
+        of the Mix Tokens' own attention."""
         recognizer = self._recognizer()
         texts = [recognizer.text(words) for words in SHOWN_TEXTS]
-        paths = _telling_images(read_folder(self._data(HOME_STYLE)))
+        dataset = read_folder(self._data(HOME_STYLE))
+        phrases = [attribute.phrase for attribute in dataset.schema.attributes]
+        test = dataset.select("test")
+        shown = (dataset.labels[test][:, [phrases.index(words) for words in SHOWN_TEXTS]] == 1).sum(axis=1)
+        most = test[np.argsort(-shown, kind="stable")[:SHOWN_IMAGES]]
+        paths = [dataset.image_path(int(index)) for index in most]
         decisions = decide(recognizer.vocabulary, texts)
         scores = recognizer.scores(paths, texts)
         predictions = [record(path, row, decisions, recognizer) for path, row in zip(paths, scores, strict=True)]
@@ -81,11 +87,3 @@ class Demo:
 
     def _recognizer(self) -> Recognizer:
         return Recognizer.from_checkpoint(self.run_folder, device="cpu")
-
-
-def _telling_images(dataset: DatasetFolder) -> list[Path]:
-    """The test images that have most of the shown attributes."""
-    columns = [[attribute.phrase for attribute in dataset.schema.attributes].index(text) for text in SHOWN_TEXTS]
-    test = dataset.select("test")
-    shown = (dataset.labels[test][:, columns] == 1).sum(axis=1)
-    return [dataset.image_path(int(index)) for index in test[np.argsort(-shown, kind="stable")[:SHOWN_IMAGES]]]

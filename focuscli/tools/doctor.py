@@ -46,8 +46,9 @@ class Check:
 def run_checks() -> list[Check]:
     """All checks, in the order in which to fix what they find. A check that raises counts as failed."""
     found = []
-    datasets = {f"dataset {folder.name}": functools.partial(check_dataset, folder) for folder in _datasets()}
-    for name, check in (CHECKS | datasets).items():
+    datasets = paths.prepared_datasets()
+    checks = CHECKS | {f"dataset {folder.name}": functools.partial(check_dataset, folder) for folder in datasets}
+    for name, check in checks.items():
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # what libraries warn about at import is not asked here
@@ -157,14 +158,10 @@ def check_weights() -> Result:
 
 
 def check_datasets() -> Result:
-    folders = _datasets()
-    if not folders:
+    count = len(paths.prepared_datasets())
+    if not count:
         return "missing", f"none prepared in {paths.datasets_dir()}", "focus prepare synthetic"
-    return "ok", f"{len(folders)} in {paths.datasets_dir()}", None
-
-
-def _datasets() -> list[Path]:
-    return sorted(file.parent for file in paths.datasets_dir().glob("[!.]*/schema.toml"))
+    return "ok", f"{count} in {paths.datasets_dir()}", None
 
 
 def check_dataset(folder: Path) -> Result:

@@ -85,13 +85,7 @@ def test_stdout_that_cannot_be_written_gives_no_traceback_and_a_closed_pipe_is_n
 
 @pytest.mark.parametrize(
     ("failure", "code"),
-    [
-        (CheckFailed("x"), 5),
-        (KeyboardInterrupt(), 130),
-        (MemoryError(), 4),
-        (OSError(28, "No space left on device"), 4),
-        (ValueError("a bug"), 1),
-    ],
+    [(CheckFailed("x"), 5), (KeyboardInterrupt(), 130), (MemoryError(), 4), (OSError(28, "full"), 4)],
 )
 def test_every_kind_of_failure_has_its_exit_code(failure, code):
     found, message, _ = describe(failure)

@@ -44,12 +44,8 @@ def test_how_unseen_texts_are_read_is_said_where_there_are_any(focus, trained_ru
     unseen = focus("predict", crops / "000.png", "-c", trained_run, *texts, "--format", "csv")
     assert unseen.code == 0, unseen.stderr
     assert unseen.stdout.splitlines()[0] == "image,red hat,purple gloves"
-    for words in (
-        '"purple gloves" was not trained',
-        "unseen texts mean little",
-        'same text as an earlier one, used once: "purple  GLOVES"',
-    ):
-        assert words in unseen.stderr
+    assert '"purple gloves" was not trained' in unseen.stderr
+    assert "unseen texts mean little" in unseen.stderr
 
 
 def test_csv_table_stdin_and_output(focus, trained_run, crops, tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unittest.mock import Mock
+
 import pytest
 import torch
 from safetensors import SafetensorError
@@ -30,16 +32,22 @@ def test_a_save_comes_back_and_replaces_the_previous_one(tmp_path):
         loaded.tensors("ema")
 
 
-@pytest.mark.parametrize("failing", ["save_file", "write_json"])
-def test_a_full_disk_keeps_the_previous_checkpoint(tmp_path, monkeypatch, failing):
+@pytest.mark.parametrize(
+    ("failing", "raised", "expected", "number"),
+    [
+        ("save_file", OSError(28, "No space left on device"), RequirementError, None),
+        ("write_json", OSError(28, "No space left on device"), OSError, 28),
+        ("save_file", SafetensorError("I/O error: No space left on device"), OSError, 28),
+        ("save_file", SafetensorError("something else"), OSError, 5),
+    ],
+)
+def test_a_failed_save_keeps_the_previous_checkpoint(tmp_path, monkeypatch, failing, raised, expected, number):
+    """The library's own error becomes the system's."""
     save_checkpoint(tmp_path, {"model": {"a": torch.zeros(2)}}, {"step": 1})
-
-    def full(*_args, **_kwargs):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(module, failing, full)
-    with pytest.raises(RequirementError if failing == "save_file" else OSError):
+    monkeypatch.setattr(module, failing, Mock(side_effect=raised))
+    with pytest.raises(expected, match=r"No space|something else") as caught:
         save_checkpoint(tmp_path, {"model": {"a": torch.ones(2)}}, {"step": 2})
+    assert getattr(caught.value, "errno", None) == number
     assert read_checkpoint(tmp_path).tensors("model")["a"].tolist() == [0, 0]
     assert not list(tmp_path.glob("*.tmp"))
 
@@ -59,17 +67,6 @@ def test_damaged_tensors_are_refused(tmp_path, keep):
     file.write_bytes(file.read_bytes()[:keep])
     with pytest.raises(InputError, match="damaged"):
         read_checkpoint(tmp_path).tensors("model")
-
-
-@pytest.mark.parametrize(("words", "number"), [("I/O error: No space left on device", 28), ("something else", 5)])
-def test_the_library_s_own_error_becomes_the_system_s(tmp_path, monkeypatch, words, number):
-    def failing(*_args, **_kwargs):
-        raise SafetensorError(words)
-
-    monkeypatch.setattr(module, "save_file", failing)
-    with pytest.raises(OSError, match=words) as caught:
-        save_checkpoint(tmp_path, {"model": {"a": torch.zeros(2)}}, {"step": 1})
-    assert caught.value.errno == number
 
 
 def test_all_that_does_not_fit_is_listed_and_nothing_is_loaded():

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
+from unittest.mock import Mock
 
 import pytest
 import torch
 
 from focuscli.data.folder import read_folder
 from focuscli.engine.checkpoint import read_checkpoint
+from focuscli.engine.distributed import WorkerLost
 from focuscli.engine.run import Run, saved_config
 from focuscli.engine.trainer import StepEvent
 from focuscli.engine.training_data import prepare_training_data
@@ -65,12 +68,24 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not(tmp_path, colour
     assert first == second != other
 
 
-@pytest.mark.parametrize(("stop_after", "method"), [(1, "focus"), (5, "poar"), (7, "vtb")])
-def test_a_stopped_run_goes_on_to_the_same_bits(tmp_path, coloured_dataset, micro_config, stop_after, method):
-    """Five steps an epoch: stopped in the middle of an epoch, at its end, and in the next; VTB has a batch norm."""
+@pytest.mark.parametrize(
+    ("stop_after", "method", "lost"), [(1, "focus", False), (5, "poar", False), (7, "vtb", False), (5, "focus", True)]
+)
+def test_a_stopped_run_goes_on_to_the_same_bits(
+    tmp_path, coloured_dataset, micro_config, monkeypatch, stop_after, method, lost
+):
+    """Five steps an epoch: stopped in the middle of an epoch, at its end, and in the next; VTB has a batch norm.
+
+    Or another process is lost while the epoch is evaluated.
+    """
     config = micro_config(train__save_every_steps=3, model__method=method, data__complements=method != "vtb")
     finish(Run(tmp_path / "whole", config, coloured_dataset, None))
-    finish(Run(tmp_path / "parts", config, coloured_dataset, None), stop_after=stop_after)
+    parts = Run(tmp_path / "parts", config, coloured_dataset, None)
+    if lost:
+        monkeypatch.setattr(parts.trainer, "_evaluate", Mock(side_effect=WorkerLost("gone")))
+    with pytest.raises(WorkerLost) if lost else contextlib.nullcontext():
+        finish(parts, stop_after=None if lost else stop_after)
+    assert not lost or parts.save_lost() == stop_after
     assert read_checkpoint(tmp_path / "parts/checkpoints/last").state["step"] == stop_after
     resumed = Run(tmp_path / "parts", config, coloured_dataset, None)
     assert resumed.resumed_from == stop_after
@@ -78,9 +93,11 @@ def test_a_stopped_run_goes_on_to_the_same_bits(tmp_path, coloured_dataset, micr
     for name in ("last", "best"):
         assert bits(tmp_path / "whole", name) == bits(tmp_path / "parts", name)
     whole, parts = ((tmp_path / name / "metrics.jsonl").read_text().splitlines() for name in ("whole", "parts"))
-    assert [json.loads(line) | {"seconds": 0} for line in whole] == [
-        json.loads(line) | {"seconds": 0} for line in parts
-    ]
+    assert [json.loads(x) | {"seconds": 0} for x in whole] == [json.loads(x) | {"seconds": 0} for x in parts]
+    # What has been saved is not saved again.
+    before = (resumed.folder / "checkpoints/last/state.json").stat().st_mtime_ns
+    assert resumed.save_lost() == 10
+    assert (resumed.folder / "checkpoints/last/state.json").stat().st_mtime_ns == before
 
 
 @pytest.mark.parametrize("part", ["rlp", "mgmt", "avfe"])
@@ -108,18 +125,15 @@ def test_patience_ends_a_run_early(tmp_path, coloured_dataset, micro_config):
     assert finish(Run(tmp_path, config, coloured_dataset, None))[-1]["epoch"] < 9
 
 
-def edited(dataset, folder, *changes):
+def edited(dataset, folder, old, new, count):
     """A copy of a dataset folder with replacements in its labels.csv."""
     shutil.copytree(dataset, folder)
-    text = (folder / "labels.csv").read_text()
-    for old, new, count in changes:
-        text = text.replace(old, new, count)
-    (folder / "labels.csv").write_text(text)
+    (folder / "labels.csv").write_text((folder / "labels.csv").read_text().replace(old, new, count))
     return folder
 
 
 def test_undefined_metrics_are_null_and_changed_data_is_refused_on_resume(tmp_path, coloured_dataset, micro_config):
-    one_val = edited(coloured_dataset, tmp_path / "data", (",val,", ",test,", 15))  # no attribute has both classes
+    one_val = edited(coloured_dataset, tmp_path / "data", ",val,", ",test,", 15)  # no attribute has both classes
     run = Run(tmp_path / "run", micro_config(train__epochs=1), one_val, None)
     finish(run)
     record = json.loads((run.folder / "metrics.jsonl").read_text(), parse_constant=pytest.fail)
@@ -130,7 +144,7 @@ def test_undefined_metrics_are_null_and_changed_data_is_refused_on_resume(tmp_pa
 
 
 def test_val_is_held_out_by_person_where_there_is_none(coloured_dataset, micro_config, tmp_path):
-    dataset = read_folder(edited(coloured_dataset, tmp_path / "noval", (",val,", ",train,", -1)))
+    dataset = read_folder(edited(coloured_dataset, tmp_path / "noval", ",val,", ",train,", -1))
     data = prepare_training_data(dataset, micro_config().data, seed=0)
     assert len(data.train) + len(data.val) == 56
     assert 4 <= len(data.val) <= 8
