@@ -29,20 +29,16 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 def shared_data() -> Path:
     """The folder with real research data; the test is skipped where FOCUS_SHARED_DATA does not name one."""
     value = os.environ.get("FOCUS_SHARED_DATA")
-    if not value:
-        pytest.skip("FOCUS_SHARED_DATA is not set: tests on real data need it")
-    folder = Path(value).resolve()
-    if not folder.is_dir():
-        pytest.skip(f"FOCUS_SHARED_DATA={value} is no folder")
-    return folder
+    if not value or not Path(value).is_dir():
+        pytest.skip("FOCUS_SHARED_DATA names no folder: tests on real data need it")
+    return Path(value).resolve()
 
 
 @pytest.fixture(scope="session")
 def onnx_extra() -> None:
     """For tests that export a model or run one; skipped where the extra is not installed."""
-    missing = [name for name in ("onnx", "onnxruntime", "onnxscript") if find_spec(name) is None]
-    if missing:
-        pytest.skip(f"the extra onnx is not installed: no {', '.join(missing)}")
+    if not all(map(find_spec, ("onnx", "onnxruntime", "onnxscript"))):
+        pytest.skip("the extra onnx is not installed")
 
 
 @pytest.fixture(autouse=True)
@@ -168,12 +164,8 @@ def interruptible() -> Iterator[None]:
 def worker_farm() -> Iterator[subprocess.Popen[str]]:
     """The program that forks groups of processes; see tests/worker_farm.py."""
     program = Path(__file__).parent / "worker_farm.py"
-    environment = {
-        **os.environ,
-        "OMP_NUM_THREADS": "1",
-        "TORCH_CPP_LOG_LEVEL": "ERROR",
-        "PYTHONPATH": str(program.parents[1]),
-    }
+    root = str(program.parents[1])
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "TORCH_CPP_LOG_LEVEL": "ERROR", "PYTHONPATH": root}
     with subprocess.Popen(
         [sys.executable, str(program)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
     ) as farm:
@@ -190,15 +182,9 @@ def workers(worker_farm, tmp_path_factory):
 
     def run(count: int, name: str, *arguments: object, kill: object = None, **environment: str):
         run.folder = folder = tmp_path_factory.mktemp("workers")
-        job = {
-            "count": count,
-            "name": name,
-            "arguments": [str(item) if isinstance(item, Path) else item for item in arguments],
-            "folder": str(folder),
-            "kill": kill,
-            "environment": {key: os.environ[key] for key in ("FOCUS_HOME", "FOCUS_RUNS")} | environment,
-        }
-        worker_farm.stdin.write(json.dumps(job) + "\n")
+        environment = {key: os.environ[key] for key in ("FOCUS_HOME", "FOCUS_RUNS")} | environment
+        job = {"count": count, "name": name, "arguments": arguments, "folder": folder, "kill": kill}
+        worker_farm.stdin.write(json.dumps(job | {"environment": environment}, default=str) + "\n")
         worker_farm.stdin.flush()
         codes = json.loads(worker_farm.stdout.readline())
         return [

@@ -6,8 +6,6 @@ import json
 from pathlib import Path
 
 TOKENS = Path(__file__).parent / "clip_impl" / "golden_tokens.json"
-
-
 SPECIAL = ("<|", "<start_of_text>", "<end_of_text>")
 
 

@@ -97,8 +97,8 @@ def focus(*arguments: str) -> None:
     main()
 
 
-def train(folder: str, config: dict, dataset: str, stop_after: int | None) -> None:
-    """A run; the last process asks to stop after so many steps. The gradients of each step go to FOLDER/gradients-STEP."""
+def train(folder: str, config: dict, dataset: str, last_step: int) -> None:
+    """A run; the last process asks to stop at a step. The gradients of each step go to FOLDER/gradients-STEP."""
     import torch
 
     from focuscli.cli.processes import together
@@ -116,8 +116,8 @@ def train(folder: str, config: dict, dataset: str, stop_after: int | None) -> No
         for part in run.trainer.optimizer.param_groups:
             part["eps"] = 1e-3  # well above the rounding of gradients, so that every single weight has to agree
         run.trainer.optimizer.register_step_pre_hook(keep)
-        start, last = run.trainer.step, group.rank == group.world_size - 1
-        for _ in run.train(lambda: last and stop_after is not None and run.trainer.step - start >= stop_after):
+        last = group.rank == group.world_size - 1
+        for _ in run.train(lambda: last and run.trainer.step >= last_step):
             pass
         print(run.trainer.step)
 

@@ -48,7 +48,8 @@ def demo_command(
     for style in (HOME_STYLE, OTHER_STYLE):
         render.note(f"evaluating on held-out images, camera style {style}")
         reports.append(demo.evaluate(style))
-        render.note(views.metrics_line(reports[-1]))
+        metrics = "  ".join(f"{name} {render.percent(reports[-1].metrics[name])}" for name in views.METRICS)
+        render.note(f"  {metrics}  (thresholds {reports[-1].threshold_source}; weights: {reports[-1].weights})")
     home, other = reports
     predictions, attention, tokens = demo.explain()
     seconds = time.monotonic() - started

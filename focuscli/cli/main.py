@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib import import_module
 from itertools import takewhile
 from typing import Any
@@ -37,25 +37,15 @@ GLOBAL_OPTIONS = ("json", "quiet", "verbose", "home", "version")
 """The parameters of `focus` itself that may also stand after the name of a command."""
 
 
-class CommandGroup(TyperGroup):
-    """A group whose --help shows each command's whole first line instead of cutting it off."""
-
-    def help_lines(self) -> Mapping[str, str]:
-        return {name: command.get_short_help_str(limit=400) for name, command in self.commands.items()}
-
-    def format_commands(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override]
-        with formatter.section("Commands"):
-            formatter.write_dl([*self.help_lines().items()])
-
-
-class FocusGroup(CommandGroup):
+class FocusGroup(TyperGroup):
     """Loads a command when it is called, and turns every exception into one message and an exit code."""
 
     def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
         return list(COMMANDS)
 
-    def help_lines(self) -> Mapping[str, str]:
-        return COMMANDS
+    def format_commands(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override]
+        with formatter.section("Commands"):
+            formatter.write_dl([*COMMANDS.items()])
 
     def get_command(self, ctx: typer.Context, cmd_name: str) -> Any:  # type: ignore[override]
         if cmd_name in COMMANDS:
@@ -114,10 +104,10 @@ def focus(
 def load_command(name: str, global_options: Sequence[Any] = ()) -> Any:
     """Import a command of the table; it and its subcommands also take the global options."""
     module = import_module(f"focuscli.cli.{name}")
-    builder = typer.Typer(cls=CommandGroup, help=COMMANDS[name], rich_markup_mode=None, add_completion=False)
+    builder = typer.Typer(help=COMMANDS[name], rich_markup_mode=None, add_completion=False)
     subcommands = getattr(module, "COMMANDS", None) or {name: getattr(module, f"{name}_command")}
     for subcommand, function in subcommands.items():
-        builder.command(subcommand)(function)
+        builder.command(subcommand, short_help=function.__doc__)(function)  # the whole line: not cut off
     command: Any = typer.main.get_command(builder)
     command.name = name
     for taking in (command, *getattr(command, "commands", {}).values()):

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 LINE_EVERY_SECONDS = 10.0
-
-
 _settings = {"json": False, "quiet": False, "verbose": False}
 """The global options of one invocation."""
 

@@ -162,12 +162,7 @@ def _saved(
 
 
 def weights_file(settings: configuration.RunConfig) -> Path | None:
-    """The CLIP weights that a new run starts from; None for training from scratch.
-
-    Raises:
-        UsageError: the preset has no published weights. RequirementError: none are installed.
-        InputError: no such file.
-    """
+    """The CLIP weights that a new run starts from; None for training from scratch."""
     spec = settings.train.weights
     if spec == "none":
         return None

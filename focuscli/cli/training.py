@@ -49,11 +49,9 @@ def train_to_end(run: Run) -> bool:
                 f"{lost.problem} Step {run.save_lost()} of {total} is saved in {run.folder}.",
                 f"Go on with as many processes as you like: {resume_command(run.folder)}",
             ) from lost
-    if stopped and run.trainer.step < total:
-        raise Interrupted(
-            f"Stopped at step {run.trainer.step} of {total}; saved in {run.folder}.",
-            f"Go on with: {resume_command(run.folder)}",
-        )
+    if stopped and (step := run.trainer.step) < total:
+        problem = f"Stopped at step {step} of {total}; saved in {run.folder}."
+        raise Interrupted(problem, f"Go on with: {resume_command(run.folder)}")
     return stopped
 
 
@@ -61,9 +59,8 @@ def train_to_end(run: Run) -> bool:
 def stop_on_signal(*, twice: bool) -> Iterator[Callable[[], bool]]:
     """Yield a function that returns whether SIGINT or SIGTERM has come, for a loop that stops by itself.
 
-    Args:
-        twice: a second signal interrupts at once. Not under torchrun: it passes a Ctrl-C on that the workers have already
-            had from the terminal, and kills them later anyway.
+    With `twice` a second signal interrupts at once. Not under torchrun: it passes a Ctrl-C on that the workers have already
+    had from the terminal, and kills them later anyway.
     """
     received: list[int] = []
 

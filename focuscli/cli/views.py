@@ -7,12 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from focuscli.cli import render
-from focuscli.cli.render import percent
 from focuscli.config import SCRATCH
 
 if TYPE_CHECKING:
     from focuscli.data.folder import DatasetFolder
-    from focuscli.evaluation.closed_set import EvaluationReport
     from focuscli.inference.predict import TextDecision
 
 METRICS = ("mA", "Acc", "Prec", "Recall", "F1", "F1h")
@@ -48,12 +46,6 @@ def prepared(folder: DatasetFolder) -> None:
         render.note(f"  {line}")
     for line in folder.info["warnings"]:
         render.warn(line)
-
-
-def metrics_line(report: EvaluationReport) -> str:
-    """The metrics of an evaluation in one line, with the source of the thresholds and the origin of the weights."""
-    metrics = "  ".join(f"{name} {percent(report.metrics[name])}" for name in METRICS)
-    return f"  {report.dataset} {report.split}: {metrics}  (thresholds {report.threshold_source}; weights: {report.weights})"
 
 
 def assumptions(decisions: Sequence[TextDecision], weights: str) -> None:

@@ -31,11 +31,7 @@ class Checkpoint:
     state: dict[str, Any]
 
     def tensors(self, name: str) -> dict[str, Tensor]:
-        """The tensors saved under `name` ("model", "optimizer", "ema").
-
-        Raises:
-            InputError: the file is missing or damaged.
-        """
+        """The tensors saved as "model", "optimizer" or "ema"; InputError where their file is missing or damaged."""
         file = self.folder / self.state["files"].get(name, f"{name} (never saved)")
         try:
             return load_file(file)
@@ -69,11 +65,7 @@ def save_checkpoint(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], s
 
 
 def read_checkpoint(folder: Path) -> Checkpoint:
-    """The checkpoint in a folder.
-
-    Raises:
-        InputError: not there, no JSON, or of an unknown format.
-    """
+    """The checkpoint in a folder; InputError where there is none, or it is no JSON or of an unknown format."""
     file = folder / "state.json"
     try:
         state = json.loads(file.read_text(encoding="utf-8"))
@@ -87,11 +79,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
 
 
 def load_strictly(model: nn.Module, tensors: Mapping[str, Tensor], origin: str) -> None:
-    """Copy tensors into a model; everything missing, unexpected or reshaped is listed in one error.
-
-    Raises:
-        InputError: anything does not fit; the model is unchanged.
-    """
+    """Copy tensors into a model; InputError lists all that is missing, unexpected or reshaped, and nothing is copied."""
     wanted = model.state_dict()
     problems = [f"missing {name}" for name in wanted if name not in tensors]
     problems += [f"unexpected {name}" for name in tensors if name not in wanted]

@@ -104,11 +104,7 @@ def block(count: int, rank: int, size: int) -> slice:
 
 
 def read_environment(environment: Mapping[str, str] = os.environ) -> ProcessGroup:
-    """The group that torchrun's environment variables describe; `SINGLE` without them.
-
-    Raises:
-        UsageError: variables are missing, not numbers, or contradict each other.
-    """
+    """The group that torchrun's variables describe, or `SINGLE`; UsageError where they are missing or make no sense."""
     # Not MASTER_ADDR: clusters set it in every container.
     if not any(environment.get(name) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")):
         return SINGLE
@@ -134,8 +130,7 @@ def join(process_group: ProcessGroup, *, timeout: timedelta = TIMEOUT) -> None:
     """Connect to the other processes, at least one, that torchrun has started; `leave` the group at the end.
 
     Raises:
-        UsageError: two processes have the same rank, or another number of processes. WorkerLost: the others cannot be
-            reached.
+        UsageError: two processes have the same rank, or another number of processes. WorkerLost: no others in reach.
     """
     import torch
     import torch.distributed as dist

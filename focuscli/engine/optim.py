@@ -23,9 +23,6 @@ def zero_invariant_gradients(names: Mapping[Tensor, str]) -> None:
     followed by a batch norm. AdamW divides a gradient by its size and would turn the rounding into steps as large as the
     learning rate. That does not change the scores, but two ways of computing the same gradient (batch sizes, numbers of
     processes) would lead to different weights.
-
-    Args:
-        names: trained parameters with their names.
     """
     for parameter, name in names.items():
         if parameter.grad is None:

@@ -30,11 +30,7 @@ from focuscli.storage.files import write_json, write_text
 
 
 def saved_config(run: Path) -> RunConfig:
-    """The configuration that a run was started with.
-
-    Raises:
-        InputError: there is none.
-    """
+    """The configuration that a run was started with; InputError where there is none."""
     file = run / "config.toml"
     return build_config([(str(file), read_config_file(file))])[0]
 
@@ -112,11 +108,7 @@ class Run:
             self.trainer.restore(checkpoint)
 
     def train(self, stop: Callable[[], bool] = lambda: False) -> Iterator[Event]:
-        """Train to the end, or until `stop` returns true; see `Trainer.run`.
-
-        Raises:
-            WorkerLost: another process of the group has gone; `save_lost` saves what can be saved.
-        """
+        """Train to the end, or until `stop` returns true; see `Trainer.run`. After WorkerLost call `save_lost`."""
         if not self.process_group.is_main:
             yield from self.trainer.run(self._save, stop)
             return

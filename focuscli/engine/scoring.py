@@ -72,11 +72,7 @@ def score_files(
     progress: Progress | None = None,
     process_group: ProcessGroup = SINGLE,
 ) -> NDArray[np.float32]:
-    """Scores [N, Z] of images that must all be readable; see `score_images`.
-
-    Raises:
-        InputError: a file is missing or unreadable.
-    """
+    """Scores [N, Z] as of `score_images`; InputError where a file is missing or unreadable."""
     rows = []
     for row in score_images(score_fn, paths, size, batch_size=batch_size, workers=workers, process_group=process_group):
         if isinstance(row, InputError):

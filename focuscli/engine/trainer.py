@@ -21,16 +21,10 @@ from torch import Tensor, nn
 from focuscli.config import RunConfig
 from focuscli.data.augment import augment
 from focuscli.data.loader import CropSource, crop_source
+from focuscli.engine import optim
 from focuscli.engine.checkpoint import Checkpoint, load_strictly, optimizer_tensors, restore_optimizer
 from focuscli.engine.device import autocast
 from focuscli.engine.distributed import ProcessGroup, block, lost_workers
-from focuscli.engine.optim import (
-    build_ema,
-    build_optimizer,
-    build_scheduler,
-    trained_parameters,
-    zero_invariant_gradients,
-)
 from focuscli.engine.replicas import gather_rows, replicate
 from focuscli.engine.scoring import model_score_fn, score_files
 from focuscli.engine.training_data import TrainingData
@@ -83,10 +77,10 @@ class Trainer:
         self.images_per_step = train.batch_size * train.gradient_accumulation_steps
         self.steps_per_epoch = max(1, len(data.train) // self.images_per_step)
         self.total_steps = self.steps_per_epoch * train.epochs
-        self.names = trained_parameters(model)
-        self.optimizer = build_optimizer(model, train)
-        self.scheduler = build_scheduler(self.optimizer, train, self.total_steps)
-        self.ema = build_ema(model, train)
+        self.names = optim.trained_parameters(model)
+        self.optimizer = optim.build_optimizer(model, train)
+        self.scheduler = optim.build_scheduler(self.optimizer, train, self.total_steps)
+        self.ema = optim.build_ema(model, train)
         self._replica: Any = replicate(model, process_group, device)
         self.step = 0
         self.epoch_sums = dict.fromkeys((*self.criterion.names, "loss"), 0.0)
@@ -151,11 +145,7 @@ class Trainer:
         return tensors
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Go back to a saved state.
-
-        Raises:
-            InputError: the checkpoint is damaged or fits another model.
-        """
+        """Go back to a saved state; InputError where it is damaged or of another model."""
         load_strictly(self.model, checkpoint.tensors("model"), f"checkpoint {checkpoint.folder}")
         restore_optimizer(self.optimizer, self.names, checkpoint.tensors("optimizer"))
         if self.ema is not None:
@@ -205,7 +195,7 @@ class Trainer:
             values = torch.stack([*losses.values()]).tolist()  # waits for the device once
             for name, value in zip(losses, values, strict=True):
                 means[name] += value / len(batches)
-        zero_invariant_gradients(self.names)
+        optim.zero_invariant_gradients(self.names)
         norm = float(nn.utils.clip_grad_norm_([*self.names], config.train.max_grad_norm or math.inf))
         if not math.isfinite(norm) or not all(map(math.isfinite, means.values())):
             epoch, number = divmod(self.step, self.steps_per_epoch)

@@ -54,10 +54,7 @@ class TrainingData:
 
 
 def prepare_training_data(folder: DatasetFolder, config: DataConfig, seed: int) -> TrainingData:
-    """Split a dataset and make its targets, groups and blocks.
-
-    Args:
-        seed: of the hold-out split, where the dataset has no val images.
+    """Split a dataset, by `seed` where it has no val images, and make its targets, groups and blocks.
 
     Raises:
         InputError: the dataset has no images, no train split, no evaluated attribute, or too few images.

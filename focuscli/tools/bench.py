@@ -54,11 +54,7 @@ class Row:
 
 
 def random_model(preset: str) -> tuple[Method, RunConfig]:
-    """FOCUS with random weights for the 51 evaluated attributes of RAPv1: speed does not depend on the weights.
-
-    Raises:
-        UsageError: there is no such preset.
-    """
+    """FOCUS with random weights for the 51 evaluated attributes of RAPv1; UsageError where there is no such preset."""
     config = build_config(stacked([("--model", {"model": {"preset": preset}})]))[0]
     return new_method(config, builtin_schema("rapv1").texts(complements=False), None)[0], config
 
@@ -77,7 +73,6 @@ def benchmark(
     """Time prediction in every precision ("fp32", "bf16") and batch size, decoding, and a training step of the largest batch.
 
     Args:
-        config: of the model's run.
         rounds: timed calls of each, after one that is not timed.
         train: whether to time the training step, which takes several times the memory of the others.
     """

@@ -61,10 +61,6 @@ def run_checks() -> list[Check]:
     return found
 
 
-def check_python() -> Result:
-    return "ok", f"{platform.python_version()} ({sys.executable})", None
-
-
 def check_torch() -> Result:
     torch, problem = machine.try_import("torch")
     if torch is None:
@@ -202,7 +198,7 @@ def check_offline() -> Result:
 
 
 CHECKS: dict[str, Callable[[], Result]] = {
-    "python": check_python,
+    "python": lambda: ("ok", f"{platform.python_version()} ({sys.executable})", None),
     "torch": check_torch,
     "torchvision": check_torchvision,
     "packages": check_packages,

@@ -36,11 +36,7 @@ def installed_version(package: str) -> str | None:
 
 
 def requirements(package: str) -> dict[str, SpecifierSet]:
-    """The versions that an installed package requires of others, by their names; extras are not asked for.
-
-    Raises:
-        importlib.metadata.PackageNotFoundError: it is not installed.
-    """
+    """The versions that an installed package requires of others, by their names; extras are not asked for."""
     declared = [Requirement(line) for line in importlib.metadata.requires(package) or []]
     return {
         each.name: each.specifier for each in declared if each.marker is None or each.marker.evaluate({"extra": ""})

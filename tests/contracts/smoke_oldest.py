@@ -28,11 +28,7 @@ def oldest() -> dict[str, str]:
 
 
 def run(line: str, *more: str) -> None:
-    """Run a command line in this process, which imports torch once.
-
-    Raises:
-        SystemExit: it did not end with 0.
-    """
+    """Run a command line in this process, which imports torch once; SystemExit where it does not end with 0."""
     from focuscli.cli.main import app
 
     print(f"focus {line}", *more, flush=True)

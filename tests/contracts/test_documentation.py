@@ -27,16 +27,11 @@ EXPECTED = {"focus prepare weights": 4}
 """Documented commands that cannot succeed here, and the exit code they end with: this one needs the network."""
 
 
-def shell_lines(page: Path) -> list[str]:
-    """The lines of a page's shell blocks, without comments."""
-    blocks = re.findall(r"^```(?:bash|console|sh)?\n(.*?)^```", page.read_text(encoding="utf-8"), re.S | re.M)
-    lines = [re.split(r"\s+# ", line)[0].strip() for block in blocks for line in block.splitlines()]
-    return [line for line in lines if line and not line.startswith("#")]
-
-
 def focus_commands(page: Path) -> list[str]:
-    """The `focus` commands of a page, in order; of a pipe, the part that is one."""
-    parts = [part.strip() for line in shell_lines(page) for part in line.split("|")]
+    """The `focus` commands of a page's shell blocks, in order; of a pipe, the part that is one."""
+    blocks = re.findall(r"^```(?:bash|console|sh)?\n(.*?)^```", page.read_text(encoding="utf-8"), re.S | re.M)
+    lines = [re.split(r"\s+# ", line)[0] for block in blocks for line in block.splitlines()]
+    parts = [part.strip() for line in lines if not line.lstrip().startswith("#") for part in line.split("|")]
     return [part for part in parts if part.startswith("focus ")]
 
 

@@ -17,12 +17,11 @@ LEVELS = "errors < storage < config < data metrics < models < engine < inference
 LEVEL = {room: level for level, rooms in enumerate(LEVELS.split("<")) for room in rooms.split()}
 
 
-def module_name(file: Path) -> str:
-    parts = file.relative_to(ROOT).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-
-
-FILES = {module_name(file): file for package in ("clip_impl", "focuscli") for file in (ROOT / package).rglob("*.py")}
+FILES = {
+    ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): file
+    for package in ("clip_impl", "focuscli")
+    for file in (ROOT / package).rglob("*.py")
+}
 
 
 def imports(module: str) -> set[str]:

@@ -18,7 +18,8 @@ from focuscli.models.build import build_method
 LINES = (Path(__file__).parent / "state_dict.txt").read_text(encoding="utf-8").splitlines()
 
 
-def tensors(method: str) -> list[str]:
+@pytest.mark.parametrize("method", METHODS)
+def test_the_tensors_have_the_names_and_shapes_of_saved_runs(method):
     """One line per tensor of a method's smallest model: "focus clip.logit_scale []"."""
     shape = CLIPConfig(
         VisionConfig(image_size=(16, 8), patch_size=4, width=16, layers=1, heads=2),
@@ -28,9 +29,5 @@ def tensors(method: str) -> list[str]:
     changes = {**method_entry(method).changes.get("model", {}), "preset": "tiny", "image_size": (16, 8), "patch": 4}
     config = ModelConfig(method=method, **changes)
     model = build_method(config, CLIP(shape), builtin_schema("synthetic").texts(complements=False))
-    return [f"{method} {name} {list(tensor.shape)}" for name, tensor in model.state_dict().items()]
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_the_tensors_have_the_names_and_shapes_of_saved_runs(method):
-    assert sorted(tensors(method)) == sorted(line for line in LINES if line.startswith(f"{method} "))
+    lines = [f"{method} {name} {list(tensor.shape)}" for name, tensor in model.state_dict().items()]
+    assert sorted(lines) == sorted(line for line in LINES if line.startswith(f"{method} "))

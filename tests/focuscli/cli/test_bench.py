@@ -44,12 +44,11 @@ def test_a_step_trains_what_a_run_trains_and_nothing_else():
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["encode"], 2, "encode"),
         (["--model", "huge"], 2, 'Unknown model "huge"'),
-        (["--precision", "int4"], 2, "int4"),
-        (["--rounds", "0"], 2, "rounds"),
+        (["--precision", "int8"], 2, "precision int8"),
         (["--batch", "0"], 2, "batch"),
-        (["--device", "cuda:7"], 4, "cuda:7"),
+        (["--device", "gpu"], 2, "Unknown device"),
+        (["--device", "cuda:99"], 4, "No CUDA device for --device cuda:99"),
         (["-c", "nowhere"], 3, "nowhere"),
         (["-o", "mine.json"], 3, "mine.json exists already; nothing was changed.\nhint:  Add --force"),
     ],

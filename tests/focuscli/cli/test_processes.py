@@ -190,13 +190,8 @@ def test_torchrun_itself_which_starts_all_again_when_one_is_killed(coloured_data
     command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--max-restarts", "1"]
     line = ["train", "--dataset", coloured_dataset, *micro, "--epochs", "1", "--run-folder", run, "--resume", "--json"]
     environment = {name: value for name, value in os.environ.items() if name not in VARIABLES}
-    done = subprocess.run(
-        [sys.executable, *command, program, *map(str, line)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    command = [sys.executable, *command, program, *map(str, line)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1])["run"] == str(run)  # the first ones may have said why they end
     assert (done.stderr.count("2 processes on cpu"), "cannot reach" in done.stderr) == (2, False)

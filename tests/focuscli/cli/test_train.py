@@ -91,7 +91,6 @@ def test_print_config_shows_every_value_and_its_origin(focus, micro, coloured_da
     ("arguments", "code", "words"),
     [
         (["--set", "train.leanring_rate=1"], 2, "Did you mean train.learning_rate"),
-        (["--lr", "fast"], 2, "--lr"),
         (["--model", "huge"], 2, "huge"),
         (["--method", "paor"], 2, "poar"),
         (["--method", "clip"], 2, "not trained"),

@@ -8,23 +8,16 @@ import pytest
 import torch
 from safetensors import SafetensorError
 
-from focuscli.engine import checkpoint as module
-from focuscli.engine.checkpoint import (
-    load_strictly,
-    optimizer_tensors,
-    read_checkpoint,
-    restore_optimizer,
-    save_checkpoint,
-)
+from focuscli.engine import checkpoint
 from focuscli.errors import InputError, RequirementError
 
 
 def test_a_save_comes_back_and_replaces_the_previous_one(tmp_path):
     for step in (1, 2):
         tensors = {"model": {"a": torch.full((2, 3), step / 3), "b": torch.arange(step)}}
-        save_checkpoint(tmp_path, tensors, {"step": step, "note": "x"})
+        checkpoint.save_checkpoint(tmp_path, tensors, {"step": step, "note": "x"})
     assert sorted(file.name for file in tmp_path.iterdir()) == ["model-00000002.safetensors", "state.json"]
-    loaded = read_checkpoint(tmp_path)
+    loaded = checkpoint.read_checkpoint(tmp_path)
     files = {"model": "model-00000002.safetensors"}
     assert loaded.state == {"format": 1, "step": 2, "note": "x", "files": files}
     assert all(torch.equal(loaded.tensors("model")[name], value) for name, value in tensors["model"].items())
@@ -43,12 +36,12 @@ def test_a_save_comes_back_and_replaces_the_previous_one(tmp_path):
 )
 def test_a_failed_save_keeps_the_previous_checkpoint(tmp_path, monkeypatch, failing, raised, expected, number):
     """The library's own error becomes the system's."""
-    save_checkpoint(tmp_path, {"model": {"a": torch.zeros(2)}}, {"step": 1})
-    monkeypatch.setattr(module, failing, Mock(side_effect=raised))
+    checkpoint.save_checkpoint(tmp_path, {"model": {"a": torch.zeros(2)}}, {"step": 1})
+    monkeypatch.setattr(checkpoint, failing, Mock(side_effect=raised))
     with pytest.raises(expected, match=r"No space|something else") as caught:
-        save_checkpoint(tmp_path, {"model": {"a": torch.ones(2)}}, {"step": 2})
+        checkpoint.save_checkpoint(tmp_path, {"model": {"a": torch.ones(2)}}, {"step": 2})
     assert getattr(caught.value, "errno", None) == number
-    assert read_checkpoint(tmp_path).tensors("model")["a"].tolist() == [0, 0]
+    assert checkpoint.read_checkpoint(tmp_path).tensors("model")["a"].tolist() == [0, 0]
     assert not list(tmp_path.glob("*.tmp"))
 
 
@@ -57,16 +50,16 @@ def test_a_damaged_state_is_refused(tmp_path, content):
     if content is not None:
         (tmp_path / "state.json").write_bytes(content)
     with pytest.raises(InputError, match=r"damaged|no checkpoint"):
-        read_checkpoint(tmp_path)
+        checkpoint.read_checkpoint(tmp_path)
 
 
 @pytest.mark.parametrize("keep", [100, 0])
 def test_damaged_tensors_are_refused(tmp_path, keep):
-    save_checkpoint(tmp_path, {"model": {"a": torch.zeros(200)}}, {"step": 1})
+    checkpoint.save_checkpoint(tmp_path, {"model": {"a": torch.zeros(200)}}, {"step": 1})
     file = next(tmp_path.glob("model-*"))
     file.write_bytes(file.read_bytes()[:keep])
     with pytest.raises(InputError, match="damaged"):
-        read_checkpoint(tmp_path).tensors("model")
+        checkpoint.read_checkpoint(tmp_path).tensors("model")
 
 
 def test_all_that_does_not_fit_is_listed_and_nothing_is_loaded():
@@ -74,15 +67,15 @@ def test_all_that_does_not_fit_is_listed_and_nothing_is_loaded():
     before = model.weight.clone()
     tensors = {"weight": torch.zeros(3, 4), **{f"extra{number}": torch.zeros(1) for number in range(5)}}
     with pytest.raises(InputError) as caught:
-        load_strictly(model, tensors, "checkpoint X")
+        checkpoint.load_strictly(model, tensors, "checkpoint X")
     assert str(caught.value.problem) == (
         "checkpoint X does not fit the model: missing bias; unexpected extra0; unexpected extra1; unexpected extra2; "
         "unexpected extra3; unexpected extra4; and 1 more."
     )
     assert torch.equal(model.weight, before)
     with pytest.raises(InputError, match=r"X does not fit the model: weight has shape \[3, 4\], want \[3, 2\]\.$"):
-        load_strictly(model, {"weight": torch.zeros(3, 4), "bias": torch.zeros(3)}, "X")
-    load_strictly(model, {"weight": torch.ones(3, 2), "bias": torch.zeros(3)}, "X")
+        checkpoint.load_strictly(model, {"weight": torch.zeros(3, 4), "bias": torch.zeros(3)}, "X")
+    checkpoint.load_strictly(model, {"weight": torch.ones(3, 2), "bias": torch.zeros(3)}, "X")
     assert model.weight.eq(1).all()
 
 
@@ -101,13 +94,13 @@ def test_a_restored_optimiser_goes_on_as_if_it_had_never_stopped():
     model, optimiser, names = model_and_optimiser()
     for _ in range(3):
         step(model, optimiser)
-    saved = {name: value.clone() for name, value in optimizer_tensors(optimiser, names).items()}
+    saved = {name: value.clone() for name, value in checkpoint.optimizer_tensors(optimiser, names).items()}
     assert sorted(saved) == sorted(
         f"{key}/{name}" for key in ("exp_avg", "exp_avg_sq", "step") for name in ("weight", "bias")
     )
     resumed, fresh, its_names = model_and_optimiser()
     resumed.load_state_dict(model.state_dict())
-    restore_optimizer(fresh, its_names, saved)
+    checkpoint.restore_optimizer(fresh, its_names, saved)
     step(model, optimiser)
     step(resumed, fresh)
     assert torch.equal(resumed.weight, model.weight)

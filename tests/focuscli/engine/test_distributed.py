@@ -64,32 +64,23 @@ FULL = {"train__max_grad_norm": 0.5, "augment__erase": 0.5, "augment__brightness
 
 
 @pytest.mark.parametrize(
-    ("size", "changes"),
+    ("parts", "changes"),
     [
-        (2, {**FULL, "train__gradient_accumulation_steps": 2, "model__rlp": False, "data__cache": "none"}),
-        (4, {**FULL, "train__save_every_steps": 2, "train__gradient_checkpointing": True}),
-        (2, {"model__method": "vtb", "data__complements": False, "model__mgmt": False, "model__avfe": False}),
-        (2, {"model__method": "poar", "model__mgmt": False, "model__avfe": False}),
+        ([(2, 2)], {**FULL, "train__gradient_accumulation_steps": 2, "model__rlp": False, "data__cache": "none"}),
+        ([(4, 5)], {**FULL, "train__save_every_steps": 2, "train__gradient_checkpointing": True}),
+        ([(2, 5)], {"model__method": "vtb", "data__complements": False, "model__mgmt": False, "model__avfe": False}),
+        ([(2, 5)], {"model__method": "poar", "model__mgmt": False, "model__avfe": False}),
+        ([(1, 2), (4, 4), (2, 10)], {"train__epochs": 2}),
     ],
 )
-def test_several_processes_train_as_one(workers, tmp_path, coloured_dataset, micro_config, size, changes):
+def test_several_processes_train_as_one(workers, tmp_path, coloured_dataset, micro_config, parts, changes):
+    """Each part of a run with its number of processes and its last step; only its last process asks to stop there."""
     config = micro_config(**{"train__epochs": 1, **RATE, **changes}).model_dump(mode="json")
-    for name, count in (("one", 1), ("several", size)):
-        (tmp_path / name).mkdir()
-        outcomes = workers(count, "train", tmp_path / name, config, coloured_dataset, None)
-        assert {code for code, _, _ in outcomes} == {0}, outcomes
-    assert_alike(tmp_path / "one", tmp_path / "several")
-
-
-def test_a_run_goes_on_with_another_number_of_processes(workers, tmp_path, coloured_dataset, micro_config):
-    config = micro_config(**RATE).model_dump(mode="json")
-    for name, count, stop_after, step in (("one", 1, None, 10), ("x", 1, 2, 2), ("x", 4, 2, 4), ("x", 2, None, 10)):
+    for name, count, step in [("one", 1, parts[-1][1]), *(("several", *part) for part in parts)]:
         (tmp_path / name).mkdir(exist_ok=True)
-        outcomes = workers(count, "train", tmp_path / name, config, coloured_dataset, stop_after)
-        assert {code for code, _, _ in outcomes} == {0}, outcomes
-        # Only the last process asked to stop; all stopped after the same step.
-        assert {out.split()[-1] for _, out, _ in outcomes} == {str(step)}
-    assert_alike(tmp_path / "one", tmp_path / "x")
+        outcomes = workers(count, "train", tmp_path / name, config, coloured_dataset, step)
+        assert {(code, out.split()[-1]) for code, out, _ in outcomes} == {(0, str(step))}, outcomes
+    assert_alike(tmp_path / "one", tmp_path / "several")
 
 
 def assert_alike(one: Path, other: Path) -> None:

@@ -9,13 +9,7 @@ import torch
 
 from focuscli.config import TrainConfig
 from focuscli.data.schema import builtin_schema
-from focuscli.engine.optim import (
-    build_ema,
-    build_optimizer,
-    build_scheduler,
-    trained_parameters,
-    zero_invariant_gradients,
-)
+from focuscli.engine import optim
 from focuscli.models.build import new_method
 
 TEXTS = builtin_schema("synthetic").texts(complements=False)
@@ -24,7 +18,7 @@ TEXTS = builtin_schema("synthetic").texts(complements=False)
 def test_matrices_decay_and_vectors_do_not():
     model = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.LayerNorm(2), torch.nn.Linear(2, 2))
     model[2].weight.requires_grad_(False)
-    optimizer = build_optimizer(model, TrainConfig(learning_rate=0.01, weight_decay=0.1))
+    optimizer = optim.build_optimizer(model, TrainConfig(learning_rate=0.01, weight_decay=0.1))
     assert type(optimizer) is torch.optim.AdamW
     found = [(group["weight_decay"], group["lr"], {*map(id, group["params"])}) for group in optimizer.param_groups]
     vectors = {id(model[0].bias), id(model[1].weight), id(model[1].bias), id(model[2].bias)}
@@ -34,8 +28,8 @@ def test_matrices_decay_and_vectors_do_not():
 @pytest.mark.parametrize(("warmup", "total"), [(4, 20), (0, 20), (100, 10), (2, 1)])
 def test_the_rate_rises_linearly_and_falls_as_a_cosine(warmup, total):
     config = TrainConfig(learning_rate=0.01, warmup_steps=warmup)
-    optimizer = build_optimizer(torch.nn.Linear(2, 2), config)
-    scheduler = build_scheduler(optimizer, config, total)
+    optimizer = optim.build_optimizer(torch.nn.Linear(2, 2), config)
+    scheduler = optim.build_scheduler(optimizer, config, total)
     rising = min(warmup, total - 1)
     for step in range(total):
         scheduler.step_update(step)
@@ -51,8 +45,8 @@ def test_the_rate_rises_linearly_and_falls_as_a_cosine(warmup, total):
 def test_the_moving_average_warms_up_to_its_decay():
     model = torch.nn.Linear(1, 1, bias=False)
     torch.nn.init.zeros_(model.weight)
-    assert build_ema(model, TrainConfig(ema=0.0)) is None
-    ema = build_ema(model, TrainConfig(ema=0.5))
+    assert optim.build_ema(model, TrainConfig(ema=0.0)) is None
+    ema = optim.build_ema(model, TrainConfig(ema=0.5))
     expected = 0.0
     for step in range(12):
         torch.nn.init.constant_(model.weight, step + 1.0)
@@ -68,7 +62,7 @@ def test_gradients_of_invariant_biases_are_set_to_zero_and_no_others():
     parameters = {name: torch.nn.Parameter(torch.zeros(6)) for name in names}
     for name, parameter in parameters.items():
         parameter.grad = None if name.startswith("idle") else torch.arange(1.0, 7.0)
-    zero_invariant_gradients({parameter: name for name, parameter in parameters.items()})
+    optim.zero_invariant_gradients({parameter: name for name, parameter in parameters.items()})
     assert parameters["a.in_proj_bias"].grad.tolist() == [1, 2, 0, 0, 5, 6]
     assert not parameters["avfe.key.bias"].grad.any()
     assert not parameters["classifier_bias"].grad.any()
@@ -84,9 +78,9 @@ def test_these_gradients_are_zero_in_exact_arithmetic(method, micro_config):
     model.double().train()
     images = torch.rand(4, 3, 32, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     model(images).scores.sin().sum().backward()
-    names = trained_parameters(model)
+    names = optim.trained_parameters(model)
     before = {name: parameter.grad.clone() for parameter, name in names.items() if parameter.grad is not None}
-    zero_invariant_gradients(names)
+    optim.zero_invariant_gradients(names)
     after = {name: parameter.grad for parameter, name in names.items() if parameter.grad is not None}
     zeroed = [name for name in before if not torch.equal(before[name], after[name])]
     assert any(name.startswith("clip.visual") for name in zeroed)
