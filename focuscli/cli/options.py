@@ -23,9 +23,7 @@ CheckpointOpt = Annotated[
 ]
 CheckpointsOpt = Annotated[
     list[str] | None,
-    typer.Option(
-        *CHECKPOINT, metavar="RUN", help=f"{RUN} or clip; repeatable with --open-domain. Default: the latest."
-    ),
+    typer.Option(*CHECKPOINT, metavar="RUN", help=f"{RUN} or clip; several with --open-domain. Default: latest."),
 ]
 DeviceOpt = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
 PrecisionOpt = Annotated[str | None, typer.Option(help="auto, fp32 or bf16.")]
