@@ -27,7 +27,5 @@ def golden_tokens(text: str) -> str:
 if __name__ == "__main__":
     before = TOKENS.read_text(encoding="utf-8")
     after = golden_tokens(before)
-    changed = before != after
-    if changed:
-        TOKENS.write_text(after, encoding="utf-8")
-    print(f"{TOKENS}: {'written anew; review it with git diff' if changed else 'as it was'}")
+    TOKENS.write_text(after, encoding="utf-8")
+    print(f"{TOKENS}: {'as it was' if after == before else 'written anew; review it with git diff'}")

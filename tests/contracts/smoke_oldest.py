@@ -42,9 +42,7 @@ def main() -> None:
         print("The oldest packages have no wheels for Python 3.13 and later; nothing was tested.")
         return
     for name, bound in oldest().items():
-        assert (version(name) + ".0").startswith(bound + "."), (
-            f"{name} {version(name)} stands before {bound} on the path"
-        )
+        assert (version(name) + ".0").startswith(bound + "."), f"{name} {version(name)} stands before {bound}"
     with tempfile.TemporaryDirectory() as folder:
         os.environ |= {"FOCUS_HOME": folder, "FOCUS_RUNS": f"{folder}/runs"}
         run("help exit-codes -q")

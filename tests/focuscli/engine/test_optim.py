@@ -33,12 +33,10 @@ def test_the_rate_rises_linearly_and_falls_as_a_cosine(warmup, total):
     rising = min(warmup, total - 1)
     for step in range(total):
         scheduler.step_update(step)
-        start = 0.01 / max(rising, 1)
-        expected = (
-            start + step * (0.01 - start) / rising
-            if step < rising
-            else 0.01 * (1 + math.cos(math.pi * step / total)) / 2
-        )
+        expected = 0.01 * (1 + math.cos(math.pi * step / total)) / 2
+        if step < rising:
+            start = 0.01 / rising
+            expected = start + step * (0.01 - start) / rising
         assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([expected] * 2, rel=1e-9)
 
 

@@ -78,7 +78,6 @@ def test_packages_that_are_missing_too_old_or_do_not_load(pretend):
 @pytest.mark.parametrize(
     ("cores", "limit", "fix"),
     [
-        (8, None, None),
         (8, "max 100000\n", None),
         (8, "150000 100000\n", "export OMP_NUM_THREADS=2"),
         (4, None, "export OMP_NUM_THREADS=4"),
