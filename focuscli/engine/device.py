@@ -63,10 +63,7 @@ def compile_layers(model: Method, device: torch.device) -> None:
     """Compile each layer of the visual tower, nine tenths of a training step, when it is first called.
 
     Layers of one shape share the compiled code. Names of parameters, checkpoints and copies of the model stay the same;
-    copies are not compiled.
-
-    Raises:
-        RequirementError: the compiler that generates code for the device is missing.
+    copies are not compiled. RequirementError where the compiler that generates code for the device is missing.
     """
     variable, *programs = ("CC", "cc", "gcc", "clang") if device.type == "cuda" else ("CXX", "g++", "clang++")
     found = any(map(shutil.which, (os.environ.get(variable, ""), *programs)))

@@ -45,11 +45,7 @@ class ProcessGroup:
         return self.rank == 0
 
     def device(self, name: str) -> torch.device:
-        """`auto`, `cpu` or `cuda` as this process's own device; in a group of one see `resolve_device`.
-
-        Raises:
-            UsageError: the name of a single device, in a group. RequirementError: fewer GPUs than processes here.
-        """
+        """`auto`, `cpu` or `cuda` as this process's own device; UsageError for a single one in a group of several."""
         from focuscli.engine.device import resolve_device
 
         if self.world_size > 1:
