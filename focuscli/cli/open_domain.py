@@ -40,14 +40,10 @@ def run_open_domain(
     per_attribute: bool,
     workers: int,
 ) -> None:
-    """Evaluate every source on every target and show a table or a matrix.
+    """Evaluate every source on every target and show a table or a matrix. All is refused before an image is read.
 
     Without targets every prepared dataset is one, and those that do not fit are skipped with a warning. Targets of labels
-    alone need no checkpoint, so a missing one stops only what would score images. All is refused before an image is read.
-
-    Raises:
-        InputError: a named target or a checkpoint does not fit. UsageError: an unknown group.
-        RequirementError: there is no checkpoint to score images with.
+    alone need no checkpoint, so a missing one stops only what would score images.
     """
     missing: RequirementError | None = None
     try:
@@ -135,14 +131,10 @@ def _show(reports: Sequence[OpenDomainReport], *, per_attribute: bool) -> None:
             print(f"\n{_source(report)} on {_target(report)}; a group in brackets is outside the evaluation")
             _texts(report.texts)
     print()
-    origins = [
-        f"{_source(report)}: {report.weights}, trained on {report.trained_on}"
-        if report.checkpoint
-        else "none: chance and the majority-class baseline need no images"
-        for report in reports
-    ]
-    for line in [*(f"source      {origin}" for origin in dict.fromkeys(origins)), *RULES]:
-        print(line)
+    for report in {report.checkpoint: report for report in reports}.values():
+        origin = f"{_source(report)}: {report.weights}, trained on {report.trained_on}"
+        print("source     ", origin if report.checkpoint else "none: the baselines need no images")
+    print(*RULES, sep="\n")
     for line in dict.fromkeys(f"{_target(report)}: {note}" for report in reports for note in report.notes):
         render.warn(line)
 

@@ -18,34 +18,22 @@ class MethodEntry:
     """A row of the table of methods.
 
     Attributes:
-        title: a description of one line.
         changes: configuration that defines the method, over the preset and under file and flags.
         model: module:class of its model.
         trainable: False for a method that uses CLIP's weights without training.
     """
 
-    title: str
     changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     model: str = "focuscli.models.focus:FocusModel"
     trainable: bool = True
 
 
 METHODS: dict[str, MethodEntry] = {
-    "focus": MethodEntry("FOCUS: Mix Tokens, attribute-guided extraction, RACL"),
-    ZERO_SHOT: MethodEntry(
-        "Zero-shot CLIP: class token against plain phrases, no training", PLAIN_CLIP, trainable=False
-    ),
-    "clip-ft": MethodEntry("CLIP fine-tuned: class token against plain phrases, many-to-many loss", NO_SIMILARITY_LOSS),
-    "poar": MethodEntry(
-        "POAR: region tokens behind fixed patch masks, many-to-many loss",
-        NO_SIMILARITY_LOSS,
-        "focuscli.models.poar:PoarModel",
-    ),
-    "vtb": MethodEntry(
-        "VTB: texts and patches fused by the last block, one classifier per attribute, weighted BCE",
-        {"data": {"complements": False}, **NO_SIMILARITY_LOSS},
-        "focuscli.models.vtb:VtbModel",
-    ),
+    "focus": MethodEntry(),
+    ZERO_SHOT: MethodEntry(PLAIN_CLIP, trainable=False),
+    "clip-ft": MethodEntry(NO_SIMILARITY_LOSS),  # fine-tuned: the class token against plain phrases
+    "poar": MethodEntry(NO_SIMILARITY_LOSS, "focuscli.models.poar:PoarModel"),
+    "vtb": MethodEntry({"data": {"complements": False}, **NO_SIMILARITY_LOSS}, "focuscli.models.vtb:VtbModel"),
 }
 
 

@@ -52,8 +52,6 @@ class EvaluationReport:
             persons are unknown or all are unseen.
         identity: how many of the split's known persons, `shared` of `persons`, are also in train or val, and in how
             many `images` of the split; None where no person is known, or the split itself was trained on.
-        threshold_source: where the thresholds come from, for every table and file.
-        notes: what a reader of the metrics must know.
     """
 
     dataset: str
@@ -243,10 +241,7 @@ def _metrics(truth: NDArray, predictions: NDArray, scores: NDArray, known: NDArr
 def _persons(
     recognizer: Recognizer, folder: DatasetFolder, indices: NDArray[np.int64]
 ) -> tuple[list[int] | None, dict[str, int] | None]:
-    """Which of the images show a person who is in neither train nor val, and the report's `identity`.
-
-    Each is None where it says nothing. Training saw train for the weights, and val for thresholds and the best epoch.
-    """
+    """Which of the images show a person who is in neither train nor val, and the report's `identity`; None: no statement."""
     if folder.fingerprint != recognizer.data_fingerprint:
         return None, None
     trained = np.flatnonzero(np.isin(folder.splits, ("train", "val")))

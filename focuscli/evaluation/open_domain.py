@@ -70,7 +70,6 @@ class OpenDomainReport:
         chance: expected for a random order. majority, majority_macro: of the majority-class baseline, which answers the
             most frequent words of train and val without looking at the image; None if there are no such images.
         ranking: {"seen": {"texts", "AP", "prevalence", "P@1", ...}, "unseen": ...} over attributes, or POAR's hit rate.
-        notes: what a reader of the metrics must know.
     """
 
     source: str | None

@@ -28,12 +28,14 @@ class Scorer(ABC):
         weights: the origin of its initial weights, in words.
         vocabulary: the texts it knows, their regions and thresholds.
         image_size: (H, W) of its input.
+        default_texts: what crops are scored against if no texts are given.
     """
 
     folder: Path
     weights: str
     vocabulary: Vocabulary
     image_size: tuple[int, int]
+    default_texts: tuple[Text, ...]
 
     @abstractmethod
     def score_fn(self, texts: Sequence[Text]) -> ScorePixels:
@@ -42,11 +44,6 @@ class Scorer(ABC):
         Raises:
             UsageError: a text is empty, too long, or not supported by this model.
         """
-
-    @property
-    def default_texts(self) -> tuple[Text, ...]:
-        """The texts that crops are scored against if none are given."""
-        return self.vocabulary.attributes
 
     def text(self, words: str, *, region: str | None = None) -> Text:
         """A text from words, see `Vocabulary.text`.

@@ -82,6 +82,7 @@ class Recognizer(Scorer):
         self.vocabulary = Vocabulary(
             model.texts, schema.texts(complements=False), declared, schema.regions, state["thresholds"], learned
         )
+        self.default_texts = self.vocabulary.attributes
         self.global_threshold: float = state["global_threshold"]
         self.threshold_source: str = state["threshold_source"]
         self.weights: str = state["weights"]

@@ -20,7 +20,6 @@ class Vocabulary:
         trained: the texts it was trained on: attributes, then complements; see `learned`.
         attributes: the evaluated attributes, in the schema's order.
         declared: every attribute of the schema, evaluated or not.
-        regions: the schema's names of regions.
         thresholds: by attribute name, in the unit of the scores.
         learned: False for zero-shot CLIP, for which every text is unseen.
     """

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from clip_impl import CLIP, TINY, VIT_B_16, CLIPConfig, TextConfig, VisionConfig
+from clip_impl.weights import load
 from focuscli.config import SCRATCH, ModelConfig, RunConfig, method_entry
 from focuscli.data.texts import Text
 from focuscli.errors import InputError
@@ -80,10 +81,7 @@ def load_clip(weights: Path) -> tuple[CLIP, str]:
     Raises:
         WeightsError: the file is damaged or of no known format.
     """
-    from clip_impl.weights import load
-
-    clip, _ = load(weights)
-    return clip, weights_origin(weights)
+    return load(weights)[0], weights_origin(weights)
 
 
 def weights_origin(weights: Path | None) -> str:

@@ -63,7 +63,7 @@ class OnnxScorer(Scorer):
             self.precision, self.weights, self.fingerprint = card["precision"], card["weights"], card["fingerprint"]
             height, width = card["input"]["size"]
             self.image_size = (int(height), int(width))
-            self.texts = _texts(card["texts"])
+            self.default_texts = self.texts = _texts(card["texts"])
             known = card["vocabulary"]
             known |= {name: _texts(known[name]) for name in ("trained", "attributes", "declared")}
             self.vocabulary = Vocabulary(**{**known, "regions": tuple(known["regions"])})
@@ -78,10 +78,6 @@ class OnnxScorer(Scorer):
                 f"{path} is a model in {self.precision}; an exported model has one precision, not {precision}.",
                 "Omit --precision, or export another model: focus export [--int8]",
             )
-
-    @property
-    def default_texts(self) -> tuple[Text, ...]:
-        return self.texts
 
     def text(self, words: str, *, region: str | None = None) -> Text:
         """A text from words; for a fixed model one of its own texts.

@@ -48,7 +48,6 @@ class Table(BaseModel, frozen=True, extra="forbid"):
         kind: closed set, each row tested on its own dataset; or open-domain retrieval, each row on all `targets`.
         ladder: whether each row adds to the one before, so that gains are of interest.
         splits: of a target that is not tested on its test split.
-        notes: what a reader must know.
     """
 
     name: str
