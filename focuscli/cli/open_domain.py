@@ -82,8 +82,7 @@ def run_open_domain(
     if not pairs:
         raise InputError("No target fits the checkpoint.", "To see why: focus eval --open-domain --target NAME")
 
-    reports: list[OpenDomainReport] = []
-    written: list[Path] = []
+    reports, written = [], []
     for source, target in pairs:
         with render.progress(f"scoring {target.folder.schema.name}") as progress:
             report = evaluate_open_domain(source, target, workers=workers, progress=progress)

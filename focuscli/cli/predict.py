@@ -133,8 +133,7 @@ def _write_block(image: Path, scores: Sequence[float], decisions: Sequence[TextD
 
     print(image, file=stream)
     scored = sorted(zip(decisions, scores, strict=True), key=lambda pair: (pair[0].threshold or 0) - pair[1])
-    few = len(decisions) <= 8
-    shown = [pair for pair in scored if few or pair[0].present(pair[1]) is not False]
+    shown = [pair for pair in scored if len(decisions) <= 8 or pair[0].present(pair[1]) is not False]
     for decision, score in shown:
         place = probability(score, decision.threshold)
         filled = 0 if place is None else round(20 * place)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 
 from focuscli.data.regions import Place, place_words
 from focuscli.data.texts import Text, normalise_phrase
@@ -65,7 +64,8 @@ class Vocabulary:
 
     def is_seen(self, text: Text) -> bool:
         """Whether a text of this phrase was trained; never for zero-shot CLIP."""
-        return self.learned and normalise_phrase(text.phrase) in self._phrases
+        phrases = {normalise_phrase(seen.phrase) for seen in self.trained}
+        return self.learned and normalise_phrase(text.phrase) in phrases
 
     def threshold(self, text: Text) -> tuple[float, str]:
         """The threshold of a text and where it comes from.
@@ -83,10 +83,6 @@ class Vocabulary:
         if not values:
             return math.nan, "none"
         return sum(value / len(values) for value in values), f"mean of {text.region}" if region else "mean of all"
-
-    @cached_property
-    def _phrases(self) -> frozenset[str]:
-        return frozenset(normalise_phrase(seen.phrase) for seen in self.trained)
 
 
 def is_called(text: Text, words: str) -> bool:

@@ -27,16 +27,6 @@ def test_a_saved_configuration_reads_back_equal(tmp_path, preset):
     assert layers.build_config([("file", layers.read_config_file(file))])[0] == config
 
 
-def test_defaults_are_the_papers_and_poars():
-    config = RunConfig()
-    assert (config.model.global_tokens, config.model.local_tokens, config.model.partitions) == (8, 4, 4)
-    assert (config.model.prompt_length, config.model.attention_heads) == (4, 8)
-    loss, train = config.loss, config.train
-    assert (loss.v2t, loss.t2v, loss.lsim, loss.racl, loss.eps) == (1, 1, 1, 1, 1e-4)
-    assert (train.learning_rate, train.weight_decay, train.batch_size, train.epochs) == (1e-4, 1e-4, 128, 100)
-    assert train.warmup_steps == 100
-
-
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
