@@ -137,7 +137,7 @@ def recognizer(make_recognizer):
 
 @pytest.fixture
 def crops_as(tmp_path, coloured_dataset):
-    """crops_as(schema, labels [72, A], name, splits): another dataset of the coloured crops, written under that name."""
+    """crops_as(schema, labels [72, A], name, splits): another dataset of the coloured crops, in a folder of that name."""
 
     def write(schema, labels, name=None, splits=None):
         import numpy as np

@@ -241,7 +241,7 @@ def _metrics(truth: NDArray, predictions: NDArray, scores: NDArray, known: NDArr
 def _persons(
     recognizer: Recognizer, folder: DatasetFolder, indices: NDArray[np.int64]
 ) -> tuple[list[int] | None, dict[str, int] | None]:
-    """Which of the images show a person who is in neither train nor val, and the report's `identity`; None: no statement."""
+    """Which of the images show a person who is in neither train nor val, and the report's `identity`; None: unknown."""
     if folder.fingerprint != recognizer.data_fingerprint:
         return None, None
     trained = np.flatnonzero(np.isin(folder.splits, ("train", "val")))

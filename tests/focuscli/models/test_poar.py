@@ -12,22 +12,21 @@ from focuscli.models.losses import many_to_many_loss
 from focuscli.models.poar import ROWS_OF_GROUP, ROWS_OF_REGION, PoarCriterion, region_mask
 
 # POAR's table for PETA on 14 x 14 patches: first and last column (inclusive) of a sequence that starts with 8 tokens.
-PETA = {
-    "head": (8, 91),
-    "bag": (64, 175),
-    "accessory": (8, 175),
-    "foot": (148, 203),
-    "upper": (8, 147),
-    "lower": (64, 203),
-}
+PETA = [
+    ("head", 8, 91),
+    ("bag", 64, 175),
+    ("accessory", 8, 175),
+    ("foot", 148, 203),
+    ("upper", 8, 147),
+    ("lower", 64, 203),
+]
 
 
-@pytest.mark.parametrize("name", PETA)
-def test_bands_are_those_of_the_paper_on_its_grid(name):
+@pytest.mark.parametrize(("name", "first", "last"), PETA)
+def test_bands_are_those_of_the_paper_on_its_grid(name, first, last):
     band = {**ROWS_OF_REGION, **ROWS_OF_GROUP}[name]
     mask = region_mask([band] * 8, (14, 14))
     patches = mask[0, 9:].nonzero().flatten()
-    first, last = PETA[name]
     assert patches.tolist() == list(range(first - 8, last - 8 + 1))
 
 
