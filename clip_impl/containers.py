@@ -162,20 +162,14 @@ class _Unpickler(pickle.Unpickler):
         full_name = f"{module}.{name}".replace("__builtin__.", "builtins.")  # the name in pickle protocol 2
         if full_name in _ALLOWED:
             return _ALLOWED[full_name]
-        raise ValueError(
-            f"besides tensors it holds an object of {full_name}, and unpickling such objects can run any code"
-        )
+        raise ValueError(f"besides tensors it holds an object of {full_name}, whose unpickling can run any code")
 
     def persistent_load(self, identifier: Any) -> Tensor:
         """The storage of tensors, as a flat tensor."""
         # The location is the device that the tensor was on when it was saved.
         kind, dtype, key, _location, length, *view = identifier
-        if (
-            kind != "storage"
-            or not isinstance(dtype, torch.dtype)
-            or type(length) is not int
-            or view not in ([], [None])
-        ):
+        known = isinstance(dtype, torch.dtype) and type(length) is int and view in ([], [None])
+        if kind != "storage" or not known:
             raise ValueError("it describes a storage in an unknown way")
         if key not in self.storages:
             size = length * dtype.itemsize

@@ -78,10 +78,8 @@ def to_openai_state_dict(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tenso
     prefix, layout = _find_model(tensors)
     found = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
     found = {name: tensor for name, tensor in found.items() if not _NOT_WEIGHTS.fullmatch(name)}
-    if layout == "huggingface":
-        found = _from_huggingface(found)
-    elif layout == "timm":
-        found = _from_timm(found)
+    if layout != "openai":
+        found = _converted(found, HUGGINGFACE if layout == "huggingface" else TIMM)
     elif "text.token_embedding.weight" in found:
         layout = "open_clip-custom-text"
         found = {name.removeprefix("text."): tensor for name, tensor in found.items()}
@@ -97,25 +95,16 @@ def rename(name: str, table: Mapping[str, str]) -> str:
     return name
 
 
-def _renamed(tensors: Mapping[str, Tensor], table: Mapping[str, str]) -> dict[str, Tensor]:
+def _converted(tensors: Mapping[str, Tensor], table: Mapping[str, str]) -> dict[str, Tensor]:
     renamed = {rename(name, table): tensor for name, tensor in tensors.items()}
-    return {name: t.t().contiguous() if name in TRANSPOSED and t.ndim == 2 else t for name, t in renamed.items()}
-
-
-def _from_huggingface(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    result = _renamed(tensors, HUGGINGFACE)
+    result = {name: t.t().contiguous() if name in TRANSPOSED and t.ndim == 2 else t for name, t in renamed.items()}
     for query in [name for name in result if ".q_proj." in name]:
         parts = [result.pop(query.replace(".q_proj.", f".{letter}_proj.")) for letter in "qkv"]
         result[query.replace(".q_proj.", ".in_proj_")] = torch.cat(parts)
-    return result
-
-
-def _from_timm(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    result = _renamed(tensors, TIMM)
     if "head.bias" in result and result.pop("head.bias").any():
         raise WeightsError("Its head has a bias, so it is a classifier and not CLIP's projection.")
     for name in ("visual.class_embedding", "visual.positional_embedding"):
-        if name in result:
+        if name in result:  # timm's have a batch dimension
             result[name] = result[name].squeeze()
     return result
 

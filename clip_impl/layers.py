@@ -38,7 +38,6 @@ class Attention(nn.Module):
         self,
         x: Tensor,
         mask: Tensor | None = None,
-        *,
         causal: bool = False,
         output_tokens: slice | None = None,
         need_weights: bool = False,
@@ -109,17 +108,10 @@ class ResidualAttentionBlock(nn.Module):
         self.ln_2 = LayerNorm(width, eps=LAYER_NORM_EPS)
 
     def forward(
-        self,
-        x: Tensor,
-        mask: Tensor | None = None,
-        causal: bool = False,
-        output_tokens: slice | None = None,
-        need_weights: bool = False,
+        self, x: Tensor, mask: Tensor | None, causal: bool, output_tokens: slice | None, need_weights: bool
     ) -> tuple[Tensor, Tensor | None]:
         """See `Attention.forward`."""
-        attended, weights = self.attn(
-            self.ln_1(x), mask, causal=causal, output_tokens=output_tokens, need_weights=need_weights
-        )
+        attended, weights = self.attn(self.ln_1(x), mask, causal, output_tokens, need_weights)
         x = (x if output_tokens is None else x[:, output_tokens]) + attended
         return x + self.mlp(self.ln_2(x)), weights
 

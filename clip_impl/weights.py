@@ -42,10 +42,8 @@ class LoadedWeights:
     """The content of a weight file.
 
     Attributes:
-        path: the file.
         tensors: by OpenAI's names, in the file's dtypes (OpenAI's own mix fp16 and fp32), on the CPU.
         format: container and layout, for example `torchscript/openai` or `safetensors/huggingface`.
-        activation: of the blocks' MLPs.
     """
 
     path: Path

@@ -56,33 +56,31 @@ def diff_command(source: SchemaArg, target: SchemaArg, evaluated: EvaluatedOpt =
     from focuscli.data.schema import schema_diff
 
     (first, _), (second, _) = _find(source), _find(target)
-    found = schema_diff(first, second, evaluated_only=evaluated)
+    seen, new, only = schema_diff(first, second, evaluated_only=evaluated)
     if render.as_json():
-        seen = [{**_named(ours), "source": theirs.attribute} for ours, theirs in found.seen]
-        new, only = [*map(_named, found.new)], [*map(_named, found.only)]
-        data = {"source": first.name, "target": second.name, "seen": seen, "new": new, "only_source": only}
+        data = {
+            "source": first.name,
+            "target": second.name,
+            "seen": [{**_named(ours), "source": theirs.attribute} for ours, theirs in seen],
+            "new": [*map(_named, new)],
+            "only_source": [*map(_named, only)],
+        }
         render.result(data, lines=[])
         return
-    rows = [
-        ("seen", ours.attribute or "-", *_place(ours), theirs.attribute or "complement") for ours, theirs in found.seen
-    ]
-    rows += [("new", text.attribute or "-", *_place(text), "") for text in found.new]
+    rows = [("seen", ours.attribute or "-", *_place(ours), theirs.attribute or "complement") for ours, theirs in seen]
+    rows += [("new", text.attribute or "-", *_place(text), "") for text in new]
     render.table(("", f"in {second.name}", "phrase", "region", "category", "group", f"in {first.name}"), rows)
     print(
-        f"{len(found.seen)} texts of {second.name} are trained on {first.name}, {len(found.new)} are new; "
-        f"{len(found.only)} of {first.name} are not in {second.name}"
+        f"{len(seen)} texts of {second.name} are trained on {first.name}, {len(new)} are new; "
+        f"{len(only)} of {first.name} are not in {second.name}"
     )
-    for ours, theirs in found.seen:
+    for ours, theirs in seen:
         if ours.region != theirs.region:  # the same words in another sentence
             render.warn(f'"{ours.phrase}" is {ours.region} in {second.name} and {theirs.region} in {first.name}')
 
 
 def _find(name: str) -> tuple[AttributeSchema, Path | None]:
-    """The schema of a file, a dataset folder, a prepared dataset or a built-in one, in this order; and the folder, if any.
-
-    Raises:
-        InputError: none of them, or it is not sound.
-    """
+    """The schema of a file, a dataset folder, a prepared dataset or a built-in one, in this order; and the folder, if any."""
     from focuscli.data.schema import builtin_schema, load_schema
 
     if Path(name).is_file():

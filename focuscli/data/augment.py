@@ -34,10 +34,6 @@ class AugmentParams(NamedTuple):
     saturation: Tensor
     erased: Tensor
 
-    def part(self, start: int, stop: int) -> AugmentParams:
-        """The choices for the images from `start` up to `stop` of the batch."""
-        return AugmentParams(*(values[start:stop] for values in self))
-
 
 def augment(
     images: Tensor,
@@ -61,7 +57,8 @@ def augment(
         float [B, 3, H, W] on the device of `images`.
     """
     count, height, width, _ = images.shape
-    params = draw_params(total or count, (height, width), size, config, generator).part(start, start + count)
+    every = draw_params(total or count, (height, width), size, config, generator)
+    params = AugmentParams(*(values[start : start + count] for values in every))
     # A CPU takes one image through all steps while it lies in the cache, 3 times as fast as the batch through each step; a
     # GPU wants few and large operations.
     return (apply_singly if images.device.type == "cpu" else apply)(images, size, params)

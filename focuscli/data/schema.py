@@ -6,7 +6,7 @@ import tomllib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -304,37 +304,26 @@ def guess_schema(name: str, columns: Sequence[str], where: str) -> AttributeSche
         while phrase.lower() in phrases:
             phrase, number = f"{words} {number}", number + 1
         phrases.add(phrase.lower())
-        region, subregion, category, group = guess_place(column)
-        place = {"region": region, "subregion": subregion, "category": category, "group": group}
+        place = dict(zip(("region", "subregion", "category", "group"), guess_place(column), strict=True))
         attributes.append({"name": column, "phrase": phrase, **place})
     return _validated({"name": name, "attribute": attributes}, where)
 
 
-class SchemaDiff(NamedTuple):
-    """How the texts of a target relate to those of a source.
-
-    Attributes:
-        seen: pairs (text of the target, the training text of the source with the same phrase).
-        new: texts of the target that the source does not train.
-        only: training texts of the source that the target does not have.
-    """
-
-    seen: list[tuple[Text, Text]]
-    new: list[Text]
-    only: list[Text]
-
-
-def schema_diff(source: AttributeSchema, target: AttributeSchema, *, evaluated_only: bool = False) -> SchemaDiff:
+def schema_diff(
+    source: AttributeSchema, target: AttributeSchema, *, evaluated_only: bool = False
+) -> tuple[list[tuple[Text, Text]], list[Text], list[Text]]:
     """Which texts of one dataset were trained on another, compared by phrase, as learned prompts are.
-
-    The source's training texts (evaluated attributes and complements) are compared with the target's texts.
 
     Args:
         evaluated_only: leave out the target's attributes outside the evaluation.
+
+    Returns:
+        Pairs (text of the target, training text of the source with its phrase); texts of the target that the source does
+        not train; training texts of the source (evaluated attributes and complements) that the target does not have.
     """
     trained = _by_phrase(source.texts(complements=True))
     texts = _by_phrase(target.texts(complements=True, evaluated_only=evaluated_only))
-    return SchemaDiff(
+    return (
         [(text, trained[phrase]) for phrase, text in texts.items() if phrase in trained],
         [text for phrase, text in texts.items() if phrase not in trained],
         [text for phrase, text in trained.items() if phrase not in texts],

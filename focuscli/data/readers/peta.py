@@ -125,12 +125,7 @@ def read_peta(source: Path, *, split: str = "official:0", images: Path | None = 
 
 
 def _parse_split(split: str) -> tuple[str, Any]:
-    """The kind of split ("official", "paper", "identity", "subset" or "zs"), and the partition's number, the numbers of the
-    tested subsets, or the file.
-
-    Raises:
-        UsageError: none of them.
-    """
+    """The kind of split, and the partition's number, the numbers of the tested subsets, or the file."""
     if split in ("identity", "paper"):
         return split, None
     if split.startswith(ZS_PREFIX):
@@ -149,12 +144,7 @@ def _parse_split(split: str) -> tuple[str, Any]:
 
 
 def _find(source: Path) -> tuple[Path, list[str], list[Owner], Path | None]:
-    """The root of the images; their names in PETA.mat's order; whom each shows, empty in layout "numbered"; and PETA.mat, if
-    it is there.
-
-    Raises:
-        InputError: neither layout, or subsets or images are missing.
-    """
+    """The root of the images; their names in PETA.mat's order; whom each shows (empty in layout "numbered"); PETA.mat."""
     source = Path(source).expanduser().resolve()
     if source.suffix == ".mat":
         source = source.parent
@@ -200,14 +190,7 @@ def _subset_images(root: Path) -> tuple[list[str], list[Owner]]:
 def _read_mat(
     file: Path, schema: AttributeSchema, number: int
 ) -> tuple[NDArray[np.int8], list[Owner], NDArray[np.str_]]:
-    """Read PETA.mat, a MATLAB 5 file with the struct `peta`: data, attribute and partion_attribute.
-
-    Returns:
-        labels [N, A] in schema order; whom each image shows; the split [N] in partition `number`.
-
-    Raises:
-        InputError: it cannot be read or contradicts the schema or the format.
-    """
+    """Of PETA.mat: labels [N, A] in schema order; whom each image shows; the split [N] in partition `number`."""
     with reading(file, "Fetch the file again; the real one has 343,449 bytes."):
         struct = mat.variables(file)["peta"][0, 0]
         data = np.asarray(struct["data"]).astype(np.int64)  # uint16 in the file
