@@ -152,18 +152,14 @@ def weights_command(
     force: ForceOpt = False,
 ) -> None:
     """Install CLIP weights: OpenAI's ViT-B/16 by download, or a file in any usual format."""
-    from focuscli.storage.weights import install_weights
+    from focuscli.storage.weights import OPENAI_NAME, OPENAI_SHA256, install_weights
 
     with render.progress("weights") as progress:
         installed = install_weights(source, force=force, progress=lambda done, total: progress(done, total or 0))
-    render.result(
-        installed,
-        lines=[
-            f"{installed['format']}, {installed['tensors']} tensors, activation {installed['activation']}",
-            f"sha256 {installed['sha256']}",
-            f"wrote {installed['path']}",
-        ],
-    )
+    if Path(installed["path"]).name == OPENAI_NAME and installed["sha256"] != OPENAI_SHA256:
+        render.warn(f"This is not the {OPENAI_NAME} that OpenAI published: its sha256 would be {OPENAI_SHA256}.")
+    lines = [f"{installed['format']}, {installed['tensors']} tensors, activation {installed['activation']}"]
+    render.result(installed, lines=[*lines, f"sha256 {installed['sha256']}", f"wrote {installed['path']}"])
 
 
 def _done(folder: DatasetFolder, started: float, *, dry_run: bool = False) -> None:
@@ -177,13 +173,12 @@ def _done(folder: DatasetFolder, started: float, *, dry_run: bool = False) -> No
         render.result({**data, "seconds": seconds, "dry_run": dry_run}, lines=[])
         return
     views.prepared(folder)
-    if dry_run:
-        render.note(f"  dry run: nothing was written to {folder.path}       {seconds:.1f} s")
-        return
-    known = folder.path == paths.datasets_dir() / folder.path.name
-    name = folder.path.name if known else str(folder.path)
-    render.note(f"  wrote {folder.path}       {seconds:.1f} s")
-    render.note(f"  next: focus {'eval --open-domain --target' if folder.labels_only else 'train --dataset'} {name}")
+    done = "dry run: nothing was written to" if dry_run else "wrote"
+    render.note(f"  {done} {folder.path}       {seconds:.1f} s")
+    if not dry_run:
+        known = folder.path == paths.datasets_dir() / folder.path.name
+        command = "eval --open-domain --target" if folder.labels_only else "train --dataset"
+        render.note(f"  next: focus {command} {folder.path.name if known else folder.path}")
 
 
 COMMANDS: dict[str, Callable[..., None]] = {

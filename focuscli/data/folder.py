@@ -165,18 +165,16 @@ def write_folder(
     return folder
 
 
-def check_target(target: Path, *, overwrite: bool) -> None:
+def check_target(target: Path, *, overwrite: bool, marker: str = INFO_FILE) -> None:
     """Check that a dataset may be written to `target`, before any work for it is done.
 
-    Only what `write_folder` wrote is ever replaced, so that --force never deletes somebody's images.
+    Only what this program wrote, with a file `marker`, is ever replaced, so that --force never deletes somebody's images.
 
     Raises:
-        InputError: `target` is a file, has content but no prepare.json, or exists and `overwrite` is false.
+        InputError: `target` is a file, has content but no such file, or exists and `overwrite` is false.
     """
-    foreign = target.exists() and not (target / INFO_FILE).is_file()
+    foreign = target.exists() and not (target / marker).is_file()
     if foreign and (not target.is_dir() or any(target.iterdir())):
-        raise InputError(
-            f"{target} exists and is not a prepared dataset (it has no {INFO_FILE}); nothing was changed.",
-            "Choose another folder with --out.",
-        )
+        problem = f"{target} exists and was not written by focus prepare (it has no {marker}); nothing was changed."
+        raise InputError(problem, "Choose another folder with --out.")
     check_free(target, force=overwrite, folder=True)

@@ -27,12 +27,15 @@ def draw_figure(canvas: Canvas, person: Person) -> None:
     figure.draw_trunk()
     figure.draw_head()
     figure.draw_backpack()
-    figure.draw_object()
+    if figure.holds:
+        figure.draw_object()
     if not figure.profile:
         figure.draw_arm(-figure.near)
     figure.draw_arm(figure.near)
-    figure.draw_shoulder_bag()
-    figure.draw_handbag()
+    if person.shoulder_bag:
+        figure.draw_shoulder_bag()
+    if person.handbag:
+        figure.draw_handbag()
 
 
 def cloth(canvas: Canvas, pattern: str, base: Colour, accent: Colour, border: float = 0.0) -> Paint:
@@ -178,13 +181,8 @@ class Figure:
             fill(ellipse(x, y(0.75), rx * 1.75, self.head * 0.085), shaded(person.hat_rgb, 0.85))
 
     def _draw_face(self) -> None:
-        fill, skin, size, rx, sin = (
-            partial(self.fill, region="head"),
-            self.person.skin,
-            self.head,
-            self.head_rx,
-            self.sin,
-        )
+        fill, skin = partial(self.fill, region="head"), self.person.skin
+        size, rx, sin = self.head, self.head_rx, self.sin
         x, wide = self.head_x + 0.3 * abs(sin) * sin * rx, rx * (0.93 - 0.19 * abs(sin))
         fill(ellipse(x, self.head_y(0.43), wide, size * 0.43, power=2.4), skin, edge=0.35)
         if self.profile:
@@ -308,7 +306,6 @@ class Figure:
             self.fill(ellipse(x, y, 0.009 * tall, 0.009 * tall), dark, edge=0.0)
 
     def draw_arm(self, side: int) -> None:
-        """Hand, arm and sleeve."""
         skin, arm, joints, fill = self.person.skin, self.arm_radius, self.arm(side), partial(self.fill, region="upper")
         shoulder, elbow, hand = joints
         fill(ellipse(hand[0], hand[1] - arm * 0.4, arm * 0.75, arm * 0.9), skin, edge=0.4)
@@ -343,8 +340,6 @@ class Figure:
 
     def draw_shoulder_bag(self) -> None:
         """A bag with a flap at the hip, and its strap across the trunk from the other shoulder."""
-        if not self.person.shoulder_bag:
-            return
         unit, tall, colour, side = self.bag_unit, self.tall, self.person.bag_rgb, self.bag_side
         x, y = self.at(side * (self.half_hip + 0.018 * tall), self.crotch, -0.045 * tall if self.profile else 0.0)
         top = self.at(-side * self.half_shoulder * 0.5, self.shoulder + 0.014 * tall, 0)
@@ -355,9 +350,6 @@ class Figure:
         self.fill(flap * (wide, high) + (x, y), shaded(colour, 0.65), "bag")
 
     def draw_handbag(self) -> None:
-        """A handbag that hangs from a hand."""
-        if not self.person.handbag:
-            return
         unit, colour, (x, y) = self.bag_unit, self.person.bag_rgb, self.arm(self.bag_side)[2].tolist()
         wide, top, low = 0.064 * unit, y - 0.075 * unit, y - 0.175 * unit
         grip = [(x - wide * 0.62, top), (x - wide * 0.4, y), (x + wide * 0.4, y), (x + wide * 0.62, top)]
@@ -367,8 +359,6 @@ class Figure:
 
     def draw_object(self) -> None:
         """A box with tape or a folder with a line, between the hands before the belly."""
-        if not self.holds:
-            return
         tall, unit, colour = self.tall, self.bag_unit, _OBJECTS[self.person.object]
         x, y = self.at(0, self.waist + 0.025 * tall, self.depth + 0.1 * tall)
         if self.person.object == "folder":

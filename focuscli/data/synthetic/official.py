@@ -14,16 +14,18 @@ import numpy as np
 import scipy.io
 from numpy.typing import NDArray
 
+from focuscli.data.folder import check_target
 from focuscli.data.prepare import Progress
 from focuscli.data.schema import UNCERTAIN, builtin_schema
 from focuscli.data.splits import identity_split
 from focuscli.data.synthetic.generate import synthetic_images
 from focuscli.data.synthetic.people import labels_of
-from focuscli.errors import InputError, UsageError, did_you_mean
+from focuscli.errors import UsageError, did_you_mean
 from focuscli.storage.files import atomic_folder
 
 Labels = NDArray[np.int8]
 Numbers = NDArray[np.int64]
+Cells = NDArray[np.object_]
 MARKER = "drawn-by-focus.txt"
 NONE_OF = "none of"
 # What RAPv1's file leaves open, for every so many-th image: whether it shows a woman, and who it shows.
@@ -52,10 +54,7 @@ def write_official(
     """
     if kind not in _DOWNLOADS:
         raise UsageError(f'Cannot write the structure of "{kind}".', did_you_mean(kind, _DOWNLOADS))
-    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / MARKER).is_file())):
-        raise InputError(
-            f"{out} exists and was not written by this command; nothing was changed.", "Choose another folder."
-        )
+    check_target(out, overwrite=overwrite, marker=MARKER)
     image_path, annotations, variables = _DOWNLOADS[kind]
     with atomic_folder(out, overwrite=overwrite) as folder:
         names, people, seen = [], [], []
@@ -68,7 +67,8 @@ def write_official(
             seen.append(labels_of(sample.person))
         (folder / annotations).parent.mkdir(exist_ok=True)
         table = official_labels(kind, seen)
-        scipy.io.savemat(folder / annotations, variables(names, table, np.array(people), seed))
+        attributes = _cells([attribute.name for attribute in builtin_schema(kind).attributes])
+        scipy.io.savemat(folder / annotations, variables(names, attributes, table, np.array(people), seed))
         (folder / MARKER).write_text(f"{images} synthetic images in the file structure of {kind}; no real person.\n")
 
 
@@ -85,7 +85,7 @@ def official_labels(kind: str, seen: Sequence[Mapping[str, int]]) -> Labels:
     return np.array(rows, np.int8)
 
 
-def _cells(values: Sequence[Any]) -> NDArray[Any]:
+def _cells(values: Sequence[Any]) -> Cells:
     """A MATLAB cell array [n, 1]."""
     cells = np.empty((len(values), 1), dtype=object)
     cells[:, 0] = values
@@ -95,40 +95,36 @@ def _cells(values: Sequence[Any]) -> NDArray[Any]:
 def _partitions(parts: Mapping[str, float], people: Numbers, seed: int) -> list[dict[str, NDArray[np.uint16]]]:
     """Five splits without a person in two parts; per part the numbers of its images, from 1."""
     splits = [identity_split(people.astype(np.str_), parts, seed + number) for number in range(5)]
-    return [
-        {part: np.flatnonzero(split == part).astype(np.uint16) + np.uint16(1) for part in parts} for split in splits
-    ]
+    return [{part: (np.flatnonzero(split == part) + 1).astype(np.uint16) for part in parts} for split in splits]
 
 
-def _peta(names: list[str], table: Labels, people: Numbers, seed: int) -> dict[str, Any]:
+def _peta(names: list[str], attributes: Cells, table: Labels, people: Numbers, seed: int) -> dict[str, Any]:
     # The ten subsets in turn, person by person; a person's number inside the subset is the global one.
     head = np.stack([np.arange(1, len(names) + 1), people, 1 + people % 10, people], axis=1)
     partitions = _partitions({"train": 0.5, "val": 0.1, "test": 0.4}, people, seed)
     struct = {
         "data": np.hstack([head, table]).astype(np.uint16),
-        "attribute": _cells([attribute.name for attribute in builtin_schema("peta").attributes]),
+        "attribute": attributes,
         "partion_attribute": _cells([{part: rows[:, None] for part, rows in split.items()} for split in partitions]),
     }
     return {"peta": struct}
 
 
-def _pa100k(names: list[str], table: Labels, people: Numbers, seed: int) -> dict[str, Any]:
+def _pa100k(names: list[str], attributes: Cells, table: Labels, people: Numbers, seed: int) -> dict[str, Any]:
     # Its parts are runs of numbers; each begins with a new person.
     starts = np.flatnonzero(np.diff(people, prepend=0))
     cuts = [int(starts[np.searchsorted(starts, share * len(names))]) for share in (0.7, 0.85)]
-    parts = dict(zip(("train", "val", "test"), np.split(np.arange(len(names)), cuts), strict=True))
-    variables: dict[str, Any] = {"attributes": _cells([a.name for a in builtin_schema("pa100k").attributes])}
-    for part, rows in parts.items():
+    variables: dict[str, Any] = {"attributes": attributes}
+    for part, rows in zip(("train", "val", "test"), np.split(np.arange(len(names)), cuts), strict=True):
         variables[f"{part}_images_name"] = _cells([names[row] for row in rows])
         variables[f"{part}_label"] = table[rows].astype(np.uint8)
     return variables
 
 
-def _rapv1(names: list[str], table: Labels, people: Numbers, seed: int) -> dict[str, Any]:
-    schema = builtin_schema("rapv1")
+def _rapv1(names: list[str], attributes: Cells, table: Labels, people: Numbers, seed: int) -> dict[str, Any]:
     rng = np.random.default_rng(seed)
     table = table.astype(np.int32)
-    table[_UNCERTAIN_EVERY // 2 :: _UNCERTAIN_EVERY, schema.index("Female")] = UNCERTAIN
+    table[_UNCERTAIN_EVERY // 2 :: _UNCERTAIN_EVERY, builtin_schema("rapv1").index("Female")] = UNCERTAIN
     identity = people[:, None].astype(np.int16)
     identity[::_UNKNOWN_EVERY] = -1
     partitions = [
@@ -138,7 +134,7 @@ def _rapv1(names: list[str], table: Labels, people: Numbers, seed: int) -> dict[
     struct = {
         "partion": _cells(partitions),
         "label": table,
-        "attribute_eng": _cells([attribute.name for attribute in schema.attributes]),
+        "attribute_eng": attributes,
         "imagesname": _cells(names),
         "identity": identity,
     }
@@ -146,7 +142,7 @@ def _rapv1(names: list[str], table: Labels, people: Numbers, seed: int) -> dict[
 
 
 # Of each kind: the path of an image in the download, the path of the annotation file, and what gives its variables: a
-# function of N file names, official labels [N, A], persons [N] from 1, and the seed.
+# function of N file names, the names of A attributes, official labels [N, A], persons [N] from 1, and the seed.
 _DOWNLOADS: dict[str, tuple[str, str, Callable[..., dict[str, Any]]]] = {
     "peta": ("images/{number:05}.png", "PETA.mat", _peta),
     "pa100k": ("release_data/release_data/{number:06}.jpg", "annotation.mat", _pa100k),

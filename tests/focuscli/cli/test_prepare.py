@@ -71,7 +71,7 @@ REFUSED = [
     (["csv", "{folder}/mien.csv"], 3, "Did you mean {folder}/mine.csv?"),
     (["csv", "{folder}"], 3, "Name the CSV file in it."),
     (["csv", "{folder}/mine.csv", "--true", "no", "--false", "No"], 3, "cannot mean both"),
-    (["csv", "{folder}/mine.csv", "--out", "{folder}", "--force"], 3, "is not a prepared dataset"),
+    (["csv", "{folder}/mine.csv", "--out", "{folder}", "--force"], 3, "was not written by focus prepare"),
     (["csv", "{folder}/wrong.csv"], 3, 'line 4, column "hat": "yes" is not 0 or 1'),
     (["synthetic", "--style", "moonlight"], 2, "street"),
     (["synthetic", "--images", "3"], 2, "20"),

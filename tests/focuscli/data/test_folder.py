@@ -96,7 +96,7 @@ def test_only_a_prepared_dataset_is_replaced_and_only_on_request(tmp_path: Path,
     write(tmp_path / "photos", small_schema, overwrite=True)  # an empty folder is nobody's
     (tmp_path / "photos/prepare.json").rename(tmp_path / "photos/mine.jpg")
     for target in ("photos", "photos/mine.jpg"):
-        with pytest.raises(InputError, match="is not a prepared dataset"):
+        with pytest.raises(InputError, match="was not written by focus prepare"):
             write(tmp_path / target, small_schema, overwrite=True)
     assert (tmp_path / "photos/mine.jpg").is_file()
 

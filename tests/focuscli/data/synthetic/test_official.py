@@ -62,6 +62,6 @@ def test_refusals_change_nothing(tmp_path: Path) -> None:
         write_official("rapv3", tmp_path / "x")
     assert not any(tmp_path.iterdir())
     (tmp_path / "photo.jpg").touch()
-    with pytest.raises(InputError, match="was not written by this command"):
+    with pytest.raises(InputError, match="was not written by focus prepare"):
         write_official("peta", tmp_path, overwrite=True)
     assert (tmp_path / "photo.jpg").exists()
