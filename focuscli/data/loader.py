@@ -77,13 +77,7 @@ def crop_source(
     return lambda batches: (cache[torch.as_tensor(batch)] for batch in batches)
 
 
-def to_unit(crops: Tensor, device: torch.device) -> Tensor:
-    """uint8 [B, H, W, 3] -> float [B, 3, H, W] in [0, 1] on the device."""
-    return crops.to(device, non_blocking=True).permute(0, 3, 1, 2).float().div(255)
-
-
-def normalise(images: Tensor) -> Tensor:
-    """[B, 3, H, W] in [0, 1] -> CLIP's normalisation: minus mean, over standard deviation, per channel."""
-    mean = images.new_tensor(MEAN)[:, None, None]
-    std = images.new_tensor(STD)[:, None, None]
-    return (images - mean) / std
+def normalise(crops: Tensor, device: torch.device) -> Tensor:
+    """uint8 [B, H, W, 3] -> float [B, 3, H, W] on the device, normalised as CLIP's inputs are."""
+    images = crops.to(device, non_blocking=True).permute(0, 3, 1, 2).float().div(255)
+    return (images - images.new_tensor(MEAN)[:, None, None]) / images.new_tensor(STD)[:, None, None]

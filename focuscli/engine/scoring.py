@@ -87,14 +87,14 @@ def model_score_fn(model: Method, text_features: Tensor, precision: str) -> Scor
     """How a torch model scores pixels against text features, on the device of the latter."""
     import torch
 
-    from focuscli.data.loader import normalise, to_unit
+    from focuscli.data.loader import normalise
     from focuscli.engine.device import autocast
 
     device = text_features.device
 
     @torch.inference_mode()
     def score(pixels: Pixels) -> NDArray[np.float32]:
-        images = normalise(to_unit(torch.from_numpy(pixels), device))
+        images = normalise(torch.from_numpy(pixels), device)
         with autocast(device, precision):
             scores = model.score(model.encode_image(images).tokens, text_features).scores
         found: NDArray[np.float32] = scores.float().cpu().numpy()

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from focuscli.config import RunConfig, build_config, method_entry
 from focuscli.data.images import Pixels, load_image, squash
-from focuscli.data.loader import normalise, to_unit
+from focuscli.data.loader import normalise
 from focuscli.data.schema import AttributeSchema, Text
 from focuscli.engine.checkpoint import Checkpoint, load_strictly, read_checkpoint
 from focuscli.engine.device import autocast, check_precision, resolve_device
@@ -240,7 +240,7 @@ class Recognizer(Scorer):
 
     @torch.inference_mode()
     def _attention(self, pixels: Pixels, text_features: Tensor, layers: int) -> list[NDArray[np.float32]]:
-        crops = normalise(to_unit(torch.from_numpy(pixels), self.device))
+        crops = normalise(torch.from_numpy(pixels), self.device)
         with autocast(self.device, self.precision):
             features = self.model.encode_image(crops, attention_layers=layers)
             output = self.model.score(features.tokens, text_features)

@@ -17,7 +17,7 @@ import torch
 
 from focuscli.config import RunConfig, build_config, stacked
 from focuscli.data.images import Pixels, load_image, squash
-from focuscli.data.loader import normalise, to_unit
+from focuscli.data.loader import normalise
 from focuscli.data.schema import builtin_schema
 from focuscli.data.synthetic.generate import STYLES, draw
 from focuscli.data.synthetic.people import sample_person
@@ -111,7 +111,7 @@ def step_fn(model: Method, config: RunConfig, batch_size: int, precision: str) -
     texts = model.texts
     constants = criterion_constants(texts, config.data, torch.full((len(texts),), POSITIVE_RATE))
     criterion = model.criterion(config.effective_loss, **constants).to(device)
-    images = normalise(to_unit(torch.from_numpy(random_pixels(batch_size, config.model.image_size)), device))
+    images = normalise(torch.from_numpy(random_pixels(batch_size, config.model.image_size)), device)
     targets = (torch.rand(batch_size, len(texts), device=device) < POSITIVE_RATE).float()
     known = torch.ones_like(targets, dtype=torch.bool)
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from clip_impl import CLIP
 from clip_impl.layers import QUICK_GELU_SLOPE, ResidualAttentionBlock, Transformer
-from focuscli.data.loader import normalise, to_unit
+from focuscli.data.loader import normalise
 from focuscli.errors import UsageError
 from focuscli.models.base import Method
 from focuscli.models.focus import FocusModel
@@ -41,7 +41,7 @@ class Scores(nn.Module):
     def forward(self, pixels: Tensor, texts: Tensor | None = None) -> Tensor:
         features = self.text_features if texts is None else texts
         assert features is not None
-        images = normalise(to_unit(pixels, pixels.device))
+        images = normalise(pixels, pixels.device)
         return self.model.score(self.model.encode_image(images).tokens, features).scores.float()
 
 

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from focuscli.data.images import Pixels
-from focuscli.data.loader import normalise, to_unit
+from focuscli.data.loader import normalise
 from focuscli.engine.device import autocast, effective_precision
 from focuscli.engine.distributed import SINGLE, ProcessGroup
 from focuscli.engine.scoring import Progress, score_images
@@ -286,7 +286,7 @@ def trained_scores(recognizer: Recognizer, tokens: NDArray[np.float16]) -> NDArr
 @torch.inference_mode()
 def _encode(recognizer: Recognizer, pixels: Pixels) -> NDArray[np.float32]:
     """Features [B, K, D] of crops, rounded to half precision."""
-    images = normalise(to_unit(torch.from_numpy(pixels), recognizer.device))
+    images = normalise(torch.from_numpy(pixels), recognizer.device)
     with autocast(recognizer.device, recognizer.precision):
         tokens = recognizer.model.encode_image(images).tokens
     half = tokens.half()

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from focuscli.config import SCRATCH
 from focuscli.data.images import chunks
-from focuscli.data.loader import normalise, read_batches, to_unit
+from focuscli.data.loader import normalise, read_batches
 from focuscli.data.regions import region_block_matrix, region_names
 from focuscli.engine.device import autocast
 from focuscli.errors import FocusError
@@ -70,7 +70,7 @@ def before_and_after(
         parts = []
         for crops in read_batches(images, config.model.image_size, chunks(len(images), BATCH), workers=workers):
             with autocast(device, recognizer.precision):
-                mix = model.encode_image(normalise(to_unit(crops, device))).tokens
+                mix = model.encode_image(normalise(crops, device)).tokens
                 output = model.score(mix, features)
             parts.append([found.cpu().double() for found in (mix, output.attention_maps, output.attribute_features)])
             progress(min(BATCH * len(parts), len(images)), len(images))

@@ -7,12 +7,15 @@ import hashlib
 import pytest
 import torch
 
+from clip_impl import preprocess
 from focuscli.config import AugmentConfig
 from focuscli.data.augment import apply, apply_singly, augment, draw_params
 from focuscli.data.loader import normalise
 
 STILL = AugmentConfig(margin=0, flip=0, brightness=0, contrast=0, saturation=0, erase=0)
-LUMA = torch.tensor((0.299, 0.587, 0.114))[:, None, None]
+LUMA, MEAN, STD = (
+    torch.tensor(values)[:, None, None] for values in ((0.299, 0.587, 0.114), preprocess.MEAN, preprocess.STD)
+)
 SIZE = (16, 8)
 
 
@@ -34,7 +37,7 @@ def by_definition(image, params, number):
     mean = (x * LUMA).sum(dim=0).mean()
     x = (mean + params.contrast[number] * (x - mean)).clamp(0, 1)
     grey = (x * LUMA).sum(dim=0)
-    x = normalise((grey + params.saturation[number] * (x - grey)).clamp(0, 1))
+    x = ((grey + params.saturation[number] * (x - grey)).clamp(0, 1) - MEAN) / STD
     y0, y1, x0, x1 = params.erased[number].tolist()
     x[:, y0:y1, x0:x1] = 0
     return x.float()
@@ -91,4 +94,4 @@ def test_choices_fill_their_range():
 def test_without_augmentation_images_are_what_evaluation_sees():
     images = pictures(8)
     found = augment(images, (20, 12), STILL, generator())
-    assert torch.allclose(found, normalise(images.permute(0, 3, 1, 2).float() / 255), atol=1e-6)
+    assert torch.allclose(found, normalise(images, torch.device("cpu")), atol=1e-6)

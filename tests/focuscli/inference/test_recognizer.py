@@ -18,14 +18,14 @@ def images():
 
 def test_scores_follow_the_definition(recognizer, images):
     """exp(logit_scale) * cos(V, T), computed here from the model's own parts."""
-    from focuscli.data.loader import normalise, resize_crop, to_unit
+    from focuscli.data.loader import normalise, resize_crop
 
     texts = ["red hat", "purple umbrella"]
     scores = recognizer.scores(images, texts)
     assert scores.shape == (3, 2)
     model = recognizer.model
     with torch.no_grad():
-        pixels = normalise(to_unit(torch.stack([resize_crop(i, (32, 16)) for i in images]), torch.device("cpu")))
+        pixels = normalise(torch.stack([resize_crop(i, (32, 16)) for i in images]), torch.device("cpu"))
         features = model.encode_texts([recognizer.text(text) for text in texts])
         values, _ = model.avfe(features, model.encode_image(pixels).tokens)
         cosine = torch.nn.functional.cosine_similarity(values, features.expand(3, -1, -1), dim=-1)

@@ -12,7 +12,7 @@ import torch
 
 from clip_impl import CLIP, CLIPConfig, TextConfig, VisionConfig
 from focuscli.config import ModelConfig
-from focuscli.data.loader import normalise, to_unit
+from focuscli.data.loader import normalise
 from focuscli.data.texts import Text
 from focuscli.errors import UsageError
 from focuscli.models.build import build_method
@@ -62,7 +62,7 @@ def small_model(name: str, changes):
 
 
 def expected(model, pixels, features):
-    images = normalise(to_unit(pixels, torch.device("cpu")))
+    images = normalise(pixels, torch.device("cpu"))
     return model.score(model.encode_image(images).tokens, features).scores.numpy()
 
 

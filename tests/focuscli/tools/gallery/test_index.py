@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from focuscli.data.images import load_image
-from focuscli.data.loader import normalise, resize_crop, to_unit
+from focuscli.data.loader import normalise, resize_crop
 from focuscli.errors import InputError, RequirementError, UsageError
 from focuscli.storage import files
 from focuscli.tools.gallery import index as module
@@ -53,10 +53,8 @@ def check(recognizer, crops, tmp_path):
             table = part._read(None)
             tokens = part.tokens()[table["row"].to_numpy()]
             for crop, features in zip(part.crops(), tokens, strict=True):
-                pixels = to_unit(
-                    resize_crop(load_image(crops / crop.path), recognizer.image_size)[None], recognizer.device
-                )
-                expected = recognizer.model.encode_image(normalise(pixels)).tokens[0]
+                pixels = resize_crop(load_image(crops / crop.path), recognizer.image_size)[None]
+                expected = recognizer.model.encode_image(normalise(pixels, recognizer.device)).tokens[0]
                 assert np.allclose(features, expected, atol=2e-3)
             scores = recognizer.model.score(torch.from_numpy(tokens).float(), texts).scores
             stored = np.stack([table[name].to_numpy() for name in gallery.columns], axis=1)

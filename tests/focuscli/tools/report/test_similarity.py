@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from focuscli.data.folder import read_folder
-from focuscli.data.loader import normalise, read_batches, to_unit
+from focuscli.data.loader import normalise, read_batches
 from focuscli.engine.run import Run, saved_config
 from focuscli.inference.recognizer import Recognizer
 from focuscli.models.losses import mix_diversity_loss, region_contrastive_loss
@@ -59,7 +59,7 @@ def test_token_similarity_is_that_of_the_mix_tokens_of_each_image(recognizer, pa
     (crops,) = read_batches(paths, recognizer.config.model.image_size, [range(len(paths))], workers=0)
     for model, when in ((initial_model(recognizer), "before"), (recognizer.model, "after")):
         with torch.inference_mode():
-            tokens = model.encode_image(normalise(to_unit(crops, torch.device("cpu")))).tokens.double().numpy()
+            tokens = model.encode_image(normalise(crops, torch.device("cpu"))).tokens.double().numpy()
         unit = tokens / np.linalg.norm(tokens, axis=-1, keepdims=True)
         expected = (unit @ unit.transpose(0, 2, 1)).mean(axis=0)
         state = found.states[when]
