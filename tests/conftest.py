@@ -56,7 +56,7 @@ def coloured_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import numpy as np
     from PIL import Image
 
-    from focuscli.data.folder import write_folder
+    from focuscli.data.folder import DatasetFolder, write_folder
     from focuscli.data.schema import Attribute, AttributeSchema, Group
 
     folder = tmp_path_factory.mktemp("data") / "coloured"
@@ -88,9 +88,9 @@ def coloured_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
         names.append(f"{number:03}.png")
         Image.fromarray(pixels.astype(np.uint8)).save(images / names[-1])
         labels.append([red, bright, not bright, blue])
-    splits = ["train"] * 40 + ["val"] * 16 + ["test"] * 16
-    persons = [str(number // 2) for number in range(72)]
-    write_folder(folder, schema, names, splits, persons, np.array(labels, dtype=np.int8), overwrite=False)
+    splits, persons = np.repeat(["train", "val", "test"], [40, 16, 16]), np.array([str(row // 2) for row in range(72)])
+    content = (tuple(names), splits, persons, np.array(labels, np.int8))
+    write_folder(DatasetFolder(folder, schema, *content), overwrite=False)
     return folder
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -119,48 +119,42 @@ def read_folder(path: Path) -> DatasetFolder:
 
 
 def write_folder(
-    target: Path,
-    schema: AttributeSchema,
-    images: Sequence[str],
-    splits: Sequence[str] | NDArray[np.str_],
-    persons: Sequence[str] | NDArray[np.str_],
-    labels: NDArray[np.integer[Any]],
+    folder: DatasetFolder,
     *,
     overwrite: bool,
     dry_run: bool = False,
     extra_files: Mapping[str, bytes | str] | None = None,
-    info: Mapping[str, Any] | None = None,
     schema_comment: str = "",
 ) -> DatasetFolder:
     """Write a dataset folder, all of it or nothing.
 
     Args:
-        labels: [N, A] in schema order; 0, 1 or 2.
         overwrite: replace a folder that was written by this function before; never another one.
         dry_run: check everything, write nothing.
         extra_files: relative path -> content, e.g. {"images/0001.png": ...}.
-        info: goes to prepare.json, with counts and fingerprint added.
         schema_comment: for the head of schema.toml.
 
+    Returns:
+        The folder, with counts and fingerprint added to its info.
+
     Raises:
-        InputError: the target exists and may not be replaced, or an image's name is empty, repeats or leads out of the root.
+        InputError: the folder exists and may not be replaced, or an image's name is empty, repeats or leads out of the root.
         RequirementError: it cannot be written.
     """
-    check_target(target, overwrite=overwrite)
-    check_image_names(images, [f"dataset {schema.name}, image {number}" for number in range(1, len(images) + 1)])
-    names, owners = np.asarray(splits, np.str_), np.asarray(persons, np.str_)
-    content = (tuple(images), names, owners, np.asarray(labels).astype(np.int8))
-    folder = DatasetFolder(target, schema, *content, dict(info or {}))
-    folder.info.update(counts=folder.counts, fingerprint=folder.fingerprint)
+    check_target(folder.path, overwrite=overwrite)
+    places = [f"dataset {folder.schema.name}, image {number}" for number in range(1, len(folder.images) + 1)]
+    check_image_names(folder.images, places)
+    folder = replace(folder, info={**folder.info, "counts": folder.counts, "fingerprint": folder.fingerprint})
     if dry_run:
         return folder
-    with atomic_folder(target, overwrite=overwrite) as temporary:
+    with atomic_folder(folder.path, overwrite=overwrite) as temporary:
         for name, data in (extra_files or {}).items():
             file = temporary / name
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(data.encode() if isinstance(data, str) else data)
-        write_text(temporary / SCHEMA_FILE, dump_schema(schema, schema_comment))
-        write_text(temporary / LABELS_FILE, format_labels(schema, content))
+        write_text(temporary / SCHEMA_FILE, dump_schema(folder.schema, schema_comment))
+        content = (folder.images, folder.splits, folder.persons, folder.labels)
+        write_text(temporary / LABELS_FILE, format_labels(folder.schema, content))
         write_json(temporary / INFO_FILE, folder.info)
     return folder
 

@@ -101,20 +101,10 @@ def prepare(
         "missing": len(absent),
         "skipped": len(bad),
     }
-    comment = f"Made by focus prepare {kind}. image_root is the folder of the images; nothing was copied."
-    return write_folder(
-        out,
-        schema,
-        data.images,
-        data.splits,
-        data.persons,
-        data.labels,
-        overwrite=overwrite,
-        dry_run=dry_run,
-        extra_files=files,
-        info=info,
-        schema_comment=data.comment or comment,
-    )
+    made = f"Made by focus prepare {kind}. image_root is the folder of the images; nothing was copied."
+    folder = DatasetFolder(out, schema, tuple(data.images), data.splits, data.persons, data.labels, info)
+    comment = data.comment or made
+    return write_folder(folder, overwrite=overwrite, dry_run=dry_run, extra_files=files, schema_comment=comment)
 
 
 def _exclude(

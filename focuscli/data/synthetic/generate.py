@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
@@ -209,15 +209,9 @@ def prepare_synthetic(
         f"No person is in two splits. The boxes of head, upper, lower, foot, bag and whole are in {BOXES_FILE}.",
         "Labels state what can be seen: no glasses from behind, no logo from the side.",
     ]
-    info = {"dataset": "synthetic", "source": "drawn", "style": style, "seed": seed, "split": "identity"}
-    return write_folder(
-        out,
-        schema,
-        [*files],
-        identity_split(owners, FRACTIONS, seed),
-        owners,
-        np.array(rows, np.int8),
-        overwrite=overwrite,
-        extra_files=files | {BOXES_FILE: "\n".join(boxes) + "\n"},
-        info=info | {"warnings": [_WARNING], "notes": notes},
-    )
+    info: dict[str, Any] = {"dataset": "synthetic", "source": "drawn", "style": style, "seed": seed}
+    info |= {"split": "identity", "warnings": [_WARNING], "notes": notes}
+    splits = identity_split(owners, FRACTIONS, seed)
+    folder = DatasetFolder(out, schema, tuple(files), splits, owners, np.array(rows, np.int8), info)
+    files[BOXES_FILE] = "\n".join(boxes) + "\n"
+    return write_folder(folder, overwrite=overwrite, extra_files=files)

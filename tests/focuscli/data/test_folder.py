@@ -13,15 +13,16 @@ from focuscli.data.folder import DatasetFolder, read_folder, write_folder
 from focuscli.data.schema import AttributeSchema
 from focuscli.errors import InputError
 
-IMAGES = ["a.png", "b.png", "c.png", "d/e.png"]
-SPLITS = ["test", "train", "unused", "train"]
-PERSONS = ["1", "2", "", "2"]
-LABELS = np.array([[1, 0, 0, 1, 2], [0, 1, 1, 0, 0], [0, 0, 0, 0, 0], [1, 1, 0, 0, 1]])
+IMAGES = ("a.png", "b.png", "c.png", "d/e.png")
+SPLITS = np.array(["test", "train", "unused", "train"])
+PERSONS = np.array(["1", "2", "", "2"])
+LABELS = np.array([[1, 0, 0, 1, 2], [0, 1, 1, 0, 0], [0, 0, 0, 0, 0], [1, 1, 0, 0, 1]], np.int8)
 
 
 def write(target: Path, schema: AttributeSchema, **change: Any) -> DatasetFolder:
-    content = {"images": IMAGES, "splits": SPLITS, "persons": PERSONS, "labels": LABELS, "overwrite": False, **change}
-    return write_folder(target, schema, **content)
+    fields = {"images": IMAGES, "splits": SPLITS, "persons": PERSONS, "labels": LABELS, "info": {}}
+    folder = DatasetFolder(target, schema, **{key: change.pop(key, value) for key, value in fields.items()})
+    return write_folder(folder, **{"overwrite": False, **change})
 
 
 def test_a_written_folder_reads_back_the_same(tmp_path: Path, small_schema: AttributeSchema) -> None:
@@ -32,9 +33,9 @@ def test_a_written_folder_reads_back_the_same(tmp_path: Path, small_schema: Attr
     for folder in (written, read):
         assert folder.path == tmp_path / "set"
         assert folder.schema == small_schema
-        assert folder.images == tuple(IMAGES)
-        assert folder.splits.tolist() == SPLITS
-        assert folder.persons.tolist() == PERSONS
+        assert folder.images == IMAGES
+        assert folder.splits.tolist() == SPLITS.tolist()
+        assert folder.persons.tolist() == PERSONS.tolist()
         assert folder.labels.dtype == np.int8
         assert folder.labels.tolist() == LABELS.tolist()
         assert folder.info == {**info, "counts": read.counts, "fingerprint": read.fingerprint}
@@ -70,9 +71,9 @@ def test_the_fingerprint_is_over_the_content(tmp_path: Path, small_schema: Attri
     assert fingerprint(small_schema.model_copy(update={"image_root": "/far"})) == fingerprint()
     assert fingerprint(info={"source": "elsewhere"}, schema_comment="words") == fingerprint()
     changes: list[dict[str, Any]] = [
-        {"images": ["a.png", "b.png", "c.png", "d.png"]},
-        {"splits": ["test", "train", "train", "train"]},
-        {"persons": ["1", "2", "3", "2"]},
+        {"images": ("a.png", "b.png", "c.png", "d.png")},
+        {"splits": np.array(["test", "train", "train", "train"])},
+        {"persons": np.array(["1", "2", "3", "2"])},
         {"labels": LABELS[::-1]},
     ]
     assert len({fingerprint(), *(fingerprint(**change) for change in changes)}) == 5
@@ -81,7 +82,7 @@ def test_the_fingerprint_is_over_the_content(tmp_path: Path, small_schema: Attri
 def test_invalid_names_are_refused_and_nothing_is_written(tmp_path: Path, small_schema: AttributeSchema) -> None:
     for image, words in (("a.png", 'image 3: image "a.png" is listed twice'), ("../c.png", "leads out")):
         with pytest.raises(InputError, match=words):
-            write(tmp_path / "set", small_schema, images=["a.png", "b.png", image, "d.png"])
+            write(tmp_path / "set", small_schema, images=("a.png", "b.png", image, "d.png"))
     assert list(tmp_path.iterdir()) == []
 
 

@@ -53,6 +53,8 @@ def probe(tmp_path_factory):
 @pytest.fixture(scope="session")
 def noisy_dataset(tmp_path_factory, coloured_dataset):
     """The coloured dataset with every fifth label of val and test wrong and some uncertain: no model is always right."""
+    from dataclasses import replace
+
     import numpy as np
 
     from focuscli.data.folder import read_folder, write_folder
@@ -63,7 +65,7 @@ def noisy_dataset(tmp_path_factory, coloured_dataset):
     labels = np.where(held_out & (draw < 0.2), 1 - data.labels, data.labels)
     labels = np.where(held_out & (draw > 0.95), 2, labels)
     target = tmp_path_factory.mktemp("data") / "noisy"
-    write_folder(target, data.schema, data.images, data.splits, data.persons, labels, overwrite=False)
+    write_folder(replace(data, path=target, labels=labels), overwrite=False)
     return target
 
 
