@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from pathlib import Path
 
 import pytest
@@ -113,8 +112,13 @@ def test_csv_becomes_a_dataset_by_the_name_of_the_file_or_its_folder(focus, refu
     assert outcome.code == outcome.json["error"]["code"] == 3
     assert "(2.png: No such file or directory; 3.png: not an image" in outcome.json["error"]["message"]
     assert focus("prepare", "csv", table, "--on-bad-image", "skip").code == 0
-    skipped = (paths.datasets_dir() / "source" / "skipped.csv").read_text().splitlines()
+    folder = read_folder(paths.datasets_dir() / "source")
+    skipped = (folder.path / "skipped.csv").read_text().splitlines()
     assert [line.split(",")[0] for line in skipped] == ["image", "2.png", "3.png"]
+    assert folder.images == ("0.png", "1.png", "4.png", "5.png")
+    assert folder.labels.tolist() == [[number % 2, number // 3] for number in (0, 1, 4, 5)]
+    assert folder.counts == {"train": 2, "test": 2}
+    assert (folder.info["skipped"], folder.info["warnings"][-1][-25:]) == (2, "excluded. See skipped.csv.")
     for image in table.parent.glob("*.png"):
         image.unlink()
     (table.parent / "0.png").touch()
@@ -162,17 +166,3 @@ def test_a_dry_run_writes_nothing_and_nothing_is_replaced_without_force(focus, t
         assert {path: path.read_bytes() for path in out.iterdir()} == before
     assert focus(*command, "--force").code == 0
     assert read_folder(out).labels[0].tolist() == [1, 0]
-
-
-def test_ctrl_c_while_writing_leaves_nothing(focus, monkeypatch, tmp_path):
-    from focuscli.storage.files import atomic_folder
-
-    def interrupted(out, **_options):
-        with atomic_folder(out, overwrite=False) as folder:
-            (folder / "labels.csv").touch()
-            signal.raise_signal(signal.SIGINT)
-
-    monkeypatch.setattr("focuscli.data.synthetic.generate.prepare_synthetic", interrupted)
-    outcome = focus("prepare", "synthetic", "--out", tmp_path / "out")
-    assert (outcome.code, outcome.stderr) == (130, "error: Interrupted.\n")
-    assert not any(tmp_path.iterdir())

@@ -86,9 +86,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("old", "new", "problem", "hint"), REFUSED)
-def test_says_what_is_wrong_with_line_and_column(
-    tmp_path: Path, small_schema: AttributeSchema, old: str, new: str, problem: str, hint: str
-) -> None:
+def test_says_what_is_wrong_with_line_and_column(tmp_path: Path, small_schema, old, new, problem, hint) -> None:
     path = write(tmp_path, (HEADER + ROWS).replace(old, new))
     with pytest.raises(InputError) as caught:
         read_labels(path, small_schema)
@@ -98,9 +96,7 @@ def test_says_what_is_wrong_with_line_and_column(
 
 
 @pytest.mark.parametrize("header", ["hats", "HAT"])
-def test_an_attribute_without_a_column_names_the_closest(
-    tmp_path: Path, small_schema: AttributeSchema, header: str
-) -> None:
+def test_an_attribute_without_a_column_names_the_closest(tmp_path: Path, small_schema, header: str) -> None:
     path = write(tmp_path, HEADER.replace("Hat", header) + ROWS)
     with pytest.raises(InputError) as caught:
         read_labels(path, small_schema)
@@ -171,9 +167,7 @@ def test_what_is_written_reads_back_the_same(tmp_path_factory: pytest.TempPathFa
 
 @settings(max_examples=150)
 @given(content=contents(), data=st.data())
-def test_a_damaged_file_is_refused_with_its_name_or_says_something_else(
-    tmp_path_factory: pytest.TempPathFactory, content: Any, data: st.DataObject
-) -> None:
+def test_a_damaged_file_is_refused_with_its_name_or_says_something_else(tmp_path_factory, content, data) -> None:
     """Bytes replaced at random never crash the reader, and what it accepts is still valid."""
     schema, labels = content
     damaged = bytearray(format_labels(schema, labels).encode())

@@ -38,25 +38,6 @@ def test_peta_becomes_a_folder_that_points_at_its_images(fake_peta: Any, tmp_pat
     assert own.fingerprint != folder.fingerprint == prepared.fingerprint
 
 
-def test_skipped_images_take_their_labels_with_them(fake_peta: Any, tmp_path: Path) -> None:
-    bad = ["GRID/archive/0001_1_25004_107.jpeg", "MIT/archive/00001_male_back.jpg"]
-    for image in bad:
-        (fake_peta.root / image).write_bytes(b"")
-    with pytest.raises(InputError, match=rf"2 of {len(fake_peta.images)} images .*00001_male_back.jpg: not an image"):
-        prepare("peta", fake_peta.root, tmp_path / "out")
-    assert not (tmp_path / "out").exists()
-    folder = prepare("peta", fake_peta.root, tmp_path / "out", on_bad_image="skip")
-    kept = [row for row, image in enumerate(fake_peta.images) if image not in bad]
-    assert folder.images == tuple(fake_peta.images[row] for row in kept)
-    assert folder.labels.tolist() == fake_peta.labels[kept].tolist()
-    for split, rows in fake_peta.partition.items():
-        assert {folder.images[row] for row in folder.select(split)} == {fake_peta.images[row] for row in rows} - {*bad}
-    assert folder.info["skipped"] == 2
-    assert any(
-        "cannot be used" in text and text.endswith("excluded. See skipped.csv.") for text in folder.info["warnings"]
-    )
-
-
 def test_a_source_is_never_overwritten(fake_peta: Any) -> None:
     (fake_peta.root.parent / "prepare.json").write_text("{}")
     with pytest.raises(InputError, match="holds the source"):

@@ -124,9 +124,7 @@ def schemas(draw: st.DrawFn) -> AttributeSchema:
 
 @settings(deadline=None, max_examples=80)
 @given(schema=schemas(), comment=st.sampled_from(["", "one line", "two\n\nlines"]))
-def test_what_is_dumped_reads_back_as_the_same_schema(
-    tmp_path_factory: pytest.TempPathFactory, schema: AttributeSchema, comment: str
-) -> None:
+def test_what_is_dumped_reads_back_as_the_same_schema(tmp_path_factory, schema: AttributeSchema, comment: str) -> None:
     text = dump_schema(schema, comment)
     assert "evaluated = true" not in text  # as by default
     path = tmp_path_factory.getbasetemp() / "schema.toml"

@@ -74,9 +74,7 @@ def test_a_full_disk_leaves_the_old_file(file: Path, monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize("failing", [1, 2])
 @pytest.mark.parametrize("error", [OSError(28, "full"), KeyboardInterrupt()])
-def test_an_error_while_swapping_brings_the_old_folder_back(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, failing: int, error: BaseException
-) -> None:
+def test_an_error_while_swapping_brings_the_old_folder_back(folder, monkeypatch, failing, error) -> None:
     """The first rename moves the old folder aside, the second moves the new one in."""
     rename, calls = os.rename, []
 

@@ -122,9 +122,7 @@ def test_nothing_in_the_file_is_run(tmp_path: Path, name: str, monkeypatch: pyte
 
 @settings(max_examples=150, deadline=None)
 @given(data=st.data())
-def test_damaged_files_are_refused_and_never_crash(
-    data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_damaged_files_are_refused_and_never_crash(data: st.DataObject, tmp_path_factory) -> None:
     whole = pickle.dumps({"partition": {part: np.array(rows) for part, rows in PARTS.items()}}, 4)
     content = bytearray(whole[: data.draw(st.integers(0, len(whole)))])
     for _ in range(data.draw(st.integers(0, 3)) if content else 0):
