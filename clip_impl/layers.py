@@ -108,7 +108,12 @@ class ResidualAttentionBlock(nn.Module):
         self.ln_2 = LayerNorm(width, eps=LAYER_NORM_EPS)
 
     def forward(
-        self, x: Tensor, mask: Tensor | None, causal: bool, output_tokens: slice | None, need_weights: bool
+        self,
+        x: Tensor,
+        mask: Tensor | None = None,
+        causal: bool = False,
+        output_tokens: slice | None = None,
+        need_weights: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
         """See `Attention.forward`."""
         attended, weights = self.attn(self.ln_1(x), mask, causal, output_tokens, need_weights)

@@ -80,9 +80,7 @@ class Table:
         labels = np.zeros((len(self.rows), len(schema.attributes)), np.int8)
         bad: list[tuple[int, str, str]] = []
         for number, attribute in enumerate(schema.attributes):
-            column = self.position(
-                column_of(attribute), 'Another one: column = "NAME" under the attribute in schema.toml.'
-            )
+            column = self.position(column_of(attribute), 'Another: column = "NAME" under the attribute in schema.toml.')
             words = [row[column] for row in self.rows]
             # Few columns have more than three different cells, so that each is looked up once.
             known = {word: values.get(_plain(word), -1) for word in set(words)}
@@ -134,9 +132,7 @@ def read_table(path: Path) -> Table:
                 rows.append(row)
                 lines.append(reader.line_num)
     except csv.Error as error:
-        raise InputError(
-            f"{path} line {reader.line_num}: {error}.", "It must be plain comma-separated text."
-        ) from error
+        raise InputError(f"{path} line {reader.line_num}: {error}.", "It must be comma-separated text.") from error
     if not rows:
         raise InputError(f"{path} is empty.", "Its first line must be: image,split,person,ATTRIBUTE,...")
     header = [name.strip() for name in rows[0]]

@@ -67,9 +67,7 @@ def prepare(
     data = READERS[kind](Path(source), **options)
     for path in (Path(source), data.root, options.get("schema")):
         if path and path.resolve().is_relative_to(out.resolve()):
-            raise InputError(
-                f"{out} holds the source {path}; nothing was changed.", "Choose another folder with --out."
-            )
+            raise InputError(f"{out} holds the source {path}; nothing was changed.", "Choose another folder: --out DIR")
     absent: dict[int, str] = {}
     bad: dict[int, str] = {}
     warnings, files = [], {}
@@ -158,6 +156,6 @@ def _general_warnings(data: Annotations) -> list[str]:
     ]
     if rare:
         warnings.append(
-            f"Rare in train (under {RARE:.0%}), so that their metrics vary a lot between runs: {', '.join(rare)}."
+            f"Rare in train (under {RARE:.0%}), so that metrics vary a lot between runs: {', '.join(rare)}."
         )
     return warnings

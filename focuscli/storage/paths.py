@@ -53,9 +53,8 @@ def resolve_dataset(name: str) -> Path:
         hint = "Make one with: focus prepare csv LABELS.csv --out FOLDER"
     else:
         hint = did_you_mean(name, sorted({*KNOWN_DATASETS, *(folder.name for folder in prepared_datasets())}))
-    raise InputError(
-        f'Unknown dataset "{name}": neither a folder with a schema.toml, nor prepared in {datasets_dir()}.', hint
-    )
+    problem = f'Unknown dataset "{name}": neither a folder with a schema.toml, nor prepared in {datasets_dir()}.'
+    raise InputError(problem, hint)
 
 
 def prepared_datasets() -> list[Path]:

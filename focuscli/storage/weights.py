@@ -161,9 +161,7 @@ def _download(url: str, part: Path, progress: Progress) -> None:
             part.unlink()
             _download(url, part, progress)
     except (http.client.InvalidURL, ValueError) as error:
-        raise InputError(
-            f"{url} is not a usable address: {error}.", "Use an address such as https://HOST/FILE"
-        ) from error
+        raise InputError(f"{url} is not a usable address: {error}.", "Use one such as https://HOST/FILE") from error
     except (http.client.HTTPException, OSError) as error:
         kept = f"{part.stat().st_size:,} bytes are kept in {part}." if part.exists() else "Nothing has arrived."
         raise RequirementError(

@@ -57,9 +57,7 @@ def vit_b_16() -> dict[str, Tensor]:
 @pytest.fixture(scope="session")
 def ids() -> Tensor:
     """Token ids of three texts of different lengths."""
-    return tokenize(
-        ["a photo of a person with a red backpack", "hat", "a lower body feature of clothes is long trousers."]
-    )
+    return tokenize(["a photo of a person with a red backpack", "hat", "a lower body feature of clothes is trousers."])
 
 
 @pytest.fixture(scope="session")

@@ -248,7 +248,7 @@ def test_activation_by_name_or_neighbour(file, neighbour, config, activation, tm
 
 
 @pytest.mark.parametrize(
-    "text", ["{", "[]", "3", '{"model_type": "bert"}', '{"architecture": "resnet50"}', '{"model_cfg": 3}']
+    "text", ["{", "[]", '{"model_type": "bert"}', '{"architecture": "resnet"}', '{"model_cfg": 3}']
 )
 def test_unknown_activation_warns(text: str, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(text)

@@ -57,9 +57,7 @@ _WARNINGS = {
     ],
     "identity": ["This split is our own (no person in two parts): it compares with no published row."],
     "zs": ["Such files were never checked on a real one: compare the counts with the published ones."],
-    "subset": [
-        "Test images come from camera sites that training never saw, so that it compares with no published row."
-    ],
+    "subset": ["Test images come from camera sites that training never saw: this compares with no published row."],
     "paper": [
         "--split paper reads a sentence that fits no official file (9,500 images: 7,600 for training, 1,900 for test) in "
         "the only way that the counts allow. It compares with no published row."
@@ -156,9 +154,7 @@ def _find(source: Path) -> tuple[Path, list[str], list[Owner], Path | None]:
             names, owners = _subset_images(root)
             break
         if any(root.glob("00001.*")):
-            names = sorted(
-                name for name in os.listdir(root) if re.match(r"[0-9]{5}\.", name) and looks_like_image(name)
-            )
+            names = sorted(file for file in os.listdir(root) if re.match(r"\d{5}\.", file) and looks_like_image(file))
             wrong = [name for number, name in enumerate(names, start=1) if int(name[:5]) != number]
             if wrong:
                 raise InputError(f"In {root} an image before {wrong[0]} is missing or there twice.", "Copy them again.")

@@ -59,7 +59,7 @@ def read_zero_shot_splits(path: Path, images: Sequence[str]) -> NDArray[np.str_]
         every = np.concatenate(rows)
         if every.ndim != 1 or every.dtype.kind not in "iu" or not all(map(len, rows)):
             raise ValueError(
-                "its parts are not one list of positions each; the file of official partitions is another one"
+                "its parts are not one list of positions each; that of official partitions is another file"
             )
         if every.min() < 0 or every.max() >= len(images) or len(np.unique(every)) != len(every):
             raise ValueError(f"it has positions outside 0 to {len(images) - 1:,}, or one twice")
@@ -116,10 +116,6 @@ def _from_buffer(content: Any, kind: _DType, shape: tuple[int, ...], order: str)
     return array
 
 
-def _scalar(kind: _DType, content: Any) -> Any:
-    return np.frombuffer(content, dtype=kind.dtype)[0]
-
-
 def _encode(text: str, encoding: str) -> bytes:
     if encoding != "latin1":
         raise ValueError(f"it has bytes in the encoding {encoding!r}")
@@ -137,7 +133,7 @@ _ALLOWED: dict[tuple[str, str], Any] = {
 }
 for _core in ("numpy.core", "numpy._core"):  # before and since NumPy 2
     _ALLOWED[f"{_core}.multiarray", "_reconstruct"] = Array
-    _ALLOWED[f"{_core}.multiarray", "scalar"] = _scalar
+    _ALLOWED[f"{_core}.multiarray", "scalar"] = lambda kind, content: np.frombuffer(content, dtype=kind.dtype)[0]
     _ALLOWED[f"{_core}.numeric", "_frombuffer"] = _from_buffer  # protocol 5
 
 

@@ -61,9 +61,8 @@ def read_rapv1(source: Path, *, split: str = "official:0", images: Path | None =
     if number:
         warnings.append(f"Published rows use partition 0; this is partition {number}.")
     warnings.append(PARTITIONS_OVERLAP)
-    return Annotations(
-        schema, _root(images, file, names), names, splits, persons, labels, split, PUBLISHED_V1, warnings
-    )
+    root = _root(images, file, names)
+    return Annotations(schema, root, names, splits, persons, labels, split, PUBLISHED_V1, warnings)
 
 
 def read_rapv2(source: Path, *, split: str = "official:0", images: Path | None = None) -> Annotations:

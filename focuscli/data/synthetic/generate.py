@@ -25,9 +25,7 @@ from focuscli.errors import UsageError, did_you_mean
 
 BOXES_FILE = "boxes.jsonl"
 FRACTIONS = {"train": 0.6, "val": 0.15, "test": 0.25}
-_WARNING = (
-    "These pedestrians are drawn: metrics on them show that the program works, not how well it does on photographs."
-)
+_WARNING = "These pedestrians are drawn: metrics on them show that the program works, not how well on photographs."
 HEIGHT, WIDTH = 256, 128  # pixels of the picture that the crop around the figure is cut from
 Range = tuple[float, float]
 _WALLS = ((178, 160, 142), (156, 150, 146), (190, 178, 156), (150, 122, 104), (166, 174, 180))

@@ -89,9 +89,8 @@ def save_rapv2(path: Path) -> None:
     data = (rng.random((20, len(columns))) < 0.4).astype(np.uint16)
     data[:, columns.index("box-x")] = 500
     data[3, columns.index("Femal")] = 2
-    parts = dict(
-        zip(("train_index", "val_index", "test_index"), np.split(rng.permutation(20) + 1, [12, 16]), strict=True)
-    )
+    rows = np.split(rng.permutation(20) + 1, [12, 16])
+    parts = dict(zip(("train_index", "val_index", "test_index"), rows, strict=True))
     struct = {
         "name": cells([f"CAM01_{row:04}.png" for row in range(20)]),
         "data": data,

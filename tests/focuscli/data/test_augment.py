@@ -13,9 +13,7 @@ from focuscli.data.augment import apply, apply_singly, augment, draw_params
 from focuscli.data.loader import normalise
 
 STILL = AugmentConfig(margin=0, flip=0, brightness=0, contrast=0, saturation=0, erase=0)
-LUMA, MEAN, STD = (
-    torch.tensor(values)[:, None, None] for values in ((0.299, 0.587, 0.114), preprocess.MEAN, preprocess.STD)
-)
+LUMA, MEAN, STD = (torch.tensor(v)[:, None, None] for v in ((0.299, 0.587, 0.114), preprocess.MEAN, preprocess.STD))
 SIZE = (16, 8)
 
 

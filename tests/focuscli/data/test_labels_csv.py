@@ -76,7 +76,7 @@ REFUSED = [
     *(("b/c.png", path, "leads out", "") for path in ("x/../../c.png", "..\\c.png", "/etc/passwd", "C:\\c.png")),
     ("b/c.png", "", "line 3: '' is not a file name", ""),
     ("b/c.png", "b\0.png", "is not a file name", ""),
-    ("b/c.png", '"b/c.png', "line 3: unexpected end of data", "It must be plain comma-separated text."),
+    ("b/c.png", '"b/c.png', "line 3: unexpected end of data", "It must be comma-separated text."),
     (ROWS, "", "no images", ""),
     (HEADER + ROWS, "", "is empty", "Its first line must be: image,split,person,ATTRIBUTE,..."),
     ("split", "spilt", 'has no column "split"', "Did you mean spilt?"),
@@ -103,7 +103,7 @@ def test_an_attribute_without_a_column_names_the_closest(tmp_path: Path, small_s
     assert caught.value.problem == f'{path} has no column "Hat".'
     assert caught.value.hint == (
         f"Did you mean {header}? Known: image, split, person, Male, Backpack, Female, {header}, spectacles. "
-        'Another one: column = "NAME" under the attribute in schema.toml.'
+        'Another: column = "NAME" under the attribute in schema.toml.'
     )
     path = write(tmp_path, HEADER.replace("spectacles", "lenses") + ROWS)
     with pytest.raises(InputError, match='has no column "spectacles"'):

@@ -44,6 +44,5 @@ def test_batches_hold_the_crops_that_were_asked_for(paths, resize, in_memory):
     source = crop_source(paths, SIZE, workers=2, in_memory=in_memory, progress=None, resize=resize)
     wanted = [[3, 1], [8], [0, 2, 4, 6, 5, 7]]
     for positions, crops in zip(wanted, source(wanted), strict=True):
-        assert torch.equal(
-            crops, torch.stack([resize_crop(load_image(paths[index]), SIZE, resize) for index in positions])
-        )
+        expected = [resize_crop(load_image(paths[index]), SIZE, resize) for index in positions]
+        assert torch.equal(crops, torch.stack(expected))

@@ -69,6 +69,7 @@ def test_names_suggest_a_region(region: str, group: str, names: list[str]) -> No
 
 
 def test_the_rules_find_the_regions_of_peta() -> None:
+    assert place_words("red hat", ()).reason == "guessed from its words"
     for attribute in builtin_schema("peta").evaluated:
         assert guess_place(attribute.name)[0] == attribute.region, attribute.name
 
@@ -105,7 +106,3 @@ def test_free_texts_are_placed_by_the_first_rule_that_applies(words: str, region
     place = place_words(words, KNOWN)
     assert (place.region, place.reason) == (region, reason)
     assert (place.like is not None) == ("schema" in reason)
-
-
-def test_without_a_schema_the_words_are_guessed() -> None:
-    assert place_words("red hat", ()).reason == "guessed from its words"

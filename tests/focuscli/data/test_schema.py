@@ -40,14 +40,8 @@ def test_texts_are_attributes_then_complements_group_by_group(small_schema: Attr
 
 def test_the_fingerprint_is_over_meaning(small_schema: AttributeSchema) -> None:
     first, *rest = small_schema.attributes
-    for key, value in (
-        ("title", "x"),
-        ("source", "x"),
-        ("image_root", "x"),
-        ("name", "x"),
-        ("regions", (*REGIONS, "x")),
-    ):
-        other = small_schema.model_copy(update={key: value})
+    for key in ("title", "source", "image_root", "name", "regions"):
+        other = small_schema.model_copy(update={key: ("x",) if key == "regions" else "x"})
         assert (other.fingerprint() != small_schema.fingerprint()) is (key in ("name", "regions"))
     for key, value in (("phrase", "x"), ("evaluated", False), ("column", "x")):
         other = small_schema.model_copy(update={"attributes": (first.model_copy(update={key: value}), *rest)})
@@ -140,11 +134,7 @@ def test_what_is_dumped_reads_back_as_the_same_schema(tmp_path_factory, schema: 
     [
         ('nmae = "x"\n' + HAT, "name is missing", ""),
         ('name = "x"\nnmae = "x"\n' + HAT, "nmae is no known key", "Did you mean name?"),
-        (
-            'name = "x"\n' + HAT + 'regoin = "head"\n',
-            'attribute 1 ("hat"): regoin is no known key',
-            "Did you mean region?",
-        ),
+        ('name = "x"\n' + HAT + 'regoin = ""\n', 'attribute 1 ("hat"): regoin is no known key', "Did you mean region?"),
         ('name = "x"\n' + COAT + HAT.replace("a hat", " "), 'attribute 2 ("hat"): phrase is empty', ""),
         ('name = "x"\n' + HAT.replace("a hat", r"a\nhat"), "control character", ""),
         ('name = "x"\n' + HAT.replace('group = "head"', ""), 'attribute 1 ("hat"): group is missing', ""),

@@ -134,9 +134,7 @@ def test_a_checkpoint_by_what_determines_its_answers(tmp_path: Path) -> None:
     first = found()
     assert first == found(epoch=4, config={**config, "train": {"seed": 1}})
     others = [found(b"other"), found(schema={"name": "b"}), found(thresholds=[0.4])]
-    others += [
-        found(config={**config, part: value}) for part, value in (("model", {}), ("data", {"complements": False}))
-    ]
+    others += [found(config={**config, **part}) for part in ({"model": {}}, {"data": {"complements": False}})]
     assert len({first, *others}) == 6
     (tmp_path / "m").unlink()
     with pytest.raises(InputError, match="damaged"):

@@ -38,11 +38,7 @@ CONTRADICTIONS: list[tuple[str, Callable[[Fields], Fields], str]] = [
     ("peta", lambda f: {"partion_attribute": f["attribute"]}, r"not a usable PETA\.mat"),
     ("peta", lambda f: {"partion_attribute": shifted(f["partion_attribute"])}, "partition 0 does not hold each"),
     ("pa100k", lambda f: {"val_label": None}, "it has no 'val_label'"),
-    (
-        "pa100k",
-        lambda f: {"attributes": changed(f["attributes"], 0, PA100K[1])},
-        "1 of the known attributes are not in it",
-    ),
+    ("pa100k", lambda f: {"attributes": changed(f["attributes"], 0, PA100K[1])}, "1 of the known attributes are"),
     ("pa100k", lambda f: {"test_label": f["test_label"][:1]}, "test_label does not have a row for each image"),
     ("rapv1", lambda _: {"identity": None}, "no field of name identity"),
     ("rapv1", lambda f: {"label": f["label"][:5]}, "5 rows and 30 identities for 30 images"),
@@ -62,9 +58,7 @@ def test_contradictions_are_refused(download: Any, edit_mat: Any, name: str, cha
         READERS[name](folder)
 
 
-@pytest.mark.parametrize(
-    "content", [b"", b"MATLAB 5.0 MAT-file", b"<html>" * 200, b"\x89HDF\r\n\x1a\n" + bytes(600), 60, 2000]
-)
+@pytest.mark.parametrize("content", [b"", b"MATLAB 5.0 MAT-file", b"<html>" * 200, b"\x89HDF" + bytes(600), 60, 2000])
 def test_what_is_not_a_matlab_file_is_refused(download: Any, content: bytes | int) -> None:
     path = download("peta") / "PETA.mat"
     path.write_bytes(content if isinstance(content, bytes) else path.read_bytes()[:content])
@@ -100,9 +94,8 @@ def test_labels_and_splits_of_pa100k_stay_with_their_images(download: Any, edit_
     assert found.images == [f"{number:06}.jpg" for number in range(1, 31)]
     for part in ("train", "val", "test"):
         assert np.array_equal(found.labels[found.splits == part], fields[f"{part}_label"])
-        assert [*np.array(found.images)[found.splits == part]] == [
-            str(c[0]) for c in fields[f"{part}_images_name"][:, 0]
-        ]
+        names = [str(name[0]) for name in fields[f"{part}_images_name"][:, 0]]
+        assert [*np.array(found.images)[found.splits == part]] == names
     assert found.root == (folder / "data").resolve()
     assert set(found.persons.tolist()) == {""}
 
@@ -134,9 +127,8 @@ def test_rapv2_takes_what_is_evaluated_from_the_file(download: Any, edit_mat: An
         assert np.flatnonzero(found.splits == part).tolist() == sorted(rows.ravel().astype(int) - 1)
     fewer = fields["selected_attribute"][:, [2, 0]]
     renamed = changed(fields["attribute"], (40, 0), "unheard")
-    edit_mat(
-        folder, lambda f: {"selected_attribute": fewer, "attribute": renamed, "data": changed(f["data"], (0, 4), 77)}
-    )
+    data = changed(fields["data"], (0, 4), 77)
+    edit_mat(folder, lambda _: {"selected_attribute": fewer, "attribute": renamed, "data": data})
     found = READERS["rapv2"](folder)
     assert len(found.schema.attributes) == 109  # one has other values, one is unknown
     assert {attribute.name for attribute in found.schema.evaluated} == {columns[column - 1] for column in fewer[0]}
