@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 Pixels = NDArray[np.uint8]
-Result = TypeVar("Result")
+T = TypeVar("T")
 READ_AHEAD = 3
 """Batches that are read while one is used."""
 # Crops of pedestrians have some 0.01 to 1 million pixels; a file that claims far more is an accident or an attack.
@@ -59,12 +59,10 @@ def chunks(count: int, batch_size: int) -> list[range]:
     return [range(start, min(start + batch_size, count)) for start in range(0, count, batch_size)]
 
 
-def read_ahead(
-    read: Callable[[int], Result], batches: Iterable[Sequence[int]], *, workers: int
-) -> Iterator[list[Result]]:
+def read_ahead(read: Callable[[int], T], batches: Iterable[Sequence[int]], *, workers: int) -> Iterator[list[T]]:
     """Yield what `read` returns for each position of each batch, read by threads a few batches ahead of the consumer."""
     pool = ThreadPoolExecutor(max(1, workers))
-    pending: deque[list[Future[Result]]] = deque()
+    pending: deque[list[Future[T]]] = deque()
     try:
         for batch in batches:
             pending.append([pool.submit(read, index) for index in batch])

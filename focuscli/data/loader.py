@@ -40,9 +40,7 @@ def read_batches(
     resize: Resize = "pillow",
 ) -> Iterator[Tensor]:
     """Yield uint8 [B, H, W, 3] for each list of positions in `paths`, a few batches ahead of the consumer."""
-    for crops in read_ahead(
-        lambda index: resize_crop(load_image(paths[index]), size, resize), batches, workers=workers
-    ):
+    for crops in read_ahead(lambda row: resize_crop(load_image(paths[row]), size, resize), batches, workers=workers):
         yield stack_crops(crops)
 
 

@@ -25,9 +25,7 @@ def strings(column: Any) -> list[str]:
     return [str(entry.item() if isinstance(entry, np.ndarray) else entry) for entry in np.asarray(column).ravel()]
 
 
-def attribute_labels(
-    table: Any, names: Sequence[str], schema: AttributeSchema, values: Sequence[int]
-) -> NDArray[np.int8]:
+def attribute_labels(table: Any, names: list[str], schema: AttributeSchema, values: Sequence[int]) -> NDArray[np.int8]:
     """The columns of a table [N, len(names)] in the schema's order, as int8 [N, A].
 
     Raises:

@@ -154,7 +154,7 @@ def _find(source: Path) -> tuple[Path, list[str], list[Owner], Path | None]:
             names, owners = _subset_images(root)
             break
         if any(root.glob("00001.*")):
-            names = sorted(file for file in os.listdir(root) if re.match(r"\d{5}\.", file) and looks_like_image(file))
+            names = sorted(f for f in os.listdir(root) if re.match(r"[0-9]{5}\.", f) and looks_like_image(f))
             wrong = [name for number, name in enumerate(names, start=1) if int(name[:5]) != number]
             if wrong:
                 raise InputError(f"In {root} an image before {wrong[0]} is missing or there twice.", "Copy them again.")
