@@ -58,14 +58,9 @@ def diff_command(source: SchemaArg, target: SchemaArg, evaluated: EvaluatedOpt =
     (first, _), (second, _) = _find(source), _find(target)
     seen, new, only = schema_diff(first, second, evaluated_only=evaluated)
     if render.as_json():
-        data = {
-            "source": first.name,
-            "target": second.name,
-            "seen": [{**_named(ours), "source": theirs.attribute} for ours, theirs in seen],
-            "new": [*map(_named, new)],
-            "only_source": [*map(_named, only)],
-        }
-        render.result(data, lines=[])
+        known = [{**_named(ours), "source": theirs.attribute} for ours, theirs in seen]
+        data = {"source": first.name, "target": second.name, "seen": known}
+        render.result({**data, "new": [*map(_named, new)], "only_source": [*map(_named, only)]}, lines=[])
         return
     rows = [("seen", ours.attribute or "-", *_place(ours), theirs.attribute or "complement") for ours, theirs in seen]
     rows += [("new", text.attribute or "-", *_place(text), "") for text in new]

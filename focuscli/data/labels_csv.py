@@ -20,8 +20,6 @@ from focuscli.errors import InputError, did_you_mean
 FIXED_COLUMNS = ("image", "split", "person")
 SPLITS = ("train", "val", "test", "unused")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-
-
 Labels = tuple[tuple[str, ...], NDArray[np.str_], NDArray[np.str_], NDArray[np.int8]]
 """Images (N paths relative to the image root, with forward slashes), splits [N] (each one of `SPLITS`), persons [N] ("" =
 unknown), and labels [N, A] in schema order: 0, 1 or 2 (uncertain)."""

@@ -88,17 +88,11 @@ def prepare(
     schema = data.schema.model_copy(update={"image_root": str(data.root)})
     if kind == "csv" and not options.get("schema"):
         schema = schema.model_copy(update={"name": out.resolve().name})
-    info = {
-        "dataset": schema.name,
-        "source": str(Path(source).expanduser().resolve()),
-        "split": data.split,
-        "published": data.published,
-        "labels_only": missing == "labels-only",
-        "warnings": [*data.warnings, *_general_warnings(data), *warnings],
-        "notes": data.notes,
-        "missing": len(absent),
-        "skipped": len(bad),
-    }
+    origin = str(Path(source).expanduser().resolve())
+    info: dict[str, Any] = {"dataset": schema.name, "source": origin, "split": data.split}
+    info |= {"published": data.published, "labels_only": missing == "labels-only"}
+    info |= {"warnings": [*data.warnings, *_general_warnings(data), *warnings], "notes": data.notes}
+    info |= {"missing": len(absent), "skipped": len(bad)}
     made = f"Made by focus prepare {kind}. image_root is the folder of the images; nothing was copied."
     folder = DatasetFolder(out, schema, tuple(data.images), data.splits, data.persons, data.labels, info)
     comment = data.comment or made

@@ -13,7 +13,6 @@ from focuscli.data.splits import identity_split
 from focuscli.errors import InputError
 
 SPLIT_FRACTIONS = {"train": 0.7, "val": 0.1, "test": 0.2}
-SPLIT_SEED = 0
 _SPLIT_ALIASES = {"training": "train", "validation": "val", "valid": "val", "dev": "val", "testing": "test"}
 
 SCHEMA_COMMENT = """\
@@ -58,7 +57,7 @@ def read_csv(
         check_splits(names, table.places)
         splits, how = np.array(names, np.str_), "as in the table"
     else:
-        splits = identity_split(persons, SPLIT_FRACTIONS, SPLIT_SEED)
+        splits = identity_split(persons, SPLIT_FRACTIONS, seed=0)
         how = "no person in two parts" if (persons != "").any() else "image by image: there is no column person"
         how = f"random: 70 % train, 10 % val, 20 % test, {how}"
     comment = "" if schema else SCHEMA_COMMENT

@@ -207,9 +207,6 @@ def _read_label_texts(
     """Read the ten Label.txt files of layout "subsets": labels [N, A] in schema order, and notes.
 
     A line is a key and the names of the attributes that are true: per file in CUHK, per person in the other subsets.
-
-    Raises:
-        InputError: a Label.txt is missing or damaged, or an image has no line.
     """
     columns = {attribute.name: number for number, attribute in enumerate(schema.attributes)}
     labels = np.zeros((len(images), len(columns)), np.int8)

@@ -30,7 +30,6 @@ PUBLISHED_ZS = {"train": 17_062, "val": 4_628, "test": 4_928}
 EVALUATED_V2 = 54
 ZS_EXCLUDED = "Age46-60"  # RAP-ZS evaluates the other 53
 _LABELS = (0, 1, UNCERTAIN)
-_UNKNOWN_PERSON = -1
 
 
 def read_rapv1(source: Path, *, split: str = "official:0", images: Path | None = None) -> Annotations:
@@ -56,7 +55,7 @@ def read_rapv1(source: Path, *, split: str = "official:0", images: Path | None =
             raise ValueError(f"it has {len(labels):,} rows and {len(identity):,} identities for {len(names):,} images")
         parts = {"train_index": "train", "test_index": "test"}
         splits = mat.partition_splits(struct["partion"], number, parts, len(names))
-    persons = np.array(["" if person == _UNKNOWN_PERSON else str(person) for person in identity])
+    persons = np.array(["" if person == -1 else str(person) for person in identity])
     warnings = ["There is no val split: training holds out 10% of train as val, without sharing a known person."]
     if number:
         warnings.append(f"Published rows use partition 0; this is partition {number}.")

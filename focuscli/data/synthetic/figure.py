@@ -110,10 +110,8 @@ class Figure:
         return x, self.head_y(part), self.cos * math.cos(turn) - self.sin * math.sin(turn)
 
     def outline(self, cuts: list[Cut], *, closed: bool = True) -> Points:
-        """The outline of a body given by horizontal cuts from top to bottom, each (y, half width, half depth).
-
-        Where not closed, the ends of the first and of the last cut are joined by straight lines.
-        """
+        """The outline of a body given by horizontal cuts from top to bottom, each (y, half width, half depth); straight at
+        both ends where it is not closed."""
         y, width, depth = np.array(cuts).T
         x, half = np.array([self.at(0, cut[0], 0)[0] for cut in cuts]), np.hypot(width * self.cos, depth * self.sin)
         left, right = np.stack([x - half, y], axis=1), np.stack([x + half, y], axis=1)

@@ -155,13 +155,10 @@ def _one_of(rng: np.random.Generator, options: Sequence[T]) -> T:
 
 
 def _contrasting(rng: np.random.Generator, colours: Sequence[Colour], *others: Colour, least: float) -> Colour:
-    """A random colour that differs from all `others` by `least`; if there is none, the one that differs most.
-
-    How different two colours look is roughly their weighted Euclidean distance, 0 to about 765.
-    """
+    """A random colour that differs from all `others` by `least`; if there is none, the one that differs most."""
     order = rng.permutation(len(colours))
     difference = np.array(colours)[order, None] - np.array(others)  # [colours, others, 3]
-    distance = np.sqrt(difference**2 @ (2, 4, 3)).min(axis=1)
+    distance = np.sqrt(difference**2 @ (2, 4, 3)).min(axis=1)  # 0 to about 765: roughly how different they look
     return colours[order[np.minimum(distance, least).argmax()]]
 
 
