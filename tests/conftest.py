@@ -142,12 +142,12 @@ def crops_as(tmp_path, coloured_dataset):
     def write(schema, labels, name=None, splits=None):
         import numpy as np
 
-        from focuscli.data.folder import read_folder, write_folder
+        from focuscli.data.folder import DatasetFolder, read_folder, write_folder
 
         crops = read_folder(coloured_dataset)
         schema = schema.model_copy(update={"image_root": str(crops.root)})
-        content = (crops.images, splits or crops.splits.tolist(), crops.persons, np.array(labels, dtype=np.int8))
-        return write_folder(tmp_path / (name or schema.name), schema, *content, overwrite=False)
+        content = (crops.images, np.array(splits or crops.splits), crops.persons, np.array(labels, dtype=np.int8))
+        return write_folder(DatasetFolder(tmp_path / (name or schema.name), schema, *content), overwrite=False)
 
     return write
 
