@@ -24,9 +24,7 @@ GROUP_HELP = "What belongs together, for search --per-group: a column of labels.
 
 
 def index_command(
-    source: Annotated[
-        str, typer.Argument(metavar="FOLDER|DATASET", help="Folder of crops, dataset, glob, or - for paths on stdin.")
-    ],
+    source: Annotated[str, typer.Argument(metavar="FOLDER|DATASET", help="Also a glob, or - for paths on stdin.")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="GALLERY", help="The gallery: a folder to make.")],
     split: Annotated[str | None, typer.Option(help="train, val, test, trainval or all (default).")] = None,
     group: Annotated[str | None, typer.Option(metavar="COLUMN|REGEX", help=GROUP_HELP)] = None,

@@ -14,15 +14,9 @@ from focuscli.storage import paths
 
 
 def report_command(
-    runs: Annotated[
-        list[str] | None, typer.Argument(metavar="RUN...", help="Run names or folders; default: the latest run.")
-    ] = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Default: report.html in the run, or here for several runs.")
-    ] = None,
-    figures: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Figures as files; no page without -o.")
-    ] = None,
+    runs: Annotated[list[str] | None, typer.Argument(metavar="RUN...", help="Default: the latest run.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Default: report.html in the run.")] = None,
+    figures: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Figures; no page without -o.")] = None,
     file_format: Annotated[str | None, typer.Option("--format", help="Of --figures: pdf (default), png, svg.")] = None,
     dataset: DatasetOpt = None,
     split: Annotated[str, typer.Option(help="Which images: test, val, train, trainval, all.")] = "test",

@@ -30,9 +30,7 @@ def search_command(
     gallery: Annotated[Path, typer.Argument(metavar="GALLERY", help="A folder that focus index made.")],
     texts: Annotated[list[str], typer.Argument(metavar="TEXT...", help="What the crops must show, all of it.")],
     without: Annotated[list[str] | None, typer.Option("--not", metavar="TEXT", help="Not shown; repeatable.")] = None,
-    where: Annotated[
-        str | None, typer.Option(metavar="SQL", help='Only crops where this holds, by path, size, "group", "Hat", ...')
-    ] = None,
+    where: Annotated[str | None, typer.Option(metavar="SQL", help='Of crops: path, size, "group", "Hat", ...')] = None,
     per_group: Annotated[bool, typer.Option("--per-group", help="The best of each group (index --group).")] = False,
     each: Annotated[bool, typer.Option("--each", help="Each TEXT is a search of its own, in one pass.")] = False,
     k: Annotated[int, typer.Option("-k", min=1, help="How many crops.")] = 20,
@@ -42,9 +40,7 @@ def search_command(
     format_: Annotated[str | None, typer.Option("--format", help="table, jsonl (with --json) or csv.")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write there instead of to stdout.")] = None,
     force: ForceOpt = False,
-    checkpoint: Annotated[
-        str | None, typer.Option(*CHECKPOINT, metavar="RUN", help="The gallery's model, if it has moved.")
-    ] = None,
+    checkpoint: Annotated[str | None, typer.Option(*CHECKPOINT, metavar="RUN", help="Its model, if moved.")] = None,
     region: RegionOpt = None,
     device: DeviceOpt = None,
     precision: PrecisionOpt = None,

@@ -19,9 +19,7 @@ MOST_CELLS = 400
 
 def viz_command(
     arguments: Annotated[list[str], typer.Argument(metavar="IMAGE... TEXT...", help="Files or globs, then texts.")],
-    attribute: Annotated[
-        list[str] | None, typer.Option("--attribute", "-a", help="A text that looks like a file; repeatable.")
-    ] = None,
+    attribute: Annotated[list[str] | None, typer.Option("--attribute", "-a", help="A text named like a file.")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="PNG; default: IMAGE.focus.png here.")] = None,
     checkpoint: CheckpointOpt = None,
     region: RegionOpt = None,
@@ -41,8 +39,9 @@ def viz_command(
     if target.suffix.lower() != ".png":
         raise UsageError(f"--output must name a .png file; got {target}.")
 
+    from focuscli.inference.predict import thresholds_of
     from focuscli.storage.files import atomic_path, check_free
-    from focuscli.viz.explain import explain, explain_tokens
+    from focuscli.viz.explain import explain
 
     check_free(target, force=force, hint="Add --force to replace it, or give -o PNG.")
     model = find_model(checkpoint)
@@ -53,9 +52,7 @@ def viz_command(
             f"{len(images)} images x {len(wanted)} texts are too many for one picture (at most {MOST_CELLS} cells).",
             "Give fewer images, or name the texts.",
         )
-    picture, attention, decisions = explain(recognizer, images, wanted, layers=layers, alpha=alpha)
-    if tokens:
-        picture = explain_tokens(recognizer, images[0], wanted, layers=layers)
+    picture, attention, decisions = explain(recognizer, images, wanted, layers=layers, alpha=alpha, tokens=tokens)
     with atomic_path(target) as temporary:
         picture.save(temporary, format="PNG")
     views.assumptions(decisions, recognizer.weights)
@@ -66,9 +63,7 @@ def viz_command(
             {"image": str(image), "scores": {decision.text.phrase: round(score, 4) for decision, score in row}}
             for image, row in zip(images, rows, strict=True)
         ],
-        "thresholds": {decision.text.phrase: decision.shown_threshold for decision in decisions},
-        "threshold_source": {decision.text.phrase: decision.threshold_source for decision in decisions},
-        "unseen": [decision.text.phrase for decision in decisions if not decision.seen],
+        **thresholds_of(decisions),
         "weights": recognizer.weights,
     }
     lines = []

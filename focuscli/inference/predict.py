@@ -72,11 +72,6 @@ class TextDecision:
     threshold_source: str
     region_source: str = ""
 
-    @property
-    def shown_threshold(self) -> float | None:
-        """Rounded as in JSON output."""
-        return None if self.threshold is None else round(self.threshold, 4)
-
     def present(self, score: float) -> bool | None:
         """Whether the score is above the threshold; None without one."""
         return None if self.threshold is None else score > self.threshold
@@ -92,6 +87,16 @@ def decide(vocabulary: Vocabulary, texts: Sequence[Text]) -> list[TextDecision]:
     return decisions
 
 
+def thresholds_of(decisions: Sequence[TextDecision]) -> dict[str, Any]:
+    """For JSON output: the texts' thresholds and their sources, by phrase, and the phrases that are unseen."""
+    values = {decision.text.phrase: decision.threshold for decision in decisions}
+    return {
+        "thresholds": {phrase: None if value is None else round(value, 4) for phrase, value in values.items()},
+        "threshold_source": {decision.text.phrase: decision.threshold_source for decision in decisions},
+        "unseen": [decision.text.phrase for decision in decisions if not decision.seen],
+    }
+
+
 def probability(score: float, threshold: float | None) -> float | None:
     """The logistic function of a score's distance from its threshold, in (0, 1); None without a threshold.
 
@@ -103,16 +108,13 @@ def probability(score: float, threshold: float | None) -> float | None:
 def record(
     image: Path, scores: NDArray[np.float32], decisions: Sequence[TextDecision], scorer: Scorer
 ) -> dict[str, Any]:
-    """One JSON line: image, scores, what is present, the thresholds and their sources, which texts are unseen."""
-    by_phrase = {decision.text.phrase: decision for decision in decisions}
-    values = dict(zip(by_phrase, scores.tolist(), strict=True))
+    """One JSON line: image, scores, what is present, and `thresholds_of` the texts."""
+    rows = [*zip(decisions, scores.tolist(), strict=True)]
     return {
         "image": str(image),
-        "scores": {phrase: round(score, 4) for phrase, score in values.items()},
-        "present": [phrase for phrase, decision in by_phrase.items() if decision.present(values[phrase])],
-        "thresholds": {phrase: decision.shown_threshold for phrase, decision in by_phrase.items()},
-        "threshold_source": {phrase: decision.threshold_source for phrase, decision in by_phrase.items()},
-        "unseen": [phrase for phrase, decision in by_phrase.items() if not decision.seen],
+        "scores": {decision.text.phrase: round(score, 4) for decision, score in rows},
+        "present": [decision.text.phrase for decision, score in rows if decision.present(score)],
+        **thresholds_of(decisions),
         "model": str(scorer.folder),
         "weights": scorer.weights,
     }

@@ -15,7 +15,7 @@ from focuscli.engine.run import Run
 from focuscli.evaluation.closed_set import EvaluationReport, evaluate
 from focuscli.inference.predict import decide, record
 from focuscli.inference.recognizer import Recognizer
-from focuscli.viz.explain import explain, explain_tokens
+from focuscli.viz.explain import explain
 
 SHOWN_TEXTS = ("hat", "backpack", "long sleeve", "trousers", "boots", "long hair")
 SHOWN_IMAGES = 4
@@ -79,7 +79,7 @@ class Demo:
         predictions = [record(path, row, decisions, recognizer) for path, row in zip(paths, scores, strict=True)]
         attention, tokens = self.folder / "attention.png", self.folder / "tokens.png"
         explain(recognizer, paths, texts)[0].save(attention)
-        explain_tokens(recognizer, paths[0], texts).save(tokens)
+        explain(recognizer, paths[:1], texts, tokens=True)[0].save(tokens)
         return predictions, attention, tokens
 
     def _data(self, style: str) -> Path:

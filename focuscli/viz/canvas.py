@@ -105,9 +105,6 @@ class Canvas:
         self.box(x, y, round(width * min(1.0, max(0.0, share))), height, colour)
         self.box(x + (width - 2) // 2, y - 3, 2, height + 6, INK)
 
-    def line(self, x0: int, y0: int, x1: int, y1: int, colour: Colour) -> None:
-        self._draw.line((x0, y0, x1, y1), fill=colour)
-
     def paste(self, picture: Image.Image, x: int, y: int, width: int) -> None:
         """Paste a picture in the middle of a column that begins at `x`."""
         self.image.paste(picture, (x + (width - picture.width) // 2, y))

@@ -64,7 +64,7 @@ def attention_grid(
     for picture, start, row in lines:
         if start == 0:
             if y > MARGIN:
-                canvas.line(MARGIN, y - GAP // 2, width - MARGIN, y - GAP // 2, RULE)
+                canvas.box(MARGIN, y - GAP // 2, width - 2 * MARGIN, 1, RULE)
             canvas.paste(picture, MARGIN, y, column)
         for place, cell in enumerate(row, start=1):
             left = MARGIN + place * (column + GAP)

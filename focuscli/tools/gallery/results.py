@@ -9,7 +9,7 @@ from PIL import Image, ImageOps
 
 from focuscli.data.images import load_image
 from focuscli.errors import InputError
-from focuscli.inference.predict import probability
+from focuscli.inference.predict import probability, thresholds_of
 from focuscli.tools.gallery.search import Answer
 from focuscli.tools.gallery.store import Gallery
 from focuscli.viz.canvas import FAINT, INK, MUTED, NO, TRACK, YES, Canvas, fit_text, line_height, text_width, wrap
@@ -44,9 +44,7 @@ def as_json(answers: Sequence[Answer], gallery: Gallery) -> Iterator[dict[str, A
                 **({} if gallery.source.group is None else {"group": hit.group}),
                 "match": None if match is None else round(match, 6),
                 "scores": {phrase: round(score, 4) for phrase, score in zip(phrases, hit.scores, strict=True)},
-                "thresholds": {decision.text.phrase: decision.shown_threshold for decision in decisions},
-                "threshold_source": {decision.text.phrase: decision.threshold_source for decision in decisions},
-                "unseen": [decision.text.phrase for decision in decisions if not decision.seen],
+                **thresholds_of(decisions),
                 "gallery": str(gallery.folder),
                 "model": gallery.model.run,
                 "weights": gallery.model.weights,

@@ -16,12 +16,12 @@ Paths are relative to the indexed folder, or absolute if a list of files was ind
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -30,9 +30,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, TypeAdapter
 
-from focuscli.errors import InputError, RequirementError, one_line
+from focuscli.errors import InputError, one_line
 from focuscli.inference.vocabulary import Vocabulary
-from focuscli.storage.files import atomic_path, checkpoint_fingerprint, file_sha256, write_json
+from focuscli.storage.files import atomic_path, checkpoint_fingerprint, file_sha256, write_errors, write_json
 from focuscli.storage.paths import ZERO_SHOT
 
 FORMAT = 3
@@ -319,8 +319,7 @@ def read_gallery(folder: Path) -> Gallery:
         raise InputError(f"{file} is damaged: {one_line(error)}", ANEW) from error
 
 
-@contextlib.contextmanager
-def only_writer(folder: Path) -> Iterator[None]:
+def only_writer(folder: Path) -> AbstractContextManager[object]:
     """Make the folder if necessary, and hold its lock. The system releases it when the process ends, however it does.
 
     Raises:
@@ -328,17 +327,12 @@ def only_writer(folder: Path) -> Iterator[None]:
     """
     import filelock
 
-    try:
+    with write_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(folder / LOCK, timeout=0).acquire()
-    except filelock.Timeout as error:
-        raise InputError(
-            f"Another focus index is writing to {folder}; nothing was changed.",
-            f"Wait for it, or stop it and go on: focus index SOURCE -o {folder} --resume",
-        ) from error
-    except OSError as error:
-        raise RequirementError(
-            f"Cannot write to {folder}: {error.strerror or error}.", "Choose a folder that you may write to, with -o."
-        ) from error
-    with lock:
-        yield
+        try:
+            return filelock.FileLock(folder / LOCK, timeout=0).acquire()
+        except filelock.Timeout as error:
+            raise InputError(
+                f"Another focus index is writing to {folder}; nothing was changed.",
+                f"Wait for it, or stop it and go on: focus index SOURCE -o {folder} --resume",
+            ) from error
