@@ -92,7 +92,6 @@ def index_command(
 
 
 def _announce(plan: Plan, output: Path, size: int) -> None:
-    """What there is to do."""
     for problem in plan.damaged:
         render.warn(f"encoded again: {problem}")
     record = plan.source.record

@@ -117,8 +117,7 @@ def search_command(
 
 
 def _write(chosen: str, answers: Sequence[Answer], gallery: Gallery, output: Path | None, *, each: bool) -> None:
-    """The results on stdout or in a file."""
-    from focuscli.tools.gallery.results import as_json, recall_lines, table_of
+    from focuscli.tools.gallery.results import as_json, table_of
 
     as_table = chosen == "table" and output is None
     buffer = io.StringIO()
@@ -138,6 +137,9 @@ def _write(chosen: str, answers: Sequence[Answer], gallery: Gallery, output: Pat
     else:
         write_text(output, buffer.getvalue(), errors=ANY_NAME)
         render.note(f"wrote {output}")
-    # A file of rows has no place for recall, a line of JSON has.
-    for line in recall_lines(answers):
-        (print if as_table else render.note if chosen == "jsonl" else render.warn)(line)
+    for answer in answers:
+        if answer.recall is not None:
+            line = f"--fast finds {100 * answer.recall:.1f}% of the exact {len(answer.hits):,}"
+            line = f"{answer.query.title}: {line}" if len(answers) > 1 else line
+            # A file of rows has no place for recall, a line of JSON has.
+            (print if as_table else render.note if chosen == "jsonl" else render.warn)(line)

@@ -40,23 +40,17 @@ SCORED = 256  # Crops at a time against the trained texts.
 
 @dataclass(frozen=True)
 class Plan:
-    """What an index run is going to do; nothing is written yet.
-
-    Attributes:
-        kept: by number of a part, the lines that stay where some do not. damaged: why parts are encoded again.
-        pending: parts to be encoded. parts: how many there will be.
-        stored, changed, gone: crops that stay, whose image has changed, and that are not listed any more.
-    """
+    """What an index run is going to do; nothing is written yet."""
 
     gallery: Gallery
     source: Source
-    kept: dict[int, list[int]]
-    damaged: list[str]
-    pending: list[tuple[int, list[Crop]]]
-    parts: int
-    stored: int
-    changed: int
-    gone: int
+    kept: dict[int, list[int]]  # by number of a part, the lines that stay where some do not
+    damaged: list[str]  # why parts are encoded again
+    pending: list[tuple[int, list[Crop]]]  # parts to be encoded
+    parts: int  # that there will be
+    stored: int  # crops that stay
+    changed: int  # crops whose image has changed
+    gone: int  # crops that are not listed any more
 
     @property
     def to_encode(self) -> int:
@@ -137,8 +131,7 @@ def new_gallery(recognizer: Recognizer, weights: Path | None, source: Source, fo
 def _existing(
     folder: Path, recognizer: Recognizer, weights: Path | None, source: Source, resume: bool
 ) -> Gallery | None:
-    """The gallery in a folder; None if that is empty or not there. Refuses what is not a gallery, and one whose crops would
-    not be comparable with new ones."""
+    """The gallery in a folder, if its crops are comparable with new ones; None if that is empty or not there."""
     check_free(folder, force=True, folder=True)
     names = {file.name for file in folder.iterdir()} if folder.exists() else set()
     # A run that was killed before it wrote gallery.json left nothing else.
@@ -166,7 +159,6 @@ def _existing(
 
 
 def _compare(gallery: Gallery, source: Source, part_size: int, world_size: int) -> Plan:
-    """What is stored against what is listed."""
     wanted = {crop.path: crop for crop in source.crops}
     stored, changed, gone, staying = set[str](), set[str](), 0, 0
     kept, damaged, first = dict[int, list[int]](), list[str](), 0

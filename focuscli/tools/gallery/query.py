@@ -114,17 +114,12 @@ def top_k(hits: Iterable[Hit], k: int, *, per_group: bool = False) -> list[Hit]:
 
 @dataclass(frozen=True)
 class Reader:
-    """A finished gallery, opened.
-
-    Attributes:
-        parts: by number. database: a DuckDB connection that reads the gallery's folder and nothing else.
-        where: an SQL condition on the columns of the Parquet files that all crops have to meet.
-    """
+    """A finished gallery, opened."""
 
     gallery: Gallery
     parts: dict[int, Part]
-    database: Any
-    where: str | None = None
+    database: Any  # a DuckDB connection that reads the gallery's folder and nothing else
+    where: str | None = None  # an SQL condition on the columns of the Parquet files that all crops have to meet
 
     def count(self) -> int:
         """Crops for which the condition holds."""

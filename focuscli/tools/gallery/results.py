@@ -19,16 +19,6 @@ LARGE, MEDIUM, SMALL = 17, 13, 11
 BAR = 2 * line_height(SMALL) + 11  # A text, its bar and the space below.
 
 
-def recall_lines(answers: Sequence[Answer]) -> list[str]:
-    """What --fast finds of the exact results, query by query; nothing if that was not asked for."""
-    return [
-        (f"{answer.query.title}: " if len(answers) > 1 else "")
-        + f"--fast finds {100 * answer.recall:.1f}% of the exact {len(answer.hits):,}"
-        for answer in answers
-        if answer.recall is not None
-    ]
-
-
 def as_json(answers: Sequence[Answer], gallery: Gallery) -> Iterator[dict[str, Any]]:
     """One object per crop."""
     for answer in answers:

@@ -36,52 +36,47 @@ def find_source(given: str, *, split: str | None = None, group: str | None = Non
     Raises:
         InputError: nothing is there. UsageError: a split of something that has none, or groups that no crop has.
     """
-    folder = Path(given).expanduser()
+    folder, groups = Path(given).expanduser(), None
+    header: list[str] = []
     # A dataset's name has no separator, no wildcard and no file suffix.
     is_name = given != "-" and folder.name == given and not set(given) & set("*?[~") and not folder.suffix
     if (folder / "schema.toml").is_file() or (is_name and not folder.exists()):
-        return _dataset(paths.resolve_dataset(given), split or "all", group)
-    if split is not None:
+        from focuscli.data.folder import LABELS_FILE, read_folder
+        from focuscli.data.labels_csv import read_table
+
+        dataset, split = read_folder(paths.resolve_dataset(given)), split or "all"
+        dataset.require_images()
+        chosen = dataset.select(split)
+        record = SourceRecord("dataset", str(dataset.root.resolve()), dataset.schema.name, split, group)
+        names = [dataset.images[index] for index in chosen]
+        table = read_table(dataset.path / LABELS_FILE)
+        header = table.header
+        if group in header:
+            column = table.column(group)
+            groups = [column[index] or None for index in chosen]
+    elif split is not None:
         raise UsageError(f"{given} is not a dataset, so it has no splits.", "Remove --split.")
-    if folder.is_dir():
+    elif folder.is_dir():
         root = folder.resolve()
+        record = SourceRecord("folder", str(root), root.name, "", group)
         names = [path.relative_to(root).as_posix() for path in expand_images([str(root)])]
-        return _source(SourceRecord("folder", str(root), root.name, "", group), names, _find_groups(names, group))
-    # Absolute and without "..", but links stay as they are.
-    names = [*dict.fromkeys(os.path.abspath(path) for path in expand_images([given], stdin))]
-    return _source(SourceRecord("list", "", given, "", group), names, _find_groups(names, group))
-
-
-def _dataset(place: Path, split: str, group: str | None) -> Source:
-    from focuscli.data.folder import LABELS_FILE, read_folder
-    from focuscli.data.labels_csv import read_table
-
-    dataset = read_folder(place)
-    dataset.require_images()
-    chosen = dataset.select(split)
-    record = SourceRecord("dataset", str(dataset.root.resolve()), dataset.schema.name, split, group)
-    names = [dataset.images[index] for index in chosen]
-    table = read_table(dataset.path / LABELS_FILE)
-    if group is None or group not in table.header:
-        return _source(record, names, _find_groups(names, group, table.header))
-    column = table.column(group)
-    return _source(record, names, [column[index] or None for index in chosen])
-
-
-def _source(record: SourceRecord, names: Sequence[str], groups: Sequence[str | None]) -> Source:
-    crops = []
-    for name, group in zip(names, groups, strict=True):
+    else:
+        record = SourceRecord("list", "", given, "", group)
+        # Absolute and without "..", but links stay as they are.
+        names = [*dict.fromkeys(os.path.abspath(path) for path in expand_images([given], stdin))]
+    crops, groups = [], _find_groups(names, group, header) if groups is None else groups
+    for name, owner in zip(names, groups, strict=True):
         try:
             status = (Path(record.root) / name).stat()
-            crops.append(Crop(name, status.st_size, status.st_mtime_ns, group))
+            crops.append(Crop(name, status.st_size, status.st_mtime_ns, owner))
         except OSError:
-            crops.append(Crop(name, -1, 0, group))
+            crops.append(Crop(name, -1, 0, owner))
     if all(crop.size < 0 for crop in crops):
         raise InputError(f"None of the {len(crops):,} images of {record.name} is there (looked in {record.root}).")
     return Source(record, tuple(crops))
 
 
-def _find_groups(names: Sequence[str], pattern: str | None, columns: Sequence[str] = ()) -> list[str | None]:
+def _find_groups(names: Sequence[str], pattern: str | None, columns: Sequence[str]) -> list[str | None]:
     """What a regular expression finds in each path: its first group in parentheses, or all of the match."""
     if pattern is None:
         return [None] * len(names)

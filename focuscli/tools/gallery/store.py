@@ -56,38 +56,27 @@ class Crop(NamedTuple):
 
 @dataclass(frozen=True)
 class SourceRecord:
-    """What was indexed.
+    """What was indexed."""
 
-    Attributes:
-        kind: "folder", "dataset" or "list" (a glob, a file, or paths on stdin).
-        root: what the crops' paths are relative to; "" if they are absolute. split: of a dataset, else "".
-    """
-
-    kind: str
-    root: str
+    kind: str  # "folder", "dataset" or "list" (a glob, a file, or paths on stdin)
+    root: str  # what the crops' paths are relative to; "" if they are absolute
     name: str
-    split: str
+    split: str  # of a dataset, else ""
     group: str | None = None
 
 
 @dataclass(frozen=True)
 class ModelRecord:
-    """The model that made the features.
-
-    Attributes:
-        step: None for zero-shot CLIP. run: the checkpoint's folder. weights: where its initial weights came from.
-        precision: of the image tower. fingerprint: SHA-256 over all that decides its scores.
-        file, size, mtime: see `weight_file`; they spare hashing the weights at each search.
-    """
+    """The model that made the features."""
 
     method: str
-    step: int | None
-    run: str
-    weights: str
+    step: int | None  # None for zero-shot CLIP
+    run: str  # the checkpoint's folder
+    weights: str  # where its initial weights came from
     trained_on: str
-    precision: str
-    fingerprint: str
-    file: str
+    precision: str  # of the image tower
+    fingerprint: str  # SHA-256 over all that decides its scores
+    file: str  # with size and mtime as from `weight_file`, which spares hashing the weights at each search
     size: int
     mtime: int
 
@@ -131,21 +120,16 @@ def check_model(gallery: Path, record: ModelRecord, folder: Path, weights: Path 
 
 @dataclass(frozen=True)
 class Gallery:
-    """The content of gallery.json.
-
-    Attributes:
-        tokens, width: K and D of a crop's features. columns: of the Parquet files, one per trained text.
-        complete: False until the first run has come to its end.
-    """
+    """The content of gallery.json."""
 
     folder: Path
     model: ModelRecord
     source: SourceRecord
-    tokens: Annotated[int, Field(ge=1)]
-    width: Annotated[int, Field(ge=1)]
+    tokens: Annotated[int, Field(ge=1)]  # K of a crop's features
+    width: Annotated[int, Field(ge=1)]  # D
     vocabulary: Vocabulary
-    columns: tuple[str, ...]
-    complete: bool = False
+    columns: tuple[str, ...]  # of the Parquet files, one per trained text
+    complete: bool = False  # until the first run has come to its end
 
     @property
     def parts(self) -> list[Part]:

@@ -50,64 +50,43 @@ class Epoch(BaseModel):
 
 @dataclass(frozen=True)
 class Curve:
-    """Metrics against ascending thresholds, which scores have to exceed.
-
-    Attributes:
-        metrics: "precision", "recall", "mA" and "F1" at each threshold, NaN where undefined.
-        positions: position in `thresholds` of each threshold that has a source: {"val": 17, ...}.
-    """
+    """Metrics against ascending thresholds, which scores have to exceed."""
 
     thresholds: NDArray[np.float64]
-    metrics: dict[str, NDArray[np.float64]]
-    positions: dict[str, int]
+    metrics: dict[str, NDArray[np.float64]]  # "precision", "recall", "mA" and "F1" at each, NaN where undefined
+    positions: dict[str, int]  # in `thresholds` of each one that has a source: {"val": 17, ...}
 
 
 @dataclass(frozen=True)
 class PredictionError:
-    """One wrong prediction: a false positive or a false negative.
+    """One wrong prediction: a false positive or a false negative."""
 
-    Attributes:
-        row: position of the image in the split. column: of the attribute.
-        score, threshold: in the model's unit.
-        margin: their distance in standard deviations of the attribute's scores, so that attributes compare.
-        rank: 0 for the most confident error of its kind and attribute, 1 for the next, ...
-        picture: data URIs of the crop and of the crop under its heat map; empty without crops.
-    """
-
-    row: int
-    column: int
+    row: int  # of the image in the split
+    column: int  # of the attribute
     predicted_positive: bool
     score: float
     threshold: float
-    margin: float
-    rank: int
-    picture: tuple[str, ...] = ()
+    margin: float  # distance of the two in standard deviations of the attribute's scores, so that attributes compare
+    rank: int  # 0 for the most confident error of its kind and attribute, 1 for the next, ...
+    picture: tuple[str, ...] = ()  # data URIs of the crop and of the crop under its heat map; empty without crops
 
 
 @dataclass(frozen=True)
 class RunReport:
-    """All that a report says about one run.
-
-    Attributes:
-        state: the checkpoint's state.json. environment: env.json, empty if there is none.
-        evaluations: metrics by the source of their thresholds: "val", "global" and "oracle".
-        curves: one per attribute, in schema order. common: with one threshold for all.
-        errors: those to show; with crops each has its pictures. hidden_errors: the number of others, for lack of room.
-        similarities: None if the run has no attention over Mix Tokens.
-    """
+    """All that a report says about one run."""
 
     name: str
-    state: dict[str, Any]
-    environment: dict[str, Any]
+    state: dict[str, Any]  # the checkpoint's state.json
+    environment: dict[str, Any]  # env.json, empty if there is none
     history: list[Epoch]
     data: DatasetFolder
     labelled: LabelledSplit
-    evaluations: dict[str, EvaluationReport]
-    common: Curve
-    curves: list[Curve]
-    errors: list[PredictionError]
-    hidden_errors: int
-    similarities: BeforeAndAfter | None
+    evaluations: dict[str, EvaluationReport]  # by the source of their thresholds: "val", "global" and "oracle"
+    common: Curve  # with one threshold for all attributes
+    curves: list[Curve]  # one per attribute, in schema order
+    errors: list[PredictionError]  # those to show; with crops each has its pictures
+    hidden_errors: int  # the number of others, for lack of room
+    similarities: BeforeAndAfter | None  # None if the run has no attention over Mix Tokens
     crops: bool
 
     @property
@@ -181,7 +160,6 @@ def short_names(folders: Sequence[Path]) -> list[str]:
 
 
 def _open(checkpoint: Path, dataset: str | None) -> tuple[Path, list[Epoch], DatasetFolder]:
-    """The folder, history and dataset of a checkpoint's run."""
     run = checkpoint.resolve().parent.parent
     state = read_checkpoint(checkpoint).state
     try:
@@ -297,7 +275,6 @@ def with_pictures(
 
 
 def _data_uri(image: Image.Image) -> str:
-    """An image as a WebP data URI."""
     buffer = io.BytesIO()
     image.save(buffer, format="WEBP", quality=62, method=4)
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

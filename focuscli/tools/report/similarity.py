@@ -32,17 +32,12 @@ BATCH = 32
 
 @dataclass(frozen=True)
 class BeforeAndAfter:
-    """Both states of a run on the same images.
-
-    Attributes:
-        regions: in the order of the matrices, with the number of their texts. blocks: B [Z, Z] (Eq. 6) of these texts.
-        states: "before" and "after" training, see `_similarity`; only "after" if the initial weights are not there any more.
-    """
+    """Both states of a run on the same images; only "after" training if the initial weights are not there any more."""
 
     images: int
-    regions: dict[str, int]
-    blocks: Matrix
-    states: dict[str, dict[str, Any]]
+    regions: dict[str, int]  # in the order of the matrices, with the number of their texts
+    blocks: Matrix  # B [Z, Z] (Eq. 6) of these texts
+    states: dict[str, dict[str, Any]]  # "before" and "after", see `_similarity`
 
 
 @torch.inference_mode()
@@ -127,6 +122,5 @@ def _cosines(rows: Tensor) -> Matrix:
 
 
 def _off_diagonal(values: Matrix, chosen: NDArray[np.bool_] | bool) -> float:
-    """The mean of the chosen values off the diagonal."""
     pairs = values[chosen & ~np.eye(len(values), dtype=bool)]
     return float(pairs.mean()) if pairs.size else float("nan")
