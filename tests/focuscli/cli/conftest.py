@@ -91,26 +91,37 @@ def weights(tmp_path, focus):
     return path
 
 
+@pytest.fixture
+def crops(coloured_dataset) -> Path:
+    """The folder of its images, 000.png and so on."""
+    return coloured_dataset.parent / "images"
+
+
 @pytest.fixture(scope="session")
-def trained_run(tmp_path_factory, coloured_dataset) -> Path:
-    """A run that has learnt the coloured dataset."""
+def command():
+    """command(*arguments): what `focus` prints, for fixtures that outlive a test; it must succeed."""
     from focuscli.cli.main import app
 
+    def call(*arguments: object) -> str:
+        result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+        assert result.exit_code == 0, result.stderr
+        return result.stdout
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def trained_run(tmp_path_factory, coloured_dataset, command) -> Path:
+    """A run that has learnt the coloured dataset."""
     folder = tmp_path_factory.mktemp("runs") / "coloured"
-    arguments = ["train", "--dataset", coloured_dataset, "--run", folder, "--epochs", 10, "--lr", 3e-3, *MICRO]
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    assert result.exit_code == 0, result.stderr
+    command("train", "--dataset", coloured_dataset, "--run", folder, "--epochs", 10, "--lr", 3e-3, *MICRO)
     return folder
 
 
 @pytest.fixture(scope="session")
-def exported_run(tmp_path_factory, trained_run, onnx_extra) -> Path:
+def exported_run(tmp_path_factory, trained_run, onnx_extra, command) -> Path:
     """A copy of the trained run with export/model.onnx in it."""
-    from focuscli.cli.main import app
-
     folder = tmp_path_factory.mktemp("exported") / "coloured"
     shutil.copytree(trained_run, folder)
-    result = CliRunner().invoke(app, ["export", "-c", str(folder), "--check"])
-    assert result.exit_code == 0, result.stderr
-    assert "16 crops of coloured test" in result.stdout
+    assert "16 crops of coloured test" in command("export", "-c", folder, "--check")
     return folder

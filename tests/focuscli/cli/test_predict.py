@@ -11,13 +11,6 @@ import sys
 import numpy as np
 import pytest
 
-from focuscli.data.folder import read_folder
-
-
-@pytest.fixture
-def crops(coloured_dataset):
-    return read_folder(coloured_dataset).root
-
 
 def test_json_lines_skip_what_cannot_be_read(focus, trained_run, crops, tmp_path):
     shutil.copy(crops / "000.png", tmp_path / "a.png")

@@ -18,7 +18,7 @@ def run(trained_run, tmp_path):
     return target
 
 
-def test_the_page_goes_into_the_run_folder_and_is_not_replaced_without_force(focus, run):
+def test_the_page_goes_into_the_run_folder_and_is_not_replaced_without_force(focus, refused, run):
     outcome = focus("report", run, "--json")
     assert outcome.code == 0, outcome.stderr
     assert outcome.json["report"] == str(run / "report.html")
@@ -29,9 +29,7 @@ def test_the_page_goes_into_the_run_folder_and_is_not_replaced_without_force(foc
     assert outcome.json["weights"] == {"mine": "from scratch"}
     assert outcome.json["threshold_source"]["mine"].startswith("val: per attribute")
     assert focus("eval", "-c", run, "--json").json["metrics"]["mA"] == accuracy
-    refused = focus("report", run)
-    assert refused.code == 3
-    assert "--force" in refused.stderr
+    refused(3, "--force", "report", run)
     assert (run / "report.html").read_text(encoding="utf-8") == page
     assert focus("report", run, "--force", "--no-crops").code == 0
     assert "data:image/webp" not in (run / "report.html").read_text(encoding="utf-8")
@@ -88,7 +86,7 @@ def change_state(run, change):
         ([], 4, "No trained model"),
     ],
 )
-def test_it_refuses(focus, run, coloured_dataset, tmp_path, arguments, code, word):
+def test_it_refuses(refused, run, coloured_dataset, tmp_path, arguments, code, word):
     shutil.copytree(run / "checkpoints" / "best", tmp_path / "alone")
     root = str(read_folder(coloured_dataset).root)
     places = {
@@ -97,35 +95,29 @@ def test_it_refuses(focus, run, coloured_dataset, tmp_path, arguments, code, wor
         "renamed": changed_dataset(coloured_dataset, tmp_path / "renamed", "schema.toml", '"red hat"', '"red cap"'),
         "gone": changed_dataset(coloured_dataset, tmp_path / "gone", "schema.toml", root, str(tmp_path / "empty")),
     }
-    outcome = focus("report", *(argument.format(**places) for argument in arguments))
-    assert outcome.code == code, outcome.stderr
-    assert word in outcome.stderr
+    refused(code, word, "report", *(argument.format(**places) for argument in arguments))
     assert not (run / "report.html").exists()
 
 
 @pytest.mark.parametrize("content", [None, "untested", b"", b'{"epoch": 1}\n{"epoch": ', b"\xff"])
-def test_a_run_without_history_or_thresholds_names_the_command_that_writes_them(focus, run, content):
+def test_a_run_without_history_or_thresholds_names_the_command_that_writes_them(focus, refused, run, content):
     if content is None:
         (run / "metrics.jsonl").unlink()
     elif content == "untested":
         change_state(run, lambda state: state.update(thresholds={}))
     else:
         (run / "metrics.jsonl").write_bytes(content)
-    outcome = focus("report", run)
-    assert outcome.code == 3
-    assert f"focus train --resume --run {run}" in outcome.stderr
+    refused(3, f"focus train --resume --run {run}", "report", run)
     if content is None:  # the command that it names helps
         assert focus("train", "--resume", "--run", run).code == 0
         assert (run / "metrics.jsonl").is_file()
 
 
-def test_a_dataset_that_is_gone_or_has_changed_is_refused_unless_named(focus, run, coloured_dataset, tmp_path):
+def test_a_dataset_that_is_gone_or_has_changed_is_refused_unless_named(focus, refused, run, coloured_dataset, tmp_path):
     changed = changed_dataset(coloured_dataset, tmp_path / "changed", "labels.csv", ",test,", ",val,")
     for folder, words in ((tmp_path / "unplugged", "is gone"), (changed, read_folder(changed).fingerprint[:12])):
         change_state(run, lambda state, folder=folder: state["data"].update(folder=str(folder)))
-        outcome = focus("report", run)
-        assert outcome.code == 3
-        assert f"coloured in {folder}" in outcome.stderr
+        outcome = refused(3, f"coloured in {folder}", "report", run)
         assert words in outcome.stderr
         assert f"focus report {run} --dataset" in outcome.stderr
     assert focus("report", run, "--dataset", changed).code == 0

@@ -21,16 +21,11 @@ from focuscli.tools.gallery.store import read_gallery
 
 
 @pytest.fixture(scope="module")
-def gallery(tmp_path_factory, coloured_dataset, trained_run):
+def gallery(tmp_path_factory, coloured_dataset, trained_run, command):
     """The coloured dataset's test images, indexed with a model that has learnt them; read only."""
-    from typer.testing import CliRunner
-
-    from focuscli.cli.main import app
-
     folder = tmp_path_factory.mktemp("galleries") / "coloured"
-    arguments = ["index", str(coloured_dataset), "-o", str(folder), "-c", str(trained_run), "--device", "cpu"]
-    result = CliRunner().invoke(app, [*arguments, "--split", "test", "--part-size", "6", "--group", "person"])
-    assert result.exit_code == 0, result.stderr
+    arguments = ("index", coloured_dataset, "-o", folder, "-c", trained_run, "--device", "cpu", "--split", "test")
+    command(*arguments, "--part-size", 6, "--group", "person")
     return folder
 
 
@@ -39,22 +34,12 @@ def lines(outcome):
     return [json.loads(line) for line in outcome.stdout.splitlines()]
 
 
-@pytest.fixture
-def scores(focus, coloured_dataset, trained_run):
-    """A function: `focus predict`'s scores of the same images for a text, by image name."""
-
-    def predict(text):
-        dataset = read_folder(coloured_dataset)
-        paths = "\n".join(str(dataset.image_path(index)) for index in dataset.select("test"))
-        rows = lines(focus("predict", "-", "-a", text, "-c", trained_run, "--format", "jsonl", stdin=paths))
-        return {row["image"].rsplit("/", 1)[1]: row["scores"][text] for row in rows}
-
-    return predict
-
-
 @pytest.mark.parametrize("text", ["red hat", "green scarf"])
-def test_the_ranking_is_that_of_predict(focus, gallery, scores, text):
-    expected = scores(text)
+def test_the_ranking_is_that_of_predict(focus, gallery, coloured_dataset, trained_run, text):
+    dataset = read_folder(coloured_dataset)
+    paths = "\n".join(str(dataset.image_path(index)) for index in dataset.select("test"))
+    rows = lines(focus("predict", "-", "-a", text, "-c", trained_run, "--format", "jsonl", stdin=paths))
+    expected = {row["image"].rsplit("/", 1)[1]: row["scores"][text] for row in rows}
     for mode in ("--exact", "--fast"):
         outcome = focus("search", gallery, text, "-k", 100, mode, "--format", "jsonl")
         assert "holds 16 crops, fewer than the 100 asked for" in outcome.stderr
@@ -142,9 +127,8 @@ def test_bad_input_gives_one_message(
     assert not [*tmp_path.iterdir()]
 
 
-def test_zero_shot_clip_can_be_searched(focus, weights, coloured_dataset, tmp_path):
-    images = coloured_dataset.parent / "images"
-    assert focus("index", images, "-o", tmp_path / "g", "-c", "clip", "--device", "cpu").code == 0
+def test_zero_shot_clip_can_be_searched(focus, weights, crops, tmp_path):
+    assert focus("index", crops, "-o", tmp_path / "g", "-c", "clip", "--device", "cpu").code == 0
     found = lines(focus("search", tmp_path / "g", "hat", "--not", "torn boots", "-k", 3, "--json"))
     assert [row["match"] for row in found] == [None] * 3
     differences = [row["scores"]["hat"] - row["scores"]["torn boots"] for row in found]

@@ -5,13 +5,6 @@ from __future__ import annotations
 import pytest
 from PIL import Image
 
-from focuscli.data.folder import read_folder
-
-
-@pytest.fixture
-def crops(coloured_dataset):
-    return read_folder(coloured_dataset).root
-
 
 def test_a_grid_of_images_and_texts(focus, trained_run, crops, tmp_path):
     target = tmp_path / "grid.png"

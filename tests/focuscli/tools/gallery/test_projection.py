@@ -14,30 +14,25 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def score(recognizer):
-    """A function (words) -> what scores tokens against them."""
-
-    def make(*words):
-        return token_scorer(recognizer.model, recognizer.encode_texts([recognizer.text(word) for word in words]))
-
-    return make
+    return token_scorer(recognizer.model, recognizer.encode_texts(recognizer.attributes))
 
 
 def test_linear_functions_of_trained_texts_are_kept(features, score):
     """With fewer trained texts than directions, the estimate is the linearised score."""
-    tokens, scorer = features(900, 6), score("hat", "red scarf", "blue jeans")
-    projection = fit_projection(tokens, scorer, CPU)
+    tokens = features(900, 6)
+    projection = fit_projection(tokens, score, CPU)
     assert projection.encode.shape == projection.decode.shape == (64, 96)
     assert projection.crops == 900
     codes = projection.project(tokens)
     assert codes.dtype == np.float16
     assert codes.std(axis=0, dtype=np.float32) == pytest.approx(np.ones(64), abs=0.05)
-    at_mean, gradients = linearise(scorer, projection.mean)
+    at_mean, gradients = linearise(score, projection.mean)
     linear = at_mean + (torch.from_numpy(tokens).float() - projection.mean).flatten(1) @ gradients.T
-    estimated = projection.estimator(scorer, CPU)(torch.from_numpy(codes))
+    estimated = projection.estimator(score, CPU)(torch.from_numpy(codes))
     assert (estimated - linear).std() < 0.03 * linear.std()
 
 
 def test_few_or_equal_crops_are_projected_to_finite_numbers(features, score):
     for tokens in (features(1, 6), features(5, 6), np.repeat(features(1, 6), 40, axis=0)):
-        projection = fit_projection(tokens, score("hat"), CPU)
+        projection = fit_projection(tokens, score, CPU)
         assert np.isfinite(projection.project(features(20, 6, seed=3))).all()

@@ -19,17 +19,6 @@ def recognizer(small_run):
     return Recognizer.from_checkpoint(small_run, device="cpu")
 
 
-@pytest.fixture(scope="module")
-def paths(noisy_dataset):
-    data = read_folder(noisy_dataset)
-    return [data.image_path(int(index)) for index in data.select("test")]
-
-
-@pytest.fixture(scope="module")
-def found(recognizer, paths):
-    return before_and_after(recognizer, paths, workers=1, progress=lambda done, total: None)
-
-
 def test_before_is_the_model_that_the_run_began_with(recognizer, small_run, noisy_dataset, tmp_path):
     begun = Run(tmp_path / "again", saved_config(small_run), noisy_dataset, None).trainer.model
     ours = initial_model(recognizer).state_dict()
@@ -38,7 +27,11 @@ def test_before_is_the_model_that_the_run_began_with(recognizer, small_run, nois
     assert not torch.equal(ours["mix_tokens.tokens"], recognizer.model.state_dict()["mix_tokens.tokens"])
 
 
-def test_attention_equals_the_definition_image_by_image(recognizer, paths, found):
+def test_similarities_equal_the_definition_image_by_image(recognizer, noisy_dataset):
+    """Of the texts' attention, and of the Mix Tokens of each image."""
+    data = read_folder(noisy_dataset)
+    paths = [data.image_path(int(index)) for index in data.select("test")]
+    found = before_and_after(recognizer, paths, workers=1, progress=lambda done, total: None)
     after = found.states["after"]
     assert found.regions == {"head": 2, "lower": 2}
     texts = ["red hat", "bare head", "bright trousers", "dark trousers"]
@@ -53,9 +46,6 @@ def test_attention_equals_the_definition_image_by_image(recognizer, paths, found
     loss = region_contrastive_loss(torch.from_numpy(weights), torch.from_numpy(same).float())
     assert after["racl"] == pytest.approx(loss.item(), abs=1e-4)
     assert after["tokens"] == pytest.approx(weights.reshape(-1, 2, 2, 6).mean(axis=(0, 2)), abs=1e-5)
-
-
-def test_token_similarity_is_that_of_the_mix_tokens_of_each_image(recognizer, paths, found):
     (crops,) = read_batches(paths, recognizer.config.model.image_size, [range(len(paths))], workers=0)
     for model, when in ((initial_model(recognizer), "before"), (recognizer.model, "after")):
         with torch.inference_mode():
