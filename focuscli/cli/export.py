@@ -13,6 +13,7 @@ from focuscli.cli.options import CheckpointOpt, DryRunOpt, ForceOpt, RegionOpt
 from focuscli.errors import InputError, RequirementError, UsageError
 from focuscli.storage import paths
 from focuscli.storage.extras import require_extra
+from focuscli.storage.files import check_free, checkpoint_fingerprint, file_sha256
 
 FEW_CROPS = 16  # compared on without --check, if the training dataset is at hand
 
@@ -45,7 +46,6 @@ def export_command(
     if target.suffix.lower() != ".onnx":
         raise UsageError(f"--output must be a .onnx file, not {target}.")
 
-    from focuscli.storage.files import check_free, file_sha256
     from focuscli.tools.export.runtime import tower_path  # its package sets up onnxruntime, before that is imported
 
     for file in [target, tower_path(target)] if dynamic else [target]:
@@ -61,7 +61,6 @@ def export_command(
             "Install a later one: pip install --upgrade 'torch>=2.5'",
         )
 
-    from focuscli.storage.files import checkpoint_fingerprint
     from focuscli.tools.export.build import export_onnx, real_crops
 
     recognizer = model.open(device="cpu", precision="fp32")

@@ -11,6 +11,7 @@ from focuscli.cli import render
 from focuscli.cli.options import DatasetOpt, DeviceOpt, ForceOpt, PrecisionOpt
 from focuscli.errors import UsageError
 from focuscli.storage import paths
+from focuscli.storage.files import check_free, write_text
 
 
 def report_command(
@@ -28,8 +29,6 @@ def report_command(
     workers: Annotated[int, typer.Option(help="Threads that decode images.")] = 2,
 ) -> None:
     """Write one self-contained HTML page about a run, or a comparison of several."""
-    from focuscli.storage.files import check_free, write_text
-
     checkpoints = [paths.resolve_checkpoint(name) for name in runs or ["latest"]]
     if len(set(checkpoints)) < len(checkpoints):
         raise UsageError("A run is named twice.", "Name each run once.")

@@ -13,6 +13,7 @@ from focuscli.cli.models import asked_texts, find_model
 from focuscli.cli.options import CheckpointOpt, DeviceOpt, ForceOpt, RegionOpt
 from focuscli.data.inputs import expand_images, looks_like_image, near_file
 from focuscli.errors import InputError, UsageError
+from focuscli.storage.files import atomic_path, check_free
 
 MOST_CELLS = 400
 
@@ -40,7 +41,6 @@ def viz_command(
         raise UsageError(f"--output must name a .png file; got {target}.")
 
     from focuscli.inference.predict import thresholds_of
-    from focuscli.storage.files import atomic_path, check_free
     from focuscli.viz.explain import explain
 
     check_free(target, force=force, hint="Add --force to replace it, or give -o PNG.")

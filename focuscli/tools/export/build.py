@@ -38,10 +38,8 @@ if TYPE_CHECKING:
     import onnx
 
 UNSEEN = ("green scarf", "a person who holds an umbrella", "white shoes")  # a dynamic model is compared on these too
-FP32_TOLERANCE = 1e-4
-"""Largest difference of a score in fp32, as a share of the largest score."""
-INT8_TOLERANCE = 0.25
-"""Root mean square difference in int8, as a share of the scores' standard deviation. A sound export has half of it."""
+FP32_TOLERANCE = 1e-4  # of the largest difference of a score in fp32, as a share of the largest score
+INT8_TOLERANCE = 0.25  # of the root mean square difference in int8, in standard deviations; a sound export has half
 SYNTHETIC = 5  # neither the batch size that the graph was traced with, nor a multiple of it
 
 

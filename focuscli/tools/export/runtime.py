@@ -24,8 +24,7 @@ from focuscli.storage.extras import require_extra
 from focuscli.storage.files import file_sha256
 
 KEY = "focus"  # of the JSON text in the model's metadata
-PIXELS, TEXTS, SCORES, IDS, ROWS = "pixels", "texts", "scores", "ids", "rows"
-"""Names of the graphs' inputs and outputs."""
+PIXELS, TEXTS, SCORES, IDS, ROWS = "pixels", "texts", "scores", "ids", "rows"  # inputs and outputs of the graphs
 AGAIN = "Export it again: focus export -c RUN -o FILE.onnx --force"
 
 
@@ -35,11 +34,7 @@ def tower_path(target: Path) -> Path:
 
 
 class OnnxScorer(Scorer):
-    """A model that `focus export` wrote, run by onnxruntime.
-
-    Attributes:
-        texts: of the columns of a fixed model's scores; of a dynamic one, which takes any, the trained attributes.
-    """
+    """A model that `focus export` wrote, run by onnxruntime."""
 
     def __init__(self, path: Path, *, device: str = "auto", precision: str = "auto") -> None:
         """Load a model, after comparing it with the checksum beside it, if that is there.
@@ -63,6 +58,7 @@ class OnnxScorer(Scorer):
             self.precision, self.weights, self.fingerprint = card["precision"], card["weights"], card["fingerprint"]
             height, width = card["input"]["size"]
             self.image_size = (int(height), int(width))
+            # Of a fixed model in the order of its scores, else the trained attributes.
             self.default_texts = self.texts = _texts(card["texts"])
             known = card["vocabulary"]
             known |= {name: _texts(known[name]) for name in ("trained", "attributes", "declared")}

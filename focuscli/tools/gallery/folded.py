@@ -24,8 +24,7 @@ from torch import Tensor
 from focuscli.models.base import Method
 from focuscli.models.cross_attention import AttributeCrossAttention
 
-ScoreTokens = Callable[[Tensor], Tensor]
-"""Tokens [n, K, D] of any floating type -> scores [n, Z] in single precision."""
+ScoreTokens = Callable[[Tensor], Tensor]  # tokens [n, K, D] of any floating type -> scores [n, Z] in single precision
 
 
 def fold_attention(attention: AttributeCrossAttention, text_features: Tensor, scale: float) -> ScoreTokens:

@@ -27,8 +27,7 @@ from focuscli.tools.gallery.store import RESUME
 SIZE = 64
 SAMPLE = 1024
 BLOCK = 256
-OTHER_TEXTS = 3.0
-"""Weight of the identity in M, in units of the trained texts' mean second moment."""
+OTHER_TEXTS = 3.0  # weight of the identity in M, in units of the trained texts' mean second moment
 
 
 @dataclass(frozen=True)

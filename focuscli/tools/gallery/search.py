@@ -33,10 +33,8 @@ if TYPE_CHECKING:
     from focuscli.tools.gallery.folded import ScoreTokens
 
 FAST_SHARE = 0.1
-FAST_SAMPLE = 10_000
-"""Crops whose estimates say where the best tenth begins. A gallery of fewer is scored throughout."""
-CROPS_PER_HIT = 10
-"""The least number of crops that `fast` scores for each one that it returns."""
+FAST_SAMPLE = 10_000  # crops whose estimates say where the best tenth begins; fewer are scored throughout
+CROPS_PER_HIT = 10  # the least number of crops that `fast` scores for each one that it returns
 
 
 @dataclass(frozen=True)

@@ -126,8 +126,10 @@ def collect(
     rest = 200_000 + 10_000 * max(len(data.schema.evaluated) for *_, data in opened)
     picture_bytes = int(0.95 * MAX_PAGE_BYTES / len(opened)) - rest if crops else None
     reports = []
-    names = short_names([run for run, *_ in opened])
-    for name, checkpoint, (run, history, data) in zip(names, checkpoints, opened, strict=True):
+    runs, depth = {run for run, *_ in opened}, 1
+    while len({run.parts[-depth:] for run in runs}) < len(runs):  # as few parts of their names as make them differ
+        depth += 1
+    for checkpoint, (run, history, data) in zip(checkpoints, opened, strict=True):
         recognizer = Recognizer.from_checkpoint(checkpoint, device=device, precision=precision)
         labelled = label_split(recognizer, data, split)
         truth, known = labelled.truth, labelled.known
@@ -147,16 +149,9 @@ def collect(
             environment = dict(json.loads((run / "env.json").read_text(encoding="utf-8")))
         state, hidden = read_checkpoint(checkpoint).state, len(found) - len(shown)
         result = evaluations, common, curves, shown, hidden, similarities, crops
+        name = "/".join(run.parts[-depth:])
         reports.append(RunReport(name, state, environment, history, data, labelled, *result))
     return reports
-
-
-def short_names(folders: Sequence[Path]) -> list[str]:
-    """Each folder's last parts, as few as make them differ."""
-    depth = 1
-    while len({folder.parts[-depth:] for folder in folders}) < len(set(folders)):
-        depth += 1
-    return ["/".join(folder.parts[-depth:]) for folder in folders]
 
 
 def _open(checkpoint: Path, dataset: str | None) -> tuple[Path, list[Epoch], DatasetFolder]:

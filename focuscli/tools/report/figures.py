@@ -26,8 +26,7 @@ from focuscli.tools.report.collect import Curve, Epoch, RunReport
 from focuscli.tools.report.similarity import BeforeAndAfter
 
 TEMPLATES = Path(__file__).parent / "templates"
-STYLE = TEMPLATES / "matplotlibrc"
-"""Settings under which figures are made and written, in place of the user's own."""
+STYLE = TEMPLATES / "matplotlibrc"  # settings under which figures are made and written, in place of the user's own
 PALETTE = dict(
     re.findall(r"--(\w+): (#\w{6})", (TEMPLATES / "report.css").read_text(encoding="utf-8").partition("}")[0])
 )
@@ -230,10 +229,7 @@ def percent(value: float | None, digits: int = 2) -> str:
 
 
 def _epochs(
-    title: str,
-    history: Sequence[Epoch],
-    lines: Mapping[tuple[str, str], Sequence[float | None]],
-    best_epoch: int = 0,
+    title: str, history: Sequence[Epoch], lines: Mapping[tuple[str, str], Sequence[float | None]], best_epoch: int = 0
 ) -> Figure | None:
     """Lines by name and colour, one value per epoch; None without a value."""
     figure = Figure(figsize=(3.6, 2.2), label=title)
