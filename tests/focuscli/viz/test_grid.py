@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -27,13 +25,8 @@ def peak(row: int, column: int, size: int = 8) -> np.ndarray:
     return heat
 
 
-def cell(**changes: object) -> Cell:
-    values: dict[str, Any] = {
-        "heat": peak(1, 6), "phrase": "backpack", "score": 24.0, "threshold": 22.0, "source": "val", "seen": True,
-        "region": "bag",
-    }  # fmt: skip
-    heat, phrase, score, threshold, source, seen, region = (values | changes).values()
-    return Cell(heat, phrase, score, TextDecision(Text(phrase, region, "bags", "bag"), seen, threshold, source))
+def cell(phrase: str = "backpack", region: str = "bag", score: float = 24.0, seen: bool = True) -> Cell:
+    return Cell(peak(1, 6), phrase, score, TextDecision(Text(phrase, region, "bags", "bag"), seen, 22.0, "val"))
 
 
 def count_colour(image: Image.Image, colour: tuple[int, int, int]) -> int:
@@ -47,7 +40,7 @@ def test_turbo_goes_from_dark_blue_over_green_to_dark_red_and_a_map_is_scaled_to
     assert not unit_range(np.full((2, 2), 7.0)).any()
 
 
-def test_upsampled_heat_is_bicubic_clipped_and_peaks_where_the_patch_lies() -> None:
+def test_heat_is_upsampled_clipped_and_laid_over_the_image_by_alpha() -> None:
     """Bicubic interpolation undershoots beside a peak; what is drawn stays in 0..1, and NaN counts as 0."""
     raw = np.asarray(Image.fromarray(peak(1, 6)).resize((64, 128), Image.Resampling.BICUBIC))
     assert raw.min() < 0
@@ -56,12 +49,9 @@ def test_upsampled_heat_is_bicubic_clipped_and_peaks_where_the_patch_lies() -> N
     row, column = np.unravel_index(heat.argmax(), heat.shape)
     assert (row // 16, column // 8) == (1, 6)
     assert upsample(np.full((2, 2), np.nan), (4, 4)).max() == 0
-
-
-@pytest.mark.parametrize(("alpha", "expected"), [(0, (200, 100, 0)), (1, HOTTEST), (0.5, (161, 52, 1))])
-def test_overlay_mixes_image_and_colours_by_alpha(alpha: float, expected: tuple[int, int, int]) -> None:
-    assert overlay(crop(40, 60, (200, 100, 0)), np.ones((3, 3)), alpha).getpixel((5, 5)) == expected
-    assert overlay(Image.new("I;16", (9, 7)), np.zeros((2, 2)), alpha).mode == "RGB"
+    for alpha, expected in ((0, (200, 100, 0)), (1, HOTTEST), (0.5, (161, 52, 1))):
+        assert overlay(crop(40, 60, (200, 100, 0)), np.ones((3, 3)), alpha).getpixel((5, 5)) == expected
+    assert overlay(Image.new("I;16", (9, 7)), np.zeros((2, 2))).mode == "RGB"
 
 
 @pytest.mark.parametrize(("score", "share"), [(-9.0, 0.0), (20.901388, 0.25), (22.0, 0.5), (22.01, 0.5), (60.0, 1.0)])

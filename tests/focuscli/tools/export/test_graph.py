@@ -1,8 +1,4 @@
-"""Exported graphs against the modules that they were made from: every method, any batch, any texts.
-
-One export takes seconds whatever its size, so several models share one graph here. FOCUS with open texts is exported by the
-tests of the command.
-"""
+"""Exported graphs against the modules that they were made from. An export takes seconds, so several models share one graph."""
 
 from __future__ import annotations
 

@@ -30,21 +30,17 @@ def test_groups_are_found_in_paths(crops, pattern, expected):
 
 
 @pytest.mark.parametrize(
-    ("given", "options", "error", "words", "hint"),
+    ("given", "options", "error", "words"),
     [
-        ("nothing/here", {}, InputError, "No such image", None),
-        ("petta", {}, InputError, 'Unknown dataset "petta"', "peta"),
-        ("CROPS", {"split": "val"}, UsageError, "not a dataset", "--split"),
-        ("CROPS", {"group": "("}, UsageError, "not a regular expression", None),
-        ("CROPS", {"group": "cam"}, UsageError, "finds nothing in paths such as 00.png", "folder above"),
-        ("DATASET", {"group": "persn"}, UsageError, "not a column of labels.csv", "person"),
+        ("petta", {}, InputError, 'Unknown dataset "petta"'),
+        ("CROPS", {"split": "val"}, UsageError, "not a dataset"),
+        ("CROPS", {"group": "("}, UsageError, "not a regular expression"),
+        ("CROPS", {"group": "cam"}, UsageError, "(?s)finds nothing in paths such as 00.png.*folder above"),
     ],
 )
-def test_what_is_refused(crops, coloured_dataset, given, options, error, words, hint):
-    place = {"CROPS": str(crops), "DATASET": str(coloured_dataset)}.get(given, given)
-    with pytest.raises(error, match=words) as caught:
-        find_source(place, **options)
-    assert hint is None or hint in caught.value.hint
+def test_what_is_refused(crops, given, options, error, words):
+    with pytest.raises(error, match=words):
+        find_source(given.replace("CROPS", str(crops)), **options)
 
 
 def test_folders_and_datasets_are_listed_with_size_time_and_group(crops, coloured_dataset):
