@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from focuscli.cli import render
-from focuscli.config import SCRATCH
 
 if TYPE_CHECKING:
     from focuscli.data.folder import DatasetFolder
@@ -56,7 +55,11 @@ def assumptions(decisions: Sequence[TextDecision], weights: str) -> None:
             f'  "{decision.text.phrase}" was not trained: read as "{decision.text.description}" '
             f"(region {decision.region_source}), threshold {decision.threshold_source}"
         )
-    if unseen and weights == SCRATCH:
+    if not unseen:
+        return
+    from focuscli.config import SCRATCH  # predicting with an exported model does without
+
+    if weights == SCRATCH:
         render.note("  model trained from scratch, without CLIP's weights: unseen texts mean little to it")
 
 

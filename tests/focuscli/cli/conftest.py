@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from focuscli.cli import render
+from focuscli.cli.main import app
+
 _LINE = (
     "--model tiny --weights none --device cpu --threads 1 --batch-size 8 --set model.image_size=32,16 "
     "--set model.global_tokens=2 --set augment.margin=2 --set augment.erase=0 --set train.warmup_steps=2"
@@ -21,8 +24,6 @@ MICRO = _LINE.split()
 @pytest.fixture(autouse=True)
 def fresh_terminal() -> None:
     """No test sees the --quiet or --json of a command that another test has called in this process."""
-    from focuscli.cli import render
-
     render.reset()
 
 
@@ -46,7 +47,6 @@ class Outcome:
 @pytest.fixture
 def focus(monkeypatch):
     """Call `focus` in this process: focus("train", ...) -> Outcome."""
-    from focuscli.cli.main import app
 
     def call(*arguments: object, stdin: str | bytes | None = None) -> Outcome:
         words = [str(argument) for argument in arguments]
@@ -100,7 +100,6 @@ def crops(coloured_dataset) -> Path:
 @pytest.fixture(scope="session")
 def command():
     """command(*arguments): what `focus` prints, for fixtures that outlive a test; it must succeed."""
-    from focuscli.cli.main import app
 
     def call(*arguments: object) -> str:
         result = CliRunner().invoke(app, [str(argument) for argument in arguments])

@@ -47,7 +47,6 @@ def broken(exported_run, dynamic, tmp_path_factory):
     del proto.metadata_props[:]
     onnx.save(proto, str(folder / "bare.onnx"))
     (folder / "no.onnx").write_text("no model")
-    (folder / "folder.onnx").mkdir()
     content = bytearray(exported.read_bytes())
     content[len(content) // 2] ^= 1  # one bit of a weight, which gives wrong scores and no error
     (folder / "changed.onnx").write_bytes(content)
@@ -160,7 +159,6 @@ def test_int8_with_chosen_texts(focus, exported_run, exported, crops, tmp_path):
         ("trained_run", ["--backend", "onnx", "--precision", "int8"], 3, "coloured --int8"),
         ("trained_run", ["--backend", "onnx"], 3, "focus export -c"),
         ("no.onnx", [], 3, "no.onnx cannot be read as an ONNX model"),
-        ("folder.onnx", [], 3, "No such exported model"),
         *(
             (f"{name}.onnx", [], 3, "no description by focus export, or a damaged one")
             for name in ("format", "vocabulary", "bare")
@@ -223,14 +221,12 @@ def test_requirements(refused, trained_run, onnx_extra, crops, tmp_path, monkeyp
         (["--images", "nowhere"], 3, "nowhere"),
         (["-o", "mine.onnx"], 3, "mine.onnx exists already; nothing was changed.\nhint:  Add --force"),
         (["--dynamic", "-o", "any.onnx"], 3, "any.texts.onnx exists already"),
-        (["-o", "folder.onnx", "--force"], 3, "folder.onnx is a folder"),
     ],
 )
 def test_export_refuses(refused, trained_run, onnx_extra, tmp_path, monkeypatch, arguments, code, words):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "texts").write_text("green scarf\n")
     (tmp_path / "empty").write_text("# nothing\n")
-    (tmp_path / "folder.onnx").mkdir()
     for name in ("mine.onnx", "any.texts.onnx"):
         (tmp_path / name).write_text("mine")
     before = sorted(tmp_path.iterdir())

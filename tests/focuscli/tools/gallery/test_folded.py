@@ -8,8 +8,7 @@ import torch
 from focuscli.models.cross_attention import AttributeCrossAttention
 from focuscli.tools.gallery.folded import fold_attention, token_scorer
 
-LIMIT = 1e-5
-"""Of a difference of scores, in units of exp(logit_scale), the score of a cosine of 1."""
+LIMIT = 1e-5  # of a difference of scores, in units of exp(logit_scale), the score of a cosine of 1
 
 
 def reference(module: AttributeCrossAttention, tokens: torch.Tensor, texts: torch.Tensor, scale: float):

@@ -153,7 +153,6 @@ def test_conditions_that_cannot_be_evaluated(recognizer, features, store):
         ("umbrella", "tokens-00001.npy", lambda tokens: tokens[:, :3], "damaged: float16"),
         ("umbrella", "tokens-00001.npy", lambda tokens: tokens * np.float16("nan"), "not a number"),
         ("hat", "crops-00001.parquet", None, "Parquet file of .* is damaged"),
-        ("umbrella", "crops-00001.parquet", None, "Parquet file of .* is damaged"),
     ],
 )
 def test_a_damaged_file_is_named(recognizer, features, store, words, name, content, problem):

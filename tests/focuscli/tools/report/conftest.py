@@ -9,8 +9,15 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 
+import numpy as np
 import pytest
+
+from focuscli.data.folder import read_folder, write_folder
+from focuscli.engine.run import Run
+from focuscli.tools.report.collect import collect
+from focuscli.tools.report.page import render_page
 
 HOST = """<!doctype html><body><pre id="found"></pre>{frames}<script>
 window.onload = () => {{
@@ -53,12 +60,6 @@ def probe(tmp_path_factory):
 @pytest.fixture(scope="session")
 def noisy_dataset(tmp_path_factory, coloured_dataset):
     """The coloured dataset with every fifth label of val and test wrong and some uncertain: no model is always right."""
-    from dataclasses import replace
-
-    import numpy as np
-
-    from focuscli.data.folder import read_folder, write_folder
-
     data = read_folder(coloured_dataset)
     draw = np.random.default_rng(5).random(data.labels.shape)
     held_out = ~np.isin(data.splits, "train")[:, None]
@@ -75,8 +76,6 @@ def make_run(tmp_path_factory, noisy_dataset, micro_config):
 
     @functools.cache
     def make(name, **changes):
-        from focuscli.engine.run import Run
-
         folder = tmp_path_factory.mktemp("reported") / name
         settings = {"train__learning_rate": 1e-3, "train__weights": "none", **changes}
         for _ in Run(folder, micro_config(**settings), noisy_dataset, None).train():
@@ -100,7 +99,6 @@ def ablated_run(make_run):
 @pytest.fixture(scope="session")
 def collected():
     """collected(run, ..., **options) collects runs without a progress bar; each only once."""
-    from focuscli.tools.report.collect import collect
 
     def silent(_label):
         return contextlib.nullcontext(lambda done, total: None)
@@ -119,6 +117,4 @@ def report(collected, small_run):
 
 @pytest.fixture(scope="session")
 def page(report):
-    from focuscli.tools.report.page import render_page
-
     return render_page([report])
