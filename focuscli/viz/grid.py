@@ -37,11 +37,8 @@ class Cell:
 def attention_grid(
     rows: Sequence[tuple[Image.Image, Sequence[Cell]]], *, alpha: float = 0.5, caption: str = ""
 ) -> Image.Image:
-    """A row per image: the plain crop, then a cell per text; what does not fit the page's width goes on below.
-
-    Args:
-        alpha: strength of the heat over the crop, 0..1.
-    """
+    """A row per image: the plain crop, then a cell per text; what does not fit the page's width goes on below. `alpha` is the
+    strength of the heat over the crop, 0..1."""
     pictures = [fit(image, CROP_HEIGHT) for image, _ in rows]
     column = max(COLUMN, *(picture.width for picture in pictures))
     most = max(1, *(len(cells) for _, cells in rows))

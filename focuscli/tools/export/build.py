@@ -194,14 +194,7 @@ def real_crops(recognizer: Recognizer, source: str | None, split: str, limit: in
 def compare(
     source: str, ours: NDArray[np.float32], theirs: NDArray[np.float32], thresholds: NDArray[np.float64]
 ) -> dict[str, Any]:
-    """Compare scores [N, Z] of the checkpoint with those of the export; thresholds [Z] are NaN for texts without one.
-
-    Returns:
-        largest, mean, rms: of the absolute difference. scale: the largest absolute score.
-        spread: standard deviation of a text's scores over the crops, mean over texts.
-        decisions, changed: scores with a threshold, and how many of them fall on the other side of it.
-        mA: None; balanced accuracy of the checkpoint and of the export, in percent, where labels are known.
-    """
+    """Compare scores [N, Z] of the checkpoint with those of the export; thresholds [Z] are NaN for texts without one."""
     difference = np.abs(ours.astype(np.float64) - theirs)
     decided = np.isfinite(thresholds)
     changed = (ours > thresholds) != (theirs > thresholds)
@@ -209,14 +202,16 @@ def compare(
         "source": source,
         "images": len(ours),
         "texts": ours.shape[1],
-        "largest": float(difference.max()),
+        "largest": float(difference.max()),  # absolute difference
         "mean": float(difference.mean()),
         "rms": float(np.sqrt(np.square(difference).mean())),
         "scale": float(np.abs(ours).max()),
-        "spread": float(ours.std(axis=0, dtype=np.float64).mean()),
-        "decisions": int(decided.sum()) * len(ours),
-        "changed": int(changed[:, decided].sum()),
-        "mA": None,
+        "spread": float(
+            ours.std(axis=0, dtype=np.float64).mean()
+        ),  # of a text's scores over the crops, mean over texts
+        "decisions": int(decided.sum()) * len(ours),  # scores with a threshold
+        "changed": int(changed[:, decided].sum()),  # those that fall on the other side of it
+        "mA": None,  # in percent, of the checkpoint and of the export, where labels are known
     }
 
 

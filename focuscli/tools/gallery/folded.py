@@ -28,11 +28,7 @@ ScoreTokens = Callable[[Tensor], Tensor]  # tokens [n, K, D] of any floating typ
 
 
 def fold_attention(attention: AttributeCrossAttention, text_features: Tensor, scale: float) -> ScoreTokens:
-    """A trained cross-attention module with text features T [Z, D] folded into its key projection.
-
-    Args:
-        scale: exp(logit_scale).
-    """
+    """A trained cross-attention module with text features T [Z, D] folded into its key projection; scale: exp(logit_scale)."""
     heads, device = attention.heads, attention.out.weight.device
     weights = {name: part.detach().cpu().double() for name, part in attention.state_dict().items()}
     text = text_features.detach().cpu().double()

@@ -225,11 +225,8 @@ def confident_errors(
     thresholds: NDArray[np.float64],
     most: int,
 ) -> list[PredictionError]:
-    """By attribute at most `most` false positives, then as many false negatives, the most confident first.
-
-    Args:
-        truth, scores, known: [N, Z]. thresholds: [Z]. Of equal margins the earlier image comes first.
-    """
+    """By attribute at most `most` false positives, then as many false negatives, the most confident first; of equal margins
+    the earlier image. truth, scores, known: [N, Z]; thresholds: [Z]."""
     errors = []
     for column, threshold in enumerate(thresholds.tolist()):
         values = scores[:, column].astype(np.float64)

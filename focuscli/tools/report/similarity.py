@@ -87,25 +87,16 @@ def initial_model(recognizer: Recognizer) -> Method | None:
 
 def _similarity(mix: Tensor, attention: Tensor, features: Tensor, blocks: Matrix, eps: float) -> dict[str, Any]:
     """Means over images, from Mix Tokens [N, K, D], attention [N, Z, K] and attribute features V [N, Z, D] of texts ordered by
-    region.
-
-    Returns:
-        attention: S_attn [Z, Z], cosine similarity of the texts' attention over Mix Tokens (Eq. 7).
-        mix: S_mix [K, K], cosine similarity of the Mix Tokens (Eq. 4).
-        tokens: [regions, K], share of each Mix Token in the attention of a region's texts; rows sum to 1.
-        same_region, other_regions: mean of `attention` over pairs of different texts that share a region, and of those
-            that do not; NaN if there is no such pair. features_same_region: of V, over pairs that share a region.
-        different_tokens: mean of `mix` over pairs of different Mix Tokens.
-        racl, lsim: the two losses.
-    """
+    region; those over pairs are NaN if there is no such pair."""
     same = blocks > 0
     regions = same[np.unique(same.argmax(axis=1))]  # [regions, Z], the texts of each
     texts, tokens = _cosines(attention), _cosines(mix)
     return {
-        "attention": texts,
-        "mix": tokens,
+        "attention": texts,  # S_attn [Z, Z], cosine similarity of the texts' attention over Mix Tokens (Eq. 7)
+        "mix": tokens,  # S_mix [K, K], cosine similarity of the Mix Tokens (Eq. 4)
+        # [regions, K], share of each Mix Token in the attention of a region's texts; rows sum to 1
         "tokens": regions / regions.sum(axis=1, keepdims=True) @ attention.mean(dim=0).numpy(),
-        "same_region": _off_diagonal(texts, same),
+        "same_region": _off_diagonal(texts, same),  # pairs of different texts that share a region
         "other_regions": _off_diagonal(texts, ~same),
         "features_same_region": _off_diagonal(_cosines(features), same),
         "different_tokens": _off_diagonal(tokens, True),
