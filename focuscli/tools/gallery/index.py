@@ -209,7 +209,7 @@ def run_index(
     skipped: list[str] = []
     for number, crops in mine:
         read, rows = [], []
-        files = [plan.source.path(crop) for crop in crops]
+        files = [Path(gallery.source.root) / crop.path for crop in crops]
         features = score_images(
             lambda pixels: _encode(recognizer, pixels), files, recognizer.image_size, batch_size=batch, workers=workers
         )

@@ -21,10 +21,6 @@ class Source:
     record: SourceRecord
     crops: tuple[Crop, ...]
 
-    def path(self, crop: Crop) -> Path:
-        """The image file of a crop."""
-        return Path(self.record.root) / crop.path
-
 
 def find_source(given: str, *, split: str | None = None, group: str | None = None, stdin: Iterable[str] = ()) -> Source:
     """The crops that an argument means: images of a dataset (a folder with schema.toml, or the name of a prepared one), of

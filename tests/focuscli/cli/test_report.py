@@ -81,7 +81,6 @@ def change_state(run, change):
         (["{run}", "--split", "west"], 3, "west"),
         (["{run}", "-d", "nowhere"], 3, "nowhere"),
         (["{alone}"], 3, "Name the folder that focus train wrote"),
-        (["{run}", "-d", "{renamed}"], 3, "closed-set"),
         (["{run}", "-d", "{gone}"], 3, "No such image"),
         ([], 4, "No trained model"),
     ],
@@ -92,7 +91,6 @@ def test_it_refuses(refused, run, coloured_dataset, tmp_path, arguments, code, w
     places = {
         "run": run,
         "alone": tmp_path / "alone",
-        "renamed": changed_dataset(coloured_dataset, tmp_path / "renamed", "schema.toml", '"red hat"', '"red cap"'),
         "gone": changed_dataset(coloured_dataset, tmp_path / "gone", "schema.toml", root, str(tmp_path / "empty")),
     }
     refused(code, word, "report", *(argument.format(**places) for argument in arguments))
