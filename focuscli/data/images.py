@@ -102,6 +102,7 @@ def _decode(path: Path) -> Image.Image:
     """The file as an upright RGB image; raises whatever Pillow raises."""
     from PIL import Image, ImageOps
 
+    Image.preinit()  # the common formats; else Pillow may load all its plugins, which takes longer than to predict
     with Image.open(path, formats=FORMATS) as image:
         width, height = image.size
         if width * height > MAX_PIXELS:
