@@ -130,7 +130,7 @@ def test_int8_with_chosen_texts(focus, exported_run, exported, crops, tmp_path):
     listed.write_text("# what to look for\nred hat\n\ngreen scarf\nRedHat\ngreen  Scarf\n", encoding="utf-8")
     outcome = focus("export", "-c", exported_run, "--int8", "--texts", listed, "--region", "lower", "--json")
     assert outcome.code == 0, outcome.stderr
-    assert '"RedHat", "green  Scarf"' in outcome.stderr
+    assert ": 2 texts," in outcome.stderr  # each once
     target = exported_run / "export" / "model-int8.onnx"
     assert outcome.json["files"] == [str(target), f"{target}.sha256"]
     assert target.stat().st_size < 0.5 * exported.stat().st_size
