@@ -17,7 +17,5 @@ def help_command(
     """Help on a topic: exit-codes."""
     if topic not in (None, "exit-codes"):
         raise UsageError(f'No help on "{topic}".', f"Topics: exit-codes. For a command: focus {topic} --help")
-    render.result(
-        {str(code): meaning for code, meaning in EXIT_CODES.items()},
-        lines=[f"{code:>4}  {meaning}" for code, meaning in EXIT_CODES.items()],
-    )
+    lines = [f"{code:>4}  {meaning}" for code, meaning in EXIT_CODES.items()]
+    render.result({str(code): meaning for code, meaning in EXIT_CODES.items()}, lines=lines)

@@ -55,12 +55,11 @@ def assumptions(decisions: Sequence[TextDecision], weights: str) -> None:
             f'  "{decision.text.phrase}" was not trained: read as "{decision.text.description}" '
             f"(region {decision.region_source}), threshold {decision.threshold_source}"
         )
-    if not unseen:
-        return
-    from focuscli.config import SCRATCH  # predicting with an exported model does without
+    if unseen:
+        from focuscli.config import SCRATCH  # predicting with an exported model does without
 
-    if weights == SCRATCH:
-        render.note("  model trained from scratch, without CLIP's weights: unseen texts mean little to it")
+        if weights == SCRATCH:
+            render.note("  model trained from scratch, without CLIP's weights: unseen texts mean little to it")
 
 
 def skipped(reasons: Sequence[str], *, total: int) -> None:
