@@ -71,8 +71,9 @@ class Demo:
         dataset = read_folder(self._data(HOME_STYLE))
         phrases = [attribute.phrase for attribute in dataset.schema.attributes]
         test = dataset.select("test")
-        shown = (dataset.labels[test][:, [phrases.index(words) for words in SHOWN_TEXTS]] == 1).sum(axis=1)
-        most = test[np.argsort(-shown, kind="stable")[:SHOWN_IMAGES]]
+        shown = dataset.labels[test][:, [phrases.index(words) for words in SHOWN_TEXTS]]
+        different = np.unique(shown, axis=0, return_index=True)[1]  # no two of them show the same
+        most = test[sorted(different, key=lambda row: -shown[row].sum())[:SHOWN_IMAGES]]
         paths = [dataset.image_path(int(index)) for index in most]
         decisions = decide(recognizer.vocabulary, texts)
         scores = recognizer.scores(paths, texts)
