@@ -144,7 +144,7 @@ def _general_warnings(data: Annotations) -> list[str]:
     train = data.labels[data.splits == "train"]
     shares = (train == 1).sum(axis=0) / max(1, len(train))
     rare = [
-        f"{attribute.name} {100 * share:.1f} %"
+        f"{attribute.name} {100 * share:.1f}%"
         for attribute, share in zip(data.schema.attributes, shares, strict=True)
         if attribute.evaluated and len(train) and share < RARE
     ]

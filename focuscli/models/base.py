@@ -46,7 +46,7 @@ class MethodOutput:
     tokens: Tensor
 
 
-class Criterion(nn.Module):
+class Criterion(nn.Module, ABC):
     """The losses of a method. What they need to know of the training set are buffers; there are no parameters.
 
     Attributes:
@@ -76,6 +76,7 @@ class Criterion(nn.Module):
         self.register_buffer("blocks", blocks)
         self.register_buffer("positive_rate", positive_rate)
 
+    @abstractmethod
     def forward(self, output: MethodOutput, targets: Tensor, known: Tensor, progress: float) -> dict[str, Tensor]:
         """The losses by name, and their weighted sum as "loss". Call it outside of mixed precision.
 
@@ -84,7 +85,6 @@ class Criterion(nn.Module):
             targets, known: [B, Z]; known is False where a label is uncertain.
             progress: the completed share of the run, 0 to 1.
         """
-        raise NotImplementedError
 
 
 class Method(nn.Module, ABC):

@@ -59,7 +59,7 @@ def read_csv(
     else:
         splits = identity_split(persons, SPLIT_FRACTIONS, seed=0)
         how = "no person in two parts" if (persons != "").any() else "image by image: there is no column person"
-        how = f"random: 70 % train, 10 % val, 20 % test, {how}"
+        how = f"random: 70% train, 10% val, 20% test, {how}"
     comment = "" if schema else SCHEMA_COMMENT
     return Annotations(declared, root, files, splits, persons, labels, how, notes=notes, comment=comment)
 

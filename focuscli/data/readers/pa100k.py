@@ -13,7 +13,7 @@ from focuscli.errors import UsageError
 
 PUBLISHED = {"train": 80_000, "val": 10_000, "test": 10_000}
 _WARNINGS = (
-    "Labels differ between train and test (female 46 % and 39 %, under 18 6.2 % and 0.9 %): thresholds from val carry that.",
+    "Labels differ between train and test (female 46% and 39%, under 18 6.2% and 0.9%): thresholds from val carry that.",
     "Published rows train on train + val (90,000 images): focus train --set data.train_split=trainval.",
 )
 

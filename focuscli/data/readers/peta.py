@@ -70,7 +70,7 @@ def read_peta(source: Path, *, split: str = "official:0", images: Path | None = 
 
     Args:
         source: the folder with the ten subsets or with images/00001.png, or one at most two levels above.
-        split: "official:K": partition K of PETA.mat. "identity": 50, 10 and 40 % without a person in two of them.
+        split: "official:K": partition K of PETA.mat. "identity": 50, 10 and 40% without a person in two of them.
             "paper": a reading of the FOCUS paper's sentence on PETA, which fits no official file, see `PAPER`.
             "subset:VIPeR,GRID": these camera sites are the test images, the others train and, with a tenth of their
             persons, val. "zs:FILE": PETA-ZS, see `read_zero_shot_splits`.

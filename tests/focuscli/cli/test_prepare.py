@@ -95,7 +95,7 @@ def test_csv_becomes_a_dataset_by_the_name_of_the_file_or_its_folder(focus, refu
     assert outcome.stderr.splitlines()[2:-2] == [
         "  schema.toml is guessed from the names of the columns; read it before you train",
         "! 2 of 2 known persons in test, with 2 of 2 test images, are also in train or val.",
-        "! Rare in train (under 2%), so that metrics vary a lot between runs: upperBodyVNeck 0.0 %.",
+        "! Rare in train (under 2%), so that metrics vary a lot between runs: upperBodyVNeck 0.0%.",
     ]
     assert "next: focus train --dataset mine" in outcome.stderr
     folder = read_folder(paths.resolve_dataset("mine"))
