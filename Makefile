@@ -5,9 +5,10 @@ BIN := $(VENV)/bin
 METADATA := setup.cfg pyproject.toml
 OLDEST := .venv-oldest
 JOBS ?= 2
+SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-oldest check docs reference mutants golden clean
+.PHONY: help install demo test test-oldest check docs reference mutants fuzz golden clean
 .DELETE_ON_ERROR:
 
 help: ## List the targets
@@ -43,12 +44,15 @@ mutants: $(VENV)/.installed-dev ## Mutation tests of losses, metrics, prompts, l
 	OMP_NUM_THREADS=1 $(BIN)/mutmut run
 	$(BIN)/mutmut results
 
+fuzz: $(VENV)/.installed ## Damage every kind of file that focus reads, for SECONDS=60; failures go to fuzz-failures/
+	$(BIN)/python tests/fuzz --seconds $(SECONDS)
+
 golden: $(VENV)/.installed-test ## Write the golden files of the tests anew; review them as a diff
 	$(BIN)/python tests/golden.py
 	$(BIN)/python tests/contracts/test_options.py
 
 clean: ## Remove caches, build outputs and demo/; keeps .venv, runs/ and data
-	rm -rf build dist demo mutants docs/_build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf build dist demo mutants docs/_build fuzz-failures *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find clip_impl focuscli tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:

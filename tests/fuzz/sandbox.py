@@ -1,0 +1,86 @@
+"""A command line in a child process that may take only so much time and memory, and what became of it."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import resource
+import select
+import signal
+import sys
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from focuscli.cli.main import app
+
+SECONDS = 20
+MEMORY = 2**30  # bytes that a command may take beside what the process has already
+OUTCOMES = ("accepted", "refused", "internal", "crash", "hang", "memory", "code run")
+_REFUSED = (2, 3, 4, 5)
+_FORBIDDEN = ("os.system", "os.exec", "os.posix_spawn", "pickle.find_class", "socket.connect")
+
+
+class Outcome(NamedTuple):
+    """How a command ended, one of OUTCOMES, and its message or traceback."""
+
+    kind: str
+    detail: str
+
+    @property
+    def failed(self) -> bool:
+        return self.kind not in ("accepted", "refused")
+
+
+def attempt(arguments: Sequence[str], stdin: str = "") -> Outcome:
+    """Run `focus ARGUMENTS` in a forked child."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if not child:
+        os.close(reader)
+        _child(arguments, stdin, writer)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as stream, os.fdopen(os.pidfd_open(child), "rb", buffering=0) as watched:
+        poll = select.poll()
+        poll.register(watched, select.POLLIN)
+        late = not poll.poll(1000 * (SECONDS + 1))
+        if late:
+            os.kill(child, signal.SIGKILL)
+        status = os.waitpid(child, 0)[1]
+        kind, _, detail = stream.read().decode("utf-8", "replace").partition("\n")
+    if late or (os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGXCPU):
+        return Outcome("hang", f"more than {SECONDS} s")
+    if os.WIFSIGNALED(status):
+        return Outcome("crash", signal.Signals(os.WTERMSIG(status)).name)
+    return Outcome(kind or "crash", detail)
+
+
+def _child(arguments: Sequence[str], stdin: str, writer: int) -> None:
+    """Never returns."""
+    null = os.open(os.devnull, os.O_RDWR)
+    for stream in range(3):
+        os.dup2(null, stream)
+    with open("/proc/self/statm") as file:
+        limit = int(file.read().split()[0]) * resource.getpagesize() + MEMORY
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS + 1))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    sys.stdin, said = io.StringIO(stdin), io.StringIO()
+    ran: list[str] = []
+
+    def refuse(event: str, details: tuple[object, ...]) -> None:
+        if event in _FORBIDDEN:
+            ran.append(f"{event} {details!r}"[:1000])
+            raise PermissionError(event)
+
+    sys.addaudithook(refuse)
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(said):
+        code = app([*arguments, "-v"], standalone_mode=False)
+    message = said.getvalue()
+    kind = "accepted" if code == 0 else "refused" if code in _REFUSED else "internal"
+    if (kind == "internal" and "MemoryError" in message) or "Out of memory" in message:
+        kind = "memory"
+    if ran:
+        kind, message = "code run", "\n".join(ran)
+    os.write(writer, f"{kind}\n{message[-50_000:]}".encode("utf-8", "replace"))
+    os._exit(0)
