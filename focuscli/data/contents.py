@@ -1,0 +1,60 @@
+"""What a file is by its content, where it is not what its name or its place says."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Literal
+
+HEAD = 4096
+_SHEET = "Save the sheet as CSV UTF-8, then: focus prepare csv FILE.csv --images FOLDER"
+_DOWNLOAD = "The download failed or asks for a login: open the address in a browser and fetch the file itself."
+_MATLAB = "Save it again in MATLAB with: save('FILE.mat', '-v7')"
+_OFFICIAL = "Official downloads have commands of their own: focus prepare --help"
+_PICKLE = "Pickles of PAR code are read by: focus prepare pickle FILE --images FOLDER"
+_COLUMNS = "Write a CSV file: the columns image, ATTRIBUTE, ATTRIBUTE, ... and one row per image."
+_NAME = "Name the label file; the folder of the images belongs to --images."
+_SIGNATURES = (
+    (rb"PK\x03\x04.{0,4000}?(\[Content_Types\]\.xml|\bxl/|opendocument\.spreadsheet)", "a workbook", _SHEET),
+    (rb"PK[\x03\x05]", "a ZIP archive", "Unpack it first: unzip FILE"),
+    (rb"\xd0\xcf\x11\xe0", "an old Excel workbook", _SHEET),
+    (rb"MATLAB 7\.3", "a MATLAB file of version 7.3 (HDF5)", _MATLAB),
+    (rb"\x89HDF", "an HDF5 file", _MATLAB),
+    (rb"MATLAB 5\.0", "a MATLAB file", _OFFICIAL),
+    (rb"\x80[\x02-\x05]|\(?[dl]p\d+\n|\(?d?c(copy_reg|easydict|numpy)", "a pickle", _PICKLE),
+    (rb"\x93NUMPY", "a NumPy array", _COLUMNS),
+    (rb"PAR1|ARROW1", "a Parquet or Arrow file", _COLUMNS),
+    (rb"SQLite format 3", "an SQLite database", _COLUMNS),
+    (rb"\x1f\x8b", "a gzip archive", "Unpack it first: gunzip FILE"),
+    (rb"Rar!|7z\xbc\xaf|BZh|\xfd7zXZ", "a compressed archive", "Unpack it first."),
+    (rb"%PDF", "a PDF document", _NAME),
+    (rb"\x89PNG|\xff\xd8\xff|GIF8|RIFF....WEBP", "an image", _NAME),
+    (rb"\s*<(!doctype html|html|head|body)|\s*<\?xml.{0,400}<html", "a web page", _DOWNLOAD),
+    (rb"\s*<(\?xml|!doctype|[a-z]+[ >])", "an XML file", _COLUMNS),
+    (rb"\s*(\{\s*[\"}]|\[\s*([\[{\"\d\-\]]|true\b|false\b|null\b))", "a JSON file", _COLUMNS),
+    # On every line a path, a tab, and numbers with commas.
+    (rb"([^\t\r\n,]+\t-?\d+(,-?\d+)+[ \t]*(\r?\n|\Z)+)+([^\t\r\n,]+(\t[-\d,]*)?)?\Z", "a PaddleClas list", _COLUMNS),
+)
+
+
+def wrong_kind(path: Path, wanted: Literal["table", "mat"] = "table") -> tuple[str, str] | None:
+    """What a file is instead of a table or a MATLAB 5 file, and what to do; None where nothing else is recognised.
+
+    Returns:
+        The kind with its article, such as "a workbook", and a hint.
+    """
+    try:
+        with open(path, "rb") as stream:
+            head = stream.read(HEAD)
+    except OSError:
+        return None
+    if wanted == "mat" and head.startswith(b"MATLAB 5.0"):
+        return None
+    for mark, encoding in ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16")):
+        if head.startswith(mark):
+            head = head.decode(encoding, "ignore").encode()
+    for pattern, kind, hint in _SIGNATURES:
+        if re.match(pattern, head, re.DOTALL | re.IGNORECASE):
+            shared = wanted == "table" or hint in (_DOWNLOAD, _MATLAB) or hint.startswith("Unpack")
+            return kind, hint if shared else "Fetch the original MATLAB file again (version 5 to 7.2)."
+    return None
