@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from focuscli.cli import render
-from focuscli.cli.models import asked_texts, find_model
-from focuscli.cli.options import CheckpointOpt, DryRunOpt, ForceOpt, RegionOpt
+from focuscli.cli.models import asked_texts, find_model, read_texts
+from focuscli.cli.options import CheckpointOpt, DryRunOpt, ForceOpt, FreeOpt, RegionOpt
 from focuscli.errors import InputError, RequirementError, UsageError
 from focuscli.storage import paths
 from focuscli.storage.extras import require_extra
@@ -24,6 +24,7 @@ def export_command(
     texts: Annotated[Path | None, typer.Option(metavar="FILE", help="Texts, one a line; default: attributes.")] = None,
     dynamic: Annotated[bool, typer.Option("--dynamic", help="For any texts: adds a file, the text tower.")] = False,
     region: RegionOpt = None,
+    free: FreeOpt = False,
     int8: Annotated[bool, typer.Option("--int8", help="8-bit weights: faster on CPUs, less accurate.")] = False,
     check: Annotated[bool, typer.Option("--check", help="Compare on many real crops, with mA if labelled.")] = False,
     images: Annotated[str | None, typer.Option(metavar="NAME|FOLDER", help="Other crops to compare on.")] = None,
@@ -64,7 +65,7 @@ def export_command(
     from focuscli.tools.export.build import export_onnx, real_crops
 
     recognizer = model.open(device="cpu", precision="fp32")
-    chosen = asked_texts(recognizer, wanted, region) or [*recognizer.attributes]
+    chosen = asked_texts(recognizer, wanted, region, free=free) or [*recognizer.attributes]
     recognizer.encode_texts(chosen)  # refuses texts that are too long before anything else happens
     crops = None
     try:
@@ -100,19 +101,3 @@ def export_command(
         "parity": compared,
     }
     render.result(report, lines=lines)
-
-
-def read_texts(path: Path) -> list[str]:
-    """The texts of a file, one per line; empty lines and those that begin with # are ignored.
-
-    Raises:
-        InputError: the file is missing, not UTF-8, or has no text.
-    """
-    try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
-        found = [line for line in lines if line and not line.startswith("#")]
-        if not found:
-            raise ValueError("it has no text")
-        return found
-    except (OSError, ValueError) as error:
-        raise InputError(f"Cannot read {path}: {error}.", "Write one text per line in UTF-8: red scarf") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from importlib import import_module
 from itertools import takewhile
@@ -53,6 +54,9 @@ class FocusGroup(TyperGroup):
         if ctx.resilient_parsing or cmd_name.startswith("-"):
             return None
         raise UsageError(f'No such command "{cmd_name}".', did_you_mean(cmd_name, COMMANDS, limit=len(COMMANDS)))
+
+    def make_parser(self, ctx: typer.Context) -> Any:  # type: ignore[override]
+        return each_once(super().make_parser(ctx))
 
     def invoke(self, ctx: typer.Context) -> int:  # type: ignore[override]
         try:
@@ -112,7 +116,26 @@ def load_command(name: str, global_options: Sequence[Any] = ()) -> Any:
     command.name = name
     for taking in (command, *getattr(command, "commands", {}).values()):
         taking.params = [*taking.params, *global_options]
+        taking.make_parser = lambda ctx, make=taking.make_parser: each_once(make(ctx))
     return command
+
+
+def each_once(parser: Any) -> Any:
+    """A command line's parser that refuses a second value of what takes one: the first would be lost without a word."""
+    parse = parser.parse_args
+
+    def parse_args(args: list[str]) -> Any:
+        values, rest, order = parse(args=args)
+        for option, count in Counter(order).items():
+            chooses = not getattr(option, "is_flag", True) or option.secondary_opts  # --fast/--exact, but not --force
+            if count > 1 and chooses and not option.multiple:
+                raise UsageError(
+                    f"{max(option.opts, key=len)} was given {count} times; it takes one value.", "Keep one."
+                )
+        return values, rest, order
+
+    parser.parse_args = parse_args
+    return parser
 
 
 def main() -> None:

@@ -117,12 +117,35 @@ def open_scorer(
     return scorer
 
 
-def asked_texts(scorer: Scorer, words: Sequence[str], region: str | None) -> list[Text]:
-    """The texts for a user's words, in their order, each once."""
+def asked_texts(scorer: Scorer, words: Sequence[str], region: str | None, *, free: bool) -> list[Text]:
+    """The texts for a user's words, in their order, each once; without `free` as `Vocabulary.check` allows."""
     if region is not None and not words:
         raise UsageError(f"--region {region} needs a text.", "Give texts too, or omit --region.")
     found: dict[str, Text] = {}
-    for given in words:
+    for given in listed(words):
         text = scorer.text(given, region=region)
+        if not free and text not in scorer.default_texts:
+            scorer.vocabulary.check(given)
         found.setdefault(normalise_phrase(text.phrase), text)
     return [*found.values()]
+
+
+def listed(words: Sequence[str]) -> list[str]:
+    """Texts as given, with those of FILE in the place of @FILE."""
+    return [text for given in words for text in (read_texts(Path(given[1:])) if given.startswith("@") else [given])]
+
+
+def read_texts(path: Path) -> list[str]:
+    """The texts of a file, one per line; empty lines and those that begin with # are ignored.
+
+    Raises:
+        InputError: the file is missing, not UTF-8, or has no text.
+    """
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+        found = [line for line in lines if line and not line.startswith("#")]
+        if not found:
+            raise ValueError("it has no text")
+        return found
+    except (OSError, ValueError) as error:
+        raise InputError(f"Cannot read {path}: {error}.", "Write one text per line in UTF-8: red scarf") from error

@@ -13,7 +13,7 @@ import typer
 
 from focuscli.cli import processes, render, views
 from focuscli.cli.models import asked_texts, open_scorer
-from focuscli.cli.options import CHECKPOINT, RUN, DeviceOpt, ForceOpt, RegionOpt
+from focuscli.cli.options import CHECKPOINT, RUN, DeviceOpt, ForceOpt, FreeOpt, RegionOpt
 from focuscli.data.inputs import expand_images
 from focuscli.errors import InputError, UsageError, did_you_mean
 from focuscli.storage.files import ANY_NAME, check_free, to_json, write_text
@@ -35,7 +35,11 @@ def predict_command(
     ],
     attribute: Annotated[
         list[str] | None,
-        typer.Option("--attribute", "-a", help="A text to look for, seen or not; repeatable. Default: all trained."),
+        typer.Option(
+            "--attribute",
+            "-a",
+            help="A text to look for, seen or not, or @FILE of texts; repeatable. Default: all trained.",
+        ),
     ] = None,
     checkpoint: Annotated[
         str | None,
@@ -45,6 +49,7 @@ def predict_command(
         str | None, typer.Option(help="torch, or onnx: as focus export wrote it; default: as --checkpoint is.")
     ] = None,
     region: RegionOpt = None,
+    free: FreeOpt = False,
     format_: Annotated[str | None, typer.Option("--format", help="table, jsonl or csv.")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write there instead of to stdout.")] = None,
     force: ForceOpt = False,
@@ -66,7 +71,7 @@ def predict_command(
         scorer = open_scorer(
             checkpoint, backend=backend, device=device, precision=precision, process_group=process_group
         )
-        texts = asked_texts(scorer, attribute or [], region) or [*scorer.default_texts]
+        texts = asked_texts(scorer, attribute or [], region, free=free) or [*scorer.default_texts]
 
         from focuscli.engine.scoring import score_images
         from focuscli.inference.predict import decide

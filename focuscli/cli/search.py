@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from focuscli.cli import processes, render, views
-from focuscli.cli.models import find_model
-from focuscli.cli.options import CHECKPOINT, DeviceOpt, ForceOpt, PrecisionOpt, RegionOpt
+from focuscli.cli.models import find_model, listed
+from focuscli.cli.options import CHECKPOINT, DeviceOpt, ForceOpt, FreeOpt, PrecisionOpt, RegionOpt
 from focuscli.errors import InputError, UsageError, did_you_mean
 from focuscli.storage.files import ANY_NAME, atomic_path, check_free, to_json, write_text
 
@@ -42,11 +42,13 @@ def search_command(
     force: ForceOpt = False,
     checkpoint: Annotated[str | None, typer.Option(*CHECKPOINT, metavar="RUN", help="Its model, if moved.")] = None,
     region: RegionOpt = None,
+    free: FreeOpt = False,
     device: DeviceOpt = None,
     precision: PrecisionOpt = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Cores to use; default: all.")] = None,
 ) -> None:
     """The crops of a gallery that fit texts best, trained or not."""
+    texts, without = listed(texts), listed(without or [])
     chosen = format_ or ("jsonl" if render.as_json() else "table")
     if chosen not in FORMATS:
         raise UsageError(f'Unknown format "{chosen}".', did_you_mean(chosen, FORMATS))
@@ -64,6 +66,8 @@ def search_command(
 
     with processes.together() as process_group, open_gallery(gallery, where=where, threads=threads) as reader:
         record, count = reader.gallery.model, reader.count()
+        for words in () if free else (*texts, *without):
+            reader.gallery.vocabulary.check(words)
         cells = min(k, count) * (len(texts) if each else 1)
         if sheet is not None and cells > MOST_ON_SHEET:
             raise UsageError(
@@ -85,7 +89,7 @@ def search_command(
                 reader,
                 load,
                 [[words] for words in texts] if each else [texts],
-                without or [],
+                without,
                 k,
                 region=region,
                 per_group=per_group,

@@ -10,7 +10,7 @@ import typer
 
 from focuscli.cli import render, views
 from focuscli.cli.models import asked_texts, find_model
-from focuscli.cli.options import CheckpointOpt, DeviceOpt, ForceOpt, RegionOpt
+from focuscli.cli.options import CheckpointOpt, DeviceOpt, ForceOpt, FreeOpt, RegionOpt
 from focuscli.data.inputs import expand_images, looks_like_image, near_file
 from focuscli.errors import InputError, UsageError
 from focuscli.storage.files import atomic_path, check_free
@@ -24,6 +24,7 @@ def viz_command(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="PNG; default: IMAGE.focus.png here.")] = None,
     checkpoint: CheckpointOpt = None,
     region: RegionOpt = None,
+    free: FreeOpt = False,
     layers: Annotated[int, typer.Option(min=1, help="Average the attention of the last so many layers.")] = 1,
     tokens: Annotated[bool, typer.Option("--tokens", help="Each Mix Token's own map, of one image.")] = False,
     alpha: Annotated[float, typer.Option(min=0, max=1, help="Strength of the heat over the image.")] = 0.5,
@@ -46,7 +47,7 @@ def viz_command(
     check_free(target, force=force, hint="Add --force to replace it, or give -o PNG.")
     model = find_model(checkpoint)
     recognizer = model.open(device=device)
-    wanted = asked_texts(recognizer, texts, region) or [*recognizer.attributes]
+    wanted = asked_texts(recognizer, texts, region, free=free) or [*recognizer.attributes]
     if len(images) * len(wanted) > MOST_CELLS:
         raise UsageError(
             f"{len(images)} images x {len(wanted)} texts are too many for one picture (at most {MOST_CELLS} cells).",

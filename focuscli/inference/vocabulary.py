@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import re
+import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 
-from focuscli.data.regions import Place, place_words
+from focuscli.data.regions import Place, name_words, place_words
 from focuscli.data.texts import Text, normalise_phrase
 from focuscli.errors import UsageError
 
@@ -55,6 +58,29 @@ class Vocabulary:
         category = place.like.category if place.like else usual
         return Text(phrase=" ".join(words.split()), region=place.region, category=category, group="")
 
+    def check(self, words: str) -> None:
+        """Refuse words that are hardly meant as one new text: a list, or a known text with a slip.
+
+        A slip is another order, spacing or plural, or a word that is none of CLIP's own 24,000 and nearly one of the text's:
+        "backpak" is, "skirt" for "shirt" is not.
+
+        Raises:
+            UsageError: with the texts that are meant, and --free, which takes the words as they are.
+        """
+        known = [*self.trained, *self.declared]
+        if any(is_called(text, words) for text in known):
+            return
+        parts = [part.strip() for part in re.split(r"[,;|\n]", words) if part.strip()]
+        if len(parts) > 1:
+            hint = f"Give them one by one: {shlex.join(parts)}; or take it as one text with --free."
+            raise UsageError(f'"{words}" looks like a list of {len(parts)} texts.', hint)
+        forms = {form: text.phrase for text in reversed(known) for form in (text.attribute or text.phrase, text.phrase)}
+        if near := _near(words, [*forms]):
+            raise UsageError(
+                f'"{words}" is none of the known texts, but nearly one of them.',
+                f'Did you mean "{forms[near]}"? To take the words as they are, add --free.',
+            )
+
     def region_source(self, text: Text) -> str:
         """Where the region of a text comes from, in words."""
         if text in self.trained or text in self.declared:
@@ -83,6 +109,28 @@ class Vocabulary:
         if not values:
             return math.nan, "none"
         return sum(value / len(values) for value in values), f"mean of {text.region}" if region else "mean of all"
+
+
+def _near(words: str, known: Sequence[str]) -> str | None:
+    """The known text that words are a slip of, see `Vocabulary.check`."""
+    given = _stems(words)
+    stems = {text: [*_stems(text).values()] for text in known}
+    for text, others in stems.items():
+        if sorted(given.values()) == sorted(others) or "".join(given.values()) == "".join(others):
+            return text
+    from clip_impl.tokenizer import END_OF_WORD, tables  # they take a moment to read
+
+    common = {stem for word, stem in given.items() if not word.isalpha() or word + END_OF_WORD in tables()[0]}
+    if common == {*given.values()}:
+        return None
+    possible = {" ".join(_stems(text)): text for text, others in stems.items() if common <= {*others}}
+    return next((possible[form] for form in get_close_matches(" ".join(given), possible, n=1, cutoff=0.8)), None)
+
+
+def _stems(words: str) -> dict[str, str]:
+    """Each word of a text in lower case, and the same without the s or es of a plural."""
+    found = [word.lower() for word in name_words(words)]
+    return {word: re.sub(r"(?<=ss|sh|ch)es$|(?<=x)es$|(?<!s)s$", "", word) for word in found}
 
 
 def is_called(text: Text, words: str) -> bool:

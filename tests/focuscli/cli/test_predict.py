@@ -49,6 +49,9 @@ def test_csv_table_stdin_and_output(focus, trained_run, crops, tmp_path):
     assert [row[0] for row in rows[1:]] == names
     table = focus("predict", crops / "00*.png", "-c", trained_run, "-a", "red hat")
     assert table.stdout.count("red hat") == 10
+    (tmp_path / "texts.txt").write_text("# mine\nred hat\nred hatt\n")
+    listed = ("-a", f"@{tmp_path / 'texts.txt'}", "--free", "--format", "csv")
+    assert focus("predict", names[0], "-c", trained_run, *listed).stdout.startswith("image,red hat,red hatt\n")
     target = tmp_path / "out.csv"
     arguments = ("predict", *names, "-c", trained_run, "--format", "csv", "-o", target)
     assert focus(*arguments).stdout == ""
@@ -82,6 +85,9 @@ def test_a_file_name_that_is_not_utf8_comes_out_unchanged(focus, trained_run, cr
         (["-a", "scarf", "--region", "tail"], 2, "tail"),
         (["-a", "red hat", "--region", "tail"], 2, "tail"),
         (["--region", "head"], 2, "--region head needs a text"),
+        (["-a", "red hatt"], 2, 'Did you mean "red hat"?'),
+        (["-a", "red hat,dusk"], 2, "one by one: 'red hat' dusk"),
+        (["-a", "@no-such.txt"], 3, "no-such.txt"),
         (["--format", "xml"], 2, "jsonl"),
         (["--backend", "tpu"], 2, "torch, onnx"),
         (["-c", "nothing.onnx"], 3, "focus export"),
