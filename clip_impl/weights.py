@@ -62,7 +62,7 @@ def read_state_dict(path: str | os.PathLike[str], *, activation: str | None = No
     Raises:
         WeightsError: not found, not readable safely, without a CLIP in it, or with values that are not finite.
     """
-    file = Path(path).expanduser()
+    file = Path(os.path.expanduser(path))
     if file.is_dir():
         held = [file / name for name in _FOLDER_FILES if (file / name).is_file()]
         if not held:

@@ -59,18 +59,42 @@ def describe(failure: BaseException) -> tuple[int, str, str | None]:
         # An error of the command-line parser. Recent Typers bring their own copy of click: there is no one class to name.
         context = getattr(failure, "ctx", None)
         command = context.command_path if context is not None else "focus"
-        return failure.exit_code, failure.format_message(), f"See: {command} --help"
+        hint = f"See: {command} --help"
+        if any(word.startswith("-") and os.path.lexists(word) for word in sys.argv[1:]):
+            hint += ". Names that start with a dash go after --"
+        return failure.exit_code, failure.format_message(), hint
     if type(failure).__name__ == "WeightsError":  # by name: importing clip_impl imports torch
         return 3, getattr(failure, "problem", str(failure)), getattr(failure, "hint", None)
     if isinstance(failure, MemoryError) or type(failure).__name__ == "OutOfMemoryError":  # torch.OutOfMemoryError
         first_line = str(failure).partition("\n")[0] or "no more memory available"
         hint = "Try a smaller --batch-size with --accumulate, or --gradient-checkpointing."
         return 4, f"Out of memory: {first_line}.", hint
-    if isinstance(failure, OSError) and failure.errno in (errno.ENOSPC, errno.EDQUOT):
-        where = failure.filename or "while writing"
-        return 4, f"No space left on the disk ({where}).", "Free some space and try again."
+    if isinstance(failure, OSError):
+        return _describe_os_error(failure)
     problem = f"internal error: {type(failure).__name__}: {failure}"
     return 1, problem, "This is a bug in focus. Run it again with -v to see where."
+
+
+def _describe_os_error(failure: OSError) -> tuple[int, str, str | None]:
+    """What the operating system refuses is never a bug in focus: an input, or something that this machine lacks."""
+    where = failure.filename if failure.filename is not None else "while writing"
+    where = os.fsdecode(where) if isinstance(where, (str, bytes, os.PathLike)) else str(where)
+    where = where if len(where) <= 200 else f"{where[:60]}...{where[-20:]}"
+    if failure.errno in (errno.ENOSPC, errno.EDQUOT):
+        return 4, f"No space left on the disk ({where}).", "Free some space and try again."
+    if failure.errno in (errno.EMFILE, errno.ENFILE):
+        return 4, f"Too many open files ({where}).", "Raise the limit (ulimit -n 4096), or use fewer --workers."
+    if failure.errno == errno.EBADF and failure.filename is None:
+        return 4, "Standard output is closed: the result cannot be written.", "Give an output path, or redirect it."
+    lacking = isinstance(failure, (ConnectionError, TimeoutError)) or failure.errno in _LACKING
+    reason = failure.strerror or " ".join(str(failure).split()) or type(failure).__name__
+    problem = f"{where}: {reason}." if failure.filename is not None else f"{reason}."
+    if failure.errno in (errno.EACCES, errno.EPERM):
+        return 3, problem, "Ask its owner for permission, or name another place."
+    return (4 if lacking else 3), problem, None
+
+
+_LACKING = (errno.EROFS, errno.ENOMEM, errno.EAGAIN, errno.EIO, errno.EFBIG, errno.ENODEV, errno.ENXIO)
 
 
 def _discard_stdout() -> None:

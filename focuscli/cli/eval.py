@@ -117,16 +117,16 @@ def _show(report: EvaluationReport, *, per_attribute: bool, written: Path) -> No
         shown["  persons unseen in training"] = report.unseen_persons
     rows = [(name, f"{row['images']:,.0f}", *(percent(row[n]) for n in METRICS)) for name, row in shown.items()]
     render.table(("percent", "images", *METRICS), rows, numbers=range(1, 10))
-    print(f"thresholds  {report.threshold_source}")
-    print(f"weights     {report.weights}, trained on {report.trained_on}")
+    render.line(f"thresholds  {report.threshold_source}")
+    render.line(f"weights     {report.weights}, trained on {report.trained_on}")
     if overlap := report.identity:
-        print(
+        render.line(
             f"persons     {overlap['shared']:,} of {overlap['persons']:,} in this split are also in train or val, "
             f"with {overlap['images']:,} of {report.images:,} images"
         )
-    print("F1 is the mean of per-image F1, F1h the harmonic mean of Prec and Recall")
+    render.line("F1 is the mean of per-image F1, F1h the harmonic mean of Prec and Recall")
     if per_attribute:
-        print()
+        render.line()
         rows = []
         for row in report.attributes:
             values = (row.mA, row.recall, row.specificity, row.precision, row.f1, row.AP, row.AUC)

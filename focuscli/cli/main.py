@@ -140,6 +140,7 @@ def each_once(parser: Any) -> Any:
 
 def main() -> None:
     """Entry point of the console script."""
+    render.open_streams()
     try:
         with processes.only_main_prints():
             app()

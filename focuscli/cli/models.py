@@ -97,7 +97,7 @@ def open_scorer(
     if name == ZERO_SHOT:
         raise UsageError("Zero-shot CLIP has no run that could hold an exported model.", "Name its file: -c FILE.onnx")
     checkpoint = None if named else paths.resolve_checkpoint(name)
-    file, command = Path(name or "").expanduser(), "-c RUN -o FILE.onnx"
+    file, command = paths.user_path(name or ""), "-c RUN -o FILE.onnx"
     if checkpoint is not None:
         int8 = precision == "int8"
         file = paths.export_path(checkpoint, int8=int8)

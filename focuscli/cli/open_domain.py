@@ -114,26 +114,31 @@ def _show(reports: Sequence[OpenDomainReport], *, per_attribute: bool) -> None:
     if render.as_json():
         render.result({"reports": [report.to_json() for report in reports]}, lines=[])
         return
-    print(f"open domain, protocol {reports[0].protocol}, {reports[0].split} images, percent; means are over groups")
-    print()
+    render.line(
+        f"open domain, protocol {reports[0].protocol}, {reports[0].split} images, percent; means are over groups"
+    )
+    render.line()
     if len(reports) == 1:
-        print(f"image to text: {_source(reports[0])} on {_target(reports[0])}")
+        render.line(f"image to text: {_source(reports[0])} on {_target(reports[0])}")
         _groups(reports[0])
     else:
-        print("image to text: sources in rows, targets in columns")
+        render.line("image to text: sources in rows, targets in columns")
         _matrix(reports)
     if any(report.ranking for report in reports):
-        print("\ntext to image: mean over attributes; prevalence is the AP of a random order")
+        render.line()
+        render.line("text to image: mean over attributes; prevalence is the AP of a random order")
         _ranking(reports)
     if per_attribute:
         for report in reports:
-            print(f"\n{_source(report)} on {_target(report)}; a group in brackets is outside the evaluation")
+            render.line()
+            render.line(f"{_source(report)} on {_target(report)}; a group in brackets is outside the evaluation")
             _texts(report.texts)
-    print()
+    render.line()
     for report in {report.checkpoint: report for report in reports}.values():
         origin = f"{_source(report)}: {report.weights}, trained on {report.trained_on}"
-        print("source     ", origin if report.checkpoint else "none: the baselines need no images")
-    print(*RULES, sep="\n")
+        render.line(f"source      {origin if report.checkpoint else 'none: the baselines need no images'}")
+    for rule in RULES:
+        render.line(rule)
     for line in dict.fromkeys(f"{_target(report)}: {note}" for report in reports for note in report.notes):
         render.warn(line)
 

@@ -7,7 +7,7 @@ import io
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TextIO
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,6 +19,8 @@ from focuscli.errors import InputError, UsageError, did_you_mean
 from focuscli.storage.files import ANY_NAME, check_free, to_json, write_text
 
 if TYPE_CHECKING:
+    from io import TextIOBase
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -85,7 +87,7 @@ def predict_command(
         skipped: list[str] = []
         good = _readable(images, results, skipped, strict=strict)
         buffer = io.StringIO()
-        _write(chosen, good, decisions, scorer, buffer if output else sys.stdout)
+        _write(chosen, good, decisions, scorer, buffer if output else render.DataStream())
         if output is not None:
             if process_group.is_main:
                 write_text(output, buffer.getvalue(), errors=ANY_NAME)
@@ -115,7 +117,7 @@ def _readable(
 
 
 def _write(
-    chosen: str, results: Iterable[Scored], decisions: Sequence[TextDecision], scorer: Scorer, stream: TextIO
+    chosen: str, results: Iterable[Scored], decisions: Sequence[TextDecision], scorer: Scorer, stream: TextIOBase
 ) -> None:
     from focuscli.inference.predict import record
 
@@ -132,11 +134,11 @@ def _write(
             _write_block(image, scores.tolist(), decisions, stream)
 
 
-def _write_block(image: Path, scores: Sequence[float], decisions: Sequence[TextDecision], stream: TextIO) -> None:
+def _write_block(image: Path, scores: Sequence[float], decisions: Sequence[TextDecision], stream: TextIOBase) -> None:
     """An image and its texts by descending distance from their thresholds; of many texts only those above it."""
     from focuscli.inference.predict import probability
 
-    print(image, file=stream)
+    print(render.plain(str(image)), file=stream)
     scored = sorted(zip(decisions, scores, strict=True), key=lambda pair: (pair[0].threshold or 0) - pair[1])
     shown = [pair for pair in scored if len(decisions) <= 8 or pair[0].present(pair[1]) is not False]
     for decision, score in shown:
@@ -145,7 +147,7 @@ def _write_block(image: Path, scores: Sequence[float], decisions: Sequence[TextD
         bar = "" if place is None else f"  {'█' * filled}{'░' * (20 - filled)}"
         unseen = "" if decision.seen else "  unseen"
         print(
-            f"  {decision.text.phrase:<34} {decision.text.region:<6} {views.against(decision, score)}{bar}"
+            f"  {render.plain(decision.text.phrase):<34} {decision.text.region:<6} {views.against(decision, score)}{bar}"
             f"  threshold {decision.threshold_source}{unseen}",
             file=stream,
         )

@@ -5,9 +5,11 @@ Rich is loaded where a terminal gets colours, a bar or a table: it takes longer 
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import io
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,14 +23,69 @@ if TYPE_CHECKING:
 LINE_EVERY_SECONDS = 10.0
 _settings = {"json": False, "quiet": False, "verbose": False}
 """The global options of one invocation."""
+_CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+"""What moves a terminal's cursor, colours it, or turns the direction of text around."""
+
+
+def _escape_letter(error: UnicodeError) -> tuple[str | bytes, int]:
+    """For letters that a stream's encoding lacks: JSON's escapes. The bytes of a file name that is not UTF-8 stay."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    letter = error.object[error.start]
+    name = "\udc80" <= letter <= "\udcff"
+    return (bytes([ord(letter) - 0xDC00]) if name else to_json(letter, ascii=True)[1:-1]), error.start + 1
+
+
+codecs.register_error("escape-letter", _escape_letter)
+
+
+def open_streams() -> None:
+    """Fill the place of standard streams that are closed (>&-), so that no other file gets their numbers.
+
+    Then stdin is empty, writing to stdout is an error, and stderr is lost.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_WRONLY if name == "stderr" else os.O_RDONLY)
+            mode = "r" if name == "stdin" else "w"
+            setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", closefd=False))
 
 
 def reset() -> None:
-    """Begin an invocation: no global option is set, and file names that are not UTF-8 pass through stdin and stdout."""
+    """Begin an invocation: no global option is set, and stdin and stdout take any text, whatever their encoding."""
     _settings.update(dict.fromkeys(_settings, False))
-    for stream in (sys.stdin, sys.stdout):
-        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
-            stream.reconfigure(errors=ANY_NAME)
+    for stream, errors in ((sys.stdin, ANY_NAME), (sys.stdout, "escape-letter")):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors in {"strict", ANY_NAME} - {errors}:
+            stream.reconfigure(errors=errors)
+
+
+def plain(text: str) -> str:
+    """One line of text for people: control characters of file names and phrases become \\x1b and the like."""
+    return _CONTROL.sub(
+        lambda found: f"\\x{ord(found[0]):02x}" if found[0] < "\xff" else f"\\u{ord(found[0]):04x}", text
+    )
+
+
+def line(text: str = "") -> None:
+    """A line of a command's result."""
+    print(plain(text))
+
+
+class DataStream(io.TextIOBase):
+    """Stdout for a writer of rows for programs: as they are, but what a terminal would obey is escaped on one."""
+
+    def write(self, text: str) -> int:
+        return sys.stdout.write("\n".join(map(plain, text.split("\n"))) if sys.stdout.isatty() else text)
+
+    def flush(self) -> None:
+        sys.stdout.flush()
+
+
+def _json(value: Any) -> str:
+    """JSON that every reader of stdout understands, whatever its encoding."""
+    return to_json(value, ascii=(sys.stdout.encoding or "utf-8").lower().replace("-", "") != "utf8")
 
 
 def configure(**options: bool) -> None:
@@ -55,7 +112,7 @@ def _console() -> Console:
 def note(text: str) -> None:
     """A line for the person at the terminal."""
     if not _settings["quiet"]:
-        print(text, file=sys.stderr)
+        print(plain(text), file=sys.stderr)
 
 
 def warn(text: str) -> None:
@@ -66,20 +123,20 @@ def warn(text: str) -> None:
 def result(data: Any, *, lines: Sequence[str]) -> None:
     """The outcome of a command: one JSON object on stdout with --json, else lines on stdout."""
     if as_json():
-        print(to_json(data))
+        print(_json(data))
     else:
-        for line in lines:
-            print(line)
+        for text in lines:
+            line(text)
 
 
 def error(code: int, problem: str, hint: str | None, data: Mapping[str, Any]) -> None:
     """An error and its hint in two lines on stderr; with --json one object on stdout, which also holds `data`."""
     if as_json():
-        print(to_json({**data, "error": {"code": code, "message": problem, "hint": hint}}))
+        print(_json({**data, "error": {"code": code, "message": problem, "hint": hint}}))
     else:
         _styled(f"error: {problem}", "bold red")
         if hint:
-            print(f"hint:  {hint}", file=sys.stderr)
+            print(plain(f"hint:  {hint}"), file=sys.stderr)
 
 
 def percent(value: float | None) -> str:
@@ -96,7 +153,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: Seq
     for position, name in enumerate(columns):
         grid.add_column(name, justify="right" if position in numbers else "left", overflow="fold")
     for row in rows:
-        grid.add_row(*row)
+        grid.add_row(*map(plain, row))
     out = Console(highlight=False, markup=False, emoji=False)  # square brackets in a user's own words are words
     if not out.is_terminal:
         out.width = max(out.width, 160)
@@ -120,13 +177,13 @@ def progress(label: str) -> Iterator[Callable[[int, int], None]]:
         return
     last = time.monotonic()
 
-    def line(done: int, total: int) -> None:
+    def tell(done: int, total: int) -> None:
         nonlocal last
         if time.monotonic() - last >= LINE_EVERY_SECONDS:
             last = time.monotonic()
             print(f"  {label} {done:,}/{total:,}", file=sys.stderr, flush=True)
 
-    yield line
+    yield tell
 
 
 def is_live() -> bool:
@@ -135,6 +192,7 @@ def is_live() -> bool:
 
 
 def _styled(text: str, style: str) -> None:
+    text = plain(text)
     if is_live():
         _console().print(text, style=style)
     else:

@@ -167,16 +167,16 @@ def _show_plan(plan: Plan, out: Path) -> None:
         data = {"table": plan.table.name, "out": str(out), "runs": runs, "excluded": excluded}
         render.result({**data, "deviations": [*plan.deviations]}, lines=[])
         return
-    print(f"{plan.table.title}: {len(plan.runs)} run{'s' * (len(plan.runs) != 1)}, into {out}")
+    render.line(f"{plan.table.title}: {len(plan.runs)} run{'s' * (len(plan.runs) != 1)}, into {out}")
     if runs:
         lines = []
         for run in runs:
             tests = ", ".join(f"{test['target']} ({test['scoring']})" for test in run["tests"])
             lines.append((run["name"], str(run["epochs"] or "-"), tests, ", ".join(dict.fromkeys(run["rows"]))))
         render.table(("run", "epochs", "tested on", "rows"), lines, numbers=(1,))
-    print("deviations from the paper:")
+    render.line("deviations from the paper:")
     for line in plan.deviations or ["none known"]:
-        print(f"  {line}")
+        render.line(f"  {line}")
     render.note("dry run: nothing was written")
 
 

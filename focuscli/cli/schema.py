@@ -30,7 +30,7 @@ def show_command(name: SchemaArg, evaluated: EvaluatedOpt = False) -> None:
         for text in found.texts(complements=True, evaluated_only=evaluated)
     ]
     render.table(("attribute", "phrase", "region", "category", "group", ""), rows)
-    print(
+    render.line(
         f"{found.name}: {len(found.attributes)} attributes, {len(found.evaluated)} evaluated, "
         f"{sum(len(group.complements) for group in found.groups)} complements, {len(found.groups)} groups"
     )
@@ -65,7 +65,7 @@ def diff_command(source: SchemaArg, target: SchemaArg, evaluated: EvaluatedOpt =
     rows = [("seen", ours.attribute or "-", *_place(ours), theirs.attribute or "complement") for ours, theirs in seen]
     rows += [("new", text.attribute or "-", *_place(text), "") for text in new]
     render.table(("", f"in {second.name}", "phrase", "region", "category", "group", f"in {first.name}"), rows)
-    print(
+    render.line(
         f"{len(seen)} texts of {second.name} are trained on {first.name}, {len(new)} are new; "
         f"{len(only)} of {first.name} are not in {second.name}"
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import sys
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -128,7 +127,7 @@ def _write(chosen: str, answers: Sequence[Answer], gallery: Gallery, output: Pat
     if as_table:
         for answer in answers:
             if len(answers) > 1:
-                print(answer.query.title)
+                render.line(answer.query.title)
             names, *rows = table_of([answer], gallery, digits=2)
             render.table(names, rows, numbers=range(len(names) - 1))
     elif chosen == "jsonl":
@@ -137,7 +136,7 @@ def _write(chosen: str, answers: Sequence[Answer], gallery: Gallery, output: Pat
         writer = csv.writer(buffer, lineterminator="\n", delimiter="," if chosen == "csv" else "\t")
         writer.writerows(table_of(answers, gallery, each=each))
     if output is None:
-        sys.stdout.write(buffer.getvalue())
+        render.DataStream().write(buffer.getvalue())
     else:
         write_text(output, buffer.getvalue(), errors=ANY_NAME)
         render.note(f"wrote {output}")
@@ -146,4 +145,4 @@ def _write(chosen: str, answers: Sequence[Answer], gallery: Gallery, output: Pat
             line = f"--fast finds {100 * answer.recall:.1f}% of the exact {len(answer.hits):,}"
             line = f"{answer.query.title}: {line}" if len(answers) > 1 else line
             # A file of rows has no place for recall, a line of JSON has.
-            (print if as_table else render.note if chosen == "jsonl" else render.warn)(line)
+            (render.line if as_table else render.note if chosen == "jsonl" else render.warn)(line)

@@ -18,6 +18,7 @@ from focuscli.data.labels_csv import SPLITS, check_image_names, format_labels, r
 from focuscli.data.schema import AttributeSchema, dump_schema, load_schema
 from focuscli.errors import InputError
 from focuscli.storage.files import atomic_folder, check_free, write_json, write_text
+from focuscli.storage.paths import user_path
 
 SCHEMA_FILE, LABELS_FILE, INFO_FILE = "schema.toml", "labels.csv", "prepare.json"
 
@@ -54,7 +55,7 @@ class DatasetFolder:
     @property
     def root(self) -> Path:
         """The folder that image paths are relative to."""
-        return self.path / Path(self.schema.image_root or "").expanduser()
+        return self.path / user_path(self.schema.image_root or "")
 
     @property
     def labels_only(self) -> bool:

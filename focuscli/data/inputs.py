@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from focuscli.errors import InputError, closest
+from focuscli.storage.paths import user_path
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 
@@ -39,7 +40,7 @@ def expand_images(arguments: Sequence[str], stdin: Iterable[str] = ()) -> list[P
 
 
 def _expand(name: str) -> list[Path]:
-    path = Path(name).expanduser()
+    path = user_path(name)
     if path.is_dir():
         images = sorted(file for file in path.rglob("*") if looks_like_image(file.name) and file.is_file())
         if not images:

@@ -20,6 +20,7 @@ from focuscli.data.readers.rap import read_rapv1, read_rapv2
 from focuscli.data.schema import UNCERTAIN
 from focuscli.data.splits import shared_persons
 from focuscli.errors import InputError
+from focuscli.storage.paths import user_path
 
 Progress = Callable[[int, int], None]
 RARE = 0.02
@@ -88,7 +89,7 @@ def prepare(
     schema = data.schema.model_copy(update={"image_root": str(data.root)})
     if kind == "csv" and not options.get("schema"):
         schema = schema.model_copy(update={"name": out.resolve().name})
-    origin = str(Path(source).expanduser().resolve())
+    origin = str(user_path(source).resolve())
     info: dict[str, Any] = {"dataset": schema.name, "source": origin, "split": data.split}
     info |= {"published": data.published, "labels_only": missing == "labels-only"}
     info |= {"warnings": [*data.warnings, *_general_warnings(data), *warnings], "notes": data.notes}

@@ -4,12 +4,15 @@ was made from a dataset or a model records one, to tell later whether it still b
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
 import re
 import secrets
 import shutil
+import stat
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,20 @@ from focuscli.errors import InputError, RequirementError
 ANY_NAME = "surrogateescape"
 """How results with file names are encoded: on Linux a name is bytes, and those that are not UTF-8 stay as they are."""
 _NOT_UTF8 = re.compile("[\ud800-\udfff]")
+_STANDARD = {"/dev/stdout": 1, "/dev/stderr": 2}
+_KINDS = {stat.S_IFREG: "file", stat.S_IFDIR: "folder", stat.S_IFIFO: "pipe", stat.S_IFCHR: "device"}
+
+
+def kind_of(path: Path | str) -> str:
+    """What stands at a path, links followed: "file", "folder", "pipe", "device", "special file", or "" for nothing.
+
+    Raises:
+        OSError: that cannot be said, for lack of permission or because the name is too long.
+    """
+    try:
+        return _KINDS.get(stat.S_IFMT(os.stat(path).st_mode), "special file")
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
 
 
 def check_free(path: Path, *, force: bool, folder: bool = False, hint: str = "Add --force to replace it.") -> None:
@@ -29,13 +46,20 @@ def check_free(path: Path, *, force: bool, folder: bool = False, hint: str = "Ad
         force: whether an existing one may be replaced.
         hint: what to do if it exists.
 
+    Pipes and devices such as /dev/stdout are written to, not replaced: that needs no `force`.
+
     Raises:
         InputError: it exists and `force` is false, or a folder stands where the file should go (or the reverse).
     """
-    if path.exists() and path.is_dir() != folder:
-        kind, wanted = ("a file", "folder") if folder else ("a folder", "file")
-        raise InputError(f"{path} is {kind}; nothing was changed.", f"Name a {wanted} to write to.")
-    if path.exists() and not force:
+    with write_errors(path):
+        there = kind_of(path)
+        streamed = not folder and _is_stream(path)
+    if not there or streamed:
+        return
+    if there != ("folder" if folder else "file"):
+        wanted = "folder" if folder else "file"
+        raise InputError(f"{path} is a {there}; nothing was changed.", f"Name a {wanted} to write to.")
+    if not force:
         raise InputError(f"{path} exists already; nothing was changed.", hint)
 
 
@@ -43,10 +67,19 @@ def check_free(path: Path, *, force: bool, folder: bool = False, hint: str = "Ad
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success flush it to disk and rename it to `path`, else remove it.
 
+    What is complete is copied into a pipe or a device; none is ever replaced by a file.
+
     Raises:
-        RequirementError: the disk is full or the folder cannot be written; `path` is as it was before.
+        InputError: no file can have that name. RequirementError: the disk is full or the folder cannot be written; `path` is
+        as it was before.
     """
     with write_errors(path):
+        if _is_stream(path):
+            with tempfile.TemporaryDirectory() as folder:
+                yield Path(folder) / "output"
+                with open(Path(folder) / "output", "rb") as source, open(_open_stream(path), "wb") as target:
+                    shutil.copyfileobj(source, target)
+            return
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = _beside(path)
         temporary.touch()
@@ -87,12 +120,15 @@ def atomic_folder(path: Path, *, overwrite: bool) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def write_errors(path: Path) -> Iterator[None]:
-    """Turn an OSError of the block, which writes `path`, into a RequirementError with advice."""
+    """Turn an OSError of the block, which writes `path`, into an InputError or a RequirementError with advice."""
     try:
         yield
     except OSError as error:
+        problem = f"Cannot write {path}: {error.strerror or error}. What was there before is unchanged."
+        if error.errno in (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ELOOP, errno.EINVAL):
+            raise InputError(problem, "Choose another name to write to.") from error
         raise RequirementError(
-            f"Cannot write {path}: {error.strerror or error}. What was there before is unchanged.",
+            problem,
             "Free some space, or choose a folder that you may write to: set FOCUS_HOME or give an output path.",
         ) from error
 
@@ -108,9 +144,9 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, to_json(value, indent=1) + "\n")
 
 
-def to_json(value: Any, *, indent: int | None = None) -> str:
-    """`value` as JSON with non-ASCII letters as they are, or escaped if a file name in it is not UTF-8."""
-    text = json.dumps(value, indent=indent, ensure_ascii=False)
+def to_json(value: Any, *, indent: int | None = None, ascii: bool = False) -> str:
+    """`value` as JSON with non-ASCII letters as they are, or escaped if `ascii`, or a file name in it is not UTF-8."""
+    text = json.dumps(value, indent=indent, ensure_ascii=ascii)
     return json.dumps(value, indent=indent) if _NOT_UTF8.search(text) else text
 
 
@@ -141,5 +177,24 @@ def checkpoint_fingerprint(folder: Path) -> str:
         raise InputError(f"Checkpoint {folder} is damaged: {error!r}.") from error
 
 
+def _is_stream(path: Path) -> bool:
+    """Whether a path is a pipe, a character device, or stands for an open descriptor, whatever that leads to."""
+    return str(path) in _STANDARD or _descriptor(path) is not None or kind_of(path) in ("pipe", "device")
+
+
+def _descriptor(path: Path) -> int | None:
+    """N of /dev/fd/N."""
+    own = os.path.realpath(path.parent) == os.path.realpath("/dev/fd") and path.name.isdecimal()
+    return int(path.name) if own else None
+
+
+def _open_stream(path: Path) -> int:
+    """A descriptor to write to; of an own one a copy, because its position in a file counts."""
+    own = _STANDARD.get(str(path), _descriptor(path))
+    return os.open(path, os.O_WRONLY) if own is None else os.dup(own)
+
+
 def _beside(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    # A file's name may be as long as the file system allows, which leaves no room for more.
+    name = path.name if len(os.fsencode(path.name)) < 200 else path.name[:40]
+    return path.with_name(f".{name}.{secrets.token_hex(4)}.tmp")

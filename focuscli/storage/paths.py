@@ -14,9 +14,14 @@ ZERO_SHOT = "clip"
 KNOWN_DATASETS = ("peta", "pa100k", "rapv1", "rapv2", "synthetic")
 
 
+def user_path(name: str | Path) -> Path:
+    """A path as a user gives it: what exists by that very name (a file may be called ~x.jpg), else ~ is a home folder."""
+    return Path(name if os.path.lexists(name) else os.path.expanduser(name))
+
+
 def home() -> Path:
     """`FOCUS_HOME`, else the platform's folder for user data (Linux: ~/.local/share/focus)."""
-    return Path(os.environ.get("FOCUS_HOME") or platformdirs.user_data_dir("focus")).expanduser()
+    return user_path(os.environ.get("FOCUS_HOME") or platformdirs.user_data_dir("focus"))
 
 
 def datasets_dir() -> Path:
@@ -29,7 +34,7 @@ def weights_dir() -> Path:
 
 def runs_dir() -> Path:
     """`FOCUS_RUNS`, else `./runs`."""
-    return Path(os.environ.get("FOCUS_RUNS") or "runs").expanduser()
+    return user_path(os.environ.get("FOCUS_RUNS") or "runs")
 
 
 def offline() -> bool:
@@ -43,7 +48,7 @@ def resolve_dataset(name: str) -> Path:
     Raises:
         InputError: nothing of that name; the hint says what is known and prepared.
     """
-    folder = Path(name).expanduser()
+    folder = user_path(name)
     for candidate in (folder, datasets_dir() / name):
         if (candidate / "schema.toml").is_file():
             return candidate
@@ -90,7 +95,7 @@ def resolve_checkpoint(name: str | None) -> Path:
                 "Train one (focus train --dataset NAME), or name one with --checkpoint FOLDER.",
             )
         name = str(max(states, key=lambda state: state.stat().st_mtime_ns).parents[2])
-    given = Path(name).expanduser()
+    given = user_path(name)
     for run in (given.parent if given.name == "state.json" else given, runs_dir() / name):
         for folder in (run, run / "checkpoints" / "best", run / "checkpoints" / "last"):
             if (folder / "state.json").is_file():

@@ -171,10 +171,10 @@ def _download(url: str, part: Path, progress: Progress) -> None:
 
 
 def _find(spec: str) -> Path:
-    for path in (Path(spec).expanduser(), paths.weights_dir() / spec):
+    for path in (paths.user_path(spec), paths.weights_dir() / spec):
         if path.exists():
             return path
-    known = {file.name: file for file in (*paths.weights_dir().glob("*"), *Path(spec).expanduser().parent.glob("*"))}
+    known = {file.name: file for file in (*paths.weights_dir().glob("*"), *paths.user_path(spec).parent.glob("*"))}
     near = closest(Path(spec).name, known)
     raise InputError(
         f"No such weight file: {spec}.",

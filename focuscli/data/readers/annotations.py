@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from focuscli.data.schema import AttributeSchema
 from focuscli.errors import InputError, UsageError
+from focuscli.storage.paths import user_path
 
 MAX_BYTES = 512 * 1024 * 1024  # the largest real annotation file has some 20 MB
 PARTITIONS_OVERLAP = "The five partitions overlap: never test on one what was trained on another."
@@ -79,7 +80,7 @@ def find_file(source: Path, name: str) -> Path:
     Raises:
         InputError: there is no such file.
     """
-    source = Path(source).expanduser()
+    source = user_path(source)
     if source.is_file() and source.suffix == Path(name).suffix:
         return source
     for pattern in (name, f"*/{name}", f"*/*/{name}"):

@@ -28,6 +28,7 @@ from focuscli.data.readers.pickles import ZS_PREFIX, read_zero_shot_splits, zero
 from focuscli.data.schema import AttributeSchema, builtin_schema
 from focuscli.data.splits import identity_split
 from focuscli.errors import InputError, UsageError, did_you_mean
+from focuscli.storage.paths import user_path
 
 PUBLISHED = {
     "official": {"train": 9_500, "val": 1_900, "test": 7_600},
@@ -143,7 +144,7 @@ def _parse_split(split: str) -> tuple[str, Any]:
 
 def _find(source: Path) -> tuple[Path, list[str], list[Owner], Path | None]:
     """The root of the images; their names in PETA.mat's order; whom each shows (empty in layout "numbered"); PETA.mat."""
-    source = Path(source).expanduser().resolve()
+    source = user_path(source).resolve()
     if source.suffix == ".mat":
         source = source.parent
     if not source.is_dir():

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from focuscli.data.readers.annotations import reading
 from focuscli.errors import UsageError
+from focuscli.storage.paths import user_path
 
 ZS_PREFIX = "zs:"
 PARTS = ("train", "val", "test")
@@ -32,7 +33,7 @@ def zero_shot_file(split: str) -> Path:
     name = split.removeprefix(ZS_PREFIX).strip()
     if not name:
         raise UsageError(f'Split "{split}" names no file.', f"Example: --split {ZS_PREFIX}dataset_zs_run0.pkl")
-    return Path(name).expanduser()
+    return user_path(name)
 
 
 def read_zero_shot_splits(path: Path, images: Sequence[str]) -> NDArray[np.str_]:

@@ -32,7 +32,7 @@ def find_source(given: str, *, split: str | None = None, group: str | None = Non
     Raises:
         InputError: nothing is there. UsageError: a split of something that has none, or groups that no crop has.
     """
-    folder, groups = Path(given).expanduser(), None
+    folder, groups = paths.user_path(given), None
     header: list[str] = []
     # A dataset's name has no separator, no wildcard and no file suffix.
     is_name = given != "-" and folder.name == given and not set(given) & set("*?[~") and not folder.suffix

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from json import loads
 from pathlib import Path
 
 import pytest
@@ -88,8 +89,47 @@ def test_stdout_that_cannot_be_written_gives_no_traceback_and_a_closed_pipe_is_n
 
 
 @pytest.mark.parametrize(
+    ("redirected", "code", "words"),
+    [(">&-", 4, "Standard output is closed"), ("2>&-", 0, "done"), ("<&-", 0, "done"), (">&- 2>&- <&-", 4, "")],
+)
+def test_closed_streams_are_no_bug(redirected, code, words):
+    command = f"{sys.executable} -m focuscli help exit-codes {redirected}"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stderr
+    assert words in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "gbk", "utf-8"])
+@pytest.mark.parametrize("json", [False, True])
+def test_every_letter_reaches_a_stream_of_any_encoding_and_no_control_character_a_terminal(encoding, json):
+    text = "hat 外套 \x1b[31m \U0001f9e2 \u202e"
+    code = f"from focuscli.cli import render\nrender.reset()\nrender.configure(json={json})\nt = {text!a}\n"
+    code += "render.result([t], lines=[t])\nrender.table(['text'], [[t]])\nrender.warn(t)"
+    environment = os.environ | {"PYTHONIOENCODING": encoding}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert b"\x1b" not in done.stdout + done.stderr
+    first, *rows = done.stdout.decode(encoding).splitlines()
+    assert (loads(first) == [text]) if json else ("\\x1b[31m" in first)
+    letters = "外套" if encoding in ("gbk", "utf-8") else r"\u5916\u5957"
+    assert f"hat {letters} \\x1b[31m " in rows[-1]
+    assert "外套" in done.stderr.decode(encoding) or r"\u5916" in done.stderr.decode(encoding)
+
+
+@pytest.mark.parametrize(
     ("failure", "code"),
-    [(CheckFailed("x"), 5), (KeyboardInterrupt(), 130), (MemoryError(), 4), (OSError(28, "full"), 4)],
+    [
+        (CheckFailed("x"), 5),
+        (KeyboardInterrupt(), 130),
+        (MemoryError(), 4),
+        (OSError(28, "full"), 4),
+        (OSError(24, "Too many open files", "a"), 4),
+        (PermissionError(13, "Permission denied", "a"), 3),
+        (OSError(36, "File name too long", b"a"), 3),
+        (ConnectionResetError("reset"), 4),
+        (OSError("truncated"), 3),
+    ],
 )
 def test_every_kind_of_failure_has_its_exit_code(failure, code):
     found, message, _ = describe(failure)

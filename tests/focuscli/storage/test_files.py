@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -109,6 +110,34 @@ def test_what_exists_is_refused(file: Path, folder: Path, tmp_path: Path) -> Non
     files.check_free(tmp_path / "new", force=False)
     files.check_free(file, force=True)
     files.check_free(folder, force=True, folder=True)
+
+
+def test_pipes_and_devices_are_written_to_and_never_replaced(tmp_path: Path) -> None:
+    pipe, long = tmp_path / "pipe", tmp_path / ("a" * 250)
+    os.mkfifo(pipe)
+    files.check_free(pipe, force=False)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    files.write_text(pipe, "rows")
+    assert os.read(reader, 99) == b"rows"
+    os.close(reader)
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    files.write_text(long, "rows")  # as long as a name can be
+    assert names(tmp_path) == [long.name, "pipe"]
+    with open(tmp_path / "log", "w+") as log:
+        log.write("before ")
+        log.flush()
+        files.write_text(Path(f"/dev/fd/{log.fileno()}"), "rows")
+        os.write(log.fileno(), b" after")
+        assert (tmp_path / "log").read_text() == "before rows after"
+    with pytest.raises(InputError, match="too long"):
+        files.check_free(tmp_path / ("a" * 300), force=True)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_full_device_is_an_error_and_stays_a_device() -> None:
+    with pytest.raises(RequirementError, match="No space left"):
+        files.write_text(Path("/dev/full"), "rows")
+    assert stat.S_ISCHR(Path("/dev/full").stat().st_mode)
 
 
 def test_json_is_readable_utf8_and_keeps_names_that_are_not(tmp_path: Path) -> None:
