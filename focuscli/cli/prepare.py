@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from focuscli.data.folder import DatasetFolder
 
 OutOpt = Annotated[Path | None, typer.Option(help="Dataset folder to write; default: by name under FOCUS_HOME.")]
+NameOpt = Annotated[str | None, typer.Option(help="Name of the dataset under FOCUS_HOME, in place of --out.")]
 ImagesOpt = Annotated[Path | None, typer.Option(help="Folder of the images; default: found beside the labels.")]
 AllowMissingOpt = Annotated[bool, typer.Option("--allow-missing", help="Prepare without the images that are missing.")]
 LabelsOnlyOpt = Annotated[bool, typer.Option("--labels-only", help="Labels without images, for what needs no pixels.")]
@@ -27,6 +28,7 @@ OnBadImageOpt = Annotated[Literal["error", "skip"], typer.Option(help="Unreadabl
 def peta_command(
     source: Annotated[Path, typer.Argument(help="PETA as downloaded: ten subsets, or images/ with PETA.mat.")],
     out: OutOpt = None,
+    name: NameOpt = None,
     split: Annotated[str, typer.Option(help="official:0 to 4, identity, paper, subset:S,T, zs:FILE.")] = "official:0",
     force: ForceOpt = False,
     dry_run: DryRunOpt = False,
@@ -39,6 +41,7 @@ def peta_command(
 def pa100k_command(
     source: Annotated[Path, typer.Argument(help="PA-100K as downloaded: annotation.mat and release_data.")],
     out: OutOpt = None,
+    name: NameOpt = None,
     images: ImagesOpt = None,
     allow_missing: AllowMissingOpt = False,
     labels_only: LabelsOnlyOpt = False,
@@ -56,6 +59,7 @@ def _rap(kind: str, about: str) -> Callable[..., None]:
     def rap_command(
         source: Annotated[Path, typer.Argument(help="RAP as downloaded: RAP_annotation and RAP_dataset.")],
         out: OutOpt = None,
+        name: NameOpt = None,
         split: Annotated[str, typer.Option(help="official:0 to official:4; of RAPv2 also zs:FILE.")] = "official:0",
         images: ImagesOpt = None,
         allow_missing: AllowMissingOpt = False,
@@ -70,9 +74,41 @@ def _rap(kind: str, about: str) -> Callable[..., None]:
     return rap_command
 
 
+def market1501_command(
+    source: Annotated[Path, typer.Argument(help="Folder with market_attribute.mat, or that file with --images.")],
+    out: OutOpt = None,
+    name: NameOpt = None,
+    images: Annotated[Path | None, typer.Option(help="Folder of bounding_box_train; default: found beside.")] = None,
+    allow_missing: AllowMissingOpt = False,
+    labels_only: LabelsOnlyOpt = False,
+    force: ForceOpt = False,
+    dry_run: DryRunOpt = False,
+    on_bad_image: OnBadImageOpt = "error",
+) -> None:
+    """Market-1501 (29,419 labelled images of 1,501 persons, 27 attributes)."""
+    _prepare("market1501", **locals())
+
+
+def pickle_command(
+    source: Annotated[Path, typer.Argument(metavar="FILE", help="Such as dataset_all.pkl; no code in it is run.")],
+    out: OutOpt = None,
+    name: NameOpt = None,
+    split: Annotated[str | None, typer.Option(help="Partition by number or name; default: the first.")] = None,
+    images: ImagesOpt = None,
+    allow_missing: AllowMissingOpt = False,
+    labels_only: LabelsOnlyOpt = False,
+    force: ForceOpt = False,
+    dry_run: DryRunOpt = False,
+    on_bad_image: OnBadImageOpt = "error",
+) -> None:
+    """A pickle of Rethinking_of_PAR, VTB or OpenPAR: image names, labels and partitions."""
+    _prepare("pickle", **locals())
+
+
 def csv_command(
     source: Annotated[Path, typer.Argument(metavar="LABELS", help="CSV: image names, a 0/1 column per attribute.")],
     out: OutOpt = None,
+    name: NameOpt = None,
     images: ImagesOpt = None,
     schema: Annotated[Path | None, typer.Option(help="A schema.toml; default: guessed, for you to edit.")] = None,
     true: Annotated[str, typer.Option(help="The word that means present.")] = "1",
@@ -89,6 +125,7 @@ def _prepare(
     kind: str,
     source: Path,
     out: Path | None,
+    name: str | None,
     *,
     force: bool,
     dry_run: bool,
@@ -101,15 +138,17 @@ def _prepare(
 
     if allow_missing and labels_only:
         raise UsageError("--allow-missing and --labels-only exclude each other.", "Remove one of them.")
-    name = kind
-    if kind == "csv":  # a file called labels.csv is best named after its folder
-        name = source.resolve().parent.name if source.stem == "labels" else source.stem
+    default = kind
+    if kind == "pickle" or source.stem == "labels":  # all such files have the same name
+        default = source.resolve().parent.name
+    elif kind == "csv":
+        default = source.stem
     started = time.monotonic()
     with render.progress("checking images") as progress:
         folder = prepare(
             kind,
             source,
-            out or paths.datasets_dir() / name,
+            _target(out, name, default),
             overwrite=force,
             missing="labels-only" if labels_only else "allow" if allow_missing else "error",
             dry_run=dry_run,
@@ -119,8 +158,18 @@ def _prepare(
     _done(folder, started, dry_run=dry_run)
 
 
+def _target(out: Path | None, name: str | None, default: str) -> Path:
+    """The folder to write: `out`, or by name under FOCUS_HOME."""
+    if out is not None and name is not None:
+        raise UsageError("--out and --name exclude each other.", "Remove one of them.")
+    if name is not None and (not name or name != Path(name).name or name.startswith(".")):
+        raise UsageError(f'"{name}" is not the name of a dataset.', "Name it without / or leading dot: --name mydata")
+    return out or paths.datasets_dir() / (name or default)
+
+
 def synthetic_command(
     out: OutOpt = None,
+    name: NameOpt = None,
     images: Annotated[int, typer.Option(min=20, help="Number of images.")] = 1600,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same images.")] = 0,
     style: Annotated[str, typer.Option(help="Camera style: studio, street or night.")] = "street",
@@ -130,16 +179,18 @@ def synthetic_command(
     """Synthetic pedestrians with exact boxes, for trying things out."""
     started = time.monotonic()
     options: dict[str, Any] = {"images": images, "seed": seed, "style": style, "overwrite": force}
-    folder = out or (Path(f"synthetic-{as_}") if as_ else paths.datasets_dir() / "synthetic")
     if as_ is None:
         from focuscli.data.synthetic.generate import prepare_synthetic
 
         with render.progress("drawing") as progress:
-            dataset = prepare_synthetic(folder, progress=progress, **options)
+            dataset = prepare_synthetic(_target(out, name, "synthetic"), progress=progress, **options)
         _done(dataset, started)
         return
     from focuscli.data.synthetic.official import write_official
 
+    if name is not None:
+        raise UsageError("--as writes a download to prepare, which has no name.", "Say where: --out FOLDER")
+    folder = out or Path(f"synthetic-{as_}")
     with render.progress("drawing") as progress:
         write_official(as_, folder, progress=progress, **options)
     lines = [f"wrote {images:,} synthetic images in the file structure of {as_}: {folder}"]
@@ -186,6 +237,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "pa100k": pa100k_command,
     "rapv1": _rap("rapv1", "RAPv1 (41,585 images, 92 attributes, 51 evaluated)."),
     "rapv2": _rap("rapv2", "RAPv2 (84,928 images, 54 evaluated attributes); never run on the real file."),
+    "market1501": market1501_command,
+    "pickle": pickle_command,
     "csv": csv_command,
     "synthetic": synthetic_command,
     "weights": weights_command,

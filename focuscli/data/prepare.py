@@ -14,8 +14,10 @@ from focuscli.data.images import check_images
 from focuscli.data.labels_csv import format_table
 from focuscli.data.readers.annotations import Annotations
 from focuscli.data.readers.csv import read_csv
+from focuscli.data.readers.market1501 import read_market1501
 from focuscli.data.readers.pa100k import read_pa100k
 from focuscli.data.readers.peta import read_peta
+from focuscli.data.readers.pickles import read_pickle
 from focuscli.data.readers.rap import read_rapv1, read_rapv2
 from focuscli.data.schema import UNCERTAIN
 from focuscli.data.splits import shared_persons
@@ -30,6 +32,8 @@ READERS: dict[str, Callable[..., Annotations]] = {
     "pa100k": read_pa100k,
     "rapv1": read_rapv1,
     "rapv2": read_rapv2,
+    "market1501": read_market1501,
+    "pickle": read_pickle,
     "csv": read_csv,
 }
 """What can be prepared -> what reads it: (source, images=..., and options of its own)."""
@@ -64,7 +68,6 @@ def prepare(
         UsageError: no such split.
         InputError: not the expected files, missing or unusable images, or `out` exists.
     """
-    check_target(out, overwrite=overwrite)
     data = READERS[kind](Path(source), **options)
     for path in (Path(source), data.root, options.get("schema")):
         if path and path.resolve().is_relative_to(out.resolve()):
@@ -79,6 +82,8 @@ def prepare(
             absent = {row: "not there" for row, image in enumerate(data.images) if not (data.root / image).is_file()}
             hint = "Keep the others with --allow-missing, name their folder with --images, or use --labels-only."
             data = _exclude(data, absent, "are missing", hint, warnings, allowed=missing == "allow")
+    check_target(out, overwrite=overwrite)  # not before: a wrong source is worth more than a folder that exists
+    if missing != "labels-only":
         bad = check_images([data.root / image for image in data.images], progress=progress)
         rows = [(data.images[row], reason) for row, reason in bad.items()]
         hint = "Replace them, or exclude them with --on-bad-image skip."
@@ -87,12 +92,15 @@ def prepare(
         warnings[-1] += f" See {SKIPPED_FILE}."
         files[SKIPPED_FILE] = format_table([("image", "reason"), *rows])
     schema = data.schema.model_copy(update={"image_root": str(data.root)})
-    if kind == "csv" and not options.get("schema"):
+    if data.comment:  # a guessed schema
         schema = schema.model_copy(update={"name": out.resolve().name})
     origin = str(user_path(source).resolve())
     info: dict[str, Any] = {"dataset": schema.name, "source": origin, "split": data.split}
     info |= {"published": data.published, "labels_only": missing == "labels-only"}
-    info |= {"warnings": [*data.warnings, *_general_warnings(data), *warnings], "notes": data.notes}
+    info |= {
+        "warnings": [*data.warnings, *_general_warnings(data, missing == "labels-only"), *warnings],
+        "notes": data.notes,
+    }
     info |= {"missing": len(absent), "skipped": len(bad)}
     made = f"Made by focus prepare {kind}. image_root is the folder of the images; nothing was copied."
     folder = DatasetFolder(out, schema, tuple(data.images), data.splits, data.persons, data.labels, info)
@@ -121,7 +129,7 @@ def _exclude(
     )
 
 
-def _general_warnings(data: Annotations) -> list[str]:
+def _general_warnings(data: Annotations, labels_only: bool) -> list[str]:
     """What readers of metrics must know about the images that remain, whatever the dataset."""
     warnings = []
     if any((data.splits == split).sum() != count for split, count in (data.published or {}).items()):
@@ -149,7 +157,7 @@ def _general_warnings(data: Annotations) -> list[str]:
         for attribute, share in zip(data.schema.attributes, shares, strict=True)
         if attribute.evaluated and len(train) and share < RARE
     ]
-    if rare:
+    if rare and not labels_only:  # without images nothing is trained
         warnings.append(
             f"Rare in train (under {RARE:.0%}), so that metrics vary a lot between runs: {', '.join(rare)}."
         )

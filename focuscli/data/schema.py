@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -244,6 +244,19 @@ def builtin_schema(name: str) -> AttributeSchema:
     if name not in files:
         raise InputError(f'No built-in schema "{name}".', did_you_mean(name, sorted(files)))
     return load_schema(files[name])
+
+
+def subset_schema(known: AttributeSchema, names: Collection[str], evaluated: Collection[str]) -> AttributeSchema:
+    """`known` with only its attributes among `names`, of which `evaluated` are evaluated; a group of which none is has no
+    complements."""
+    attributes = [
+        attribute.model_copy(update={"evaluated": attribute.name in evaluated})
+        for attribute in known.attributes
+        if attribute.name in names
+    ]
+    used = {attribute.group for attribute in attributes if attribute.evaluated}
+    groups = [group if group.name in used else group.model_copy(update={"complements": ()}) for group in known.groups]
+    return AttributeSchema.model_validate({**dict(known), "groups": groups, "attributes": attributes})
 
 
 def _validated(document: dict[str, Any], where: str) -> AttributeSchema:

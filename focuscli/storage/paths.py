@@ -11,7 +11,7 @@ from focuscli.errors import InputError, RequirementError, did_you_mean
 
 ZERO_SHOT = "clip"
 """The checkpoint name of zero-shot CLIP (`-c clip`), which has no run: CLIP's own weights, nothing trained."""
-KNOWN_DATASETS = ("peta", "pa100k", "rapv1", "rapv2", "synthetic")
+KNOWN_DATASETS = ("peta", "pa100k", "rapv1", "rapv2", "market1501", "synthetic")
 
 
 def user_path(name: str | Path) -> Path:

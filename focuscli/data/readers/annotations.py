@@ -16,7 +16,8 @@ from focuscli.errors import InputError, UsageError
 from focuscli.storage.paths import user_path
 
 MAX_BYTES = 512 * 1024 * 1024  # the largest real annotation file has some 20 MB
-PARTITIONS_OVERLAP = "The five partitions overlap: never test on one what was trained on another."
+PARTITIONS_OVERLAP = "the five partitions overlap: never test on one what was trained on another"
+NO_VAL = "no val split: training holds out 10% of train as val, without sharing a known person"
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +58,8 @@ def reading(path: Path, hint: str) -> Iterator[None]:
         if path.stat().st_size > MAX_BYTES:
             raise ValueError(f"{path.stat().st_size:,} bytes are too many for it")
         yield
+    except FileNotFoundError as error:
+        raise InputError(f"There is no file {path}.", hint) from error
     except Exception as error:  # readers of foreign formats raise nearly anything on a damaged file
         words = f"it has no {error.args[0]!r}" if isinstance(error, KeyError) else str(error) or type(error).__name__
         raise InputError(f"{path} is not a usable {path.name}: {words}.", hint) from error
@@ -74,11 +77,11 @@ def official_partition(split: str, known: str) -> int:
     return int(match[1] or 0)
 
 
-def find_file(source: Path, name: str) -> Path:
+def find_file(source: Path, name: str, hint: str = "Name the folder that holds it, as downloaded.") -> Path:
     """The file `name`: `source` itself, or in that folder, at most two levels down.
 
     Raises:
-        InputError: there is no such file.
+        InputError: there is no such file; `hint` is what to do about it.
     """
     source = user_path(source)
     if source.is_file() and source.suffix == Path(name).suffix:
@@ -86,7 +89,7 @@ def find_file(source: Path, name: str) -> Path:
     for pattern in (name, f"*/{name}", f"*/*/{name}"):
         if found := sorted(source.glob(pattern)):
             return found[0]
-    raise InputError(f"There is no {name} in {source}.", "Name the folder that holds it, as downloaded.")
+    raise InputError(f"There is no {name} in {source}.", hint)
 
 
 def find_image_root(given: Path | None, places: Sequence[Path], images: Sequence[str]) -> Path:

@@ -16,7 +16,7 @@ SPLIT_FRACTIONS = {"train": 0.7, "val": 0.1, "test": 0.2}
 _SPLIT_ALIASES = {"training": "train", "validation": "val", "valid": "val", "dev": "val", "testing": "test"}
 
 SCHEMA_COMMENT = """\
-Guessed from the names of the columns by focus prepare csv. Please read and correct it:
+Guessed from the names of the columns by focus prepare. Please read and correct it:
 
 phrase    what a person would say; the model reads "a {region} feature of {category} is {phrase}."
 region    head, upper, lower, foot, bag or whole; whole may have a subregion (age, gender, view, body, role, action)

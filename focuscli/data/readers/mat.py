@@ -34,10 +34,11 @@ def attribute_labels(table: Any, names: list[str], schema: AttributeSchema, valu
     table = np.asarray(table)
     if table.ndim != 2 or table.shape[1] != len(names):
         raise ValueError(f"its table has shape {table.shape}, but it names {len(names)} attributes")
-    missing = [attribute.name for attribute in schema.attributes if attribute.name not in names]
+    columns = {name: number for number, name in enumerate(names)}
+    missing = [attribute.name for attribute in schema.attributes if attribute.name not in columns]
     if missing:
         raise ValueError(f"{len(missing)} of the known attributes are not in it, for one {missing[0]}")
-    labels = table[:, [names.index(attribute.name) for attribute in schema.attributes]]
+    labels = table[:, [columns[attribute.name] for attribute in schema.attributes]]
     if not np.isin(labels, values).all():
         raise ValueError(f"it has labels other than {', '.join(map(str, values))}")
     return labels.astype(np.int8)

@@ -48,14 +48,14 @@ _LABEL_COLUMN = 4  # of PETA.mat's table; before it: image number, global person
 Owner = tuple[int, int]
 """The subset, from 1, and the person's number in it."""
 _HINT = "Give the folder that holds the ten subsets (3DPeS/archive, ...), or images/00001.png and so on with PETA.mat."
+_PUBLISHED = "Published rows use partition 0 (POAR's code: 4) and train on train + val (11,400 images): "
+_PUBLISHED += "focus train --set data.train_split=trainval. Those with ALM's lists are on another division."
+_NOTES = [
+    f"{PARTITIONS_OVERLAP}; --split identity has no person in two parts",
+    "the FOCUS paper's 9,500 images, 7,600 for training and 1,900 for test, fit no partition; --split paper reads that",
+]
 _WARNINGS = {
-    "official": [
-        "The FOCUS paper says 9,500 images, 7,600 for training and 1,900 for test; PETA.mat has 9,500 / 1,900 / 7,600. "
-        "A reading of that sentence is --split paper.",
-        "Published rows train on train + val (11,400 images): focus train --set data.train_split=trainval.",
-        "Published rows that use ALM's lists are on another division than these five.",
-        f"{PARTITIONS_OVERLAP} --split identity has no person in two parts.",
-    ],
+    "official": [_PUBLISHED],
     "identity": ["This split is our own (no person in two parts): it compares with no published row."],
     "zs": ["Such files were never checked on a real one: compare the counts with the published ones."],
     "subset": ["Test images come from camera sites that training never saw: this compares with no published row."],
@@ -117,10 +117,10 @@ def read_peta(source: Path, *, split: str = "official:0", images: Path | None = 
         splits = read_zero_shot_splits(argument, [f"{row:05}.png" for row in range(1, len(persons) + 1)])
     else:
         splits = partition if kind == "official" else np.array([PAPER[part] for part in partition.tolist()])
-    warnings = [*_WARNINGS[kind]]
-    if kind == "official" and argument:
-        warnings.append(f"Most published rows use partition 0 (POAR's code: 4); this is partition {argument}.")
-    return Annotations(schema, root, names, splits, persons, labels, split, PUBLISHED.get(kind), warnings, notes)
+    notes += _NOTES if kind == "official" else []
+    return Annotations(
+        schema, root, names, splits, persons, labels, split, PUBLISHED.get(kind), [*_WARNINGS[kind]], notes
+    )
 
 
 def _parse_split(split: str) -> tuple[str, Any]:

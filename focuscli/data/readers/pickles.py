@@ -9,19 +9,31 @@ from __future__ import annotations
 
 import pickle
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from focuscli.data.readers.annotations import reading
-from focuscli.errors import UsageError
-from focuscli.storage.paths import user_path
+from focuscli.data.readers import mat
+from focuscli.data.readers.annotations import Annotations, find_image_root, reading
+from focuscli.data.readers.csv import SCHEMA_COMMENT
+from focuscli.data.schema import (
+    UNCERTAIN,
+    AttributeSchema,
+    builtin_schema,
+    guess_schema,
+    subset_schema,
+)
+from focuscli.errors import UsageError, did_you_mean
+from focuscli.storage.paths import KNOWN_DATASETS, user_path
 
 ZS_PREFIX = "zs:"
+ZS_EXCLUDED = "Age46-60"  # RAP-ZS evaluates the other 53 of RAPv2
 PARTS = ("train", "val", "test")
+_NOT_ONE = "its parts are not one list of positions each"
 
 
 def zero_shot_file(split: str) -> Path:
@@ -54,20 +66,166 @@ def read_zero_shot_splits(path: Path, images: Sequence[str]) -> NDArray[np.str_]
         names = found.get("image_name")
         if names is not None and [*map(str, names)] != [*images]:
             raise ValueError(f"its images are not these {len(images):,}")
-        # The bare lists of positions, from which the real files are made, have other names.
-        parts = found.get("partition") or {part: found[f"{part}_idx"] for part in PARTS}
-        rows = [np.asarray(getattr(parts[part], "values", parts[part])) for part in PARTS]
-        every = np.concatenate(rows)
-        if every.ndim != 1 or every.dtype.kind not in "iu" or not all(map(len, rows)):
-            raise ValueError(
-                "its parts are not one list of positions each; that of official partitions is another file"
-            )
-        if every.min() < 0 or every.max() >= len(images) or len(np.unique(every)) != len(every):
-            raise ValueError(f"it has positions outside 0 to {len(images) - 1:,}, or one twice")
-    splits = np.full(len(images), "unused", dtype="U6")
-    for part, positions in zip(PARTS, rows, strict=True):
-        splits[positions] = part
+        divisions = _divisions(found)
+        if len(divisions) > 1:
+            raise ValueError(f"{_NOT_ONE}; that of official partitions is another file")
+        splits, _ = _splits(divisions["0"], len(images))
+        if "val" not in splits:
+            raise ValueError(f"{_NOT_ONE}: val is empty")
     return splits
+
+
+def read_pickle(path: Path, *, images: Path | None = None, split: str | None = None) -> Annotations:
+    """Read a pickle that Rethinking_of_PAR, VTB and OpenPAR train from: image_name, label, attr_name and partition.
+
+    If the attributes are those of a known dataset, its schema is used; else one is guessed from their names. Where
+    label_idx has a list eval, those columns are evaluated, else all are.
+
+    Args:
+        images: the folder of the images; by default found beside the file.
+        split: which of several partitions: its number or name. Default: the first.
+
+    Raises:
+        UsageError: no such partition.
+        InputError: the file is missing, too large or damaged, names something other than arrays, lists and the like, or
+            contradicts itself.
+    """
+    path = user_path(path)
+    with reading(path, "It should be a file such as the dataset_all.pkl of Rethinking_of_PAR, VTB or OpenPAR."):
+        found = load_par_pickle(path)
+        names, columns = _strings(found["image_name"]), _strings(found["attr_name"])
+        divisions = _divisions(found)
+        chosen = split or next(iter(divisions))
+        warnings = _number_repeated(columns)
+        schema, comment = _schema(columns, found, path)
+        if not isinstance(found["label"], Array):
+            raise ValueError("its label is not an array")
+        labels = mat.attribute_labels(found["label"].values, columns, schema, (0, 1, UNCERTAIN))
+        if len(labels) != len(names):
+            raise ValueError(f"it has {len(labels):,} rows of labels for {len(names):,} images")
+        if chosen in divisions:
+            splits, said = _splits(divisions[chosen], len(names))
+    if chosen not in divisions:
+        raise UsageError(f'{path} has no partition "{split}".', did_you_mean(chosen, divisions))
+    notes = [f"{'schema.toml is guessed from' if comment else f'schema of {schema.name} by'} the attributes' names"]
+    if len(divisions) > 1:
+        notes.append(f"partition {chosen} of {', '.join(divisions)}; --split chooses another")
+    places = [path.resolve().parent / folder for folder in ("images", "data", ".")]
+    return Annotations(
+        schema,
+        find_image_root(images, places, names),
+        names,
+        splits,
+        persons=np.full(len(names), "", dtype=np.str_),
+        labels=labels,
+        split=f"partition {chosen}",
+        warnings=warnings + said,
+        notes=notes,
+        comment=comment,
+    )
+
+
+def _number_repeated(names: list[str]) -> list[str]:
+    """Number names that repeat, in place: the second gets " 2". The warning about it."""
+    counts = Counter[str]()
+    repeated = [name for name, count in Counter(names).items() if count > 1]
+    for position, name in enumerate(names):
+        counts[name] += 1
+        if counts[name] > 1:
+            names[position] = f"{name} {counts[name]}"
+    return (
+        [f"Repeated in attr_name, and numbered: {', '.join(repeated[:5])}. Check what they mean."] if repeated else []
+    )
+
+
+def _schema(columns: list[str], found: Mapping[str, Any], path: Path) -> tuple[AttributeSchema, str]:
+    """The schema of a pickle's attributes, and, if it is guessed from their names, a comment that says so."""
+    numbers = _positions(found.get("label_idx", {}).get("eval", []), 2 * len(columns), "label_idx")
+    # Files of a selection of columns may keep the numbers from before it: then all of the columns are evaluated.
+    valid = 0 < len(numbers) < len(columns) and min(numbers) >= 0 and max(numbers) < len(columns)
+    evaluated = {columns[number] for number in numbers} if valid else {*columns}
+    for name in KNOWN_DATASETS:
+        known = builtin_schema(name)
+        if {*columns} <= {attribute.name for attribute in known.attributes} and evaluated | {ZS_EXCLUDED} >= {
+            attribute.name for attribute in known.evaluated
+        }:
+            return subset_schema(known, columns, evaluated), ""
+    guess = guess_schema(path.stem, columns, str(path))
+    attributes = [row.model_copy(update={"evaluated": row.name in evaluated}) for row in guess.attributes]
+    return guess.model_copy(update={"attributes": tuple(attributes)}), SCHEMA_COMMENT
+
+
+def _divisions(found: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """A pickle's partitions by name: part ("train", "val", "trainval", "test") -> list of positions.
+
+    Its field partition is a dict of parts, each with one list or with one per partition ("0", "1", ...); or a dict or
+    list of such dicts.
+    """
+    # The bare lists of positions, from which the real files are made, have other names.
+    parts = found.get("partition") or {part: found[f"{part}_idx"] for part in PARTS}
+    if isinstance(parts, list | tuple):
+        parts = {str(number): division for number, division in enumerate(parts)}
+    if all(isinstance(division, dict) for division in parts.values()):
+        return {str(name): dict(division) for name, division in parts.items()}
+    used = PARTS if _lists(parts.get("train", [])) else ("trainval", "val", "test")
+    lists = {part: _lists(parts[part]) for part in used if part in parts or part == "test"}
+    counts = {len(some) for some in (lists["test"], *filter(None, lists.values()))}
+    if len(counts) > 1 or 0 in counts:
+        raise ValueError(f"{_NOT_ONE}, nor of the same number of lists")
+    return {str(number): {part: some[number] for part, some in lists.items() if some} for number in range(*counts)}
+
+
+def _lists(part: Any) -> list[Any]:
+    """The lists of positions in a part: itself, unless it is a list of lists or an array [partitions, positions]."""
+    if isinstance(part, list | tuple):
+        return [*part] if not part or isinstance(part[0], list | tuple | range | Array) else [part]
+    return [*part.values] if isinstance(part, Array) and part.values.ndim == 2 else [part]
+
+
+def _positions(entry: Any, most: int, what: str) -> NDArray[np.int64]:
+    """A list of at most `most` whole numbers."""
+    values = entry.values if isinstance(entry, Array) else entry
+    if isinstance(values, np.ndarray):
+        valid = values.ndim == 1 and values.dtype.kind in "iu" and len(values) <= most
+    else:
+        valid = isinstance(values, list | tuple | range) and len(values) <= most
+        valid = valid and all(isinstance(value, int | np.integer) for value in values)
+    if not valid:
+        raise ValueError(f"{_NOT_ONE}, as many as there are images: {what}")
+    return np.asarray(values).astype(np.int64)
+
+
+def _splits(division: Mapping[str, Any], count: int) -> tuple[NDArray[np.str_], list[str]]:
+    """The split of each of `count` images, "unused" for those in no part, and a warning if val is not one.
+
+    Raises:
+        ValueError: there is no train or no test; a position is outside 0 to count - 1, or in two parts.
+    """
+    none = np.empty(0, np.int64)
+    rows = {part: _positions(entry, count, part) for part, entry in division.items() if part in (*PARTS, "trainval")}
+    test, val = rows["test"], rows.get("val", none)
+    said = []
+    if len(val) and np.isin(val, test).all():
+        said.append("Its val is its test, on which nothing may be chosen: there is no val here.")
+        val = none
+    train = rows["train"] if len(rows.get("train", none)) else np.setdiff1d(rows["trainval"], val)
+    if not (len(train) and len(test)):
+        raise ValueError(f"{_NOT_ONE}: train or test is empty")
+    every = np.concatenate([train, val, test])
+    if every.min() < 0 or every.max() >= count or len(np.unique(every)) != len(every):
+        raise ValueError(f"it has positions outside 0 to {count - 1:,}, or one twice")
+    splits = np.full(count, "unused", dtype="U6")
+    for part, positions in zip(PARTS, (train, val, test), strict=True):
+        splits[positions] = part
+    return splits, said
+
+
+def _strings(entry: Any) -> list[str]:
+    """A list or array of strings."""
+    strings = [*(entry.values if isinstance(entry, Array) else entry)]
+    if not all(isinstance(string, str) for string in strings):
+        raise ValueError("it has names that are not strings")
+    return [*map(str, strings)]
 
 
 def load_par_pickle(path: Path) -> Any:

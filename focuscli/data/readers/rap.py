@@ -13,6 +13,7 @@ import numpy as np
 
 from focuscli.data.readers import mat
 from focuscli.data.readers.annotations import (
+    NO_VAL,
     PARTITIONS_OVERLAP,
     Annotations,
     find_file,
@@ -20,15 +21,14 @@ from focuscli.data.readers.annotations import (
     official_partition,
     reading,
 )
-from focuscli.data.readers.pickles import ZS_PREFIX, read_zero_shot_splits, zero_shot_file
-from focuscli.data.schema import UNCERTAIN, AttributeSchema, builtin_schema
+from focuscli.data.readers.pickles import ZS_EXCLUDED, ZS_PREFIX, read_zero_shot_splits, zero_shot_file
+from focuscli.data.schema import UNCERTAIN, builtin_schema, subset_schema
 
 FILE = "RAP_annotation.mat"
 PUBLISHED_V1 = {"train": 33_268, "test": 8_317}
 PUBLISHED_V2 = {"train": 50_957, "val": 16_986, "test": 16_985}
 PUBLISHED_ZS = {"train": 17_062, "val": 4_628, "test": 4_928}
 EVALUATED_V2 = 54
-ZS_EXCLUDED = "Age46-60"  # RAP-ZS evaluates the other 53
 _LABELS = (0, 1, UNCERTAIN)
 
 
@@ -56,12 +56,10 @@ def read_rapv1(source: Path, *, split: str = "official:0", images: Path | None =
         parts = {"train_index": "train", "test_index": "test"}
         splits = mat.partition_splits(struct["partion"], number, parts, len(names))
     persons = np.array(["" if person == -1 else str(person) for person in identity])
-    warnings = ["There is no val split: training holds out 10% of train as val, without sharing a known person."]
-    if number:
-        warnings.append(f"Published rows use partition 0; this is partition {number}.")
-    warnings.append(PARTITIONS_OVERLAP)
+    warnings = [f"Published rows use partition 0; this is partition {number}."] if number else []
+    notes = [NO_VAL, PARTITIONS_OVERLAP]
     root = _root(images, file, names)
-    return Annotations(schema, root, names, splits, persons, labels, split, PUBLISHED_V1, warnings)
+    return Annotations(schema, root, names, splits, persons, labels, split, PUBLISHED_V1, warnings, notes)
 
 
 def read_rapv2(source: Path, *, split: str = "official:0", images: Path | None = None) -> Annotations:
@@ -90,7 +88,7 @@ def read_rapv2(source: Path, *, split: str = "official:0", images: Path | None =
             evaluated.discard(ZS_EXCLUDED)
         # Of the file's 152 columns some are not attributes (boxes, for one).
         usable = np.flatnonzero(np.isin(table, _LABELS).all(axis=0))
-        schema = _schema_of([columns[column] for column in usable], evaluated)
+        schema = subset_schema(builtin_schema("rapv2"), [columns[column] for column in usable], evaluated)
         labels = mat.attribute_labels(table, columns, schema, _LABELS)
         if not zs_file:
             parts = {f"{part}_index": part for part in PUBLISHED_V2}
@@ -98,28 +96,16 @@ def read_rapv2(source: Path, *, split: str = "official:0", images: Path | None =
     if zs_file:
         splits = read_zero_shot_splits(zs_file, names)
     warnings = [
-        "This reader was never run on the real file of RAPv2: compare the counts, and check some images' labels.",
-        PARTITIONS_OVERLAP,
+        "This reader was never run on the real file of RAPv2: compare the counts, and check some images' labels."
     ]
+    notes = [] if zs_file else [PARTITIONS_OVERLAP]
     count, wanted = len(schema.evaluated), EVALUATED_V2 - (zs_file is not None)
     if count != wanted:
         warnings.append(f"{wanted} attributes should be evaluated; here are {count}. Published metrics do not compare.")
     persons = np.full(len(names), "", dtype=np.str_)
     published = PUBLISHED_ZS if zs_file else PUBLISHED_V2
-    return Annotations(schema, _root(images, file, names), names, splits, persons, labels, split, published, warnings)
-
-
-def _schema_of(names: Sequence[str], evaluated: set[str]) -> AttributeSchema:
-    """RAPv2's schema of the known attributes among `names`."""
-    known = builtin_schema("rapv2")
-    attributes = [
-        attribute.model_copy(update={"evaluated": attribute.name in evaluated})
-        for attribute in known.attributes
-        if attribute.name in names
-    ]
-    used = {attribute.group for attribute in attributes if attribute.evaluated}
-    groups = [group if group.name in used else group.model_copy(update={"complements": ()}) for group in known.groups]
-    return AttributeSchema.model_validate({**dict(known), "groups": groups, "attributes": attributes})
+    root = _root(images, file, names)
+    return Annotations(schema, root, names, splits, persons, labels, split, published, warnings, notes)
 
 
 def _root(images: Path | None, file: Path, names: Sequence[str]) -> Path:

@@ -43,12 +43,12 @@ def test_counts_are_shown_beside_the_published_ones(focus, tmp_path, monkeypatch
         "  train 15 · val 3 · test 12      published 15 / 3 / 12  ✓",
         "  labels from PETA.mat",
     ]
-    assert all(line.startswith("! ") for line in lines[3:-2])
+    assert [line[:2] for line in lines[3:-2]] == ["  "] * 2 + ["! "] * (len(lines) - 7)
     assert lines[-2].startswith(f"  wrote {target}  ")
     assert lines[-1] == "  next: focus train --dataset peta"
     values = focus("prepare", "peta", source, "--force", "--json").json
     assert (values["path"], values["counts"], values["published"]) == (str(target), counts, counts)
-    assert [f"! {warning}" for warning in values["warnings"]] == lines[3:-2]
+    assert [f"! {warning}" for warning in values["warnings"]] == lines[5:-2]
     assert (values["images"], values["attributes"], values["evaluated"], values["dry_run"]) == (30, 105, 35, False)
     monkeypatch.setitem(peta.PUBLISHED, "official", {"train": 15, "val": 3, "test": 13})
     other = focus("prepare", "peta", source, "--force").stderr
@@ -70,7 +70,14 @@ REFUSED = [
     (["csv", "{folder}/mien.csv"], 3, "Did you mean {folder}/mine.csv?"),
     (["csv", "{folder}"], 3, "Name the CSV file in it."),
     (["csv", "{folder}/mine.csv", "--true", "no", "--false", "No"], 3, "cannot mean both"),
-    (["csv", "{folder}/mine.csv", "--out", "{folder}", "--force"], 3, "was not written by focus prepare"),
+    (["csv", "{folder}/mine.csv", "--out", "{folder}", "--force"], 3, "holds the source"),
+    (["csv", "{folder}/mine.csv", "--out", "{folder}/own", "--name", "own"], 2, "exclude each other"),
+    (["csv", "{folder}/mine.csv", "--name", "a/b"], 2, "is not the name of a dataset"),
+    (["csv", "{folder}/mine.csv", "--name", ".."], 2, "is not the name of a dataset"),
+    (["synthetic", "--as", "peta", "--name", "own"], 2, "--out FOLDER"),
+    (["pickle", "{folder}/mine.pkl"], 3, "There is no file {folder}/mine.pkl"),
+    (["pickle", "{folder}/mine.csv"], 3, "mine.csv is not a usable"),
+    (["market1501", "{folder}"], 3, "There is no market_attribute.mat"),
     (["csv", "{folder}/wrong.csv"], 3, 'line 4, column "hat": "yes" is not 0 or 1'),
     (["synthetic", "--style", "moonlight"], 2, "street"),
     (["synthetic", "--images", "3"], 2, "20"),
@@ -124,6 +131,15 @@ def test_csv_becomes_a_dataset_by_the_name_of_the_file_or_its_folder(focus, refu
         image.unlink()
     (table.parent / "0.png").touch()
     refused(3, "6 of 6 images", "prepare", "csv", table, "--on-bad-image", "skip", "--force")
+
+
+def test_a_name_is_a_place_and_a_wrong_source_is_said_before_it(focus, refused, table):
+    assert focus("prepare", "csv", table, "--name", "ours").code == 0
+    assert read_folder(paths.datasets_dir() / "ours").schema.name == "ours"
+    refused(3, "exists already", "prepare", "csv", table, "--name", "ours")
+    table.write_text(table.read_text().replace("0.png,train,p0,0", "0.png,train,p0,maybe"))
+    refused(3, '"maybe" is not 0 or 1', "prepare", "csv", table, "--name", "ours")
+    refused(3, "There is no annotation.mat", "prepare", "pa100k", table.parent, "--name", "ours")
 
 
 def test_missing_images_are_refused_excluded_or_not_needed(focus, refused, micro, tmp_path):

@@ -86,7 +86,13 @@ def test_checkpoints_by_every_kind_of_name() -> None:
     [
         ("dataset", "{here}", 3, "neither a folder with a schema.toml", "focus prepare csv"),
         ("dataset", "pa100k", 3, 'Unknown dataset "pa100k"', "focus prepare pa100k FOLDER"),
-        ("dataset", "rapv4", 3, 'Unknown dataset "rapv4"', "Did you mean rapv2? Known: my_shops, pa100k, peta"),
+        (
+            "dataset",
+            "rapv4",
+            3,
+            'Unknown dataset "rapv4"',
+            "Did you mean rapv2? Known: market1501, my_shops, pa100k, peta",
+        ),
         ("checkpoint", None, 4, "No trained model", "focus train"),
         ("checkpoint", "{here}", 3, "no state.json in it", "run folder"),
         ("checkpoint", "2026-11-23_1012_pet", 3, "No checkpoint", "Did you mean 2026-11-23_1012_peta?"),

@@ -14,7 +14,6 @@ import pytest
 from focuscli.data.folder import read_folder
 from focuscli.data.prepare import READERS, prepare
 from focuscli.data.readers.annotations import Annotations
-from focuscli.data.readers.pickles import load_par_pickle
 from focuscli.data.schema import builtin_schema
 from focuscli.errors import InputError
 
@@ -101,14 +100,29 @@ def test_the_pickle_of_rethinking_of_par_holds_the_same(read, shared_data: Path)
     file = shared_data / "pickles" / "PETA" / "dataset.pkl"
     if not file.is_file():
         pytest.skip(f"no {file}")
-    found, ours = load_par_pickle(file), read("peta", "official:0")
-    columns = [ours.schema.index(str(name)) for name in found["attr_name"]]
-    assert len(set(columns)) == 35
-    assert np.array_equal(found["label"].values, ours.labels[:, columns])
+    ours = read("peta", "official:0")
     for number in range(5):
-        splits = read("peta", f"official:{number}").splits
-        for part in ("train", "val", "test"):
-            assert sorted(found["partition"][part][number].values.tolist()) == np.flatnonzero(splits == part).tolist()
+        found = READERS["pickle"](file, split=str(number))
+        assert found.schema.evaluated == found.schema.attributes == ours.schema.evaluated
+        assert np.array_equal(found.labels, ours.labels[:, :35])
+        assert found.splits.tolist() == read("peta", f"official:{number}").splits.tolist()
+
+
+def test_market1501_is_read_by_name_of_field(shared_data: Path) -> None:
+    file = shared_data / "market1501" / "market_attribute.mat"
+    if not file.is_file():
+        pytest.skip(f"no {file}")
+    found = READERS["market1501"](file)
+    assert [(found.splits == part).sum() for part in ("train", "test")] == [751, 750]
+    counts = {part: found.labels[found.splits == part].sum(axis=0) for part in ("train", "test")}
+    columns = [
+        found.schema.index(name) for name in ("gender", "hat", "young", "teenager", "adult", "old", "downpurple")
+    ]
+    assert [[int(counts[part][column]) for column in columns] for part in counts] == [
+        [320, 20, 14, 569, 160, 8, 2],
+        [336, 23, 2, 640, 103, 5, 0],
+    ]
+    assert (found.labels[:, 1:5].sum(axis=1) == 1).all()
 
 
 def test_preparing_peta_decodes_every_image_and_keeps_every_label(read, shared_data: Path, tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ DAMAGE: list[tuple[str, Callable[[Path], object], bool, str]] = [
     ("MIT", lambda folder: (folder / "extra.png").touch(), False, r"extra\.png is no image of PETA"),
     ("PRID", labels("709 personalMale\n"), False, "no line for PRID/archive/0001_a.png"),
     ("PRID", labels("x hat"), False, 'the line "x hat" does not begin with a number'),
-    ("PRID", unlink("Label.txt"), False, r"Label\.txt is not a usable Label\.txt: .*No such file"),
+    ("PRID", unlink("Label.txt"), False, r"There is no file .*Label\.txt"),
 ]
 
 

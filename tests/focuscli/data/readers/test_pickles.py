@@ -17,9 +17,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from focuscli.data.readers.peta import read_peta
-from focuscli.data.readers.pickles import load_par_pickle, read_zero_shot_splits
+from focuscli.data.readers.pickles import load_par_pickle, read_pickle, read_zero_shot_splits
 from focuscli.data.readers.rap import read_rapv2
-from focuscli.errors import InputError
+from focuscli.data.schema import builtin_schema
+from focuscli.errors import FocusError, InputError
 
 IMAGES = [f"{number:05}.png" for number in range(1, 11)]
 PARTS = {"train": [0, 3, 9], "val": [1], "test": [4, 2]}
@@ -148,3 +149,89 @@ def test_peta_and_rapv2_take_their_splits_from_the_file(download: Callable[[str]
     assert np.flatnonzero(found.splits == "test").tolist() == sorted(PARTS["test"])
     assert found.published == {"train": 17_062, "val": 4_628, "test": 4_928}
     assert not any("should be evaluated" in warning for warning in found.warnings)
+
+
+def splits_of(file: Path, split: str | None = None) -> str:
+    """The first letters of the images' splits."""
+    return "".join(part[1] for part in read_pickle(file, split=split).splits.tolist())
+
+
+def test_a_pickle_becomes_a_dataset(tmp_path: Path) -> None:
+    label = np.array([[number % 2, number == 3, 2 * (number == 4)] for number in range(10)], np.uint16)
+    changes = {"label": label, "attr_name": ["hat", "Backpack", "hat"], "label_idx": EasyDict(eval=[1, 0])}
+    found = read_pickle(write(tmp_path / "dataset_all.pkl", **changes))
+    assert [(row.name, row.region, row.evaluated) for row in found.schema.attributes] == [
+        ("hat", "head", True),
+        ("Backpack", "bag", True),
+        ("hat 2", "head", False),
+    ]
+    assert "numbered: hat" in found.warnings[0]
+    assert np.array_equal(found.labels, label)
+    assert (found.images, found.split, found.root) == (IMAGES, "partition 0", tmp_path / "images")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / IMAGES[0]).touch()
+    assert read_pickle(tmp_path / "dataset_all.pkl").root == tmp_path / "data"
+
+
+@pytest.mark.parametrize("name", ["peta", "pa100k", "rapv1", "rapv2"])
+def test_attributes_of_a_known_dataset_have_its_schema(tmp_path: Path, name: str) -> None:
+    schema = builtin_schema(name)
+    names = [attribute.name for attribute in schema.evaluated][::-1]
+    label = np.random.default_rng(0).integers(0, 2, (10, len(names)))
+    file = write(tmp_path / "a.pkl", attr_name=[*map(np.str_, names)], label=label, label_idx=EasyDict(eval=[99] * 3))
+    found = read_pickle(file)
+    assert found.schema.evaluated == schema.evaluated
+    assert np.array_equal(found.labels, label[:, ::-1])
+    assert any(f"schema of {name}" in note for note in found.notes)
+
+
+PARTITIONS: list[tuple[Any, str | None, str]] = [
+    ({"train": np.array([0, 1]), "val": [2], "test": (3,)}, None, "rraennnnnn"),
+    ({"train": [], "trainval": [[0, 1, 2]], "test": [[3]]}, None, "rrrennnnnn"),
+    ({"train": [], "val": [2], "trainval": [0, 1, 2], "test": [3]}, None, "rraennnnnn"),
+    ({"train": [[0], [1]], "val": [[1], [2]], "test": [[2], [3]]}, None, "raennnnnnn"),
+    ({"train": [[0], [1]], "val": [[1], [2]], "test": [[2], [3]]}, "1", "nraennnnnn"),
+    ({"train": np.array([[0], [1]]), "test": np.array([[2], [3]])}, "1", "nrnennnnnn"),
+    ([{"train": [0], "test": [1]}, {"train": [1], "test": [0]}], "1", "ernnnnnnnn"),
+    ({"zs": {"train": [0], "test": [1]}, "random": {"train": [1], "test": [0]}}, "random", "ernnnnnnnn"),
+    ({"train": [0], "val": [1, 2], "test": [2, 1]}, None, "reennnnnnn"),
+]
+
+
+@pytest.mark.parametrize(("partition", "split", "letters"), PARTITIONS)
+def test_partitions(tmp_path: Path, partition: Any, split: str | None, letters: str) -> None:
+    file = write(tmp_path / "a.pkl", attr_name=["hat", "bag"], label=np.zeros((10, 2), int), partition=partition)
+    assert splits_of(file, split) == letters
+    found = read_pickle(file)
+    assert ("--split" in " ".join(found.notes)) == (split is not None or letters == "raennnnnnn")
+    assert ("Its val is its test" in " ".join(found.warnings)) == letters.startswith("ree")
+
+
+HUGE = [0] * 10
+for _ in range(8):
+    HUGE = [HUGE] * 10  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"label": np.full((10, 2), 3)}, "labels other than 0, 1, 2"),
+        ({"label": np.zeros((9, 2))}, "9 rows of labels for 10 images"),
+        ({"label": np.zeros((10, 3))}, "it names 2 attributes"),
+        ({"label": [[0, 1]] * 10}, "not an array"),
+        ({"attr_name": [1, 2]}, "not strings"),
+        ({"image_name": None}, "not a usable"),
+        ({"partition": {"train": range(10**9), "test": [1]}}, "as many as there are images: train"),
+        ({"partition": {"train": [0], "test": [HUGE]}}, "as many as there are images: test"),
+        ({"partition": {"train": [0], "test": []}}, "not one list of positions each"),
+        ({"partition": {"train": [0], "test": [0]}}, "or one twice"),
+        ({"partition": {"train": [[0], [1]], "test": [[1]]}}, "nor of the same number of lists"),
+        ({"label_idx": EasyDict(eval=range(10**9))}, "label_idx"),
+        ({"split": "2"}, 'has no partition "2"'),
+    ],
+)
+def test_pickles_that_contradict_themselves_are_refused(tmp_path: Path, changes: dict[str, Any], words: str) -> None:
+    split = changes.pop("split", None)
+    content = {"attr_name": ["hat", "bag"], "label": np.zeros((10, 2), int), **changes}
+    with pytest.raises(FocusError, match=words):
+        read_pickle(write(tmp_path / "a.pkl", **content), split=split)
