@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
-from pydantic import BaseModel
 from typer.main import get_command
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -99,47 +98,25 @@ def _code(text: str) -> str:
 
 
 def configuration_page() -> str:
-    """Every setting with type, default and meaning, from the fields of `RunConfig`."""
-    from focuscli.config import RunConfig
+    """Every setting with type, default and meaning, as `focus config show` prints them."""
+    from focuscli.config.describe import SETTINGS
+    from focuscli.config.settings import RunConfig
 
     lines = [
         "# Configuration",
         "",
         "Set any of these with `--set section.key=value`, or in a TOML file for `--config`. `focus train --print-config` shows",
-        "the values of a run and where each comes from.",
+        "the values of a run and where each comes from, as such a file; `focus config show KEY` explains one.",
     ]
     for section, field in RunConfig.model_fields.items():
-        model = field.annotation
-        assert isinstance(model, type)
-        assert issubclass(model, BaseModel)
-        lines += ["", f"## {section}", "", inspect.cleandoc(model.__doc__ or ""), ""]
+        lines += ["", f"## {section}", "", inspect.cleandoc(type(field.default).__doc__ or ""), ""]
         lines += ["| key | type | default | meaning |", "| --- | --- | --- | --- |"]
-        for key, setting in model.model_fields.items():
-            bounds = "; ".join(map(_bound, setting.metadata))
-            kind = _kind(setting.annotation) + (f", {bounds}" if bounds else "")
-            meaning = " ".join((setting.description or "").split()).replace("|", "\\|")
-            lines.append(f"| `{key}` | {kind} | `{_toml(setting.default)}` | {meaning} |")
+        for name, setting in SETTINGS.items():
+            of, _, key = name.partition(".")
+            if of == section:
+                meaning = setting.meaning.replace("|", "\\|")
+                lines.append(f"| `{key}` | {setting.type} | `{setting.default}` | {meaning} |")
     return "\n".join(lines) + "\n"
-
-
-def _bound(constraint: Any) -> str:
-    signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
-    return "; ".join(f"{sign} {getattr(constraint, name)}" for name, sign in signs.items() if hasattr(constraint, name))
-
-
-def _kind(annotation: Any) -> str:
-    choices = get_args(annotation)
-    if choices and all(isinstance(choice, str) for choice in choices):
-        return " or ".join(f"`{choice}`" for choice in choices)
-    return getattr(annotation, "__name__", str(annotation)) if not choices else str(annotation)
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, str):
-        return f'"{value}"'
-    return str(list(value)) if isinstance(value, tuple) else str(value)
 
 
 def api_page() -> str:

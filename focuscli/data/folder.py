@@ -55,7 +55,7 @@ class DatasetFolder:
     @property
     def root(self) -> Path:
         """The folder that image paths are relative to."""
-        return self.path / user_path(self.schema.image_root or "")
+        return image_root(self.path, self.schema)
 
     @property
     def labels_only(self) -> bool:
@@ -102,6 +102,11 @@ class DatasetFolder:
         return {name: counted[name] for name in SPLITS if counted[name]}
 
 
+def image_root(path: Path, schema: AttributeSchema) -> Path:
+    """The folder that the image paths of a dataset in `path` are relative to."""
+    return path / user_path(schema.image_root or "")
+
+
 def read_folder(path: Path) -> DatasetFolder:
     """Read a dataset folder. Images are not checked; a missing one is reported when it is loaded.
 
@@ -110,13 +115,22 @@ def read_folder(path: Path) -> DatasetFolder:
     """
     path = Path(path)
     schema = load_schema(path / SCHEMA_FILE)
+    info = read_info(path)
+    return DatasetFolder(path, schema, *read_labels(path / LABELS_FILE, schema), info)
+
+
+def read_info(path: Path) -> dict[str, Any]:
+    """What prepare.json of a dataset folder says; nothing where there is none.
+
+    Raises:
+        InputError: it is damaged.
+    """
     file = path / INFO_FILE
     try:
-        info = dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
+        return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
     except (OSError, ValueError, TypeError) as error:
         hint = "It can be deleted: it only records how the folder was made."
         raise InputError(f"{file} is damaged: {error}.", hint) from error
-    return DatasetFolder(path, schema, *read_labels(path / LABELS_FILE, schema), info)
 
 
 def write_folder(

@@ -1,0 +1,74 @@
+"""`focus datasets`: what is prepared, and what is wrong with it."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from focuscli.data.folder import read_folder
+from focuscli.data.summary import summarise
+from focuscli.storage import paths
+
+
+@pytest.fixture
+def prepared(coloured_dataset):
+    """prepared(name, change): a copy of the coloured dataset under FOCUS_HOME, with its labels.csv changed."""
+
+    def copy(name, change=lambda text: text):
+        folder = shutil.copytree(coloured_dataset, paths.datasets_dir() / name)
+        file = folder / "labels.csv"
+        file.write_text(change(file.read_text()))
+        return folder
+
+    return copy
+
+
+def test_an_empty_home_says_what_to_do(focus):
+    empty = focus("datasets")
+    assert (empty.code, empty.stdout) == (0, "")
+    assert "focus prepare synthetic" in empty.stderr
+    assert focus("datasets", "--json").json["datasets"] == []
+
+
+def test_datasets_are_listed_and_damaged_ones_named(focus, prepared):
+    sound = prepared("sound")
+    prepared("cell", lambda text: text.replace(",1,", ",maybe,", 1))
+    (prepared("words") / "schema.toml").write_text("name = ")
+    found = {item["name"]: item for item in focus("datasets", "--json").json["datasets"]}
+    counts = {"images": 72, "splits": {"train": 40, "val": 16, "test": 16}, "attributes": 4, "evaluated": 3}
+    assert found["sound"].items() >= {**counts, "folder": str(sound), "labels_only": False}.items()
+    assert "maybe" in found["cell"]["problem"]
+    assert "schema.toml" in found["words"]["problem"]
+    shown = focus("datasets")
+    assert "train 40, val 16, test 16" in shown.stdout
+    assert [line.split(" is damaged")[0] for line in shown.stderr.splitlines()] == ["! cell", "! words"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text,
+        lambda text: text.replace("\n", "\r\n"),
+        lambda text: text.replace("001.png", '"a,b.png"'),
+        lambda text: text.replace("000.png", "bild-ä.png"),
+        lambda text: text.replace(",1,", ",1.0,"),
+        lambda text: text.replace("001.png", "../001.png"),
+        lambda text: text.replace("001.png", "000.png"),
+        lambda text: text.replace(",val,", ",vall,", 1),
+        lambda text: text.replace(",1,", ",7,", 1),
+        lambda text: text[:-3],
+        lambda text: text.partition("\n")[0],
+        lambda text: text.replace("RedHat", "Cap"),
+    ],
+)
+def test_a_summary_counts_and_refuses_what_the_reader_does(prepared, change):
+    def outcome(read):
+        try:
+            found = read(folder)
+        except Exception as error:
+            return type(error), str(error)
+        return (found.splits if read is summarise else found.counts), found.root, found.labels_only
+
+    folder = prepared("changed", change)
+    assert outcome(summarise) == outcome(read_folder)
