@@ -9,17 +9,23 @@ from typing import Annotated, Any
 import typer
 
 from focuscli.cli import render
-from focuscli.cli.options import CHECKPOINT, RUN, DeviceOpt, ForceOpt
+from focuscli.cli.options import CHECKPOINT, PRECISIONS, RUN, DeviceOpt, ForceOpt, choice, run_names
+from focuscli.config.methods import PRESETS
 from focuscli.storage.files import check_free, write_json
 
 
 def bench_command(
     checkpoint: Annotated[
-        str | None, typer.Option(*CHECKPOINT, metavar="RUN", help=f"{RUN} or clip. Default: random weights.")
+        str | None,
+        typer.Option(
+            *CHECKPOINT, metavar="RUN", help=f"{RUN} or clip. Default: random weights.", autocompletion=run_names
+        ),
     ] = None,
-    model: Annotated[str, typer.Option(help="Without --checkpoint: vit-b16 or tiny.")] = "vit-b16",
+    model: Annotated[str, choice("--model", of=tuple(PRESETS), help="Without --checkpoint.")] = "vit-b16",
     device: DeviceOpt = None,
-    precision: Annotated[str, typer.Option(help="fp32, bf16, or auto: both, if the device has bf16.")] = "auto",
+    precision: Annotated[
+        str, choice("--precision", of=PRECISIONS, free=True, help="auto: both, if the device has bf16.")
+    ] = "auto",
     batch: Annotated[list[int] | None, typer.Option(min=1, help="Batch size; repeatable. [default: 1, 16]")] = None,
     rounds: Annotated[int, typer.Option(min=1, help="Timed calls of each, after one of warm-up.")] = 5,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads. [default: PyTorch's]")] = None,

@@ -12,10 +12,10 @@ import typer
 from focuscli.cli import processes, render, views
 from focuscli.cli.models import ModelPlace, find_model
 from focuscli.cli.open_domain import run_open_domain
-from focuscli.cli.options import CheckpointsOpt, DatasetOpt, DeviceOpt, PrecisionOpt
+from focuscli.cli.options import CheckpointsOpt, DatasetOpt, DeviceOpt, PrecisionOpt, SplitOpt, choice, dataset_names
 from focuscli.cli.render import percent
-from focuscli.errors import CheckFailed, UsageError, did_you_mean
-from focuscli.evaluation.protocols import protocol_named
+from focuscli.errors import CheckFailed, UsageError
+from focuscli.evaluation.protocols import PROTOCOLS
 from focuscli.storage import paths
 from focuscli.storage.files import write_json
 
@@ -29,19 +29,34 @@ METRICS = (*views.METRICS, "mAP", "AUC")
 def eval_command(
     checkpoint: CheckpointsOpt = None,
     dataset: DatasetOpt = None,
-    split: Annotated[str, typer.Option(help="Which images: test, val, train, trainval, all.")] = "test",
+    split: SplitOpt = "test",
     threshold: Annotated[
-        str, typer.Option(help="val: per attribute, chosen on val; global: one value; oracle: chosen on this split.")
+        str,
+        choice(
+            "--threshold",
+            of=THRESHOLDS,
+            help="val: per attribute, chosen on val; global: one value; oracle: chosen on this split.",
+        ),
     ] = "val",
     open_domain: Annotated[
         bool, typer.Option("--open-domain", help="Retrieval with the texts of other datasets instead: Recall@K and AP.")
     ] = False,
     target: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME|FOLDER", help="With --open-domain: dataset to test on; repeatable; default: all."),
+        typer.Option(
+            metavar="NAME|FOLDER",
+            help="With --open-domain: dataset to test on; repeatable; default: all.",
+            autocompletion=dataset_names,
+        ),
     ] = None,
     protocol: Annotated[
-        str | None, typer.Option(help="With --open-domain: corrected (default), or poar as POAR's program computes.")
+        str | None,
+        choice(
+            "--protocol",
+            of=tuple(PROTOCOLS),
+            help="With --open-domain; poar is as POAR's program computes.",
+            shown="corrected",
+        ),
     ] = None,
     group: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="With --open-domain: only this group; repeatable.")
@@ -64,11 +79,9 @@ def eval_command(
         if value:
             belongs = "closed-set metrics" if open_domain else "--open-domain"
             raise UsageError(f"{name} goes with {belongs}.", "See: focus eval --help")
-    if threshold not in THRESHOLDS:
-        raise UsageError(f'Unknown threshold source "{threshold}".', did_you_mean(threshold, THRESHOLDS))
     bounds = [_bound(text) for text in require or []]
     names: list[str | None] = [*checkpoint] if checkpoint else [None]
-    rules = protocol_named(protocol or "corrected")
+    rules = PROTOCOLS[protocol or "corrected"]
     with processes.together() as process_group:
         open_model = partial(ModelPlace.open, device=device, precision=precision, process_group=process_group)
         if open_domain:

@@ -9,7 +9,7 @@ import typer
 
 from focuscli.cli import render
 from focuscli.cli.models import asked_texts, find_model, read_texts
-from focuscli.cli.options import CheckpointOpt, DryRunOpt, ForceOpt, FreeOpt, RegionOpt
+from focuscli.cli.options import CheckpointOpt, DryRunOpt, ForceOpt, FreeOpt, RegionOpt, SplitOpt, choice, dataset_names
 from focuscli.errors import InputError, RequirementError, UsageError
 from focuscli.storage import paths
 from focuscli.storage.extras import require_extra
@@ -20,23 +20,24 @@ FEW_CROPS = 16  # compared on without --check, if the training dataset is at han
 
 def export_command(
     checkpoint: CheckpointOpt = None,
-    format_: Annotated[str, typer.Option("--format", help="onnx.")] = "onnx",
+    format_: Annotated[str, choice("--format", of=("onnx",), help="Of the exported model.")] = "onnx",
     texts: Annotated[Path | None, typer.Option(metavar="FILE", help="Texts, one a line; default: attributes.")] = None,
     dynamic: Annotated[bool, typer.Option("--dynamic", help="For any texts: adds a file, the text tower.")] = False,
     region: RegionOpt = None,
     free: FreeOpt = False,
     int8: Annotated[bool, typer.Option("--int8", help="8-bit weights: faster on CPUs, less accurate.")] = False,
     check: Annotated[bool, typer.Option("--check", help="Compare on many real crops, with mA if labelled.")] = False,
-    images: Annotated[str | None, typer.Option(metavar="NAME|FOLDER", help="Other crops to compare on.")] = None,
-    split: Annotated[str, typer.Option(help="Of that dataset: test, val, train, trainval, all.")] = "test",
+    images: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|FOLDER", help="Other crops to compare on.", autocompletion=dataset_names),
+    ] = None,
+    split: SplitOpt = "test",
     limit: Annotated[int, typer.Option(min=0, help="Crops to compare on with --check at most; 0 for all.")] = 256,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Default: RUN/export/model.onnx.")] = None,
     force: ForceOpt = False,
     dry_run: DryRunOpt = False,
 ) -> None:
     """Export a checkpoint to ONNX, to predict without PyTorch; compared with the checkpoint before it is written."""
-    if format_ != "onnx":
-        raise UsageError(f'Unknown format "{format_}".', "Known: onnx.")
     if texts is not None and dynamic:
         raise UsageError("--texts fixes the texts; --dynamic takes any.", "Use one of the two.")
     wanted = read_texts(texts) if texts is not None else []

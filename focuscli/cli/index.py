@@ -12,7 +12,7 @@ import typer
 
 from focuscli.cli import processes, render, views
 from focuscli.cli.models import find_model
-from focuscli.cli.options import CheckpointOpt, DeviceOpt, DryRunOpt, PrecisionOpt
+from focuscli.cli.options import SPLITS, CheckpointOpt, DeviceOpt, DryRunOpt, PrecisionOpt, choice, dataset_names
 from focuscli.engine.distributed import WorkerLost
 from focuscli.errors import Interrupted
 from focuscli.storage.paths import ZERO_SHOT
@@ -24,9 +24,14 @@ GROUP_HELP = "What belongs together, for search --per-group: a column of labels.
 
 
 def index_command(
-    source: Annotated[str, typer.Argument(metavar="FOLDER|DATASET", help="Also a glob, or - for paths on stdin.")],
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="FOLDER|DATASET", help="Also a glob, or - for paths on stdin.", autocompletion=dataset_names
+        ),
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="GALLERY", help="The gallery: a folder to make.")],
-    split: Annotated[str | None, typer.Option(help="train, val, test, trainval or all (default).")] = None,
+    split: Annotated[str | None, choice("--split", of=SPLITS, free=True, help="Of a dataset.", shown="all")] = None,
     group: Annotated[str | None, typer.Option(metavar="COLUMN|REGEX", help=GROUP_HELP)] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Finish a gallery, or bring it up to date.")] = False,
     dry_run: DryRunOpt = False,

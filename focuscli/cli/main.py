@@ -14,6 +14,8 @@ import typer
 from typer.core import TyperGroup
 
 from focuscli.cli import errors, options, processes, render
+from focuscli.cli.examples import epilog
+from focuscli.cli.help import show_help
 from focuscli.errors import UsageError, did_you_mean
 
 COMMANDS = {
@@ -30,8 +32,11 @@ COMMANDS = {
     "export": "Export a checkpoint to ONNX, to predict without PyTorch; compared with the checkpoint before it is written.",
     "bench": "How fast a model runs on this machine: images per second by precision and batch size, and a training step.",
     "demo": "The whole workflow on synthetic pedestrians: generate, train, evaluate, predict, explain.",
+    "datasets": "The prepared datasets: images, splits, attributes, and where they are.",
+    "runs": "The runs: what was trained, how far it is, and its best val metric.",
+    "config": "What the settings of a training mean.",
     "doctor": "Versions, device, weights, datasets and known traps of this machine.",
-    "help": "Help on a topic: exit-codes.",
+    "help": "Help on a command, or on a topic: exit-codes.",
 }
 """Every command and its line in `focus --help`, in that order. Its module of the same name is imported when it is called."""
 GLOBAL_OPTIONS = ("json", "quiet", "verbose", "home", "version")
@@ -101,17 +106,19 @@ def focus(
     version: options.VersionOpt = False,
 ) -> None:
     processes.check_command(context.invoked_subcommand)
-    if context.invoked_subcommand is None:
-        print(context.get_help())
+    show_help(context)
 
 
 def load_command(name: str, global_options: Sequence[Any] = ()) -> Any:
-    """Import a command of the table; it and its subcommands also take the global options."""
+    """Import a command of the table; it and its subcommands also take the global options, and end with examples."""
     module = import_module(f"focuscli.cli.{name}")
     builder = typer.Typer(help=COMMANDS[name], rich_markup_mode=None, add_completion=False)
-    subcommands = getattr(module, "COMMANDS", None) or {name: getattr(module, f"{name}_command")}
-    for subcommand, function in subcommands.items():
-        builder.command(subcommand, short_help=function.__doc__)(function)  # the whole line: not cut off
+    if subcommands := getattr(module, "COMMANDS", None):
+        builder.callback(invoke_without_command=True, epilog=epilog(name))(show_help)
+    for subcommand, function in (subcommands or {name: getattr(module, f"{name}_command")}).items():
+        ending = epilog(f"{name} {subcommand}" if subcommands else name)
+        # The docstring is given, so that the list of subcommands does not cut it off.
+        builder.command(subcommand, short_help=function.__doc__, epilog=ending)(function)
     command: Any = typer.main.get_command(builder)
     command.name = name
     for taking in (command, *getattr(command, "commands", {}).values()):

@@ -3,30 +3,84 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import typer
 
 from focuscli import __version__
 from focuscli.cli import render
-from focuscli.errors import UsageError
+from focuscli.errors import UsageError, did_you_mean
+from focuscli.storage import paths
 
+
+def choice(*names: str, of: Sequence[str], help: str, shown: str | None = None, free: bool = False) -> Any:
+    """An option that takes one of a few words: the help shows them, the shell completes them, and others are refused.
+
+    Args:
+        names: of the option, the first one as errors call it.
+        shown: the default for the help, where the parameter's own is None.
+        free: not refused here, because the command knows more words (cuda:1) or says more about a wrong one.
+    """
+
+    def check(given: Any) -> Any:
+        for word in given if isinstance(given, list) else [given]:
+            if word is not None and word not in of and not free:
+                raise UsageError(f'Unknown {names[0].strip("-")} "{word}".', did_you_mean(word, of, limit=len(of)))
+        return given
+
+    help = f"{help} [default: {shown}]" if shown else help
+    metavar = f"[{'|'.join(of)}]"
+    return typer.Option(*names, metavar=metavar, help=help, callback=check, autocompletion=lambda: [*of])
+
+
+def dataset_names() -> list[str]:
+    """What completes the name of a dataset."""
+    return [folder.name for folder in paths.prepared_datasets()]
+
+
+def run_names() -> list[str]:
+    """What completes the name of a run or checkpoint."""
+    return ["latest", paths.ZERO_SHOT, *paths.run_names()]
+
+
+SPLITS = ("test", "val", "train", "trainval", "all")
+PRECISIONS = ("auto", "fp32", "bf16")
 DatasetOpt = Annotated[
     str | None,
-    typer.Option("--dataset", "-d", help="A prepared dataset's name, or a dataset folder.", metavar="NAME|FOLDER"),
+    typer.Option(
+        "--dataset",
+        "-d",
+        help="A prepared dataset's name, or a dataset folder.",
+        metavar="NAME|FOLDER",
+        autocompletion=dataset_names,
+    ),
 ]
 CHECKPOINT = ("--checkpoint", "-c")
 RUN = "A run's name or folder, a checkpoint folder,"
 CheckpointOpt = Annotated[
-    str | None, typer.Option(*CHECKPOINT, metavar="RUN", help=f"{RUN} or clip. Default: the latest run.")
+    str | None,
+    typer.Option(*CHECKPOINT, metavar="RUN", help=f"{RUN} or clip. Default: the latest run.", autocompletion=run_names),
 ]
 CheckpointsOpt = Annotated[
     list[str] | None,
-    typer.Option(*CHECKPOINT, metavar="RUN", help=f"{RUN} or clip; several with --open-domain. Default: latest."),
+    typer.Option(
+        *CHECKPOINT,
+        metavar="RUN",
+        help=f"{RUN} or clip; several with --open-domain. Default: latest.",
+        autocompletion=run_names,
+    ),
 ]
-DeviceOpt = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
-PrecisionOpt = Annotated[str | None, typer.Option(help="auto, fp32 or bf16.")]
+DeviceOpt = Annotated[
+    str | None,
+    choice(
+        "--device", of=("auto", "cpu", "cuda", "mps"), free=True, help="Where to compute; also cuda:N.", shown="auto"
+    ),
+]
+PrecisionOpt = Annotated[
+    str | None, choice("--precision", of=PRECISIONS, free=True, help="Of matrix products.", shown="auto")
+]
+SplitOpt = Annotated[str, choice("--split", of=SPLITS, free=True, help="Which images.")]
 RegionOpt = Annotated[str | None, typer.Option(help="Of unseen texts (head, upper, ...); default: by the words.")]
 FreeOpt = Annotated[bool, typer.Option("--free", help="Take texts as they are, also one near a known text or a list.")]
 ForceOpt = Annotated[bool, typer.Option("--force", help="Replace what is there.")]

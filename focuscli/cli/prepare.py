@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from focuscli.cli import render, views
-from focuscli.cli.options import DryRunOpt, ForceOpt
+from focuscli.cli.options import DryRunOpt, ForceOpt, choice
 from focuscli.errors import UsageError
 from focuscli.storage import paths
 
@@ -22,7 +22,10 @@ NameOpt = Annotated[str | None, typer.Option(help="Name of the dataset under FOC
 ImagesOpt = Annotated[Path | None, typer.Option(help="Folder of the images; default: found beside the labels.")]
 AllowMissingOpt = Annotated[bool, typer.Option("--allow-missing", help="Prepare without the images that are missing.")]
 LabelsOnlyOpt = Annotated[bool, typer.Option("--labels-only", help="Labels without images, for what needs no pixels.")]
-OnBadImageOpt = Annotated[Literal["error", "skip"], typer.Option(help="Unreadable images: stop, or skip them.")]
+OnBadImageOpt = Annotated[
+    Literal["error", "skip"],
+    choice("--on-bad-image", of=("error", "skip"), help="Unreadable images: stop, or skip them."),
+]
 
 
 def peta_command(
@@ -172,8 +175,8 @@ def synthetic_command(
     name: NameOpt = None,
     images: Annotated[int, typer.Option(min=20, help="Number of images.")] = 1600,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same images.")] = 0,
-    style: Annotated[str, typer.Option(help="Camera style: studio, street or night.")] = "street",
-    as_: Annotated[str | None, typer.Option("--as", help="As an official download: peta, pa100k or rapv1.")] = None,
+    style: Annotated[str, choice("--style", of=("studio", "street", "night"), help="Of the camera.")] = "street",
+    as_: Annotated[str | None, choice("--as", of=("peta", "pa100k", "rapv1"), help="As an official download.")] = None,
     force: ForceOpt = False,
 ) -> None:
     """Synthetic pedestrians with exact boxes, for trying things out."""

@@ -8,19 +8,23 @@ from typing import Annotated
 import typer
 
 from focuscli.cli import render
-from focuscli.cli.options import DatasetOpt, DeviceOpt, ForceOpt, PrecisionOpt
+from focuscli.cli.options import DatasetOpt, DeviceOpt, ForceOpt, PrecisionOpt, SplitOpt, choice, run_names
 from focuscli.errors import UsageError
 from focuscli.storage import paths
 from focuscli.storage.files import check_free, write_text
 
 
 def report_command(
-    runs: Annotated[list[str] | None, typer.Argument(metavar="RUN...", help="Default: the latest run.")] = None,
+    runs: Annotated[
+        list[str] | None, typer.Argument(metavar="RUN...", help="Default: the latest run.", autocompletion=run_names)
+    ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Default: report.html in the run.")] = None,
     figures: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Figures; no page without -o.")] = None,
-    file_format: Annotated[str | None, typer.Option("--format", help="Of --figures: pdf (default), png, svg.")] = None,
+    file_format: Annotated[
+        str | None, choice("--format", of=("pdf", "png", "svg"), help="Of --figures.", shown="pdf")
+    ] = None,
     dataset: DatasetOpt = None,
-    split: Annotated[str, typer.Option(help="Which images: test, val, train, trainval, all.")] = "test",
+    split: SplitOpt = "test",
     crops: Annotated[bool, typer.Option("--crops/--no-crops", help="With or without pictures of the dataset.")] = True,
     errors: Annotated[int, typer.Option(min=0, max=24, help="Errors shown per attribute, of each kind.")] = 3,
     force: ForceOpt = False,
@@ -32,8 +36,8 @@ def report_command(
     checkpoints = [paths.resolve_checkpoint(name) for name in runs or ["latest"]]
     if len(set(checkpoints)) < len(checkpoints):
         raise UsageError("A run is named twice.", "Name each run once.")
-    if file_format is not None and (figures is None or file_format not in ("pdf", "png", "svg")):
-        raise UsageError(f"--format is pdf, png or svg, together with --figures FOLDER; got {file_format}.")
+    if file_format is not None and figures is None:
+        raise UsageError("--format goes with --figures FOLDER.", f"Example: --figures figures --format {file_format}")
     if output is None and figures is None:
         output = (paths.run_folder(checkpoints[0]) if len(checkpoints) == 1 else Path()) / "report.html"
     if output is not None:

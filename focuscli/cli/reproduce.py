@@ -10,10 +10,11 @@ import typer
 
 from focuscli.cli import render
 from focuscli.cli.models import ModelPlace
-from focuscli.cli.options import DeviceOpt, DryRunOpt, PrecisionOpt
+from focuscli.cli.options import DeviceOpt, DryRunOpt, PrecisionOpt, choice
 from focuscli.cli.train import weights_file
 from focuscli.cli.training import open_run, train_to_end
-from focuscli.errors import InputError, Interrupted, RequirementError, UsageError, did_you_mean
+from focuscli.config.methods import METHODS, PRESETS
+from focuscli.errors import InputError, Interrupted, RequirementError, UsageError
 from focuscli.storage import paths
 
 if TYPE_CHECKING:
@@ -32,13 +33,23 @@ TABLE_SETTINGS = {
 
 def reproduce_command(
     table: Annotated[
-        str, typer.Argument(metavar="TABLE", help="table1, table2 or table3, or a TOML file with rows of your own.")
+        str,
+        typer.Argument(
+            metavar="TABLE",
+            help="table1, table2 or table3, or a TOML file with rows of your own.",
+            autocompletion=lambda: ["table1", "table2", "table3"],
+        ),
     ],
     budget: Annotated[
         str | None, typer.Option(metavar="epochs=N", help="Train every run for N epochs; stated in the results.")
     ] = None,
     protocol: Annotated[
-        str, typer.Option(help="ours: train on train, thresholds from val; paper: train + val, from test; or both.")
+        str,
+        choice(
+            "--protocol",
+            of=("ours", "paper", "both"),
+            help="ours: train on train, thresholds from val; paper: train + val, thresholds from test.",
+        ),
     ] = "ours",
     seeds: Annotated[
         str, typer.Option(metavar="0,1,2", help="One training per seed; results give mean and spread.")
@@ -46,8 +57,13 @@ def reproduce_command(
     datasets: Annotated[
         str | None, typer.Option(metavar="NAME,NAME=FOLDER", help="Only these datasets; =FOLDER says where one is.")
     ] = None,
-    methods: Annotated[str | None, typer.Option(metavar="NAME,NAME", help="Only these methods.")] = None,
-    model: Annotated[str | None, typer.Option(help="Preset: vit-b16 (default) or tiny.")] = None,
+    methods: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME,NAME", help=f"Only these methods: {', '.join(METHODS)}.", autocompletion=lambda: [*METHODS]
+        ),
+    ] = None,
+    model: Annotated[str | None, choice("--model", of=tuple(PRESETS), help="Preset.", shown="vit-b16")] = None,
     weights: Annotated[
         str | None, typer.Option(help="CLIP weight file; 'none' trains from scratch; default: the installed ones.")
     ] = None,
@@ -64,12 +80,10 @@ def reproduce_command(
 ) -> None:
     """Train and test what a table of the paper needs and compare it with the published values; resumable."""
     from focuscli import config as configuration
-    from focuscli.tools.reproduce.plan import PROTOCOLS, Settings, find_datasets, make_plan
+    from focuscli.tools.reproduce.plan import Settings, find_datasets, make_plan
     from focuscli.tools.reproduce.tables import moved, read_table
 
     rows = read_table(table)
-    if protocol not in PROTOCOLS:
-        raise UsageError(f'Unknown protocol "{protocol}".', did_you_mean(protocol, PROTOCOLS))
     if budget is not None and not re.fullmatch(r"epochs=0*[1-9]\d*", budget):
         raise UsageError(f'--budget is epochs=N with N at least 1; got "{budget}".', "Example: --budget epochs=5")
     if not all(part.isdecimal() for part in _split(seeds) or [""]):

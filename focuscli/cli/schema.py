@@ -8,13 +8,21 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from focuscli.cli import render
+from focuscli.cli.options import dataset_names
 from focuscli.errors import InputError
 from focuscli.storage import paths
 
 if TYPE_CHECKING:
     from focuscli.data.schema import AttributeSchema, Text
 
-SchemaArg = Annotated[str, typer.Argument(metavar="NAME|FOLDER|FILE", help="A dataset, or a schema.toml.")]
+SchemaArg = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME|FOLDER|FILE",
+        help="A dataset, or a schema.toml.",
+        autocompletion=lambda: sorted({*dataset_names(), *paths.KNOWN_DATASETS}),
+    ),
+]
 EvaluatedOpt = Annotated[bool, typer.Option("--evaluated", help="Only the attributes that are evaluated.")]
 
 

@@ -13,8 +13,8 @@ import typer
 
 from focuscli.cli import processes, render, views
 from focuscli.cli.models import find_model, listed
-from focuscli.cli.options import CHECKPOINT, DeviceOpt, ForceOpt, FreeOpt, PrecisionOpt, RegionOpt
-from focuscli.errors import InputError, UsageError, did_you_mean
+from focuscli.cli.options import CHECKPOINT, DeviceOpt, ForceOpt, FreeOpt, PrecisionOpt, RegionOpt, choice, run_names
+from focuscli.errors import InputError, UsageError
 from focuscli.storage.files import ANY_NAME, atomic_path, check_free, to_json, write_text
 
 if TYPE_CHECKING:
@@ -36,10 +36,12 @@ def search_command(
     fast: Annotated[bool, typer.Option("--fast/--exact", help="Score a tenth, chosen by a projection.")] = False,
     recall: Annotated[bool, typer.Option("--recall", help="The share of the exact crops that --fast finds.")] = False,
     sheet: Annotated[Path | None, typer.Option(metavar="PNG", help="Draw the crops there.")] = None,
-    format_: Annotated[str | None, typer.Option("--format", help="table, jsonl (with --json) or csv.")] = None,
+    format_: Annotated[str | None, choice("--format", of=FORMATS, help="Of the results.", shown="table")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write there instead of to stdout.")] = None,
     force: ForceOpt = False,
-    checkpoint: Annotated[str | None, typer.Option(*CHECKPOINT, metavar="RUN", help="Its model, if moved.")] = None,
+    checkpoint: Annotated[
+        str | None, typer.Option(*CHECKPOINT, metavar="RUN", help="Its model, if moved.", autocompletion=run_names)
+    ] = None,
     region: RegionOpt = None,
     free: FreeOpt = False,
     device: DeviceOpt = None,
@@ -49,8 +51,6 @@ def search_command(
     """The crops of a gallery that fit texts best, trained or not."""
     texts, without = listed(texts), listed(without or [])
     chosen = format_ or ("jsonl" if render.as_json() else "table")
-    if chosen not in FORMATS:
-        raise UsageError(f'Unknown format "{chosen}".', did_you_mean(chosen, FORMATS))
     if sheet is not None and sheet.suffix.lower() != ".png":
         raise UsageError(f"--sheet wants a .png file; got {sheet}.")
     if sheet is not None and output is not None and sheet.resolve() == output.resolve():

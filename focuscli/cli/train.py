@@ -13,7 +13,7 @@ import typer
 
 from focuscli import config as configuration
 from focuscli.cli import processes, render, views
-from focuscli.cli.options import DatasetOpt, DeviceOpt, DryRunOpt, PrecisionOpt
+from focuscli.cli.options import DatasetOpt, DeviceOpt, DryRunOpt, PrecisionOpt, choice
 from focuscli.cli.training import open_run, resume_command, show_result, train_to_end
 from focuscli.errors import InputError, UsageError
 from focuscli.storage import paths
@@ -30,28 +30,55 @@ FLAGS = {
 }
 """Parameter of the command -> the configuration key that its flag sets."""
 
-TRAINABLE = ", ".join(name for name, entry in configuration.METHODS.items() if entry.trainable)
+
+def _default(name: str) -> str:
+    """The end of a flag's help: the default of its setting, and the tiny preset's where that is another."""
+    section, _, key = FLAGS[name].partition(".")
+    values = {"default": getattr(getattr(configuration.RunConfig(), section), key)}
+    if key in (tiny := configuration.PRESETS["tiny"].get(section, {})):
+        values["tiny"] = tiny[key]
+    return f"[{'; '.join(f'{name}: {value:g}' for name, value in values.items())}]"
+
+
+TRAINABLE = [name for name, entry in configuration.METHODS.items() if entry.trainable]
 
 
 def train_command(
     dataset: DatasetOpt = None,
-    method: Annotated[str | None, typer.Option(help=f"What to train: {TRAINABLE}. [default: focus]")] = None,
-    model: Annotated[str | None, typer.Option(help="Preset: vit-b16 (default) or tiny.")] = None,
+    method: Annotated[
+        str | None, choice("--method", of=TRAINABLE, free=True, help="What to train.", shown="focus")
+    ] = None,
+    model: Annotated[
+        str | None, choice("--model", of=tuple(configuration.PRESETS), help="Preset.", shown="vit-b16")
+    ] = None,
     weights: Annotated[str | None, typer.Option(help="CLIP weight file, or none; default: the installed ones.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
-    batch_size: Annotated[int | None, typer.Option("--batch-size", "--batch", help="Images per micro-batch.")] = None,
-    lr: Annotated[float | None, typer.Option("--lr", help="Base learning rate.")] = None,
-    train_split: Annotated[str | None, typer.Option(help="train, or trainval as published rows do.")] = None,
+    epochs: Annotated[int | None, typer.Option(help=f"Passes over the training images. {_default('epochs')}")] = None,
+    batch_size: Annotated[
+        int | None, typer.Option("--batch-size", "--batch", help=f"Images per micro-batch. {_default('batch_size')}")
+    ] = None,
+    lr: Annotated[float | None, typer.Option("--lr", help=f"Base learning rate. {_default('lr')}")] = None,
+    train_split: Annotated[
+        str | None,
+        choice("--train-split", of=("train", "trainval"), help="trainval: as published rows do.", shown="train"),
+    ] = None,
     without: Annotated[str | None, typer.Option(help="Ablation: parts to switch off: rlp,mgmt,avfe,racl,lsim.")] = None,
-    accumulate: Annotated[int | None, typer.Option(help="Micro-batches per optimiser step.")] = None,
-    ema: Annotated[float | None, typer.Option(help="Decay of the moving average of the weights; 0 for none.")] = None,
-    patience: Annotated[int | None, typer.Option(help="Stop after this many evaluations without improvement.")] = None,
+    accumulate: Annotated[
+        int | None, typer.Option(help=f"Micro-batches per optimiser step. {_default('accumulate')}")
+    ] = None,
+    ema: Annotated[
+        float | None, typer.Option(help=f"Decay of the moving average of the weights; 0 for none. {_default('ema')}")
+    ] = None,
+    patience: Annotated[
+        int | None, typer.Option(help=f"Stop after this many evaluations without improvement. {_default('patience')}")
+    ] = None,
     gradient_checkpointing: Annotated[
         bool | None, typer.Option("--gradient-checkpointing", help="Less memory, more time.")
     ] = None,
     compile: Annotated[bool | None, typer.Option("--compile", help="A slow start, then faster steps.")] = None,
-    threads: Annotated[int | None, typer.Option(help="CPU threads; 0 leaves the choice to torch.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
+    threads: Annotated[
+        int | None, typer.Option(help=f"CPU threads; 0 leaves the choice to torch. {_default('threads')}")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help=f"Seed of everything random. {_default('seed')}")] = None,
     device: DeviceOpt = None,
     precision: PrecisionOpt = None,
     config: Annotated[Path | None, typer.Option("--config", help="TOML file with settings.")] = None,
@@ -62,7 +89,10 @@ def train_command(
         typer.Option("--run", "--run-folder", help="Run folder; default: a new one under FOCUS_RUNS."),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with --run, or with the latest run.")] = False,
-    print_config: Annotated[bool, typer.Option(help="Show every setting and its origin, then stop.")] = False,
+    print_config: Annotated[
+        bool,
+        typer.Option(help="Show every setting and its origin, as TOML for --config; then stop.", show_default=False),
+    ] = False,
     dry_run: DryRunOpt = False,
 ) -> None:
     """Train FOCUS, or a method to compare it with, on a prepared dataset; stop with Ctrl-C, go on with --resume."""

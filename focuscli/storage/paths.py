@@ -67,6 +67,11 @@ def prepared_datasets() -> list[Path]:
     return sorted(schema.parent for schema in datasets_dir().glob("[!.]*/schema.toml"))
 
 
+def run_names() -> list[str]:
+    """The names of all runs that have saved a checkpoint."""
+    return sorted(path.name for path in runs_dir().glob("[!.]*") if (path / "checkpoints").is_dir())
+
+
 def run_folder(checkpoint: Path) -> Path:
     """The run folder of a checkpoint folder, or that folder itself if it is not in a run."""
     return checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint
@@ -100,10 +105,9 @@ def resolve_checkpoint(name: str | None) -> Path:
         for folder in (run, run / "checkpoints" / "best", run / "checkpoints" / "last"):
             if (folder / "state.json").is_file():
                 return folder
-    runs = sorted(path.name for path in runs_dir().glob("*") if (path / "checkpoints").is_dir())
     raise InputError(
         f'No checkpoint "{name}": no state.json in it, in checkpoints/best or in checkpoints/last, nor such a run in '
         f"{runs_dir()}.",
-        did_you_mean(name, runs)
+        did_you_mean(name, run_names())
         or "Name a run folder that focus train wrote, or omit --checkpoint for the latest run.",
     )
