@@ -45,4 +45,4 @@ def show_help(context: typer.Context) -> None:
 
 def _show(context: typer.Context) -> None:
     text = context.get_help()
-    render.result({"command": context.command_path, "help": text}, lines=[text])
+    render.result({"command": context.command_path, "help": text}, lines=text.splitlines())
