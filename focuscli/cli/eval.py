@@ -108,7 +108,7 @@ def eval_command(
                 choose_thresholds(recognizer, data, workers=workers, progress=progress)
         with render.progress("scoring images") as progress:
             report = evaluate(recognizer, data, split, threshold=threshold, workers=workers, progress=progress)
-        file = f"{report.dataset}-{split}-{threshold}-{model.folder.name}.json"
+        file = f"{views.file_name(report.dataset)}-{split}-{threshold}-{model.folder.name}.json"
         written = paths.run_folder(model.folder) / "eval" / file
         if process_group.is_main:
             write_json(written, report.to_json())
@@ -131,7 +131,7 @@ def _show(report: EvaluationReport, *, per_attribute: bool, written: Path) -> No
     rows = [(name, f"{row['images']:,.0f}", *(percent(row[n]) for n in METRICS)) for name, row in shown.items()]
     render.table(("percent", "images", *METRICS), rows, numbers=range(1, 10))
     render.line(f"thresholds  {report.threshold_source}")
-    render.line(f"weights     {report.weights}, trained on {report.trained_on}")
+    render.line(f"weights     {report.weights}, trained on {report.trained_on}, {report.epochs}")
     if overlap := report.identity:
         render.line(
             f"persons     {overlap['shared']:,} of {overlap['persons']:,} in this split are also in train or val, "

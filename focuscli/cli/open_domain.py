@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from focuscli.cli import render
+from focuscli.cli import render, views
 from focuscli.cli.models import ModelPlace, find_model
 from focuscli.cli.render import percent
 from focuscli.errors import InputError, RequirementError
@@ -84,12 +84,12 @@ def run_open_domain(
 
     reports, written = [], []
     for source, target in pairs:
-        with render.progress(f"scoring {target.folder.schema.name}") as progress:
+        with render.progress(f"scoring {target.folder.name}") as progress:
             report = evaluate_open_domain(source, target, workers=workers, progress=progress)
         reports.append(report)
         if source is not None:
             of_groups = "".join(f"-{name.replace(' ', '_')}" for name in groups)
-            file = f"open-domain-{_target(report)}-{split}-{protocol.name}{of_groups}-{source.folder.name}.json"
+            file = f"open-domain-{views.file_name(_target(report))}-{split}-{protocol.name}{of_groups}-{source.folder.name}.json"
             written.append(paths.run_folder(source.folder) / "eval" / file)
             if source.process_group.is_main:
                 write_json(written[-1], report.to_json())
@@ -216,6 +216,6 @@ def _source(report: OpenDomainReport) -> str:
 
 
 def _target(report: OpenDomainReport) -> str:
-    """A target by its dataset, and its folder if that has another name."""
+    """A target by its name, and its folder if that has another one."""
     folder = Path(report.target_folder).resolve().name
-    return report.target if folder == report.target else f"{report.target}-{folder}"
+    return report.target if folder == report.target else f"{report.target}, {folder}"

@@ -80,6 +80,7 @@ def predict_command(
 
         decisions = decide(scorer.vocabulary, texts)
         score_fn = scorer.score_fn(texts)  # refuses texts that are too long before anything is printed
+        views.model(scorer.folder, scorer.about)
         views.assumptions(decisions, scorer.weights)
         results = score_images(
             score_fn, images, scorer.image_size, batch_size=batch, workers=workers, process_group=process_group

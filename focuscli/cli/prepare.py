@@ -221,7 +221,7 @@ def _done(folder: DatasetFolder, started: float, *, dry_run: bool = False) -> No
     seconds = time.monotonic() - started
     if render.as_json():
         schema = folder.schema
-        data = {"path": str(folder.path), "name": schema.name, "images": len(folder.images)}
+        data = {"path": str(folder.path), "name": folder.name, "images": len(folder.images)}
         data |= {"attributes": len(schema.attributes), "evaluated": len(schema.evaluated), "counts": folder.counts}
         data |= {key: folder.info.get(key) for key in ("published", "warnings", "notes")}
         render.result({**data, "seconds": seconds, "dry_run": dry_run}, lines=[])

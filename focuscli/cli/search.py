@@ -99,6 +99,7 @@ def search_command(
                 progress=progress,
             )
         decisions = {decision.text: decision for answer in answers for decision in answer.query.decisions}
+        views.model(Path(record.run), record.about or f"{record.method}, trained on {record.trained_on}")
         views.assumptions([*decisions.values()], record.weights)
         which = "crops" if where is None else "such crops"
         if count < k:

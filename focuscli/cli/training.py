@@ -99,7 +99,8 @@ def show_header(run: Run) -> None:
         f"weights: {run.origin}{resumed}"
     )
     render.note(
-        f"{len(run.data.train):,} training images, {trainer.steps_per_epoch} steps an epoch, {config.train.epochs} epochs · "
+        f"{run.dataset.name}: {len(run.data.train):,} training images, "
+        f"{trainer.steps_per_epoch} steps an epoch, {config.train.epochs} epochs · "
         f"{len(run.data.texts)} texts · best by {config.eval.select} on {run.data.val_note}"
     )
 
@@ -116,7 +117,8 @@ def show_training(run: Run, events: Iterable[Event]) -> None:
             if not isinstance(event, StepEvent):
                 line = f"epoch {event['epoch']:>3}  loss {event['loss']:.3f}  {event['seconds']:.0f} s"
                 if "val" in event:
-                    line += "  val " + "  ".join(f"{name} {percent(value)}" for name, value in event["val"].items())
+                    figures = (f"{name} {percent(value)}" for name, value in event["val"].items())
+                    line += "  val (thresholds from the same val) " + "  ".join(figures)
                 best = trainer.best["epoch"] == event["epoch"]
                 render.note(line + f"  ({run.origin})" + ("  * best" if best else ""))
                 continue

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from focuscli.cli import render
+from focuscli.storage.paths import run_folder
 
 if TYPE_CHECKING:
     from focuscli.data.folder import DatasetFolder
@@ -32,7 +35,7 @@ def prepared(folder: DatasetFolder) -> None:
     """What is in a dataset that was prepared, and what was noticed."""
     attributes, evaluated = len(folder.schema.attributes), len(folder.schema.evaluated)
     render.note(
-        f"  {folder.schema.name}  {len(folder.images):,} images · {attributes} attributes, {evaluated} evaluated"
+        f"  {folder.name}  {len(folder.images):,} images · {attributes} attributes, {evaluated} evaluated"
         + (f", {attributes - evaluated} more kept" if attributes > evaluated else "")
     )
     counts = " · ".join(f"{name} {count:,}" for name, count in folder.counts.items())
@@ -45,6 +48,16 @@ def prepared(folder: DatasetFolder) -> None:
         render.note(f"  {line}")
     for line in folder.info["warnings"]:
         render.warn(line)
+
+
+def model(folder: Path, about: str) -> None:
+    """Which model has scored: its run and what it is, see `inference.predict.Scorer`."""
+    render.note(f"model: {run_folder(folder)} · {about}")
+
+
+def file_name(words: str) -> str:
+    """A dataset's name as a part of a file name."""
+    return re.sub(r"[^\w.+-]+", "-", words).strip("-")
 
 
 def assumptions(decisions: Sequence[TextDecision], weights: str) -> None:

@@ -56,6 +56,7 @@ def viz_command(
     picture, attention, decisions = explain(recognizer, images, wanted, layers=layers, alpha=alpha, tokens=tokens)
     with atomic_path(target) as temporary:
         picture.save(temporary, format="PNG")
+    views.model(recognizer.folder, recognizer.about)
     views.assumptions(decisions, recognizer.weights)
     rows = [[*zip(decisions, scores, strict=True)] for scores in attention.scores.tolist()]
     data = {

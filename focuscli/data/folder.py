@@ -53,6 +53,12 @@ class DatasetFolder:
         return digest.hexdigest()
 
     @property
+    def name(self) -> str:
+        """What outputs call it: its folder's own name, or what synthetic people in an official structure are."""
+        layout = self.info.get("synthetic_layout")
+        return f"synthetic ({layout} layout)" if layout else self.path.resolve().name
+
+    @property
     def root(self) -> Path:
         """The folder that image paths are relative to."""
         return image_root(self.path, self.schema)

@@ -27,6 +27,8 @@ from focuscli.storage.paths import user_path
 Progress = Callable[[int, int], None]
 RARE = 0.02
 SKIPPED_FILE = "skipped.csv"
+DRAWN = "drawn-by-focus.txt"
+"""The file that marks synthetic images in the file structure of an official download."""
 READERS: dict[str, Callable[..., Annotations]] = {
     "peta": read_peta,
     "pa100k": read_pa100k,
@@ -103,6 +105,9 @@ def prepare(
     }
     info |= {"missing": len(absent), "skipped": len(bad)}
     made = f"Made by focus prepare {kind}. image_root is the folder of the images; nothing was copied."
+    places = [place for start in (Path(source), data.root) for place in (start, *start.resolve().parents[:3])]
+    if any((place / DRAWN).is_file() for place in places):
+        info["synthetic_layout"] = kind
     folder = DatasetFolder(out, schema, tuple(data.images), data.splits, data.persons, data.labels, info)
     comment = data.comment or made
     return write_folder(folder, overwrite=overwrite, dry_run=dry_run, extra_files=files, schema_comment=comment)

@@ -6,6 +6,7 @@ commits a save: a process that dies at any moment leaves the old checkpoint or t
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,6 +30,14 @@ class Checkpoint:
 
     folder: Path
     state: dict[str, Any]
+
+    def epochs(self) -> tuple[float, float, int]:
+        """The epochs behind this state, those that its run has done, and those that were planned."""
+        states = [self.state]
+        with contextlib.suppress(InputError):  # a checkpoint can be alone
+            states.append(read_checkpoint(self.folder.with_name("last")).state)
+        done = max(float(state["epoch"]) for state in states)
+        return float(self.state["epoch"]), done, int(states[-1]["config"]["train"]["epochs"])
 
     def tensors(self, name: str) -> dict[str, Tensor]:
         """The tensors saved as "model", "optimizer" or "ema"; InputError where their file is missing or damaged."""

@@ -164,7 +164,7 @@ class Run:
             "metrics": trainer.history[-1].get("val") if trainer.history else None,
             "threshold_source": f"{self.data.val_note}, criterion {self.config.eval.criterion}",
             "data": {
-                "name": self.dataset.schema.name,
+                "name": self.dataset.name,
                 "folder": str(self.dataset.path.resolve()),
                 "fingerprint": self.dataset.fingerprint,
                 "train_images": len(self.data.train),

@@ -49,7 +49,7 @@ class StepEvent:
 Event = StepEvent | dict[str, Any]
 """After a step; after an epoch its record, the last of the history: losses, and val metrics where it was evaluated."""
 Save = Callable[[Literal["best", "last"]], None]
-STATE = ("step", "epoch_sums", "history", "thresholds", "global_threshold", "best")
+STATE = ("step", "epoch_sums", "history", "thresholds", "global_threshold", "unchosen_thresholds", "best")
 """The attributes of a trainer that a checkpoint needs beside tensors to resume exactly."""
 
 
@@ -87,6 +87,7 @@ class Trainer:
         self.history: list[dict[str, Any]] = []
         self.thresholds: dict[str, float] = {}
         self.global_threshold = 0.0
+        self.unchosen_thresholds: list[str] = []
         self.best: dict[str, Any] = {"epoch": 0, "value": None}
 
     @property
@@ -151,7 +152,8 @@ class Trainer:
         if self.ema is not None:
             load_strictly(self.ema.module, checkpoint.tensors("ema"), f"checkpoint {checkpoint.folder}")
         for name in STATE:
-            setattr(self, name, checkpoint.state[name])
+            if name in checkpoint.state or name != "unchosen_thresholds":  # version 0.1.0 did not record these
+                setattr(self, name, checkpoint.state[name])
         if self.step:
             self.scheduler.step_update(self.step - 1)  # for the record of an epoch whose end is missing
 
@@ -265,6 +267,7 @@ class Trainer:
         # The scores are equal in all processes; what is decided by them must be too.
         metrics, thresholds = self.process_group.broadcast(lambda: self._val_metrics(scores))
         self.thresholds, self.global_threshold = thresholds.by_name, thresholds.overall
+        self.unchosen_thresholds = [*thresholds.unchosen]
         return metrics
 
     def _val_metrics(self, scores: NDArray[np.float32]) -> tuple[dict[str, float], Thresholds]:

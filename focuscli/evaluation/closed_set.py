@@ -32,6 +32,7 @@ class AttributeMetrics:
     phrase: str
     region: str
     threshold: float
+    threshold_source: str
     positives: int
     mA: float | None
     recall: float | None
@@ -60,6 +61,7 @@ class EvaluationReport:
     checkpoint: str
     weights: str
     trained_on: str
+    epochs: str
     threshold_source: str
     metrics: dict[str, float | None]
     unseen_persons: dict[str, float | None] | None
@@ -111,13 +113,14 @@ def evaluate(
     if threshold == "oracle":
         criterion = criterion or recognizer.config.eval.criterion
         thresholds = best_thresholds(truth, scores, known, criterion=criterion)
-        source = f"oracle: chosen on {folder.schema.name} {split} itself, criterion {criterion}; optimistic"
+        source = f"oracle: chosen on {folder.name} {split} itself, criterion {criterion}; optimistic"
     elif threshold == "global":
         thresholds = np.full(scores.shape[1], recognizer.global_threshold)
         source = f"global: one value, {recognizer.threshold_source}"
     else:
         thresholds = np.array([recognizer.thresholds[attribute.name] for attribute in folder.schema.evaluated])
         source = f"val: per attribute, {recognizer.threshold_source}"
+    unchosen = recognizer.vocabulary.unchosen if threshold == "val" else ()
     data = (truth, scores > thresholds, scores, known)
     rates = label_accuracy(truth, data[1], known)
     rates |= {"AP": average_precision(truth, scores, known), "AUC": area_under_roc(truth, scores, known)}
@@ -127,6 +130,7 @@ def evaluate(
             phrase=text.phrase,
             region=text.region,
             threshold=float(thresholds[z]),
+            threshold_source="global" if text.attribute in unchosen else threshold,
             positives=int(rates["positives"][z]),
             **{key: finite(rates[key][z]) for key in RATES},
         )
@@ -136,6 +140,10 @@ def evaluate(
     notes = []
     if undefined := [row.name for row in rows if row.mA is None]:
         notes.append(f"excluded from mA, no positive or no negative in this split: {', '.join(undefined)}")
+    if recognizer.stopped:
+        notes.append(f"this run was stopped early, or still goes on: {recognizer.stopped}")
+    if unchosen:
+        notes.append(f"threshold global, not from val, which has no positive or no negative: {', '.join(unchosen)}")
     if not known.all():
         notes.append(f"{int((~known).sum())} uncertain labels are masked")
     if recognizer.data_fingerprint not in ("", folder.fingerprint):
@@ -143,12 +151,13 @@ def evaluate(
     if recognizer.config.data.train_split == "trainval":
         notes.append("trained on train + val: thresholds and best epoch come from images that were trained on")
     return EvaluationReport(
-        dataset=folder.schema.name,
+        dataset=folder.name,
         split=split,
         images=len(labelled.indices),
         checkpoint=str(recognizer.folder),
         weights=recognizer.weights,
         trained_on=recognizer.trained_on,
+        epochs=recognizer.epochs,
         threshold_source=source,
         metrics=_metrics(*data),
         unseen_persons={"images": len(unseen), **_metrics(*(part[unseen] for part in data))} if unseen else None,
@@ -173,9 +182,9 @@ def choose_thresholds(
     targets, known = data.labels(data.val)
     scores = recognizer.score_files(data.paths(data.val), recognizer.attributes, workers=workers, progress=progress)
     names = [attribute.name for attribute in folder.schema.evaluated]
-    split = f"{data.val_note} of {folder.schema.name}"
+    split = f"{data.val_note} of {folder.name}"
     chosen = Thresholds.choose(names, targets, scores, known, criterion=config.eval.criterion, split=split)
-    recognizer.vocabulary = replace(recognizer.vocabulary, thresholds=chosen.by_name)
+    recognizer.vocabulary = replace(recognizer.vocabulary, thresholds=chosen.by_name, unchosen=chosen.unchosen)
     recognizer.global_threshold, recognizer.threshold_source = chosen.overall, chosen.source
 
 
@@ -194,9 +203,9 @@ def label_split(recognizer: Recognizer, folder: DatasetFolder, split: str) -> La
         new = [str(name) for name, *_ in theirs if name not in {known for known, *_ in ours}]
         difference = f"not among the trained ones: {', '.join(new[:4])}" if new else "phrases, regions or order differ"
         raise InputError(
-            f"This model was trained on {trained.name} ({len(ours)} attributes), but closed-set metrics on {schema.name} "
+            f"This model was trained on {recognizer.dataset} ({len(ours)} attributes), but closed-set metrics on {folder.name} "
             f"need its {len(theirs)}; {difference}.",
-            f"Evaluate on the dataset it was trained on, or train one: focus train --dataset {schema.name}",
+            f"Evaluate on the dataset it was trained on, or train one: focus train --dataset {folder.path}",
         )
     folder.require_images()
     indices = folder.select(split)
@@ -222,7 +231,7 @@ def check_same_data(recognizer: Recognizer, folder: DatasetFolder) -> None:
         return
     where = f" ({recognizer.config.data.dataset})" if recognizer.config.data.dataset else ""
     raise InputError(
-        f"This model was trained on another state of {trained.name}: its data have the fingerprint "
+        f"This model was trained on another state of {recognizer.dataset}: its data have the fingerprint "
         f"{recognizer.data_fingerprint[:12]}, {folder.path} has {folder.fingerprint[:12]}. With another split its test "
         "images may have been trained on.",
         f"Name the dataset that it was trained on{where}; or, if these are other images, add --other-data.",

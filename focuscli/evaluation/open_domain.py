@@ -63,7 +63,7 @@ class OpenDomainReport:
 
     Attributes:
         source: name of the dataset that was trained on; None for the baselines alone (a target without images).
-        target, target_folder: name in the target's schema, and its folder.
+        target, target_folder: the target's name and its folder.
         groups: of each group the numbers of its texts, of those trained (by phrase) and of images with a true text, and the
             answer of the majority-class baseline ("blind answer", as in version 0.1).
         recall, macro: of the checkpoint; None without one.
@@ -124,6 +124,8 @@ def evaluate_open_domain(
     """
     found, groups, truth = target.candidates, target.candidates.groups, target.targets
     inputs, scores, notes = target.texts, None, [*target.notes]
+    if recognizer is not None and recognizer.stopped:
+        notes.append(f"{recognizer.dataset} run was stopped early, or still goes on: {recognizer.stopped}")
     if recognizer is not None:
         check_regions(recognizer, target)
         inputs = [*_text_inputs(recognizer, found), *target.beyond]
@@ -147,11 +149,11 @@ def evaluate_open_domain(
             "blind answer": None if majority is None else rows[max(members, key=lambda z: majority[0, z])].phrase,
         }
     return OpenDomainReport(
-        source=recognizer.schema.name if recognizer else None,
+        source=recognizer.dataset if recognizer else None,
         checkpoint=str(recognizer.folder) if recognizer else None,
         weights=recognizer.weights if recognizer else None,
         trained_on=recognizer.trained_on if recognizer else None,
-        target=target.folder.schema.name,
+        target=target.folder.name,
         target_folder=str(target.folder.path),
         split=target.split,
         images=len(truth),
@@ -179,7 +181,7 @@ def check_regions(recognizer: Recognizer, target: Target) -> None:
     wanted = sorted({text.region for text in target.candidates.texts})
     if not set(trained) & set(wanted):
         raise InputError(
-            f"No text of {target.folder.schema.name} lies in a region that this model was trained on (its regions: "
+            f"No text of {target.folder.name} lies in a region that this model was trained on (its regions: "
             f"{', '.join(wanted)}; trained: {', '.join(trained)}), so no learned prompt fits any of them.",
             f"Name the regions in {target.folder.path / 'schema.toml'} alike, or choose another --target.",
         )

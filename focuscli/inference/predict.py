@@ -26,6 +26,8 @@ class Scorer(ABC):
     Attributes:
         folder: where it is stored, as outputs name it.
         weights: the origin of its initial weights, in words.
+        threshold_source: what its thresholds were chosen on, in words.
+        about: what it is, in words: method, training data, epochs and weights.
         vocabulary: the texts it knows, their regions and thresholds.
         image_size: (H, W) of its input.
         default_texts: what crops are scored against if no texts are given.
@@ -33,6 +35,8 @@ class Scorer(ABC):
 
     folder: Path
     weights: str
+    threshold_source: str
+    about: str
     vocabulary: Vocabulary
     image_size: tuple[int, int]
     default_texts: tuple[Text, ...]

@@ -79,15 +79,25 @@ class Recognizer(Scorer):
         self.image_size = config.model.image_size
         declared = schema.texts(complements=False, evaluated_only=False)
         learned = config.model.method != ZERO_SHOT
+        attributes, unchosen = schema.texts(complements=False), tuple(state.get("unchosen_thresholds", ()))
         self.vocabulary = Vocabulary(
-            model.texts, schema.texts(complements=False), declared, schema.regions, state["thresholds"], learned
+            model.texts, attributes, declared, schema.regions, state["thresholds"], learned, unchosen
         )
         self.default_texts = self.vocabulary.attributes
         self.global_threshold: float = state["global_threshold"]
         self.threshold_source: str = state["threshold_source"]
         self.weights: str = state["weights"]
         self.data_fingerprint: str = state["data"]["fingerprint"]
+        self.dataset: str = state["data"]["name"]
         self.trained_on = "{name} ({train_images:,} images, {train_split})".format(**state["data"])
+        self.epochs, self.stopped = "none", ""
+        if learned:
+            epoch, done, planned = checkpoint.epochs()
+            self.epochs = f"epoch {epoch:.4g} of {planned}"
+            self.stopped = f"{done:.4g} of {planned} epochs" if done < planned else ""
+        stopped = f", stopped after {self.stopped}" if self.stopped else ""
+        trained = f"trained on {self.trained_on}, {self.epochs}{stopped}" if learned else "zero-shot, nothing trained"
+        self.about = f"{config.model.method}, {trained}, weights: {self.weights}"
 
     @classmethod
     def from_checkpoint(

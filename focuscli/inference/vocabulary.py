@@ -24,6 +24,7 @@ class Vocabulary:
         declared: every attribute of the schema, evaluated or not.
         thresholds: by attribute name, in the unit of the scores.
         learned: False for zero-shot CLIP, for which every text is unseen.
+        unchosen: attributes that val has no positive or no negative of; their threshold is the one for all attributes.
     """
 
     trained: tuple[Text, ...]
@@ -32,6 +33,7 @@ class Vocabulary:
     regions: tuple[str, ...]
     thresholds: Mapping[str, float]
     learned: bool = True
+    unchosen: tuple[str, ...] = ()
 
     def text(self, words: str, *, region: str | None = None) -> Text:
         """A text from words.
@@ -96,14 +98,14 @@ class Vocabulary:
     def threshold(self, text: Text) -> tuple[float, str]:
         """The threshold of a text and where it comes from.
 
-        Its own, chosen on val; without one the mean over the trained attributes of its region, or of all attributes if
-        the region has none. NaN if there are no thresholds at all.
+        Its own, chosen on val ("val") or for all attributes together ("global"); without one the mean over the trained
+        attributes of its region, or of all attributes if the region has none. NaN if there are no thresholds at all.
         """
         found = [(seen, self.thresholds.get(str(seen.attribute))) for seen in self.attributes]
         chosen = [(seen, value) for seen, value in found if value is not None]
         for seen, value in chosen:
             if normalise_phrase(seen.phrase) == normalise_phrase(text.phrase):
-                return value, "val"
+                return value, "global" if seen.attribute in self.unchosen else "val"
         region = [value for seen, value in chosen if seen.region == text.region]
         values = region or [*self.thresholds.values()]
         if not values:

@@ -16,11 +16,13 @@ Criterion = Literal["mA", "F1", "Acc"]
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Decision thresholds of the evaluated attributes: by name, one for all of them, and their source."""
+    """Decision thresholds of the evaluated attributes: by name, one for all of them, and their source. Those of `unchosen`,
+    which lack a positive or a negative, are the one for all."""
 
     by_name: dict[str, float]
     overall: float
     source: str
+    unchosen: tuple[str, ...] = ()
 
     @classmethod
     def choose(
@@ -37,7 +39,9 @@ class Thresholds:
         values = best_thresholds(targets, scores, known, criterion=criterion)
         overall = best_global_threshold(targets, scores, known, criterion=criterion)
         by_name = dict(zip(names, values.tolist(), strict=True))
-        return cls(by_name, overall, f"{split}, criterion {criterion}")
+        columns = zip(names, known_columns(targets, scores, known), strict=True)
+        unchosen = tuple(name for name, (labels, _) in columns if not labels.any() or labels.all())
+        return cls(by_name, overall, f"{split}, criterion {criterion}", unchosen)
 
 
 def best_thresholds(

@@ -15,7 +15,7 @@ import scipy.io
 from numpy.typing import NDArray
 
 from focuscli.data.folder import check_target
-from focuscli.data.prepare import Progress
+from focuscli.data.prepare import DRAWN, Progress
 from focuscli.data.schema import UNCERTAIN, builtin_schema
 from focuscli.data.splits import identity_split
 from focuscli.data.synthetic.generate import synthetic_images
@@ -26,7 +26,6 @@ from focuscli.storage.files import atomic_folder
 Labels = NDArray[np.int8]
 Numbers = NDArray[np.int64]
 Cells = NDArray[np.object_]
-MARKER = "drawn-by-focus.txt"
 NONE_OF = "none of"
 # What RAPv1's file leaves open, for every so many-th image: whether it shows a woman, and who it shows.
 _UNCERTAIN_EVERY, _UNKNOWN_EVERY = 40, 3
@@ -54,7 +53,7 @@ def write_official(
     """
     if kind not in _DOWNLOADS:
         raise UsageError(f'Cannot write the structure of "{kind}".', did_you_mean(kind, _DOWNLOADS))
-    check_target(out, overwrite=overwrite, marker=MARKER)
+    check_target(out, overwrite=overwrite, marker=DRAWN)
     image_path, annotations, variables = _DOWNLOADS[kind]
     with atomic_folder(out, overwrite=overwrite) as folder:
         names, people, seen = [], [], []
@@ -69,7 +68,7 @@ def write_official(
         table = official_labels(kind, seen)
         attributes = _cells([attribute.name for attribute in builtin_schema(kind).attributes])
         scipy.io.savemat(folder / annotations, variables(names, attributes, table, np.array(people), seed))
-        (folder / MARKER).write_text(f"{images} synthetic images in the file structure of {kind}; no real person.\n")
+        (folder / DRAWN).write_text(f"{images} synthetic images in the file structure of {kind}; no real person.\n")
 
 
 def official_labels(kind: str, seen: Sequence[Mapping[str, int]]) -> Labels:

@@ -115,6 +115,7 @@ def describe(recognizer: Recognizer, texts: Sequence[Text]) -> dict[str, Any]:
         "checkpoint": str(recognizer.folder),
         "weights": recognizer.weights,
         "trained_on": recognizer.trained_on,
+        "about": recognizer.about,
         "made_by": f"focus {__version__}",
         "input": {
             "size": recognizer.image_size,
@@ -182,7 +183,7 @@ def real_crops(recognizer: Recognizer, source: str | None, split: str, limit: in
         folder = read_folder(resolve_dataset(name))
         folder.require_images()
         paths = [folder.image_path(int(index)) for index in folder.select(split)]
-        kind = f"crops of {folder.schema.name} {split}"
+        kind = f"crops of {folder.name} {split}"
         if labels:
             with contextlib.suppress(InputError):  # another dataset's attributes: its crops are compared without labels
                 labelled = label_split(recognizer, folder, split)

@@ -56,6 +56,8 @@ class OnnxScorer(Scorer):
             if card["format"] != 1:
                 raise ValueError("from another version of focus (expected format 1)")
             self.precision, self.weights, self.fingerprint = card["precision"], card["weights"], card["fingerprint"]
+            self.threshold_source = card["threshold_source"]
+            self.about = card.get("about") or f"trained on {card['trained_on']}, weights: {self.weights}"
             height, width = card["input"]["size"]
             self.image_size = (int(height), int(width))
             # Of a fixed model in the order of its scores, else the trained attributes.

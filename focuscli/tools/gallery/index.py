@@ -122,6 +122,7 @@ def new_gallery(recognizer: Recognizer, weights: Path | None, source: Source, fo
         effective_precision(recognizer.device, recognizer.precision),
         file_sha256(weights) if weights else checkpoint_fingerprint(recognizer.folder),
         *store.weight_file(recognizer.folder, weights),
+        recognizer.about,
     )
     model, vocabulary = recognizer.model, recognizer.vocabulary
     shape = len(model.token_names), model.clip.config.embed_dim

@@ -43,7 +43,7 @@ def find_source(given: str, *, split: str | None = None, group: str | None = Non
         dataset, split = read_folder(paths.resolve_dataset(given)), split or "all"
         dataset.require_images()
         chosen = dataset.select(split)
-        record = SourceRecord("dataset", str(dataset.root.resolve()), dataset.schema.name, split, group)
+        record = SourceRecord("dataset", str(dataset.root.resolve()), dataset.name, split, group)
         names = [dataset.images[index] for index in chosen]
         table = read_table(dataset.path / LABELS_FILE)
         header = table.header

@@ -79,6 +79,7 @@ class ModelRecord:
     file: str  # with size and mtime as from `weight_file`, which spares hashing the weights at each search
     size: int
     mtime: int
+    about: str = ""  # in words; galleries of version 0.1 do not say it
 
     @property
     def option(self) -> str:

@@ -133,7 +133,7 @@ def collect(
         recognizer = Recognizer.from_checkpoint(checkpoint, device=device, precision=precision)
         labelled = label_split(recognizer, data, split)
         truth, known = labelled.truth, labelled.known
-        with progress(f"scoring {data.schema.name} {split}") as step:
+        with progress(f"scoring {data.name} {split}") as step:
             scores = recognizer.score_files(labelled.paths, labelled.texts, workers=workers, progress=step)
         evaluations = {mode: evaluate(recognizer, data, split, threshold=mode, scores=scores) for mode in THRESHOLDS}
         thresholds = {

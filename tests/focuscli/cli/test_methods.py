@@ -17,6 +17,7 @@ def test_train_eval_predict_viz(focus, micro, method, coloured_dataset, tmp_path
     options = [*micro, "--epochs", 14, "--lr", 3e-3]
     outcome = focus("train", "--method", method, "--dataset", coloured_dataset, "--run", run, *options)
     assert outcome.code == 0, outcome.stderr
+    assert "  val (thresholds from the same val) mA " in outcome.stderr
     outcome = focus("eval", "-c", run, "--json")
     assert outcome.code == 0, outcome.stderr
     assert outcome.json["metrics"]["mA"] > 0.7

@@ -39,7 +39,7 @@ def test_counts_are_shown_beside_the_published_ones(focus, tmp_path, monkeypatch
     assert (outcome.code, outcome.stdout) == (0, "")
     lines = outcome.stderr.splitlines()
     assert lines[:3] == [
-        "  peta  30 images · 105 attributes, 35 evaluated, 70 more kept",
+        "  synthetic (peta layout)  30 images · 105 attributes, 35 evaluated, 70 more kept",
         "  train 15 · val 3 · test 12      published 15 / 3 / 12  ✓",
         "  labels from PETA.mat",
     ]
@@ -48,6 +48,11 @@ def test_counts_are_shown_beside_the_published_ones(focus, tmp_path, monkeypatch
     assert lines[-1] == "  next: focus train --dataset peta"
     values = focus("prepare", "peta", source, "--force", "--json").json
     assert (values["path"], values["counts"], values["published"]) == (str(target), counts, counts)
+    assert values["name"] == "synthetic (peta layout)"  # in whatever folder: these are no real people
+    target.rename(tmp_path / "moved")
+    assert read_folder(tmp_path / "moved").name == "synthetic (peta layout)"
+    mini = focus("prepare", "synthetic", "--images", 20, "--out", tmp_path / "mini", "--json").json
+    assert mini["name"] == "mini"
     assert [f"! {warning}" for warning in values["warnings"]] == lines[5:-2]
     assert (values["images"], values["attributes"], values["evaluated"], values["dry_run"]) == (30, 105, 35, False)
     monkeypatch.setitem(peta.PUBLISHED, "official", {"train": 15, "val": 3, "test": 13})

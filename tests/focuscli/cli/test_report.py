@@ -111,6 +111,17 @@ def test_a_run_without_history_or_thresholds_names_the_command_that_writes_them(
         assert (run / "metrics.jsonl").is_file()
 
 
+def test_a_run_that_was_stopped_early_says_so_in_eval_and_report(focus, run, crops):
+    def stop(state):
+        state["config"]["train"]["epochs"] = 12
+
+    change_state(run, stop)
+    assert "! this run was stopped early, or still goes on: 10 of 12 epochs" in focus("eval", "-c", run).stderr
+    assert focus("report", run, "-q").code == 0
+    assert "10 of 12 epochs" in (run / "report.html").read_text(encoding="utf-8")
+    assert "10 of 12 epochs" in focus("predict", crops / "000.png", "-c", run).stderr
+
+
 def test_a_dataset_that_is_gone_or_has_changed_is_refused_unless_named(focus, refused, run, coloured_dataset, tmp_path):
     changed = changed_dataset(coloured_dataset, tmp_path / "changed", "labels.csv", ",test,", ",val,")
     for folder, words in ((tmp_path / "unplugged", "is gone"), (changed, read_folder(changed).fingerprint[:12])):

@@ -42,6 +42,17 @@ def test_the_report_is_what_the_pure_functions_say_of_its_own_scores(recognizer,
     json.dumps(report.to_json(), allow_nan=False)
 
 
+def test_a_threshold_that_val_cannot_choose_is_not_called_val(recognizer, folder):
+    sparse = copy.copy(recognizer)
+    sparse.vocabulary = replace(recognizer.vocabulary, unchosen=("Dark",))
+    report = evaluate(sparse, folder, "test")
+    assert [row.threshold_source for row in report.attributes] == ["val", "val", "global"]
+    assert any("no positive or no negative: Dark" in note for note in report.notes)
+    assert [sparse.threshold(text)[1] for text in sparse.attributes] == ["val", "val", "global"]
+    oracle = evaluate(sparse, folder, "test", threshold="oracle")
+    assert {row.threshold_source for row in oracle.attributes} == {"oracle"}
+
+
 def test_unseen_persons_are_reported_apart(recognizer, folder):
     persons = folder.persons.copy()
     persons[folder.select("test")[:6]] = persons[0]

@@ -92,6 +92,9 @@ def test_thresholds_are_named_and_tell_their_source():
     expected = best_thresholds(labels, scores, known, criterion="F1")
     assert chosen.by_name == {"a": expected[0], "b": expected[1]}
     assert chosen.overall == best_global_threshold(labels, scores, known, criterion="F1")
-    assert chosen.source == "val, criterion F1"
+    assert (chosen.source, chosen.unchosen) == ("val, criterion F1", ())
+    one = Thresholds.choose(["a", "b"], labels * [True, False], scores, known, criterion="F1", split="val")
+    assert one.unchosen == ("b",)
+    assert one.by_name["b"] == one.overall
     with pytest.raises(ValueError, match="longer"):
         Thresholds.choose(["a"], labels, scores, known, criterion="F1", split="val")
