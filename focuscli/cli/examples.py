@@ -110,7 +110,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "doctor": (
         "focus doctor",
-        "focus doctor --json",
+        "focus doctor --full --json",
     ),
     "datasets": (
         "focus datasets",

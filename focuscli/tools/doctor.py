@@ -1,4 +1,8 @@
-"""Checks of this machine and installation. They read only: nothing is downloaded, written or printed."""
+"""Checks of this machine and installation. They read only: nothing is downloaded, written or printed.
+
+Importing torch, torchvision and timm takes six seconds. Without `full` their versions are read instead, the driver is asked
+for GPUs, and only weights that are newer than their record are compared with it.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from packaging.specifiers import SpecifierSet
 
@@ -43,11 +47,12 @@ class Check:
     fix: str | None = None
 
 
-def run_checks() -> list[Check]:
+def run_checks(*, full: bool = False) -> list[Check]:
     """All checks, in the order in which to fix what they find. A check that raises counts as failed."""
     found = []
     datasets = paths.prepared_datasets()
-    checks = CHECKS | {f"dataset {folder.name}": functools.partial(check_dataset, folder) for folder in datasets}
+    checks = {name: functools.partial(check, full=full) for name, check in IMPORTING.items()} | CHECKS
+    checks |= {f"dataset {folder.name}": functools.partial(check_dataset, folder) for folder in datasets}
     for name, check in checks.items():
         try:
             with warnings.catch_warnings():
@@ -61,31 +66,41 @@ def run_checks() -> list[Check]:
     return found
 
 
-def check_torch() -> Result:
-    torch, problem = machine.try_import("torch")
-    if torch is None:
+def check_torch(*, full: bool) -> Result:
+    build = machine.torch_build()
+    torch, problem = machine.try_import("torch") if full else (build, "")
+    if torch is None or build is None:
         version = machine.installed_version("torch")
-        return "failed", f"{version} does not load: {problem}", _pip("--force-reinstall torch")
-    return "ok", f"{torch.__version__} ({_build(torch)})", None
+        detail = f"{version} does not load: {problem}" if version else "not installed"
+        return "failed", detail, _pip("--force-reinstall torch")
+    return "ok", f"{build[0]} ({_build(build)})", None
 
 
-def check_torchvision() -> Result:
+def check_torchvision(*, full: bool) -> Result:
     """Whether torchvision, which timm imports, was built for the installed torch."""
     torch, version = machine.installed_version("torch"), machine.installed_version("torchvision")
-    build = (torch or "").partition("+")[2]  # such as cpu or cu128
+    build = _label(torch)
     index = f" --index-url https://download.pytorch.org/whl/{build}" if build else ""
     fix = _pip(f"--force-reinstall --upgrade torch torchvision{index}")
-    module, problem = machine.try_import("torchvision")
+    if version is None:
+        return "failed", "not installed", fix
+    module, problem = machine.try_import("torchvision") if full else (version, "")
     if module is None:
         return "failed", f"{version} does not load with torch {torch}: {problem}", fix
     wanted = machine.requirements("torchvision").get("torch", SpecifierSet())
     if torch is not None and not wanted.contains(torch, prereleases=True):
-        return "warn", f"{version} loads, but it was built for torch {wanted}, not {torch}", fix
+        return "warn", f"{version} was built for torch {wanted}, not {torch}", fix
+    if not full and "cpu" in (build, _label(version)) and build != _label(version):
+        return (
+            "warn",
+            f"{version} and torch {torch} are not both CPU builds; focus doctor --full shows if it loads",
+            fix,
+        )
     return "ok", f"{version}, fits torch {torch}", None
 
 
-def check_packages() -> Result:
-    """Every other required package with its lower bound; timm is also imported."""
+def check_packages(*, full: bool) -> Result:
+    """Every other required package with its lower bound; `full` also imports timm."""
     present, broken, fixes = [], [], []
     for name, wanted in machine.requirements(DISTRIBUTION).items():
         version = machine.installed_version(name)
@@ -96,7 +111,7 @@ def check_packages() -> Result:
         else:
             broken.append(f"{name} is {version or 'not installed'}, {wanted} is required")
             fixes.append(f"'{name}{wanted}'")
-    module, problem = machine.try_import("timm")
+    module, problem = machine.try_import("timm") if full else (machine, "")
     if module is None:
         broken.append(f"timm does not load: {problem}")
     if broken:
@@ -105,28 +120,36 @@ def check_packages() -> Result:
     return "ok", ", ".join(present), None
 
 
-def check_device() -> Result:
-    torch, _ = machine.try_import("torch")
-    if torch is None:
-        return "failed", "unknown: torch does not load", "Fix torch first."
-    if torch.cuda.is_available():
-        names = []
-        for index in range(torch.cuda.device_count()):
-            free, total = torch.cuda.mem_get_info(index)
-            names.append(f"{torch.cuda.get_device_name(index)} ({_gib(free)} of {_gib(total)} free)")
-        return "ok", f"cuda: {', '.join(names)}", None
-    if Path("/proc/driver/nvidia/version").exists() or shutil.which("nvidia-smi"):
-        detail = f"cpu, although there is an NVIDIA driver: torch {torch.__version__} ({_build(torch)}) finds no GPU"
+def check_device(*, full: bool) -> Result:
+    build = machine.torch_build()
+    if build is None:
+        return "failed", "unknown: torch is not installed", "Fix torch first."
+    gpus = machine.cuda_gpus() or []
+    shown = [f"{name} ({_gib(size)})" for name, size in gpus]
+    usable, mps = build[1] is not None and bool(gpus), platform.system() == "Darwin" and platform.machine() == "arm64"
+    if full or "rocm" in build[0]:
+        torch, _ = machine.try_import("torch")
+        if torch is None:
+            return "failed", "unknown: torch does not load", "Fix torch first."
+        usable, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+        memory = [torch.cuda.mem_get_info(index) for index in range(torch.cuda.device_count() if usable else 0)]
+        names = [torch.cuda.get_device_name(index) for index in range(len(memory))]
+        shown = [
+            f"{name} ({_gib(free)} of {_gib(total)} free)" for name, (free, total) in zip(names, memory, strict=True)
+        ]
+    if usable:
+        return "ok", f"cuda: {', '.join(shown)}", None
+    if gpus or Path("/proc/driver/nvidia/version").exists() or shutil.which("nvidia-smi"):
+        detail = f"cpu, although there is an NVIDIA driver: torch {build[0]} ({_build(build)}) finds no GPU"
         fix = f"{_pip('--force-reinstall torch torchvision')}   (an older driver, see nvidia-smi: an older CUDA build)"
         return "warn", detail, fix
-    mps = torch.backends.mps.is_available()
     return "ok", "cpu; an Apple GPU is available with --device mps" if mps else "cpu, no GPU", None
 
 
-def check_threads() -> Result:
-    torch, _ = machine.try_import("torch")
+def check_threads(*, full: bool) -> Result:
+    torch, _ = machine.try_import("torch") if full else (None, "")
     usable, quota = machine.usable_cores(), machine.cpu_quota()
-    threads = usable if torch is None else torch.get_num_threads()
+    threads = machine.torch_threads() if torch is None else torch.get_num_threads()
     cores = usable if quota is None else min(usable, math.ceil(quota))
     limit = f", limited to {quota:g} by the container" if quota is not None and quota < usable else ""
     detail = f"{threads} for {usable} usable cores{limit}"
@@ -135,22 +158,27 @@ def check_threads() -> Result:
     return "ok", detail, None
 
 
-def check_weights() -> Result:
+def check_weights(*, full: bool) -> Result:
     from focuscli.storage.weights import installed_weights
 
     path = installed_weights()
     if path is None:
         fix = "focus prepare weights PATH" if paths.offline() else "focus prepare weights"
         return "missing", f"no CLIP weights in {paths.weights_dir()}", fix
-    digest, recorded = files.file_sha256(path), None
+    record, file = {}, path.with_name(f"{path.name}.json")
     # A file that was put there by hand has no record.
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        recorded = json.loads(path.with_name(f"{path.name}.json").read_text(encoding="utf-8"))["sha256"]
-    if recorded not in (None, digest) or not path.stat().st_size:
+    with contextlib.suppress(OSError, ValueError, TypeError):
+        record = dict(json.loads(file.read_text(encoding="utf-8")))
+    size, recorded = path.stat().st_size, record.get("sha256")
+    activation = f"activation {record['activation']}, " if "activation" in record else ""
+    about = f"{path} ({size / 1024**2:,.0f} MiB, {activation}sha256 "
+    if size and recorded and not full and path.stat().st_mtime <= file.stat().st_mtime:
+        return "ok", f"{about}{str(recorded)[:8]}... on record)", None
+    digest = files.file_sha256(path)
+    if recorded not in (None, digest) or not size:
         detail = f"{path} is empty or has changed since it was installed: sha256 {digest[:8]}..., recorded: {recorded}"
         return "failed", detail, "focus prepare weights --force"
-    agrees = "ok" if recorded else "not compared, no record of it"
-    return "ok", f"{path} ({path.stat().st_size / 1024**2:,.0f} MiB, sha256 {digest[:8]}... {agrees})", None
+    return "ok", f"{about}{digest[:8]}... {'ok' if recorded else 'not compared, no record of it'})", None
 
 
 def check_datasets() -> Result:
@@ -161,14 +189,14 @@ def check_datasets() -> Result:
 
 
 def check_dataset(folder: Path) -> Result:
-    from focuscli.data.folder import read_folder
+    from focuscli.data.summary import summarise
 
-    dataset = read_folder(folder)
+    dataset = summarise(folder)
     if not (dataset.labels_only or dataset.root.is_dir()):
         fix = f"Connect that disk, or set image_root in {folder / 'schema.toml'}."
         return "failed", f"its images should be in {dataset.root}, which is not a folder", fix
     images = "labels only" if dataset.labels_only else f"images in {dataset.root}"
-    return "ok", f"{len(dataset.schema.attributes)} attributes, {images}", None
+    return "ok", f"{dataset.images:,} labelled, {len(dataset.schema.attributes)} attributes, {images}", None
 
 
 def check_runs() -> Result:
@@ -197,14 +225,17 @@ def check_offline() -> Result:
     return "ok", "allowed, for weights only; FOCUS_OFFLINE=1 forbids them", None
 
 
-CHECKS: dict[str, Callable[[], Result]] = {
-    "python": lambda: ("ok", f"{platform.python_version()} ({sys.executable})", None),
+IMPORTING: dict[str, Callable[..., Result]] = {
+    "python": lambda full: ("ok", f"{platform.python_version()} ({sys.executable})", None),
     "torch": check_torch,
     "torchvision": check_torchvision,
     "packages": check_packages,
     "device": check_device,
     "cpu threads": check_threads,
     "weights": check_weights,
+}
+"""Checks that look closer with `full`."""
+CHECKS: dict[str, Callable[[], Result]] = {
     "datasets": check_datasets,
     "runs": check_runs,
     "disk": check_disk,
@@ -212,8 +243,13 @@ CHECKS: dict[str, Callable[[], Result]] = {
 }
 
 
-def _build(torch: Any) -> str:
-    return "CPU build" if torch.version.cuda is None else f"build for CUDA {torch.version.cuda}"
+def _build(torch: tuple[str, str | None]) -> str:
+    return "CPU build" if torch[1] is None else f"build for CUDA {torch[1]}"
+
+
+def _label(version: str | None) -> str:
+    """The build in a version: cpu, cu128, or nothing."""
+    return (version or "").partition("+")[2]
 
 
 def _pip(arguments: str) -> str:

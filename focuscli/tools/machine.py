@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import importlib
 import importlib.metadata
+import importlib.util
 import os
 import platform
 import re
@@ -33,6 +36,42 @@ def installed_version(package: str) -> str | None:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return None
+
+
+def torch_build() -> tuple[str, str | None] | None:
+    """The version of the installed torch and the CUDA version that it was built for, read without importing it."""
+    found = importlib.util.find_spec("torch")
+    try:
+        text = Path(found.origin or "").with_name("version.py").read_text(encoding="utf-8") if found else ""
+    except (OSError, ValueError):
+        text = ""
+    version, cuda = (re.search(rf"^{key}\b[^=\n]*= *'([^']+)'", text, re.M) for key in ("__version__", "cuda"))
+    known = version[1] if version else installed_version("torch")
+    return None if known is None else (known, cuda[1] if cuda else None)
+
+
+def cuda_gpus() -> list[tuple[str, int]] | None:
+    """Name and memory in bytes of each GPU that NVIDIA's driver lends to this process; None where there is no driver."""
+    try:
+        driver = ctypes.CDLL("nvcuda.dll" if os.name == "nt" else "libcuda.so.1")
+    except OSError:
+        return None
+    count, found = ctypes.c_int(), []
+    if driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0:
+        for number in range(count.value):
+            device, name, size = ctypes.c_int(), ctypes.create_string_buffer(256), ctypes.c_size_t()
+            driver.cuDeviceGet(ctypes.byref(device), number)
+            driver.cuDeviceGetName(name, len(name), device)
+            driver.cuDeviceTotalMem_v2(ctypes.byref(size), device)
+            found.append((name.value.decode(errors="replace"), size.value))
+    return found
+
+
+def torch_threads() -> int:
+    """How many threads torch starts with, at most."""
+    with contextlib.suppress(ValueError):
+        return int(os.environ.get("OMP_NUM_THREADS", "").partition(",")[0])
+    return usable_cores()
 
 
 def requirements(package: str) -> dict[str, SpecifierSet]:
