@@ -13,7 +13,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from focuscli.cli import errors, options, processes, render
+from focuscli.cli import errors, options, processes, render, views
 from focuscli.cli.examples import epilog
 from focuscli.cli.help import show_help
 from focuscli.errors import UsageError, did_you_mean
@@ -66,6 +66,7 @@ class FocusGroup(TyperGroup):
     def invoke(self, ctx: typer.Context) -> int:  # type: ignore[override]
         try:
             super().invoke(ctx)
+            views.scaled()
             sys.stdout.flush()
         except BaseException as failure:
             # Caught here and not in `main`, whose parser ends the process by itself on Ctrl-C and closed pipes.

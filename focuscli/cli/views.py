@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -83,6 +85,16 @@ def skipped(reasons: Sequence[str], *, total: int) -> None:
             render.warn(f"  {reason}")
         if len(reasons) > 20:
             render.warn(f"  and {len(reasons) - 20} more")
+
+
+def scaled() -> None:
+    """Which images needed a guess to be read with 8 bits, since the last call; once at the end of each command."""
+    images = sys.modules.get("focuscli.data.images")
+    if images is not None and images.scaled:
+        counts = Counter(images.scaled.values()).most_common()
+        kinds = "; ".join(f"{count:,} image{'s'[: count > 1]} with {kind}" for kind, count in counts)
+        render.note(f"  {kinds} (by each image's largest value)")
+        images.scaled.clear()
 
 
 def against(decision: TextDecision, score: float) -> str:

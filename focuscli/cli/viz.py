@@ -11,7 +11,8 @@ import typer
 from focuscli.cli import render, views
 from focuscli.cli.models import asked_texts, find_model
 from focuscli.cli.options import CheckpointOpt, DeviceOpt, ForceOpt, FreeOpt, RegionOpt
-from focuscli.data.inputs import expand_images, looks_like_image, near_file
+from focuscli.data.formats import looks_like_image
+from focuscli.data.inputs import expand_images, near_file
 from focuscli.errors import InputError, UsageError
 from focuscli.storage.files import atomic_path, check_free
 

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import math
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from focuscli.data.formats import COMMON, formats
 from focuscli.data.inputs import near_file
 from focuscli.errors import InputError
+from focuscli.storage.files import kind_of
 
 if TYPE_CHECKING:
-    from PIL import Image
+    from PIL import Image, ImageFile
 
 Pixels = NDArray[np.uint8]
 T = TypeVar("T")
@@ -24,18 +28,29 @@ READ_AHEAD = 3
 """Batches that are read while one is used."""
 # Crops of pedestrians have some 0.01 to 1 million pixels; a file that claims far more is an accident or an attack.
 MAX_PIXELS = 64 * 1024 * 1024
-# Only formats that Pillow decodes in its own process (EPS, for one, would start Ghostscript).
-FORMATS = ("BMP", "JPEG", "PNG", "WEBP", "TIFF", "GIF", "PPM")
+WORKING_PIXELS = 16 * 1024 * 1024
+"""Larger images are reduced by a whole factor as they are decoded."""
+MEMORY = 384 * 2**20
+"""Bytes for all images that are being decoded at the same time."""
+_IN_MODE = {"1": 5, "L": 1, "P": 5, "I;16": 3, "I;16B": 3, "I": 5, "F": 5}
+"""Bytes per pixel of an image, and of what it is converted to before it can be reduced; others take 4, with alpha 8."""
+_IN_DECODER = {"AVIF": 12, "GIF": 4, "HEIF": 12, "JPEG2000": 16, "JXL": 16, "PSD": 4, "TIFF": 4, "WEBP": 12}
+"""Bytes per pixel that a decoder needs besides."""
+COLOUR_16 = ("RGB;16B", "RGB;16L", "RGBA;16B", "RGBA;16L")
+scaled: dict[Path, str] = {}
+"""The images whose values `load_image` had to scale by a guess, and how."""
 
 
 def load_image(path: Path) -> Image.Image:
     """An image file as RGB, upright.
 
-    The camera's orientation tag (EXIF) is applied; transparent parts become white; 16-bit grey is scaled to 8 bit; of
-    an animation the first frame is taken.
+    The camera's orientation tag (EXIF) is applied; transparent parts become white; of an animation the first frame is
+    taken. Values of more than 8 bits are scaled as `scale_of` says. Images of more than `WORKING_PIXELS` are reduced; all
+    images that are being decoded together take at most `MEMORY`.
 
     Raises:
-        InputError: missing, not an image, damaged, or more than `MAX_PIXELS` pixels; the message says which.
+        InputError: missing, not an image, damaged, with more than `MAX_PIXELS` pixels or values without a scale; the
+            message says which.
     """
     path = Path(path)
     try:
@@ -44,6 +59,24 @@ def load_image(path: Path) -> Image.Image:
         raise InputError(f"No such image: {path}.", near_file(path)) from error
     except Exception as error:
         raise InputError(f"Cannot read image {path}: {_reason(error)}.", "Replace or remove that file.") from error
+
+
+def scale_of(low: float, high: float, *, whole: bool) -> tuple[float, str]:
+    """What is white in an image with values from `low` to `high`, and the same in words.
+
+    Whole numbers: the largest one of 8, 10, 12, 14, 16, 31 or 32 bits, the fewest that hold the maximum (cameras store 12
+    bits in 16). Fractions: 1 if the maximum is at most 1, else 255.
+
+    Raises:
+        ValueError: there are negative values, NaN, or fractions above 255: nothing says what is black or white.
+    """
+    if not (low >= 0 and math.isfinite(high)) or (not whole and high > 255):
+        raise ValueError(f"values from {low:g} to {high:g}, which say nothing of black and white; save it with 8 bits")
+    if not whole:
+        white = 1 if high <= 1 else 255
+        return white, f"floating-point values, read as 0 to {white}"
+    bits = next(bits for bits in (8, 10, 12, 14, 16, 31, 32) if high < 2**bits)
+    return 2**bits - 1, f"scaled from {bits} bits"
 
 
 def squash(image: Image.Image, size: tuple[int, int]) -> Pixels:
@@ -100,36 +133,139 @@ def check_images(paths: Sequence[Path], *, progress: Callable[[int, int], None] 
 
 def _decode(path: Path) -> Image.Image:
     """The file as an upright RGB image; raises whatever Pillow raises."""
+    if kind_of(path) not in ("file", "folder", ""):
+        raise ValueError("a pipe or a device, not a file")
+    with _open(path) as image:
+        pixels = math.prod(image.size)
+        if pixels > MAX_PIXELS:
+            width, height = image.size
+            raise ValueError(f"{width:,} x {height:,} pixels; the limit is {MAX_PIXELS / 1e6:.0f} million")
+        factor = max(1, math.ceil(math.sqrt(pixels / WORKING_PIXELS)))
+        # A progressive JPEG is decoded from all of its coefficients.
+        needed = 6 * pixels if image.info.get("progressive") else 0
+        if factor > 1:
+            image.draft(None, (image.width // factor, image.height // factor))  # a JPEG is decoded smaller at once
+        alpha = image.has_transparency_data
+        each = _IN_MODE.get(image.mode, 4) + _IN_DECODER.get(image.format or "", 0)
+        each += 4 * alpha + 4 * (_raw_mode(image) in COLOUR_16)
+        needed += math.prod(image.size) * each + pixels // factor**2 * (16 if alpha else 8)
+        if needed > MEMORY:
+            raise ValueError(f"decoding takes {needed / 2**20:,.0f} MiB; the limit is {MEMORY / 2**20:.0f}")
+        with _memory(needed):
+            return _to_rgb(path, image, factor)
+
+
+def _open(path: Path) -> ImageFile.ImageFile:
+    """The header of an image file, in one of the formats that are read."""
+    from PIL import Image, UnidentifiedImageError
+
+    Image.preinit()  # the common formats; to load all takes as long as to decode a few images
+    try:
+        return Image.open(path, formats=COMMON)
+    except UnidentifiedImageError:
+        return Image.open(path, formats=sorted({*formats().values()} - {"MPO"}))
+
+
+@contextlib.contextmanager
+def _memory(needed: int) -> Iterator[None]:
+    """Wait until so much of `MEMORY` is free, and take it for the block."""
+    with _freed:
+        _freed.wait_for(lambda: sum(_taken) + needed <= MEMORY)
+        _taken.append(needed)
+    try:
+        yield
+    finally:
+        with _freed:
+            _taken.remove(needed)
+            _freed.notify_all()
+
+
+_freed = threading.Condition()
+_taken: list[int] = []
+
+
+def _rescale(
+    path: Path, image: Image.Image, deep: Callable[[Any, tuple[int, int, int, int]], NDArray[Any]]
+) -> Image.Image:
+    """An image of more than 8 bits, whose values `deep` returns for a box, as 8 bits; in strips, which need little memory."""
+    from PIL import Image
+
+    width, height = image.size
+    rows = max(1, 2**20 // width)
+    boxes = [(0, top, width, min(top + rows, height)) for top in range(0, height, rows)]
+    lows, highs = zip(*((values.min(), values.max()) for values in (deep(image, box) for box in boxes)), strict=True)
+    white, words = scale_of(float(np.min(lows)), float(np.max(highs)), whole=image.mode != "F")
+    if image.mode == "F":
+        scaled[path] = words
+    else:
+        bits = 32 if image.mode == "I" else 16
+        if white < 2 ** (bits - 1) - 1:
+            scaled[path] = f"{bits}-bit data, {words}"
+    eight = Image.new("RGB" if len(image.getbands()) > 2 else "L", image.size)
+    for box in boxes:
+        eight.paste(Image.fromarray(np.rint(deep(image, box) * (255 / white)).astype(np.uint8)), box[:2])
+    return eight
+
+
+def _grey(image: Image.Image, box: tuple[int, int, int, int]) -> NDArray[Any]:
+    values = np.asarray(image.crop(box))
+    unsigned = image.mode == "I" and getattr(image, "tag_v2", {}).get(339, (1,)) == (1,)  # Pillow reads it as signed
+    return values.view(np.uint32) if unsigned else values
+
+
+def _colour_16(path: Path, image: Image.Image, raw: str) -> Image.Image:
+    """16-bit colour. Pillow reads the upper 8 bits of each value, which are next to nothing where only the lower 12 are used:
+    then the file is read once more as if it had the other order of bytes."""
+    extrema: Any = image.getextrema()
+    if max(high for _, high in extrema[:3]) >= 64:
+        return image
+    other = raw[:-1] + ("L" if raw.endswith("B") else "B")
+    with _open(path) as low:
+        low.tile = [
+            tile._replace(args=(other, *tile.args[1:]) if isinstance(tile.args, tuple) else other) for tile in low.tile
+        ]
+        low.load()
+
+    def values(high: Image.Image, box: tuple[int, int, int, int]) -> NDArray[np.uint16]:
+        upper, lower = (np.asarray(half.crop(box))[..., :3].astype(np.uint16) for half in (high, low))
+        return upper * np.uint16(256) + lower
+
+    found = _rescale(path, image, values)
+    if image.mode == "RGBA":
+        found.putalpha(image.getchannel("A"))
+    return found
+
+
+def _raw_mode(image: ImageFile.ImageFile) -> str:
+    """How the values are stored, as Pillow calls it: "RGB;16B" are 16 bits, the upper byte first."""
+    arguments = image.tile[0].args if image.tile else None
+    return str(arguments[0] if isinstance(arguments, tuple) else arguments)
+
+
+def _to_rgb(path: Path, image: ImageFile.ImageFile, factor: int) -> Image.Image:
+    """Decode an image whose header was read, reduced by a factor in each direction."""
     from PIL import Image, ImageOps
 
-    Image.preinit()  # the common formats; else Pillow may load all its plugins, which takes longer than to predict
-    with Image.open(path, formats=FORMATS) as image:
-        width, height = image.size
-        if width * height > MAX_PIXELS:
-            raise ValueError(f"{width:,} x {height:,} pixels; the limit is {MAX_PIXELS / 1e6:.0f} million")
-        image.load()
-        whole = image.copy() if getattr(image, "is_animated", False) else image
-    with contextlib.suppress(Exception):  # where only the orientation tag is damaged, the pixels are fine
-        whole = ImageOps.exif_transpose(whole)
+    raw = _raw_mode(image)
+    image.load()
+    whole: Image.Image = image.copy() if getattr(image, "is_animated", False) else image
     if whole.mode.startswith("I") or whole.mode == "F":
-        whole = _deep_grey(whole)
+        whole = _rescale(path, whole, _grey)
+    elif raw in COLOUR_16:
+        whole = _colour_16(path, whole, raw)
+    if factor > 1:
+        if whole.mode in ("1", "P", "PA"):
+            whole = whole.convert("RGBA" if whole.has_transparency_data else "RGB")
+        factor = max(1, math.ceil(math.sqrt(math.prod(whole.size) / WORKING_PIXELS)))
+        whole = whole.reduce(factor)
+    with contextlib.suppress(Exception):  # where only the orientation tag is damaged, the pixels are fine
+        if whole is not image:
+            whole.info["exif"] = image.getexif().tobytes()
+        whole = ImageOps.exif_transpose(whole)
     if whole.has_transparency_data:
         layer = whole.convert("RGBA")
         whole = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
     return whole if whole.mode == "RGB" else whole.convert("RGB")
-
-
-def _deep_grey(image: Image.Image) -> Image.Image:
-    """16- and 32-bit grey as 8 bit. Pillow's own conversion cuts off at 255, which turns such images white."""
-    from PIL import Image
-
-    values = np.nan_to_num(np.asarray(image).astype(np.float64))
-    highest = float(values.max(initial=0.0))
-    if image.mode.startswith("I;16") or (image.mode == "I" and highest > 255):
-        values = values / 257
-    elif image.mode == "F" and highest <= 1:
-        values = values * 255
-    return Image.fromarray(np.clip(np.rint(values), 0, 255).astype(np.uint8))
 
 
 def _reason(error: Exception) -> str:
@@ -137,7 +273,7 @@ def _reason(error: Exception) -> str:
     from PIL import UnidentifiedImageError
 
     if isinstance(error, UnidentifiedImageError):
-        return f"not an image file in a known format ({', '.join(FORMATS)})"
+        return f"not an image file in a known format ({', '.join(sorted({*formats().values()}))})"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return " ".join(str(error).split()) or type(error).__name__

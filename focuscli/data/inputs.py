@@ -7,15 +7,9 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from focuscli.data.formats import formats, looks_like_image
 from focuscli.errors import InputError, closest
 from focuscli.storage.paths import user_path
-
-IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
-
-
-def looks_like_image(name: str) -> bool:
-    """Whether a name has the suffix of an image file."""
-    return Path(name).suffix.lower() in IMAGE_SUFFIXES
 
 
 def expand_images(arguments: Sequence[str], stdin: Iterable[str] = ()) -> list[Path]:
@@ -44,7 +38,7 @@ def _expand(name: str) -> list[Path]:
     if path.is_dir():
         images = sorted(file for file in path.rglob("*") if looks_like_image(file.name) and file.is_file())
         if not images:
-            raise InputError(f"No image in folder {path} (looked for {', '.join(sorted(IMAGE_SUFFIXES))}).")
+            raise InputError(f"No image in folder {path} (looked for {', '.join(sorted(formats()))}).")
         return images
     if path.exists():
         return [path]

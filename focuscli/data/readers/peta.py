@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from focuscli.data.inputs import looks_like_image
+from focuscli.data.formats import looks_like_image
 from focuscli.data.readers import mat
 from focuscli.data.readers.annotations import PARTITIONS_OVERLAP, Annotations, official_partition, reading
 from focuscli.data.readers.pickles import ZS_PREFIX, read_zero_shot_splits, zero_shot_file

@@ -50,7 +50,7 @@ def test_arguments_stand_for_image_files(folder: Path, arguments: list[str], std
         (["bb.png"], "No such image: bb.png", "Did you mean b.png?"),
         (["no/such/folder/a.png"], "No such image", "folder no/such/folder does not exist"),
         (["*.gif"], "No such image", ""),
-        (["empty"], "No image in folder empty (looked for .bmp, ", ""),
+        (["empty"], "No image in folder empty (looked for .apng, .avif", ""),
         ([], "No image was given", "stdin"),
         (["-", ""], "No image was given", ""),
     ],
