@@ -66,7 +66,8 @@ def eval_command(
     ] = False,
     per_attribute: Annotated[bool, typer.Option("--per-attribute", help="Also a row per attribute.")] = False,
     require: Annotated[
-        list[str] | None, typer.Option(help="Exit 5 unless a metric reaches a percentage: 'mA>=74'; repeatable.")
+        list[str] | None,
+        typer.Option(help="Exit 5 unless a metric reaches a value: 'mA>=74%', 'mA>=74' or 'mA>=0.74'; repeatable."),
     ] = None,
     device: DeviceOpt = None,
     precision: PrecisionOpt = None,
@@ -112,8 +113,11 @@ def eval_command(
         written = paths.run_folder(model.folder) / "eval" / file
         if process_group.is_main:
             write_json(written, report.to_json())
-    values = {metric: 100 * (report.metrics[metric] or 0) for metric, _ in bounds}
-    missed = [f"{name} is {values[name]:.2f}, not at least {bound:g}" for name, bound in bounds if values[name] < bound]
+    missed = [
+        f"{name} is {percent(reached)}%, not at least {bound:g}%"
+        for name, bound in bounds
+        if 100 * (reached := report.metrics[name] or 0) < bound
+    ]
     if not (missed and render.as_json()):
         _show(report, per_attribute=per_attribute, written=written)
     if missed:
@@ -152,8 +156,13 @@ def _show(report: EvaluationReport, *, per_attribute: bool, written: Path) -> No
 
 
 def _bound(text: str) -> tuple[str, float]:
-    """Metric and value of "METRIC>=PERCENT"."""
-    found = re.fullmatch(rf"({'|'.join(METRICS)})\s*>=\s*(\d+\.?\d*)", text.strip())
+    """Metric and percentage of "mA>=74%", "ma>=74" or "mA=0.74": a number above 1 is a percentage, one below a fraction."""
+    found = re.fullmatch(rf"({'|'.join(METRICS)})\s*>?=\s*(\d+\.?\d*|\.\d+)\s*(%?)", text.strip(), re.IGNORECASE)
     if found is None:
-        raise UsageError(f'--require expects METRIC>=PERCENT; got "{text}".', f"Metrics: {', '.join(METRICS)}.")
-    return found[1], float(found[2])
+        problem = f'--require expects METRIC>=VALUE, such as mA>=74% or mA>=0.74; got "{text}".'
+        raise UsageError(problem, f"Metrics: {', '.join(METRICS)}.")
+    metric = next(name for name in METRICS if name.lower() == found[1].lower())
+    value = float(found[2])
+    if value == 1 and not found[3]:
+        raise UsageError(f'--require "{text}" can mean 1% or 100%.', f"Write {metric}>=1% or {metric}>=100%.")
+    return metric, value if found[3] or value > 1 else 100 * value

@@ -101,7 +101,7 @@ def train_command(
         # Once for all processes: the name of a new folder has the minute in it, and must not exist yet.
         folder, settings, origins = process_group.broadcast(lambda: _plan(run, dataset, flags, config, resume=resume))
         if print_config:
-            views.configuration(settings.model_dump(mode="json"), origins)
+            views.configuration(settings, origins)
             return
         if not settings.data.dataset:
             hint = "Name one: focus train --dataset NAME   (focus doctor lists them)"

@@ -2,35 +2,31 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from focuscli.cli import render
 from focuscli.storage.paths import run_folder
 
 if TYPE_CHECKING:
+    from focuscli.config import RunConfig
     from focuscli.data.folder import DatasetFolder
     from focuscli.inference.predict import TextDecision
 
 METRICS = ("mA", "Acc", "Prec", "Recall", "F1", "F1h")
 
 
-def configuration(values: Mapping[str, Mapping[str, Any]], origins: Mapping[str, str]) -> None:
-    """Every setting with its value and where it came from."""
-    if render.as_json():
-        render.result({"config": values, "origins": dict(origins)}, lines=[])
-        return
-    rows = [
-        (f"{section}.{key}", json.dumps(value), origins.get(f"{section}.{key}", "default"))
-        for section, fields in values.items()
-        for key, value in fields.items()
-    ]
-    render.table(("setting", "value", "from"), rows)
+def configuration(settings: RunConfig, origins: Mapping[str, str]) -> None:
+    """Every setting as TOML for --config, with a comment where a value is not the default; with --json as an object."""
+    from focuscli.config import dump_config
+
+    data = {"config": settings.model_dump(mode="json"), "origins": dict(origins)}
+    head = "# For focus train --config. A comment says where a value comes from; the others are defaults."
+    render.result(data, lines=[head, *dump_config(settings, dict(origins)).splitlines()])
 
 
 def prepared(folder: DatasetFolder) -> None:

@@ -106,11 +106,17 @@ def read_config_file(path: Path) -> dict[str, Any]:
         raise InputError(f"{path} is not a readable TOML file: {error}.") from error
 
 
-def dump_config(config: RunConfig) -> str:
-    """The configuration as TOML that `read_config_file` reads back to an equal one."""
+def dump_config(config: RunConfig, origins: Origins | None = None) -> str:
+    """The configuration as TOML that `read_config_file` reads back to an equal one, with a comment where each origin is."""
     import tomlkit
 
-    return tomlkit.dumps(json.loads(config.model_dump_json()))
+    section, lines = "", []
+    for line in tomlkit.dumps(json.loads(config.model_dump_json())).splitlines():
+        section = line[1:-1] if line.startswith("[") else section
+        origin = (origins or {}).get(f"{section}.{line.partition(' = ')[0]}")
+        # As repr, because a line break in a flag's value would end the comment.
+        lines.append(f"{line}  # {repr(origin)[1:-1]}" if origin else line)
+    return "\n".join(lines) + "\n"
 
 
 def without(parts: Sequence[str]) -> dict[str, dict[str, Any]]:

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import clip_impl
+from focuscli.cli.eval import _bound
 from focuscli.data.folder import read_folder
 from focuscli.data.images import load_image
 from focuscli.metrics.attributes import pedestrian_metrics
@@ -48,12 +49,29 @@ def test_a_metric_below_its_bound_fails_with_the_metrics(focus, trained_run):
 
 
 @pytest.mark.parametrize(
+    ("text", "bound"),
+    [
+        ("mA>=74", ("mA", 74)),
+        ("ma >= 0.74", ("mA", 74)),
+        ("MA=74%", ("mA", 74)),
+        ("f1H>=.5%", ("F1h", 0.5)),
+        ("map>=1%", ("mAP", 1)),
+        ("AUC>=0", ("AUC", 0)),
+        ("Acc>=100.1", ("Acc", 100.1)),
+    ],
+)
+def test_a_bound_is_a_fraction_or_a_percentage_in_any_case(text, bound):
+    assert _bound(text) == bound
+
+
+@pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
         (["--split", "west"], 3, "west"),
         (["--threshold", "best"], 2, "oracle"),
         (["--require", "beauty>=3"], 2, "Metrics: mA"),
-        (["--require", "mA>3"], 2, "METRIC>=PERCENT"),
+        (["--require", "mA>3"], 2, "mA>=74% or mA>=0.74"),
+        (["--require", "ma>=1"], 2, "Write mA>=1% or mA>=100%"),
         (["--group", "hats"], 2, "--group goes with --open-domain"),
         (["-c", "nothing"], 3, "nothing"),
         (["-c", "model.onnx"], 2, "only focus predict"),

@@ -82,6 +82,12 @@ def test_print_config_shows_every_value_and_its_origin(focus, micro, coloured_da
     assert (origins["loss.racl"], origins["model.mgmt"]) == ("--set loss.racl=0.1", "--without")
     assert origins["train.weight_decay"] == "preset tiny"
     assert "train.seed" not in origins
+    saved = tmp_path / "printed.toml"
+    printed = focus("train", "-d", coloured_dataset, *options).stdout
+    assert "learning_rate = 0.0005  # --lr\n" in printed
+    saved.write_text(printed)
+    assert focus("train", "--config", saved, "--print-config", "--json").json["config"] == config
+    saved.unlink()
     dry = focus("train", "-d", coloured_dataset, "--run", tmp_path / "run", *micro, "--dry-run")
     assert "nothing was written" in dry.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["recipe.toml"]
