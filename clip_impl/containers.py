@@ -53,6 +53,10 @@ class WeightsError(ValueError):
         self.hint = hint
 
 
+class ActivationError(WeightsError):
+    """Nothing says which activation the weights were trained with."""
+
+
 def read_container(path: Path) -> tuple[str, dict[str, Tensor]]:
     """The name of the container, and every tensor in it by its dotted name: `state_dict.visual.proj` for a checkpoint
     that keeps its weights under `state_dict`. Other values, and names that are not strings, are dropped.
@@ -121,6 +125,13 @@ class _Function(NamedTuple):
         return self.function(*arguments)
 
 
+class _Value:
+    """Stands for plain values, such as NumPy's, that a pickle makes and then fills."""
+
+    def __setstate__(self, _state: Any) -> None:
+        pass
+
+
 _first_argument = _Function(lambda value, *_: value)
 _TORCHSCRIPT = ("restore_type_tag", "build_intlist", "build_doublelist", "build_boollist", "build_tensorlist")
 _ALLOWED: dict[str, Any] = {
@@ -131,12 +142,15 @@ _ALLOWED: dict[str, Any] = {
     **{f"torch.jit._pickle.{name}": _first_argument for name in _TORCHSCRIPT},
     **dict.fromkeys(("torch.Tensor", "torch.nn.parameter.Parameter")),
 }
-# Plain values in the checkpoints of trainings: no weights, so they become None.
+# Plain values in the checkpoints of trainings: no weights.
+_ARRAYS = [f"numpy.{core}.multiarray.{name}" for core in ("core", "_core") for name in ("scalar", "_reconstruct")]
 for _name in (
+    *_ARRAYS,
+    *("numpy.dtype", "numpy.ndarray"),
     *("torch.Size", "torch.device", "torch.serialization._get_layout", "collections.Counter", "_codecs.encode"),
     *("builtins.set", "builtins.bytearray", "builtins.complex"),
 ):
-    _ALLOWED[_name] = _Function(lambda *_: None)
+    _ALLOWED[_name] = _Function(lambda *_: _Value())
 _DTYPES = {name: getattr(torch, name.lower()) for name in ("Double", "Float", "Half", "BFloat16", "Bool")}
 _DTYPES |= {"Long": torch.int64, "Int": torch.int32, "Short": torch.int16, "Char": torch.int8, "Byte": torch.uint8}
 
@@ -151,7 +165,7 @@ class _Unpickler(pickle.Unpickler):
         self.storages: dict[str, Tensor] = {}
 
     def find_class(self, module: str, name: str) -> Any:
-        if module == "__torch__" or module.startswith("__torch__."):
+        if module == "__torch__" or module.startswith("__torch__.") or (module, name) == ("easydict", "EasyDict"):
             return _Module
         if module in ("torch", "torch.storage") and name.endswith("Storage") and name[:-7] in _DTYPES:
             return _DTYPES[name[:-7]]

@@ -18,7 +18,7 @@ TRANSPOSED = ("visual.proj", "text_projection")
 """Matrices [in, out] that the other libraries keep as the weight [out, in] of a linear layer."""
 
 # Where trainings keep the weights in a checkpoint, in order of preference.
-_WRAPPERS = ("state_dict.", "model_state_dict.", "model.", "module.")
+_WRAPPERS = ("state_dict.", "state_dicts.", "model_state_dict.", "clip_model.", "model.", "module.")
 # A tensor that every file of a layout has, and the layout's name.
 _ANCHORS = {
     "visual.conv1.weight": "openai",
@@ -27,6 +27,12 @@ _ANCHORS = {
 }
 # Values in OpenAI's archives, and buffers in older files, that are not parameters.
 _NOT_WEIGHTS = re.compile(r"input_resolution|context_length|vocab_size|(.+\.)?(attn_mask|position_ids)")
+
+# What a CLIP computes with. Beside it a training may add modules, and within it prompts: CLIP does without them.
+_TOWERS = re.compile(
+    r"(visual|transformer|ln_final|token_embedding)\.|(positional_embedding|text_projection|logit_scale)$"
+)
+_PROMPTS = re.compile(r"prompt|part_class_embedding")
 
 # Patterns in other libraries' names, and what takes their place in OpenAI's, one after the other.
 HUGGINGFACE = {
@@ -62,22 +68,31 @@ TIMM = {
 }
 
 
-def to_openai_state_dict(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], str]:
-    """Tensors under OpenAI's names, and the layout they came in. Unknown names stay.
+def to_openai_state_dict(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], str, list[str]]:
+    """A CLIP's tensors under OpenAI's names, the layout they came in, and the names of all other tensors of the file.
 
     Args:
         tensors: of a weight file by dotted name, also with prefixes such as `state_dict.module.` of trainings.
 
     Returns:
-        The tensors and one of `openai`, `open_clip-custom-text`, `huggingface`, `timm`. Not checked for completeness.
+        The tensors; one of `openai`, `open_clip-custom-text`, `huggingface`, `timm`; what is unused: other modules, copies,
+        prompts. Unknown tensors of the two towers stay, and nothing is checked for completeness.
 
     Raises:
         WeightsError: there is no CLIP among them, or there are several.
         KeyError, RuntimeError: a layer without its query, key or value, or with ones that do not fit together.
     """
     prefix, layout = _find_model(tensors)
+    unused = [name for name in tensors if not name.startswith(prefix)]
     found = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
     found = {name: tensor for name, tensor in found.items() if not _NOT_WEIGHTS.fullmatch(name)}
+    if layout != "timm":
+        table = HUGGINGFACE if layout == "huggingface" else {r"^text\.": ""}
+        ours = {name: rename(name, table) for name in found}
+        added = [name for name in found if not _TOWERS.match(ours[name]) or _PROMPTS.search(ours[name])]
+        unused += [prefix + name for name in added]
+        for name in added:
+            del found[name]
     if layout != "openai":
         found = _converted(found, HUGGINGFACE if layout == "huggingface" else TIMM)
     elif "text.token_embedding.weight" in found:
@@ -85,7 +100,7 @@ def to_openai_state_dict(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tenso
         found = {name.removeprefix("text."): tensor for name, tensor in found.items()}
     if "logit_scale" in found and found["logit_scale"].numel() == 1:
         found["logit_scale"] = found["logit_scale"].reshape([])
-    return found, layout
+    return found, layout, unused
 
 
 def rename(name: str, table: Mapping[str, str]) -> str:

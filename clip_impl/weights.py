@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import math
 import os
+import shlex
 import textwrap
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from clip_impl.config import Activation, CLIPConfig, TextConfig, VisionConfig
-from clip_impl.containers import WeightsError, read_container
+from clip_impl.containers import ActivationError, WeightsError, read_container
 from clip_impl.convert import to_openai_state_dict
 from clip_impl.model import CLIP
 from clip_impl.preprocess import Preprocess
@@ -29,6 +29,8 @@ HEAD_WIDTH = 64
 # Larger Vision Transformers of open_clip (H, g, bigG) have 16 heads that are wider.
 _VISION_HEADS = {1280: 16, 1408: 16, 1664: 16}
 _FOLDER_FILES = ("model.safetensors", "open_clip_model.safetensors", "open_clip_pytorch_model.bin", "pytorch_model.bin")
+INDEX = ".index.json"
+"""How the name of the file ends that lists the parts of weights in several files (after one of the names above)."""
 # Activations by words in usual file names (without - and _): open_clip's release names and tags, and OpenAI's own files.
 _WORDS: dict[str, Activation] = {
     **dict.fromkeys(("quickgelu", "openai", "dfn2b", "dfn5b", "metaclip"), "quick_gelu"),
@@ -44,19 +46,21 @@ class LoadedWeights:
     Attributes:
         tensors: by OpenAI's names, in the file's dtypes (OpenAI's own mix fp16 and fp32), on the CPU.
         format: container and layout, for example `torchscript/openai` or `safetensors/huggingface`.
+        unused: the names of tensors in the file that are not CLIP's.
     """
 
     path: Path
     tensors: dict[str, Tensor]
     format: str
     activation: Activation
+    unused: tuple[str, ...] = ()
 
 
 def read_state_dict(path: str | os.PathLike[str], *, activation: str | None = None) -> LoadedWeights:
     """Read a weight file, or the one in a folder as `transformers` and `open_clip` save it. No code in it is run.
 
     Args:
-        path: file or folder; its extension does not matter.
+        path: file or folder; its extension does not matter. Weights in several files: their folder or their index.
         activation: overrides what the file, its name and its surroundings say.
 
     Raises:
@@ -64,22 +68,45 @@ def read_state_dict(path: str | os.PathLike[str], *, activation: str | None = No
     """
     file = Path(os.path.expanduser(path))
     if file.is_dir():
-        held = [file / name for name in _FOLDER_FILES if (file / name).is_file()]
+        names = (*_FOLDER_FILES, *(name + INDEX for name in _FOLDER_FILES))
+        held = [file / name for name in names if (file / name).is_file()]
         if not held:
             raise WeightsError(f"{file} is a folder without a {' or '.join(_FOLDER_FILES)}.", "Name the file itself.")
         file = held[0]
-    container, content = read_container(file)
+    container, content = _read_parts(file) if file.name.endswith(INDEX) else read_container(file)
     try:
-        tensors, layout = to_openai_state_dict(content)
+        tensors, layout, unused = to_openai_state_dict(content)
         used = infer_activation(file, container, activation)
     except WeightsError as error:
-        raise WeightsError(f"{file}: {error.problem}", error.hint) from error
+        raise type(error)(f"{file}: {error.problem}", error.hint) from error
     except (KeyError, RuntimeError) as error:
         raise WeightsError(f"{file}: its tensors do not fit together: {error}.") from error
     broken = [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
     if broken:
         raise WeightsError(f"{file} has infinite values or NaN in {textwrap.shorten(', '.join(broken), 1000)}.")
-    return LoadedWeights(file, tensors, f"{container}/{layout}", used)
+    return LoadedWeights(file, tensors, f"{container}/{layout}", used, tuple(unused))
+
+
+def _read_parts(index: Path) -> tuple[str, dict[str, Tensor]]:
+    """The container and the tensors of all files that an index names."""
+    hint = "Put all files that belong together into one folder, as downloaded."
+    try:
+        places = dict(json.loads(index.read_text(encoding="utf-8"))["weight_map"])
+        names = sorted(set(places.values()))
+        if not names or any(name in ("", ".", "..") or name != Path(name).name for name in names):
+            raise ValueError("it names no files beside it")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise WeightsError(f"{index} is not an index of weight files: {error}.", hint) from error
+    container = ""
+    tensors: dict[str, Tensor] = {}
+    for name in names:
+        if not index.with_name(name).is_file():
+            raise WeightsError(f"{index} names {name}, which is not there.", hint)
+        container, part = read_container(index.with_name(name))
+        tensors |= part
+    if missing := [name for name in places if name not in tensors]:
+        raise WeightsError(f"{index} names {missing[0]}, which is not in {places[missing[0]]}.", hint)
+    return container, tensors
 
 
 def load(
@@ -182,36 +209,35 @@ def infer_config(
 def infer_activation(path: Path, container: str, requested: str | None = None) -> Activation:
     """The activation of a weight file.
 
-    In this order: the caller's request; OpenAI's TorchScript archives are quick_gelu; a record `<file name>.json` beside
-    the file, written when it was installed; an `open_clip_config.json` or `config.json` beside it; words in its name; else
-    quick_gelu, with a warning.
+    In this order: the caller's request; a record `<file name>.json` beside the file, written when it was installed;
+    quick_gelu for OpenAI's TorchScript archives; an `open_clip_config.json` or `config.json` beside it; words in its name.
 
     Raises:
-        WeightsError: the requested or recorded activation is unknown, or the two towers have different ones.
+        ActivationError: none of these says it. WeightsError: it is unknown, or the two towers have different ones.
     """
     if requested is not None:
         return _activation(requested)
-    if container == "torchscript":
-        return "quick_gelu"
-    for name in (f"{path.name}.json", "open_clip_config.json", "config.json"):
+    torchscript = container == "torchscript"
+    for name in (f"{path.name}.json", *(() if torchscript else ("open_clip_config.json", "config.json"))):
         try:
             named = _named_activations(json.loads(path.with_name(name).read_text(encoding="utf-8")))
-        except (OSError, ValueError, AttributeError, TypeError):  # not there, or not the file of any of these libraries
-            continue
+        except (OSError, ValueError, AttributeError, TypeError, RecursionError):
+            continue  # not there, or not the file of any of these libraries
         if len(named) > 1:
             raise WeightsError(f"Its {name} names two activations, {' and '.join(sorted(named))}.")
         if named:
             return _activation(*named)
+    if torchscript:
+        return "quick_gelu"
     lower = path.name.lower().replace("-", "").replace("_", "")
     for word, activation in _WORDS.items():
         if word in lower:
             return activation
-    warnings.warn(
-        f"The activation of {path.name} is unknown; assuming quick_gelu, as in OpenAI's weights. If it was trained with "
-        "the exact GELU (LAION, DataComp), the features will be wrong: pass activation='gelu'.",
-        stacklevel=4,
+    raise ActivationError(
+        "Nothing beside it or in its name says its activation, and with a wrong one all features are wrong.",
+        f"Install it with the right one: focus prepare weights {shlex.quote(str(path))} --activation quickgelu (OpenAI, DFN, "
+        "MetaCLIP), or --activation gelu (LAION, DataComp, and others)",
     )
-    return "quick_gelu"
 
 
 def _named_activations(config: dict[str, Any]) -> set[str]:
@@ -229,6 +255,8 @@ def _named_activations(config: dict[str, Any]) -> set[str]:
 
 
 def _activation(name: object) -> Activation:
+    if name == "quickgelu":  # open_clip's spelling
+        return "quick_gelu"
     if name == "quick_gelu" or name == "gelu":
         return name
     raise WeightsError(f'Unknown activation "{name}".', "Known: quick_gelu (OpenAI) and gelu (LAION, DataComp).")

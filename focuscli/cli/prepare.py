@@ -203,16 +203,28 @@ def synthetic_command(
 
 def weights_command(
     source: Annotated[str | None, typer.Argument(metavar="[PATH|URL]", help="Default: OpenAI's ViT-B/16.")] = None,
+    activation: Annotated[
+        Literal["quickgelu", "quick_gelu", "gelu"] | None,
+        typer.Option(help="Of a file without a config: quickgelu (OpenAI) or gelu (LAION, DataComp)."),
+    ] = None,
     force: ForceOpt = False,
 ) -> None:
     """Install CLIP weights: OpenAI's ViT-B/16 by download, or a file in any usual format."""
     from focuscli.storage.weights import OPENAI_NAME, OPENAI_SHA256, install_weights
 
     with render.progress("weights") as progress:
-        installed = install_weights(source, force=force, progress=lambda done, total: progress(done, total or 0))
+        installed = install_weights(
+            source,
+            activation=activation,
+            force=force,
+            progress=lambda done, total: progress(done, total or 0),
+        )
     if Path(installed["path"]).name == OPENAI_NAME and installed["sha256"] != OPENAI_SHA256:
         render.warn(f"This is not the {OPENAI_NAME} that OpenAI published: its sha256 would be {OPENAI_SHA256}.")
     lines = [f"{installed['format']}, {installed['tensors']} tensors, activation {installed['activation']}"]
+    if unused := installed["unused"]:
+        more = ", ..." if len(unused) > 3 else ""
+        lines.append(f"left unused, not part of CLIP: {len(unused):,} tensors ({', '.join(unused[:3])}{more})")
     render.result(installed, lines=[*lines, f"sha256 {installed['sha256']}", f"wrote {installed['path']}"])
 
 

@@ -9,16 +9,20 @@ from __future__ import annotations
 import hashlib
 import http.client
 import re
+import shlex
 import shutil
 import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from focuscli.errors import InputError, RequirementError, closest
+from focuscli.errors import InputError, RequirementError, UsageError, closest
 from focuscli.storage import files, paths
+
+if TYPE_CHECKING:
+    from clip_impl.weights import LoadedWeights
 
 OPENAI_NAME = "ViT-B-16.pt"
 OPENAI_SHA256 = "5806e77cd80f8b59890b7e101eabd078d9fb84e6937f9e85e4ecb61988df416f"
@@ -32,29 +36,37 @@ _TIMEOUT = 30.0  # seconds without a byte
 
 
 def install_weights(
-    source: str | None, *, force: bool = False, progress: Progress = lambda _done, _total: None
+    source: str | None,
+    *,
+    activation: str | None = None,
+    force: bool = False,
+    progress: Progress = lambda _done, _total: None,
 ) -> dict[str, Any]:
     """Put CLIP weights into `paths.weights_dir()`.
 
     Args:
         source: a file, a folder as `transformers` saves it, an http(s) address, or None for OpenAI's ViT-B/16.
+        activation: of the model, for a file that comes without it; see `clip_impl.weights.infer_activation`.
         force: replace what is installed.
         progress: called during a download.
 
     Returns:
-        What was installed: its path, sha256, format, number of tensors and activation.
+        What was installed: its path, sha256, format, number of tensors, activation, and the names of unused tensors.
 
     Raises:
+        UsageError: nothing says the activation; a download is kept then.
         InputError: something is installed already; the source does not exist or is not a complete CLIP; a download has
             another sha256 than its address says. Nothing is changed then.
         RequirementError: downloads are off or fail (the same call continues where it stopped), the disk is full.
     """
     present = installed_weights()
-    if present is not None:
-        files.check_free(present, force=force)
     source = source or OPENAI_URL
-    if not source.lower().startswith(("http://", "https://")):
-        record = _install(_find(source))
+    local = not source.lower().startswith(("http://", "https://"))
+    weights = _read(_find(source), activation, source) if local else None
+    if present is not None:  # said after what is wrong with a file, but before a download
+        files.check_free(present, force=force)
+    if weights is not None:
+        record = _install(weights)
     elif paths.offline():
         raise RequirementError(f"Downloading is off (FOCUS_OFFLINE=1), so {source} cannot be fetched.", _BY_HAND)
     else:
@@ -71,7 +83,7 @@ def install_weights(
                     "Run the same command again; if that does not help, get the file in another way and run: "
                     "focus prepare weights PATH",
                 )
-            record = _install(part)
+            record = _install(_read(part, activation, source))
         except InputError:
             shutil.rmtree(folder, ignore_errors=True)
             raise
@@ -112,22 +124,40 @@ def resolve_weights(spec: str | None) -> Path:
     )
 
 
-def _install(source: Path) -> dict[str, Any]:
-    """Check a file, copy it to its place and write its record."""
-    from clip_impl.containers import WeightsError
+def _read(path: Path, activation: str | None, source: str) -> LoadedWeights:
+    """The weights in a file, which are those of a complete CLIP. `source` is what the user named."""
+    from clip_impl.containers import ActivationError, WeightsError
     from clip_impl.weights import build_model, read_state_dict
 
     try:
-        weights = read_state_dict(source)
+        weights = read_state_dict(path, activation=activation)
         build_model(weights)
+    except ActivationError as error:
+        command = f"focus prepare weights {shlex.quote(source)} --activation"
+        raise UsageError(
+            error.problem, f"{command} quickgelu (OpenAI, DFN, MetaCLIP), or gelu (LAION, others)"
+        ) from error
     except WeightsError as error:
         raise InputError(error.problem, error.hint) from error
-    target = paths.weights_dir() / weights.path.name
-    if not (target.exists() and target.samefile(weights.path)):
+    return weights
+
+
+def _install(weights: LoadedWeights) -> dict[str, Any]:
+    """Put weights in their place, as one file, with their record."""
+    from clip_impl.weights import INDEX
+
+    source, several = weights.path, weights.path.name.endswith(INDEX)
+    target = paths.weights_dir() / (f"{source.resolve().parent.name}.safetensors" if several else source.name)
+    if several:
+        from safetensors.torch import save_file
+
         with files.atomic_path(target) as temporary:
-            shutil.copyfile(weights.path, temporary)
+            save_file({name: tensor.contiguous().clone() for name, tensor in weights.tensors.items()}, temporary)
+    elif not (target.exists() and target.samefile(source)):
+        with files.atomic_path(target) as temporary:
+            shutil.copyfile(source, temporary)
     record = {"sha256": files.file_sha256(target), "format": weights.format, "tensors": len(weights.tensors)}
-    record |= {"activation": weights.activation}
+    record |= {"activation": weights.activation, "unused": [*weights.unused]}
     files.write_json(target.with_name(f"{target.name}.json"), record)
     return {"path": str(target), **record}
 

@@ -48,7 +48,7 @@ def assert_close(one: Tensor, other: Tensor, tolerance: float = TOLERANCE) -> No
 
 def assert_converted(theirs: nn.Module, layout: str, tensors: dict[str, Tensor]) -> None:
     """Their state dict gives the same tensors under OpenAI's names, bit by bit."""
-    found, recognised = to_openai_state_dict(theirs.state_dict())
+    found, recognised, _ = to_openai_state_dict(theirs.state_dict())
     assert recognised == layout
     assert set(found) == set(tensors)
     assert all(torch.equal(found[name], tensor) for name, tensor in tensors.items())

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -48,24 +51,38 @@ def custom_text(tensors: Tensors) -> Tensors:
     return {n if n.startswith(("visual.", "logit_scale")) else f"text.{n}": tensor for n, tensor in tensors.items()}
 
 
-LAYOUTS: dict[str, tuple[Callable[[Tensors], Tensors], str]] = {
-    "OpenAI's extra numbers": (lambda t: {**t, "input_resolution": torch.tensor(64)}, "openai"),
-    "old buffers": (lambda t: {**t, "attn_mask": torch.zeros(77, 77)}, "openai"),
-    "training": (lambda t: {**prefixed(t, "state_dict.module."), "optimizer.lr": ONE}, "openai"),
-    "compiled": (lambda t: prefixed(t, "model._orig_mod.module."), "openai"),
-    "training with EMA": (lambda t: prefixed(t, "state_dict.") | prefixed(t, "ema."), "openai"),
-    "lightning": (lambda t: {**prefixed(t, "state_dict.clip_model."), "state_dict.head.weight": ONE}, "openai"),
-    "logit_scale [1]": (lambda t: {**t, "logit_scale": t["logit_scale"].reshape(1)}, "openai"),
-    "custom text": (custom_text, "open_clip-custom-text"),
+def prompt_par(tensors: Tensors) -> Tensors:
+    """What PromptPAR saves: its own head, and a CLIP with prompts."""
+    prompts = {"visual.transformer.prompt_deep": ONE, "transformer.prompt_text_deep": ONE, "agg_bn.weight": ONE}
+    prompts |= {"visual.part_class_embedding": ONE, "softmax_model.temperature": ONE}
+    return {"model_state_dict.norm.weight": ONE} | prefixed({**tensors, **prompts}, "clip_model.")
+
+
+# Layout -> its tensors, its name, and how many of them are not CLIP's.
+LAYOUTS: dict[str, tuple[Callable[[Tensors], Tensors], str, int]] = {
+    "OpenAI's extra numbers": (lambda t: {**t, "input_resolution": torch.tensor(64)}, "openai", 0),
+    "old buffers": (lambda t: {**t, "attn_mask": torch.zeros(77, 77)}, "openai", 0),
+    "training": (lambda t: {**prefixed(t, "state_dict.module."), "optimizer.lr": ONE}, "openai", 1),
+    "compiled": (lambda t: prefixed(t, "model._orig_mod.module."), "openai", 0),
+    "training with EMA": (lambda t: prefixed(t, "state_dict.") | {"ema.visual.conv1.weight": ONE}, "openai", 1),
+    "PAR repositories": (lambda t: prefixed(t, "state_dicts.module.") | prefixed(t, "state_dict_ema."), "openai", -1),
+    "PromptPAR": (prompt_par, "openai", 6),
+    "lightning": (lambda t: {**prefixed(t, "state_dict.clip_model."), "state_dict.head.weight": ONE}, "openai", 1),
+    "classifier beside it": (lambda t: {**t, "classifier.weight": ONE, "classifier.bias": ONE}, "openai", 2),
+    "logit_scale [1]": (lambda t: {**t, "logit_scale": t["logit_scale"].reshape(1)}, "openai", 0),
+    "custom text": (custom_text, "open_clip-custom-text", 0),
 }
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_layouts_are_equal(layout: str, small: Tensors) -> None:
-    make, name = LAYOUTS[layout]
-    found, recognised = to_openai_state_dict(make(small))
+    make, name, others = LAYOUTS[layout]
+    tensors = make(small)
+    found, recognised, unused = to_openai_state_dict(tensors)
     assert_same(found, small)
     assert recognised == name
+    assert len(unused) == (others if others >= 0 else len(small))
+    assert set(unused) <= set(tensors)
 
 
 def write_torchscript(tensors: Tensors, path: Path) -> None:
@@ -248,12 +265,74 @@ def test_activation_by_name_or_neighbour(file, neighbour, config, activation, tm
 
 
 @pytest.mark.parametrize(
-    "text", ["{", "[]", '{"model_type": "bert"}', '{"architecture": "resnet"}', '{"model_cfg": 3}']
+    "text", ["{", "[]", '{"model_type": "bert"}', '{"architecture": "resnet"}', '{"model_cfg": 3}', "[" * 100_000]
 )
-def test_unknown_activation_warns(text: str, tmp_path: Path) -> None:
+def test_an_unknown_activation_is_asked_for(text: str, small: Tensors, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(text)
-    with pytest.warns(UserWarning, match=r"activation of model\.bin is unknown"):
-        assert infer_activation(tmp_path / "model.bin", "pickle") == "quick_gelu"
+    file = save(small, tmp_path / "model.bin")
+    with pytest.raises(WeightsError, match=r"its activation(.|\n)*prepare weights .*model\.bin --activation quickgelu"):
+        read_state_dict(file)
+    assert read_state_dict(file, activation="quickgelu").activation == "quick_gelu"
+
+
+def test_a_record_counts_more_than_the_container(tmp_path: Path) -> None:
+    assert infer_activation(tmp_path / "a.pt", "torchscript") == "quick_gelu"
+    (tmp_path / "a.pt.json").write_text('{"activation": "gelu"}')
+    assert infer_activation(tmp_path / "a.pt", "torchscript") == "gelu"
+
+
+def save_parts(tensors: Tensors, folder: Path, **changes: str) -> Path:
+    """Weights in two files with their index, in which `changes` are made."""
+    names = sorted(tensors)
+    places = {name: f"model-0000{1 + number % 2}-of-00002.safetensors" for number, name in enumerate(names)}
+    for place in set(places.values()):
+        save_file({name: tensors[name] for name in names if places[name] == place}, folder / place)
+    index = folder / "model.safetensors.index.json"
+    index.write_text(json.dumps({"metadata": {}, "weight_map": places | changes}))
+    return index
+
+
+def test_weights_in_several_files(small: Tensors, tmp_path: Path) -> None:
+    index = save_parts(small, tmp_path)
+    for path in (index, tmp_path):
+        weights = read_state_dict(path, activation="gelu")
+        assert_same(weights.tensors, small)
+        assert weights.format == "safetensors/openai"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"logit_scale": "third"}, "names third, which is not there"),
+        ({"logit_scale": "../third"}, "it names no files beside it"),
+        ({"visual.more": "model-00001-of-00002.safetensors"}, "names visual.more, which is not in model-00001"),
+    ],
+)
+def test_an_index_must_fit_its_files(small: Tensors, tmp_path: Path, changes: dict[str, str], message: str) -> None:
+    index = save_parts(small, tmp_path, **changes)
+    with pytest.raises(WeightsError, match=message):
+        read_state_dict(index, activation="gelu")
+    for text in ("{", "[]", '{"weight_map": {}}', '{"weight_map": {"a": 3}}'):
+        index.write_text(text)
+        with pytest.raises(WeightsError, match="not an index of weight files"):
+            read_state_dict(index, activation="gelu")
+
+
+class EasyDict(dict[str, object]):
+    """As the package of that name, which PAR repositories keep metrics in."""
+
+    __module__ = "easydict"
+
+
+def test_metrics_beside_the_weights_are_no_obstacle(small: Tensors, tmp_path: Path, monkeypatch) -> None:
+    module = ModuleType("easydict")
+    module.EasyDict = EasyDict  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "easydict", module)
+    result = EasyDict(ma=np.float64(0.5), recall=np.ones(3))
+    path = save({"epoch": 1, "clip_model": small, "result": result}, tmp_path / "epoch1-openai.pth")
+    weights = read_state_dict(path)
+    assert_same(weights.tensors, small)
+    assert weights.unused == ()
 
 
 def test_unusable_activations(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file, save, save_file
 
 from clip_impl import CLIP, CLIPConfig, TextConfig, VisionConfig, read_state_dict
-from focuscli.errors import FocusError, InputError, RequirementError
+from focuscli.errors import FocusError, InputError, RequirementError, UsageError
 from focuscli.storage import paths, weights
 from focuscli.storage.files import file_sha256
 from focuscli.storage.weights import install_weights, installed_weights, resolve_weights
@@ -99,7 +99,7 @@ def test_a_file_is_copied_with_a_record(weight_file, monkeypatch):
     target = paths.weights_dir() / NAME
     assert installed == {
         **{"path": str(target), "sha256": file_sha256(weight_file), "format": "safetensors/openai"},
-        **{"tensors": len(load_file(weight_file)), "activation": "quick_gelu"},
+        **{"tensors": len(load_file(weight_file)), "activation": "quick_gelu", "unused": []},
     }
     assert installed_weights() == resolve_weights(None) == resolve_weights(NAME) == target
     assert resolve_weights(str(weight_file)) == weight_file
@@ -118,12 +118,37 @@ def test_a_copy_keeps_its_activation(weight_file, tmp_path):
     assert installed["activation"] == read_state_dict(installed["path"]).activation == "gelu"
 
 
+def test_weights_in_several_files_become_one(weight_file, tmp_path):
+    tensors = load_file(weight_file)
+    folder = tmp_path / "my-clip"
+    folder.mkdir()
+    for number in (0, 1):
+        part = {key: tensor for key, tensor in tensors.items() if ("conv1" in key) != bool(number)}
+        save_file(
+            part | ({"head.bias": tensors["logit_scale"].clone()} if number else {}), folder / f"{number}.safetensors"
+        )
+    places = {key: f"{int('conv1' not in key)}.safetensors" for key in tensors}
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": places}))
+    with pytest.raises(UsageError, match="--activation quickgelu"):
+        install_weights(str(folder))
+    installed = install_weights(str(folder), activation="gelu")
+    assert (installed["activation"], installed["unused"]) == ("gelu", ["head.bias"])
+    assert Path(installed["path"]).name == "my-clip.safetensors"
+    again = read_state_dict(resolve_weights(None))
+    assert again.activation == "gelu"
+    assert set(again.tensors) == set(tensors)
+    assert all(torch.equal(again.tensors[key], tensor) for key, tensor in tensors.items())
+
+
 def test_installed_weights_are_replaced_only_by_force(weight_file, tmp_path):
     install_weights(str(weight_file))
     other = tmp_path / "openai-other.safetensors"
     save_file({name: tensor * 2 for name, tensor in load_file(weight_file).items()}, other)
     with pytest.raises(InputError, match=r"exists already; nothing was changed(.|\n)*--force"):
         install_weights(str(other))
+    (tmp_path / "openai-none").write_text("no weights")
+    with pytest.raises(InputError, match="not a usable weight file"):
+        install_weights(str(tmp_path / "openai-none"))
     assert installed_weights() == paths.weights_dir() / NAME
     assert install_weights(str(other), force=True)["sha256"] == file_sha256(other)
     install_weights(other.name, force=True)  # from its own place
@@ -229,8 +254,11 @@ def test_the_record_of_another_file_of_that_name_is_not_the_downloads(server, we
     shutil.copy(weight_file, tmp_path / "model.safetensors")
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "clip", "hidden_act": "gelu"}))
     assert install_weights(str(tmp_path))["activation"] == "gelu"
-    with pytest.warns(UserWarning, match="activation"):
-        assert install_weights(server.url("model.safetensors"), force=True)["activation"] == "quick_gelu"
+    url = server.url("model.safetensors")
+    with pytest.raises(UsageError, match=f"its activation(.|\n)*{url} --activation quickgelu"):
+        install_weights(url, force=True)
+    assert install_weights(url, activation="quick_gelu", force=True)["activation"] == "quick_gelu"
+    assert server.ranges_asked[-1] is not None  # what had arrived was kept
 
 
 def test_servers_that_refuse(server):
