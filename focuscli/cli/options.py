@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -32,6 +33,27 @@ def choice(*names: str, of: Sequence[str], help: str, shown: str | None = None, 
     help = f"{help} [default: {shown}]" if shown else help
     metavar = f"[{'|'.join(of)}]"
     return typer.Option(*names, metavar=metavar, help=help, callback=check, autocompletion=lambda: [*of])
+
+
+FORMATS = ("table", "csv", "jsonl")
+FormatOpt = Annotated[str | None, choice("--format", of=FORMATS, help="Of the results.", shown="as -o, else table")]
+
+
+def format_of(given: str | None, output: Path | None) -> str:
+    """The format of results: `--format`, or what the name of the output file says.
+
+    Raises:
+        UsageError: the two contradict each other, or the name says another format.
+    """
+    suffix = "" if output is None else output.suffix.lower()
+    named = {".csv": "csv", ".jsonl": "jsonl", "": None, ".txt": None, ".tsv": None}
+    if given and named.get(suffix) not in (None, given):
+        raise UsageError(f"-o {output} contradicts --format {given}.", "Omit --format, or name another file.")
+    if given is None and suffix not in named:
+        raise UsageError(
+            f"-o {output} names no format that is written.", "Name a .csv or .jsonl file, or add --format."
+        )
+    return given or named[suffix] or ("jsonl" if render.as_json() else "table")
 
 
 def dataset_names() -> list[str]:

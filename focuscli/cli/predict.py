@@ -2,33 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
+import math
+import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from focuscli.cli import processes, render, views
 from focuscli.cli.models import asked_texts, open_scorer
-from focuscli.cli.options import CHECKPOINT, RUN, DeviceOpt, ForceOpt, FreeOpt, RegionOpt
+from focuscli.cli.options import CHECKPOINT, RUN, DeviceOpt, ForceOpt, FormatOpt, FreeOpt, RegionOpt, choice, format_of
 from focuscli.data.inputs import expand_images
-from focuscli.errors import InputError, UsageError, did_you_mean
-from focuscli.storage.files import ANY_NAME, check_free, to_json, write_text
+from focuscli.errors import InputError, Interrupted, UsageError
+from focuscli.storage.files import ANY_NAME, atomic_path, check_free, to_json
 
 if TYPE_CHECKING:
-    from io import TextIOBase
-
     import numpy as np
     from numpy.typing import NDArray
 
-    from focuscli.inference.predict import Scorer, TextDecision
+    from focuscli.inference.predict import Answer, Scorer, TextDecision
 
     Scored = tuple[Path, NDArray[np.float32]]
 
-FORMATS = ("table", "jsonl", "csv")
+HEADERS = ("name", "phrase")
 
 
 def predict_command(
@@ -52,8 +54,18 @@ def predict_command(
     ] = None,
     region: RegionOpt = None,
     free: FreeOpt = False,
-    format_: Annotated[str | None, typer.Option("--format", help="table, jsonl or csv.")] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write there instead of to stdout.")] = None,
+    threshold: Annotated[float | None, typer.Option(help="One for all texts, in the unit of the scores.")] = None,
+    exclusive: Annotated[
+        bool, typer.Option("--exclusive", help="One answer per group of the schema: short sleeves or long ones.")
+    ] = False,
+    top: Annotated[int | None, typer.Option(min=1, help="Only the so many best texts of each image.")] = None,
+    format_: FormatOpt = None,
+    headers: Annotated[
+        str | None, choice("--headers", of=HEADERS, help="What names a text in CSV.", shown="name")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write there; .csv and .jsonl decide the format.")
+    ] = None,
     force: ForceOpt = False,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first unreadable image.")] = False,
     batch: Annotated[int, typer.Option(min=1, help="Images per batch.")] = 32,
@@ -64,9 +76,13 @@ def predict_command(
     ] = None,
 ) -> None:
     """Which attributes crops show: trained ones, or any text with --attribute."""
-    chosen = format_ or ("jsonl" if render.as_json() else "table")
-    if chosen not in FORMATS:
-        raise UsageError(f'Unknown format "{chosen}".', did_you_mean(chosen, FORMATS))
+    chosen = format_of(format_, output)
+    if headers is not None and chosen != "csv":
+        raise UsageError("--headers is for CSV.", "Add --format csv, or omit it.")
+    if top is not None and chosen == "csv":
+        raise UsageError("--top leaves out other texts in each image; a table in CSV has all.", "Use --format jsonl.")
+    if threshold is not None and not math.isfinite(threshold):
+        raise UsageError(f"--threshold {threshold} is not a number that scores can exceed.")
     with processes.together() as process_group:
         # Standard input and the output file are shared by all processes.
         images = process_group.broadcast(lambda: _images(inputs, output, force=force))
@@ -76,9 +92,9 @@ def predict_command(
         texts = asked_texts(scorer, attribute or [], region, free=free) or [*scorer.default_texts]
 
         from focuscli.engine.scoring import score_images
-        from focuscli.inference.predict import decide
+        from focuscli.inference.predict import answers, decide
 
-        decisions = decide(scorer.vocabulary, texts)
+        decisions = decide(scorer.vocabulary, texts, threshold=threshold)
         score_fn = scorer.score_fn(texts)  # refuses texts that are too long before anything is printed
         views.model(scorer.folder, scorer.about)
         views.assumptions(decisions, scorer.weights)
@@ -87,15 +103,31 @@ def predict_command(
         )
         skipped: list[str] = []
         good = _readable(images, results, skipped, strict=strict)
-        buffer = io.StringIO()
-        _write(chosen, good, decisions, scorer, buffer if output else render.DataStream())
+        whole = bool(attribute) or top is not None or len(texts) <= 8
+        writer = Writer(chosen, decisions, scorer, headers == "phrase", top, whole)
+        interrupted = False
+        with _opened(output, mine=process_group.is_main) as stream:
+            try:
+                stream.write(writer.head())
+                for image, scores in good:
+                    stream.write(writer.text(image, answers(decisions, scores.tolist(), exclusive=exclusive)))
+                    stream.flush()
+                if not writer.images:
+                    views.skipped(skipped, total=len(images))
+                    raise InputError(f"None of {len(images)} images can be read.")
+                stream.write(writer.foot())
+            except KeyboardInterrupt:
+                if not writer.images:
+                    raise
+                interrupted = True
         if output is not None:
-            if process_group.is_main:
-                write_text(output, buffer.getvalue(), errors=ANY_NAME)
             render.note(f"wrote {output}")
         views.skipped(skipped, total=len(images))
-        if len(skipped) == len(images):
-            raise InputError(f"None of {len(images)} images can be read.")
+        if interrupted:
+            kept = f"{writer.images:,} of {len(images):,} images" + (f" are in {output}" if output else " are printed")
+            raise Interrupted(
+                f"Interrupted; {kept}.", f"For all of them run it again{', with --force' if output else ''}."
+            )
 
 
 def _images(inputs: Sequence[str], output: Path | None, *, force: bool) -> list[Path]:
@@ -117,40 +149,82 @@ def _readable(
             skipped.append(scores.problem)
 
 
-def _write(
-    chosen: str, results: Iterable[Scored], decisions: Sequence[TextDecision], scorer: Scorer, stream: TextIOBase
-) -> None:
-    from focuscli.inference.predict import record
-
-    writer = csv.writer(stream, lineterminator="\n")
-    if chosen == "csv":
-        writer.writerow(["image", *(decision.text.phrase for decision in decisions)])
-    for image, scores in results:
-        if chosen == "jsonl":
-            stream.write(to_json(record(image, scores, decisions, scorer)) + "\n")
-            stream.flush()
-        elif chosen == "csv":
-            writer.writerow([image, *(f"{score:.4f}" for score in scores.tolist())])
-        else:
-            _write_block(image, scores.tolist(), decisions, stream)
+@contextlib.contextmanager
+def _opened(output: Path | None, *, mine: bool) -> Iterator[Any]:
+    """Where results go: stdout, or a file that gets its name when it is complete; nowhere in a process that is not `mine`."""
+    if output is None:
+        yield render.DataStream()
+        return
+    with contextlib.ExitStack() as opened:
+        file = opened.enter_context(atomic_path(output)) if mine else os.devnull
+        yield opened.enter_context(open(file, "w", encoding="utf-8", errors=ANY_NAME, newline=""))
 
 
-def _write_block(image: Path, scores: Sequence[float], decisions: Sequence[TextDecision], stream: TextIOBase) -> None:
-    """An image and its texts by descending distance from their thresholds; of many texts only those above it."""
-    from focuscli.inference.predict import probability
+@dataclass
+class Writer:
+    """Results as text in one of the formats.
 
-    print(render.plain(str(image)), file=stream)
-    scored = sorted(zip(decisions, scores, strict=True), key=lambda pair: (pair[0].threshold or 0) - pair[1])
-    shown = [pair for pair in scored if len(decisions) <= 8 or pair[0].present(pair[1]) is not False]
-    for decision, score in shown:
-        place = probability(score, decision.threshold)
-        filled = 0 if place is None else round(20 * place)
-        bar = "" if place is None else f"  {'█' * filled}{'░' * (20 - filled)}"
-        unseen = "" if decision.seen else "  unseen"
-        print(
-            f"  {render.plain(decision.text.phrase):<34} {decision.text.region:<6} {views.against(decision, score)}{bar}"
-            f"  threshold {decision.threshold_source}{unseen}",
-            file=stream,
-        )
-    if not shown:
-        print("  no attribute is above its threshold", file=stream)
+    Attributes:
+        phrases: name texts by phrase in CSV. few: only so many best texts of an image; None: all.
+        whole: show all texts in tables, however many. images: how many were written.
+    """
+
+    chosen: str
+    decisions: Sequence[TextDecision]
+    scorer: Scorer
+    phrases: bool
+    few: int | None
+    whole: bool
+    images: int = 0
+
+    def head(self) -> str:
+        """What comes before the first image."""
+        if self.chosen != "csv":
+            return ""
+        texts = [decision.text for decision in self.decisions]
+        names = [text.phrase if self.phrases else text.attribute or text.phrase for text in texts]
+        return _csv_row(["image", *(name + of for name in names for of in ("", " threshold", " present"))])
+
+    def text(self, image: Path, found: Sequence[Answer]) -> str:
+        """The scores of an image and what they say."""
+        from focuscli.inference.predict import record
+
+        self.images += 1
+        best = sorted(found, key=lambda answer: -answer.margin)[: self.few]
+        if self.chosen == "jsonl":
+            return to_json(record(image, found if self.few is None else best, self.scorer)) + "\n"
+        if self.chosen == "csv":
+            row: list[Any] = [image]
+            for answer in found:
+                row += [answer.score, answer.decision.threshold]
+                row[-2:] = ["" if value is None else f"{value:.4f}" for value in row[-2:]]
+                row.append("" if answer.present is None else int(answer.present))
+            return _csv_row(row)
+        return self._block(image, best)
+
+    def foot(self) -> str:
+        """What comes after the last image."""
+        return f"{views.thresholds(self.decisions, self.scorer)}\n" if self.chosen == "table" and self.images else ""
+
+    def _block(self, image: Path, best: Sequence[Answer]) -> str:
+        """An image and its texts by descending margin; of many that nobody asked for only those present."""
+        from focuscli.inference.predict import probability
+
+        lines = [render.plain(str(image))]
+        shown = [answer for answer in best if self.whole or answer.present is not False]
+        for answer in shown:
+            place = probability(answer.score, answer.decision.threshold)
+            filled = 0 if place is None else round(20 * place)
+            bar = "" if place is None else f"  {'█' * filled}{'░' * (20 - filled)}"
+            text, unseen = answer.decision.text, "" if answer.decision.seen else "  unseen"
+            told = views.against(answer.decision, answer.score, answer.present)
+            lines.append(f"  {render.plain(text.phrase):<34} {text.region:<6} {told}{bar}{unseen}")
+        if hidden := len(best) - len(shown):
+            lines.append(f"  {hidden} {'others' if shown else 'texts'} below their thresholds")
+        return "".join(f"{line}\n" for line in lines)
+
+
+def _csv_row(values: Sequence[Any]) -> str:
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\n").writerow(values)
+    return buffer.getvalue()

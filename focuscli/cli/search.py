@@ -13,7 +13,17 @@ import typer
 
 from focuscli.cli import processes, render, views
 from focuscli.cli.models import find_model, listed
-from focuscli.cli.options import CHECKPOINT, DeviceOpt, ForceOpt, FreeOpt, PrecisionOpt, RegionOpt, choice, run_names
+from focuscli.cli.options import (
+    CHECKPOINT,
+    DeviceOpt,
+    ForceOpt,
+    FormatOpt,
+    FreeOpt,
+    PrecisionOpt,
+    RegionOpt,
+    format_of,
+    run_names,
+)
 from focuscli.errors import InputError, UsageError
 from focuscli.storage.files import ANY_NAME, atomic_path, check_free, to_json, write_text
 
@@ -21,7 +31,6 @@ if TYPE_CHECKING:
     from focuscli.tools.gallery.search import Answer
     from focuscli.tools.gallery.store import Gallery
 
-FORMATS = ("table", "jsonl", "csv")
 MOST_ON_SHEET = 400
 
 
@@ -36,7 +45,7 @@ def search_command(
     fast: Annotated[bool, typer.Option("--fast/--exact", help="Score a tenth, chosen by a projection.")] = False,
     recall: Annotated[bool, typer.Option("--recall", help="The share of the exact crops that --fast finds.")] = False,
     sheet: Annotated[Path | None, typer.Option(metavar="PNG", help="Draw the crops there.")] = None,
-    format_: Annotated[str | None, choice("--format", of=FORMATS, help="Of the results.", shown="table")] = None,
+    format_: FormatOpt = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write there instead of to stdout.")] = None,
     force: ForceOpt = False,
     checkpoint: Annotated[
@@ -50,7 +59,7 @@ def search_command(
 ) -> None:
     """The crops of a gallery that fit texts best, trained or not."""
     texts, without = listed(texts), listed(without or [])
-    chosen = format_ or ("jsonl" if render.as_json() else "table")
+    chosen = format_of(format_, output)
     if sheet is not None and sheet.suffix.lower() != ".png":
         raise UsageError(f"--sheet wants a .png file; got {sheet}.")
     if sheet is not None and output is not None and sheet.resolve() == output.resolve():

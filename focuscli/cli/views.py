@@ -15,7 +15,7 @@ from focuscli.storage.paths import run_folder
 if TYPE_CHECKING:
     from focuscli.config import RunConfig
     from focuscli.data.folder import DatasetFolder
-    from focuscli.inference.predict import TextDecision
+    from focuscli.inference.predict import Scorer, TextDecision
 
 METRICS = ("mA", "Acc", "Prec", "Recall", "F1", "F1h")
 
@@ -93,9 +93,22 @@ def scaled() -> None:
         images.scaled.clear()
 
 
-def against(decision: TextDecision, score: float) -> str:
-    """A score, its threshold and the answer."""
+def thresholds(decisions: Sequence[TextDecision], scorer: Scorer) -> str:
+    """Where the thresholds of texts come from, in one line."""
+    sources: dict[str, list[str]] = {}
+    for decision in decisions:
+        sources.setdefault(decision.threshold_source, []).append(decision.text.phrase)
+    parts: list[str] = []
+    for source, phrases in sorted(sources.items(), key=lambda item: item[0] != "val"):
+        words = f"chosen on {scorer.threshold_source}" if source == "val" else source
+        parts.append(f"{words} ({', '.join(map(render.plain, phrases))})" if parts else words)
+    return f"thresholds: {'; '.join(parts)}"
+
+
+def against(decision: TextDecision, score: float, present: bool | None = None) -> str:
+    """A score, its threshold and the answer: `present`, or what the threshold says."""
     if decision.threshold is None:
-        return f"{score:7.2f}"
-    sign, word = (">", "yes") if decision.present(score) else ("<=", "no")
-    return f"{score:7.2f} {sign:>2} {decision.threshold:6.2f}  {word:<3}"
+        return f"{score:7.2f}" + ("" if present is None else f"  {'yes' if present else 'no':<3}")
+    above = decision.present(score)
+    word = "yes" if (above if present is None else present) else "no"
+    return f"{score:7.2f} {'>' if above else '<=':>2} {decision.threshold:6.2f}  {word:<3}"

@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any, NamedTuple
 
 from focuscli.data.texts import Text
 from focuscli.engine.scoring import ScorePixels
@@ -81,14 +79,49 @@ class TextDecision:
         return None if self.threshold is None else score > self.threshold
 
 
-def decide(vocabulary: Vocabulary, texts: Sequence[Text]) -> list[TextDecision]:
-    """Thresholds for texts: a seen attribute's own, else the mean of its region."""
+def decide(vocabulary: Vocabulary, texts: Sequence[Text], *, threshold: float | None = None) -> list[TextDecision]:
+    """Thresholds for texts: `threshold` for all, else a seen attribute's own, else the mean of its region."""
     decisions = []
     for text in texts:
-        value, source = vocabulary.threshold(text)
+        value, source = vocabulary.threshold(text) if threshold is None else (threshold, "--threshold")
         known = None if math.isnan(value) else value
         decisions.append(TextDecision(text, vocabulary.is_seen(text), known, source, vocabulary.region_source(text)))
     return decisions
+
+
+class Answer(NamedTuple):
+    """A text's score for an image, and whether the image shows it; None without a threshold."""
+
+    decision: TextDecision
+    score: float
+    present: bool | None
+
+    @property
+    def margin(self) -> float:
+        """The score's distance from its threshold, or the score itself without one."""
+        return self.score - (self.decision.threshold or 0.0)
+
+
+def answers(decisions: Sequence[TextDecision], scores: Sequence[float], *, exclusive: bool = False) -> list[Answer]:
+    """What scores say, in the order of the texts.
+
+    Args:
+        exclusive: of several texts of one group (see `Text`) only the one with the largest margin is present, and that one
+            is, even below its threshold.
+    """
+    found = [
+        Answer(decision, score, decision.present(score)) for decision, score in zip(decisions, scores, strict=True)
+    ]
+    groups = Counter(decision.text.group for decision in decisions)
+    best: dict[str, Answer] = {}
+    for answer in sorted(found, key=lambda answer: answer.margin):
+        best[answer.decision.text.group] = answer
+    return [
+        answer._replace(present=answer is best[group])
+        if exclusive and (group := answer.decision.text.group) and groups[group] > 1
+        else answer
+        for answer in found
+    ]
 
 
 def thresholds_of(decisions: Sequence[TextDecision]) -> dict[str, Any]:
@@ -109,16 +142,13 @@ def probability(score: float, threshold: float | None) -> float | None:
     return None if threshold is None else 1 / (1 + math.exp(-max(-60.0, min(60.0, score - threshold))))
 
 
-def record(
-    image: Path, scores: NDArray[np.float32], decisions: Sequence[TextDecision], scorer: Scorer
-) -> dict[str, Any]:
+def record(image: Path, found: Sequence[Answer], scorer: Scorer) -> dict[str, Any]:
     """One JSON line: image, scores, what is present, and `thresholds_of` the texts."""
-    rows = [*zip(decisions, scores.tolist(), strict=True)]
     return {
         "image": str(image),
-        "scores": {decision.text.phrase: round(score, 4) for decision, score in rows},
-        "present": [decision.text.phrase for decision, score in rows if decision.present(score)],
-        **thresholds_of(decisions),
+        "scores": {answer.decision.text.phrase: round(answer.score, 4) for answer in found},
+        "present": [answer.decision.text.phrase for answer in found if answer.present],
+        **thresholds_of([answer.decision for answer in found]),
         "model": str(scorer.folder),
         "weights": scorer.weights,
     }

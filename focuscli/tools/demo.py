@@ -13,7 +13,7 @@ from focuscli.data.folder import DatasetFolder, read_folder
 from focuscli.data.synthetic.generate import prepare_synthetic
 from focuscli.engine.run import Run
 from focuscli.evaluation.closed_set import EvaluationReport, evaluate
-from focuscli.inference.predict import decide, record
+from focuscli.inference.predict import answers, decide, record
 from focuscli.inference.recognizer import Recognizer
 from focuscli.viz.explain import explain
 
@@ -76,15 +76,17 @@ class Demo:
         most = test[sorted(different, key=lambda row: -shown[row].sum())[:SHOWN_IMAGES]]
         paths = [dataset.image_path(int(index)) for index in most]
         decisions = decide(recognizer.vocabulary, texts)
-        scores = recognizer.scores(paths, texts)
-        predictions = [record(path, row, decisions, recognizer) for path, row in zip(paths, scores, strict=True)]
+        scores = recognizer.scores(paths, texts).tolist()
+        predictions = [
+            record(path, answers(decisions, row), recognizer) for path, row in zip(paths, scores, strict=True)
+        ]
         attention, tokens = self.folder / "attention.png", self.folder / "tokens.png"
         explain(recognizer, paths, texts)[0].save(attention)
         explain(recognizer, paths[:1], texts, tokens=True)[0].save(tokens)
         return predictions, attention, tokens
 
     def _data(self, style: str) -> Path:
-        return self.folder / f"data-{style}"
+        return self.folder / f"synthetic-{style}"
 
     def _recognizer(self) -> Recognizer:
         return Recognizer.from_checkpoint(self.run_folder, device="cpu")

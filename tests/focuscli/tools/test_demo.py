@@ -34,7 +34,7 @@ def demo(tmp_path_factory):
 def mass_on(demo, phrase, name, regions):
     """Over test images that show an attribute: the share of its map's mass in the box around some body regions, and the
     same share of an even map (the box's part of the image)."""
-    dataset = read_folder(demo.folder / f"data-{HOME_STYLE}")
+    dataset = read_folder(demo.folder / f"synthetic-{HOME_STYLE}")
     entries = [json.loads(line) for line in (dataset.path / "boxes.jsonl").read_text().splitlines()]
     boxes = {entry["image"]: entry["boxes"] for entry in entries}
     test = [i for i in dataset.select("test") if dataset.labels[i, dataset.schema.index(name)] == 1][:60]
