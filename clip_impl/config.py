@@ -10,6 +10,7 @@ Activation = Literal["quick_gelu", "gelu"]
 VOCABULARY_SIZE = 49408
 SOT_ID, EOT_ID = VOCABULARY_SIZE - 2, VOCABULARY_SIZE - 1
 """Token ids of the start and the end of a text."""
+LARGEST = 16_384  # width, layers
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,8 @@ def check_image_size(image_size: tuple[int, int], patch_size: int) -> None:
 
 
 def _check_tower(name: str, tower: VisionConfig | TextConfig) -> None:
-    if min(tower.width, tower.layers, tower.heads) < 1 or tower.width % tower.heads:
+    smallest, largest = min(tower.width, tower.layers, tower.heads), max(tower.width, tower.layers)
+    if smallest < 1 or largest > LARGEST or tower.width % tower.heads:
         raise ValueError(f"{name} tower: no {tower.layers} layers of width {tower.width} with {tower.heads} heads")
 
 

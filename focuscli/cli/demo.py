@@ -13,7 +13,9 @@ from focuscli.cli.training import show_header, show_training
 
 def demo_command(
     out: Annotated[Path, typer.Option("--out", help="Folder for everything that the demo writes.")] = Path("demo"),
-    images: Annotated[int, typer.Option(min=80, help="Images of the camera style that is trained on.")] = 2800,
+    images: Annotated[
+        int, typer.Option(min=80, max=1_000_000, help="Images of the camera style that is trained on.")
+    ] = 2800,
     seed: Annotated[int, typer.Option(help="Seed of the images.")] = 0,
 ) -> None:
     """The whole workflow on synthetic pedestrians: generate, train, evaluate, predict, explain."""

@@ -71,7 +71,7 @@ def eval_command(
     ] = None,
     device: DeviceOpt = None,
     precision: PrecisionOpt = None,
-    workers: Annotated[int, typer.Option(help="Threads that decode images.")] = 2,
+    workers: Annotated[int, typer.Option(min=1, max=256, help="Threads that decode images.")] = 2,
 ) -> None:
     """Metrics of a checkpoint: closed set (mA, Acc, Prec, Recall, F1, F1h), or --open-domain retrieval."""
     closed = {"--dataset": dataset, "--require": require, "--threshold": threshold != "val"}

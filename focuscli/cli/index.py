@@ -36,9 +36,11 @@ def index_command(
     resume: Annotated[bool, typer.Option("--resume", help="Finish a gallery, or bring it up to date.")] = False,
     dry_run: DryRunOpt = False,
     checkpoint: CheckpointOpt = None,
-    part_size: Annotated[int, typer.Option(min=1, help="Crops per part: what a killed run can lose.")] = 8192,
-    batch: Annotated[int, typer.Option(min=1, help="Images per batch.")] = 32,
-    workers: Annotated[int, typer.Option(min=1, help="Threads that decode images.")] = 2,
+    part_size: Annotated[
+        int, typer.Option(min=1, max=1_000_000, help="Crops per part: what a killed run can lose.")
+    ] = 8192,
+    batch: Annotated[int, typer.Option(min=1, max=65_536, help="Images per batch.")] = 32,
+    workers: Annotated[int, typer.Option(min=1, max=256, help="Threads that decode images.")] = 2,
     device: DeviceOpt = None,
     precision: PrecisionOpt = None,
 ) -> None:

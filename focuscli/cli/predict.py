@@ -68,8 +68,8 @@ def predict_command(
     ] = None,
     force: ForceOpt = False,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first unreadable image.")] = False,
-    batch: Annotated[int, typer.Option(min=1, help="Images per batch.")] = 32,
-    workers: Annotated[int, typer.Option(min=1, help="Threads that decode images.")] = 2,
+    batch: Annotated[int, typer.Option(min=1, max=65_536, help="Images per batch.")] = 32,
+    workers: Annotated[int, typer.Option(min=1, max=256, help="Threads that decode images.")] = 2,
     device: DeviceOpt = None,
     precision: Annotated[
         str | None, typer.Option(help="auto, fp32 or bf16; of an exported model auto, fp32 or int8.")

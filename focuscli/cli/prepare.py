@@ -173,8 +173,8 @@ def _target(out: Path | None, name: str | None, default: str) -> Path:
 def synthetic_command(
     out: OutOpt = None,
     name: NameOpt = None,
-    images: Annotated[int, typer.Option(min=20, help="Number of images.")] = 1600,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same images.")] = 0,
+    images: Annotated[int, typer.Option(min=20, max=1_000_000, help="Number of images.")] = 1600,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="The same seed gives the same images.")] = 0,
     style: Annotated[str, choice("--style", of=("studio", "street", "night"), help="Of the camera.")] = "street",
     as_: Annotated[str | None, choice("--as", of=("peta", "pa100k", "rapv1"), help="As an official download.")] = None,
     force: ForceOpt = False,

@@ -84,9 +84,9 @@ def reproduce_command(
     from focuscli.tools.reproduce.tables import moved, read_table
 
     rows = read_table(table)
-    if budget is not None and not re.fullmatch(r"epochs=0*[1-9]\d*", budget):
+    if budget is not None and not re.fullmatch(r"epochs=0*[1-9]\d{0,17}", budget):
         raise UsageError(f'--budget is epochs=N with N at least 1; got "{budget}".', "Example: --budget epochs=5")
-    if not all(part.isdecimal() for part in _split(seeds) or [""]):
+    if not all(part.isdecimal() and len(part) < 19 for part in _split(seeds) or [""]):
         raise UsageError(f'--seeds takes whole numbers; got "{seeds}".', "Example: --seeds 0,1,2")
     flags = {
         "--model": ("model", "preset", model),

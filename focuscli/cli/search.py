@@ -41,7 +41,7 @@ def search_command(
     where: Annotated[str | None, typer.Option(metavar="SQL", help='Of crops: path, size, "group", "Hat", ...')] = None,
     per_group: Annotated[bool, typer.Option("--per-group", help="The best of each group (index --group).")] = False,
     each: Annotated[bool, typer.Option("--each", help="Each TEXT is a search of its own, in one pass.")] = False,
-    k: Annotated[int, typer.Option("-k", min=1, help="How many crops.")] = 20,
+    k: Annotated[int, typer.Option("-k", min=1, max=1_000_000, help="How many crops.")] = 20,
     fast: Annotated[bool, typer.Option("--fast/--exact", help="Score a tenth, chosen by a projection.")] = False,
     recall: Annotated[bool, typer.Option("--recall", help="The share of the exact crops that --fast finds.")] = False,
     sheet: Annotated[Path | None, typer.Option(metavar="PNG", help="Draw the crops there.")] = None,
@@ -55,7 +55,7 @@ def search_command(
     free: FreeOpt = False,
     device: DeviceOpt = None,
     precision: PrecisionOpt = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="Cores to use; default: all.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, max=1024, help="Cores to use; default: all.")] = None,
 ) -> None:
     """The crops of a gallery that fit texts best, trained or not."""
     texts, without = listed(texts), listed(without or [])

@@ -26,7 +26,7 @@ def viz_command(
     checkpoint: CheckpointOpt = None,
     region: RegionOpt = None,
     free: FreeOpt = False,
-    layers: Annotated[int, typer.Option(min=1, help="Average the attention of the last so many layers.")] = 1,
+    layers: Annotated[int, typer.Option(min=1, max=64, help="Average the attention of the last so many layers.")] = 1,
     tokens: Annotated[bool, typer.Option("--tokens", help="Each Mix Token's own map, of one image.")] = False,
     alpha: Annotated[float, typer.Option(min=0, max=1, help="Strength of the heat over the image.")] = 0.5,
     force: ForceOpt = False,

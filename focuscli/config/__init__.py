@@ -8,6 +8,7 @@ import json
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 from pydantic import ValidationError
@@ -20,7 +21,8 @@ from focuscli.config.settings import AugmentConfig as AugmentConfig
 from focuscli.config.settings import DataConfig as DataConfig
 from focuscli.config.settings import LossConfig as LossConfig
 from focuscli.config.settings import TrainConfig as TrainConfig
-from focuscli.errors import InputError, UsageError, did_you_mean
+from focuscli.errors import UsageError, did_you_mean
+from focuscli.storage.documents import read_toml
 
 ABLATIONS = ("rlp", "mgmt", "avfe", "racl", "lsim")
 Origins = dict[str, str]
@@ -89,7 +91,7 @@ def parse_override(text: str) -> dict[str, dict[str, Any]]:
     if not equals or not dot or not key:
         raise UsageError(f'--set takes section.key=value; got "{text}".', "Example: --set train.learning_rate=3e-4")
     for toml in (raw, f"[{raw}]") if "," in raw else (raw,):
-        with contextlib.suppress(tomllib.TOMLDecodeError):
+        with contextlib.suppress(ValueError, RecursionError):
             return {section: {key: tomllib.loads(f"value = {toml}")["value"]}}
     return {section: {key: raw.strip()}}
 
@@ -100,10 +102,7 @@ def read_config_file(path: Path) -> dict[str, Any]:
     Raises:
         InputError: it does not exist or is not TOML.
     """
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise InputError(f"{path} is not a readable TOML file: {error}.") from error
+    return read_toml(path)
 
 
 def dump_config(config: RunConfig, origins: Origins | None = None) -> str:
@@ -140,7 +139,8 @@ def _refusal(error: Any, origins: Origins) -> UsageError:
     if error["type"] == "value_error":
         return UsageError(str(error["ctx"]["error"]))
     if error["type"] != "extra_forbidden":
-        return UsageError(f"{key}={error['input']!r}{where}: {error['msg']}.")
+        value = shorten(repr(error["input"]), 80)
+        return UsageError(f"{key}={value}{where}: {error['msg']}.")
     known: list[str] = [*RunConfig.model_fields]
     if len(path) == 2:
         known = [f"{path[0]}.{name}" for name in type(getattr(RunConfig(), path[0])).model_fields]

@@ -14,9 +14,13 @@ SCRATCH = "from scratch"
 RENAMED = {"accumulate": "gradient_accumulation_steps", "clip_gradient": "max_grad_norm"}
 """Old name of a setting -> its name now; files and runs that have the old one still load."""
 
+Side = Annotated[int, Field(ge=1, le=2048)]
+
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, use_attribute_docstrings=True, allow_inf_nan=False
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -41,9 +45,9 @@ class DataConfig(_Section):
     """Labels of value 2: excluded from losses and per-attribute metrics, or counted as 0."""
     cache: Literal["auto", "memory", "none"] = "auto"
     """Whether resized images are kept in memory; auto: where they need less than `cache_limit_mb`."""
-    cache_limit_mb: Annotated[int, Field(ge=0)] = 4096
+    cache_limit_mb: Annotated[int, Field(ge=0, le=2**30)] = 4096
     """Largest size of that cache in MiB, for all processes of a machine together."""
-    workers: Annotated[int, Field(ge=0)] = 2
+    workers: Annotated[int, Field(ge=0, le=256)] = 2
     """Threads that decode images."""
     resize: Literal["pillow", "torch"] = "pillow"
     """What resizes training crops: Pillow, as for CLIP and for every evaluation, or torch: faster, equal to a grey level."""
@@ -52,7 +56,7 @@ class DataConfig(_Section):
 class AugmentConfig(_Section):
     """Training-time augmentation, in pixels and factors; the defaults follow POAR."""
 
-    margin: Annotated[int, Field(ge=0)] = 8
+    margin: Annotated[int, Field(ge=0, le=1024)] = 8
     """Images are resized this much larger than the input on both sides, then cropped at random."""
     flip: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Probability of a horizontal flip."""
@@ -77,21 +81,21 @@ class ModelConfig(_Section):
     """The method: a row of `METHODS`."""
     preset: Literal["vit-b16", "tiny"] = "vit-b16"
     """Shape of the towers: CLIP ViT-B/16, or a small CLIP for upright crops that trains on a CPU."""
-    image_size: tuple[int, int] = (224, 224)
+    image_size: tuple[Side, Side] = (224, 224)
     """Input height and width; any multiples of the patch size."""
-    patch: Annotated[int, Field(ge=0)] = 0
+    patch: Annotated[int, Field(ge=0, le=256)] = 0
     """Patch size of the visual tower in pixels, for training from scratch; 0: the preset's (16, tiny 8)."""
-    layers: Annotated[int, Field(ge=0)] = 0
+    layers: Annotated[int, Field(ge=0, le=64)] = 0
     """Layers of the visual tower; 0: the preset's (12, tiny 4). Of pretrained weights the first ones are kept."""
-    global_tokens: Annotated[int, Field(ge=0)] = 8
+    global_tokens: Annotated[int, Field(ge=0, le=256)] = 8
     """K_g: Mix Tokens that read all patches (Eq. 2)."""
-    local_tokens: Annotated[int, Field(ge=0)] = 4
+    local_tokens: Annotated[int, Field(ge=0, le=256)] = 4
     """K_l: Mix Tokens that read one subset of patches each (Eq. 3); a multiple of `partitions`."""
-    partitions: Annotated[int, Field(ge=1)] = 4
+    partitions: Annotated[int, Field(ge=1, le=256)] = 4
     """r: number of equal, contiguous patch subsets for the local Mix Tokens."""
     prompt_length: Annotated[int, Field(ge=1, le=32)] = 4
     """m: learnable context vectors per attribute."""
-    attention_heads: Annotated[int, Field(ge=1)] = 8
+    attention_heads: Annotated[int, Field(ge=1, le=64)] = 8
     """Heads of the attribute-guided cross-attention (Eq. 5)."""
     avfe_init: Literal["identity", "random"] = "identity"
     """Initial value of its projections."""
@@ -155,27 +159,27 @@ class TrainConfig(_Section):
 
     weights: str = ""
     """CLIP weights to start from: a file, empty for the installed ones, or `none` for training from scratch."""
-    epochs: Annotated[int, Field(ge=1)] = 100
+    epochs: Annotated[int, Field(ge=1, le=100_000)] = 100
     """Passes over the training images."""
-    batch_size: Annotated[int, Field(ge=2)] = 128
+    batch_size: Annotated[int, Field(ge=2, le=65_536)] = 128
     """Images per micro-batch, over all processes."""
-    gradient_accumulation_steps: Annotated[int, Field(ge=1)] = 1
+    gradient_accumulation_steps: Annotated[int, Field(ge=1, le=10_000)] = 1
     """Micro-batches per optimiser step; the text-to-visual loss contrasts within each."""
-    learning_rate: Annotated[float, Field(gt=0)] = 1e-4
+    learning_rate: Annotated[float, Field(gt=0, le=100)] = 1e-4
     """Peak learning rate of AdamW; it falls to 0 along a cosine."""
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
     """Weight decay of AdamW, for matrices only."""
-    warmup_steps: Annotated[int, Field(ge=0)] = 100
+    warmup_steps: Annotated[int, Field(ge=0, le=10_000_000)] = 100
     """Optimiser steps over which the learning rate rises linearly."""
     max_grad_norm: Annotated[float, Field(ge=0)] = 0.0
     """Largest norm of the gradient; 0 does not clip."""
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Decay of the moving average of the weights, which is evaluated and saved as best; 0 for none."""
-    patience: Annotated[int, Field(ge=0)] = 0
+    patience: Annotated[int, Field(ge=0, le=100_000)] = 0
     """Stop after this many evaluations without improvement; 0 never stops early."""
-    eval_every: Annotated[int, Field(ge=1)] = 1
+    eval_every: Annotated[int, Field(ge=1, le=100_000)] = 1
     """Epochs between two evaluations on val."""
-    save_every_steps: Annotated[int, Field(ge=0)] = 0
+    save_every_steps: Annotated[int, Field(ge=0, le=10_000_000)] = 0
     """Also save `last` every so many steps within an epoch; 0 saves at the end of epochs only."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, more time."""
@@ -186,9 +190,9 @@ class TrainConfig(_Section):
     """`auto`, `cpu`, `cuda`, `cuda:N` or `mps`."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Precision of matrix products; auto: bf16 on GPUs, fp32 elsewhere."""
-    threads: Annotated[int, Field(ge=0)] = 0
+    threads: Annotated[int, Field(ge=0, le=1024)] = 0
     """CPU threads; 0 leaves the choice to torch. A resumed run is bit-identical for the same number."""
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, le=2**63 - 1)] = 0
     """Seed of everything random."""
 
 
@@ -199,7 +203,7 @@ class EvalConfig(_Section):
     """What a threshold maximises, per attribute: balanced accuracy, F1, or intersection over union of the positives."""
     select: Literal["mA", "Acc", "F1", "AUC"] = "mA"
     """The val metric that chooses the best epoch."""
-    batch_size: Annotated[int, Field(ge=1)] = 128
+    batch_size: Annotated[int, Field(ge=1, le=65_536)] = 128
     """Images per batch when val is scored."""
 
 

@@ -13,14 +13,25 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel
 
 from focuscli.data.labels_csv import SPLITS, check_image_names, format_labels, read_labels
 from focuscli.data.schema import AttributeSchema, dump_schema, load_schema
 from focuscli.errors import InputError
+from focuscli.storage.documents import checked, read_json
 from focuscli.storage.files import atomic_folder, check_free, write_json, write_text
 from focuscli.storage.paths import user_path
 
 SCHEMA_FILE, LABELS_FILE, INFO_FILE = "schema.toml", "labels.csv", "prepare.json"
+
+
+class _Info(BaseModel, frozen=True):
+    """What commands use of prepare.json."""
+
+    dataset: str = ""
+    split: str | None = None
+    labels_only: bool = False
+    published: dict[str, int] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,11 +143,10 @@ def read_info(path: Path) -> dict[str, Any]:
         InputError: it is damaged.
     """
     file = path / INFO_FILE
-    try:
-        return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
-    except (OSError, ValueError, TypeError) as error:
-        hint = "It can be deleted: it only records how the folder was made."
-        raise InputError(f"{file} is damaged: {error}.", hint) from error
+    hint = "It can be deleted: it only records how the folder was made."
+    info = read_json(file, hint) if file.is_file() else {}
+    checked(_Info, info, file, hint)
+    return dict(info)
 
 
 def write_folder(

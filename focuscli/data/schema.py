@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
@@ -25,6 +24,7 @@ from focuscli.data.regions import REGIONS, SUBREGIONS, guess_place, name_words
 from focuscli.data.texts import Text as Text
 from focuscli.data.texts import normalise_phrase as normalise_phrase
 from focuscli.errors import InputError, did_you_mean
+from focuscli.storage.documents import read_toml
 from focuscli.storage.files import fingerprint
 
 UNCERTAIN = 2
@@ -226,12 +226,8 @@ def load_schema(path: Path) -> AttributeSchema:
     Raises:
         InputError: the file is missing, not UTF-8, not TOML, has an unknown key, or contradicts itself.
     """
-    try:
-        document = tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
-        hint = "A dataset is a folder with labels.csv and schema.toml, which is TOML in UTF-8."
-        raise InputError(f"Cannot read {path}: {error}.", hint) from error
-    return _validated(document, str(path))
+    hint = "A dataset is a folder with labels.csv and schema.toml, which is TOML in UTF-8."
+    return _validated(read_toml(Path(path), hint), str(path))
 
 
 def builtin_schema(name: str) -> AttributeSchema:

@@ -7,21 +7,77 @@ commits a save: a process that dies at any moment leaves the old checkpoint or t
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import BaseModel, Field, FiniteFloat, NonNegativeInt, model_validator
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from focuscli.config import RunConfig
+from focuscli.data.schema import AttributeSchema
 from focuscli.errors import InputError
+from focuscli.storage.documents import checked, read_json
 from focuscli.storage.files import atomic_path, write_json
 
 FORMAT = 1
+ADAMW = {"step", "exp_avg", "exp_avg_sq"}
+ANEW = "Start a new run: its checkpoint `best` can still be evaluated."
+
+
+class Best(BaseModel, frozen=True):
+    """The epoch with the best value on val; 0 where there is none yet."""
+
+    epoch: NonNegativeInt
+    value: float | None
+
+
+class TrainedOn(BaseModel, frozen=True):
+    """The dataset of a run."""
+
+    name: str
+    folder: str
+    fingerprint: str
+    train_images: NonNegativeInt
+    train_split: str
+
+
+class EpochRecord(BaseModel, frozen=True):
+    """An epoch that is done; losses stand beside these."""
+
+    epoch: NonNegativeInt
+    step: NonNegativeInt
+    val: dict[str, float | None] = {}
+
+
+class State(BaseModel, frozen=True):
+    """What state.json has to hold; `Run` writes it."""
+
+    files: dict[str, Annotated[str, Field(pattern=r"^[a-z]+-\d+\.safetensors$")]]
+    step: NonNegativeInt
+    epoch: FiniteFloat
+    epoch_sums: dict[str, float]
+    history: list[EpochRecord]
+    best: Best
+    thresholds: dict[str, FiniteFloat]
+    global_threshold: FiniteFloat
+    threshold_source: str
+    weights: str
+    config: RunConfig
+    clip: dict[str, Any]
+    attributes: AttributeSchema = Field(alias="schema")
+    data: TrainedOn
+
+    @model_validator(mode="after")
+    def _check(self) -> State:
+        unknown = self.thresholds.keys() - {attribute.name for attribute in self.attributes.attributes}
+        if unknown:
+            raise ValueError(f"a threshold for {min(unknown)!r}, which is no attribute")
+        return self
 
 
 @dataclass(frozen=True)
@@ -74,16 +130,14 @@ def save_checkpoint(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], s
 
 
 def read_checkpoint(folder: Path) -> Checkpoint:
-    """The checkpoint in a folder; InputError where there is none, or it is no JSON or of an unknown format."""
+    """The checkpoint in a folder; InputError where there is none, or its state.json is damaged or of an unknown format."""
     file = folder / "state.json"
-    try:
-        state = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(f"{folder} holds no checkpoint (no state.json).") from error
-    except (json.JSONDecodeError, UnicodeDecodeError, OSError) as error:
-        raise InputError(f"Checkpoint {folder} is damaged: {file.name}: {error}.") from error
-    if not isinstance(state, dict) or state.get("format") != FORMAT or not isinstance(state.get("files"), dict):
+    if not file.is_file():
+        raise InputError(f"{folder} holds no checkpoint (no state.json).")
+    state = read_json(file)
+    if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise InputError(f"{file} is no checkpoint of this version of focus (want format {FORMAT}).")
+    checked(State, state, file)
     return Checkpoint(folder, state)
 
 
@@ -115,8 +169,17 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer, names: Mapping[Tensor, s
 def restore_optimizer(
     optimizer: torch.optim.Optimizer, names: Mapping[Tensor, str], tensors: Mapping[str, Tensor]
 ) -> None:
-    """Undo `optimizer_tensors`."""
+    """Undo `optimizer_tensors`; InputError where the tensors are not the state of these parameters."""
     parameters = {name: parameter for parameter, name in names.items()}
+    kinds: dict[str, set[str]] = {}
+    for key, value in tensors.items():
+        kind, _, name = key.partition("/")
+        shape = () if kind == "step" else getattr(parameters.get(name), "shape", None)
+        if kind not in ADAMW or name not in parameters or value.shape != shape or not value.is_floating_point():
+            raise InputError(f"The checkpoint's optimizer state is damaged: {key} is not of this model.", ANEW)
+        kinds.setdefault(name, set()).add(kind)
+    if any(found != ADAMW for found in kinds.values()):
+        raise InputError("The checkpoint's optimizer state is damaged: tensors are missing.", ANEW)
     for key, value in tensors.items():
         kind, _, name = key.partition("/")
         parameter = parameters[name]

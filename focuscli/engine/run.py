@@ -23,7 +23,7 @@ from focuscli.engine.device import compile_layers, effective_precision
 from focuscli.engine.distributed import SINGLE, ProcessGroup
 from focuscli.engine.trainer import Event, StepEvent, Trainer
 from focuscli.engine.training_data import prepare_training_data
-from focuscli.errors import InputError, UsageError
+from focuscli.errors import InputError, UsageError, one_line
 from focuscli.metrics.attributes import finite
 from focuscli.models.build import new_method, saved_method
 from focuscli.storage.files import write_json, write_text
@@ -88,7 +88,13 @@ class Run:
                     f"(fingerprint {saved[:12]}, now {now[:12]}).",
                     "Restore the data, or start a new run without --resume.",
                 )
-            model = saved_method(config.model, self.data.texts, checkpoint.state["clip"])
+            try:
+                clip, tensors = checkpoint.state["clip"], checkpoint.tensors("model")
+                model = saved_method(config.model, self.data.texts, clip, tensors)
+            except ValueError as error:
+                raise InputError(
+                    f"Checkpoint {checkpoint.folder} is damaged: state.json: {one_line(error)}."
+                ) from error
             self.origin = str(checkpoint.state["weights"])
         # Training from scratch trains the text tower too: a frozen random one carries no meaning.
         model.freeze(text_tower=self.origin != SCRATCH)

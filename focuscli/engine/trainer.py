@@ -28,7 +28,7 @@ from focuscli.engine.distributed import ProcessGroup, block, lost_workers
 from focuscli.engine.replicas import gather_rows, replicate
 from focuscli.engine.scoring import model_score_fn, score_files
 from focuscli.engine.training_data import TrainingData
-from focuscli.errors import CheckFailed
+from focuscli.errors import CheckFailed, InputError
 from focuscli.metrics.attributes import area_under_roc, pedestrian_metrics
 from focuscli.metrics.thresholds import Thresholds
 from focuscli.models.base import Method
@@ -151,6 +151,8 @@ class Trainer:
         restore_optimizer(self.optimizer, self.names, checkpoint.tensors("optimizer"))
         if self.ema is not None:
             load_strictly(self.ema.module, checkpoint.tensors("ema"), f"checkpoint {checkpoint.folder}")
+        if checkpoint.state["epoch_sums"].keys() != self.epoch_sums.keys():
+            raise InputError(f"Checkpoint {checkpoint.folder} is damaged: state.json has other losses than this run.")
         for name in STATE:
             if name in checkpoint.state or name != "unchosen_thresholds":  # version 0.1.0 did not record these
                 setattr(self, name, checkpoint.state[name])

@@ -22,7 +22,7 @@ from focuscli.engine.checkpoint import Checkpoint, load_strictly, read_checkpoin
 from focuscli.engine.device import autocast, check_precision, resolve_device
 from focuscli.engine.distributed import SINGLE, ProcessGroup
 from focuscli.engine.scoring import Progress, ScorePixels, model_score_fn, score_files
-from focuscli.errors import InputError, UsageError
+from focuscli.errors import InputError, UsageError, one_line
 from focuscli.inference.predict import Scorer
 from focuscli.inference.vocabulary import Vocabulary
 from focuscli.models.base import Method
@@ -120,11 +120,12 @@ class Recognizer(Scorer):
             config = RunConfig.model_validate(checkpoint.state["config"])
             schema = AttributeSchema.model_validate(checkpoint.state["schema"])
             texts = schema.texts(complements=config.data.complements)
-            model = saved_method(config.model, texts, checkpoint.state["clip"])
-            load_strictly(model, checkpoint.tensors("model"), f"checkpoint {checkpoint.folder}")
+            tensors = checkpoint.tensors("model")
+            model = saved_method(config.model, texts, checkpoint.state["clip"], tensors)
+            load_strictly(model, tensors, f"checkpoint {checkpoint.folder}")
             return cls(model, config, schema, checkpoint, target, precision)
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"Checkpoint {checkpoint.folder} is damaged: state.json: {error!r}.") from error
+        except ValueError as error:
+            raise InputError(f"Checkpoint {checkpoint.folder} is damaged: state.json: {one_line(error)}.") from error
 
     @classmethod
     def zero_shot(

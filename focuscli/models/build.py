@@ -9,14 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import TypeAdapter
+from torch import Tensor
 
-from clip_impl import CLIP, TINY, VIT_B_16, CLIPConfig, TextConfig, VisionConfig
+from clip_impl import CLIP, TINY, VIT_B_16, CLIPConfig
 from clip_impl.weights import load
 from focuscli.config import SCRATCH, ModelConfig, RunConfig, method_entry
 from focuscli.data.texts import Text
 from focuscli.errors import InputError
 from focuscli.models.base import Method
 from focuscli.storage.files import file_sha256
+
+_SHAPE = TypeAdapter(CLIPConfig)
 
 
 def build_method(config: ModelConfig, clip: CLIP, texts: Sequence[Text]) -> Method:
@@ -64,14 +68,22 @@ def new_method(config: RunConfig, texts: Sequence[Text], weights: Path | None) -
         return build_method(wanted, clip, texts), origin
 
 
-def saved_method(config: ModelConfig, texts: Sequence[Text], shape: Mapping[str, Any]) -> Method:
-    """The model of a checkpoint before its tensors are loaded; `shape` is the "clip" of its state.json.
+def saved_method(
+    config: ModelConfig, texts: Sequence[Text], shape: Mapping[str, Any], tensors: Mapping[str, Tensor]
+) -> Method:
+    """The model of a checkpoint before its tensors are loaded.
+
+    Args:
+        shape: the "clip" of its state.json. tensors: how large the model may be, as a damaged shape can ask for any memory.
 
     Raises:
-        KeyError, TypeError: a value of the shape is missing or unknown.
+        ValueError: a value of the shape is missing or wrong, or it is the shape of a larger model.
     """
-    vision = VisionConfig(**{**shape["vision"], "image_size": tuple(shape["vision"]["image_size"])})
-    clip = CLIPConfig(vision, TextConfig(**shape["text"]), shape["embed_dim"], shape["activation"])
+    clip = _SHAPE.validate_python(shape)
+    with torch.device("meta"):
+        needed = sum(value.numel() for value in build_method(config, CLIP(clip), texts).state_dict().values())
+    if needed > (there := sum(value.numel() for value in tensors.values())):
+        raise ValueError(f"it describes a model of {needed:,} numbers, but there are {there:,}")
     return build_method(config, CLIP(clip), texts)
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from focuscli.errors import InputError, RequirementError
+from focuscli.storage.documents import read_json
 
 ANY_NAME = "surrogateescape"
 """How results with file names are encoded: on Linux a name is bytes, and those that are not UTF-8 stay as they are."""
@@ -168,13 +169,28 @@ def checkpoint_fingerprint(folder: Path) -> str:
     Raises:
         InputError: there is no checkpoint in the folder, or it is damaged.
     """
+    state = read_json(folder / "state.json")
     try:
-        state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-        config, tensors = state["config"], file_sha256(folder / state["files"]["model"])
+        config, tensors = state["config"], file_sha256(model_file(folder, state))
         answers = [config["model"], config["data"]["complements"], state["schema"], state["thresholds"]]
         return fingerprint([tensors, *answers])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, KeyError, TypeError) as error:
         raise InputError(f"Checkpoint {folder} is damaged: {error!r}.") from error
+
+
+def model_file(folder: Path, state: Any) -> Path:
+    """The file of a checkpoint's model; `state` is the content of its state.json.
+
+    Raises:
+        InputError: it names no file of the folder.
+    """
+    try:
+        name = state["files"]["model"]
+        if Path(name).name != name:
+            raise ValueError(f"{name!r} is not the name of a file in it")
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"Checkpoint {folder} is damaged: state.json: {error!r}.") from error
+    return folder / str(name)
 
 
 def _is_stream(path: Path) -> bool:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import json
 import math
 import os
 import platform
@@ -24,6 +23,7 @@ from packaging.specifiers import SpecifierSet
 
 from focuscli.errors import FocusError, one_line
 from focuscli.storage import files, paths
+from focuscli.storage.documents import read_json
 from focuscli.tools import machine
 
 Status = Literal["ok", "warn", "missing", "failed"]
@@ -167,8 +167,8 @@ def check_weights(*, full: bool) -> Result:
         return "missing", f"no CLIP weights in {paths.weights_dir()}", fix
     record, file = {}, path.with_name(f"{path.name}.json")
     # A file that was put there by hand has no record.
-    with contextlib.suppress(OSError, ValueError, TypeError):
-        record = dict(json.loads(file.read_text(encoding="utf-8")))
+    with contextlib.suppress(FocusError, ValueError, TypeError):
+        record = dict(read_json(file))
     size, recorded = path.stat().st_size, record.get("sha256")
     activation = f"activation {record['activation']}, " if "activation" in record else ""
     about = f"{path} ({size / 1024**2:,.0f} MiB, {activation}sha256 "

@@ -32,7 +32,15 @@ from pydantic import Field, TypeAdapter
 
 from focuscli.errors import InputError, one_line
 from focuscli.inference.vocabulary import Vocabulary
-from focuscli.storage.files import atomic_path, checkpoint_fingerprint, file_sha256, write_errors, write_json
+from focuscli.storage.documents import read_json
+from focuscli.storage.files import (
+    atomic_path,
+    checkpoint_fingerprint,
+    file_sha256,
+    model_file,
+    write_errors,
+    write_json,
+)
 from focuscli.storage.paths import ZERO_SHOT
 
 FORMAT = 3
@@ -93,10 +101,10 @@ def weight_file(folder: Path, weights: Path | None) -> tuple[str, int, int]:
     Raises:
         InputError: there is no checkpoint in the folder, or it is damaged.
     """
+    file = weights or model_file(folder, read_json(folder / "state.json"))
     try:
-        file = weights or folder / json.loads((folder / "state.json").read_text(encoding="utf-8"))["files"]["model"]
         status = file.stat()
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except OSError as error:
         raise InputError(f"{weights or f'Checkpoint {folder}'} is damaged: {error!r}.") from error
     return str(file.absolute()), status.st_size, status.st_mtime_ns
 
@@ -287,8 +295,12 @@ def read_gallery(folder: Path) -> Gallery:
         InputError: there is none, it is damaged, or of an earlier version.
     """
     file = folder / INFO
+    if not file.is_file():
+        raise InputError(
+            f"Not a gallery: {folder} (no {INFO} in it).", f"Make one with: focus index FOLDER -o {folder}"
+        )
+    content = read_json(file, ANEW)
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
         found = content.pop("format")
         if found != FORMAT:
             raise InputError(f"{folder} was made by another version of focus (format {found}, not {FORMAT}).", ANEW)
@@ -296,11 +308,7 @@ def read_gallery(folder: Path) -> Gallery:
         if len(gallery.columns) != len(gallery.vocabulary.trained):
             raise ValueError(f"{len(gallery.columns)} columns for {len(gallery.vocabulary.trained)} trained texts")
         return gallery
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise InputError(
-            f"Not a gallery: {folder} (no {INFO} in it).", f"Make one with: focus index FOLDER -o {folder}"
-        ) from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{file} is damaged: {one_line(error)}", ANEW) from error
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import io
-import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -24,6 +23,7 @@ from focuscli.errors import InputError, one_line
 from focuscli.evaluation.closed_set import THRESHOLDS, EvaluationReport, LabelledSplit, evaluate, label_split
 from focuscli.inference.recognizer import Recognizer
 from focuscli.metrics.attributes import label_accuracy, pedestrian_metrics
+from focuscli.storage.documents import read_json, read_text
 from focuscli.storage.paths import resolve_dataset
 from focuscli.tools.report.similarity import BeforeAndAfter, before_and_after
 from focuscli.viz.grid import overlay, unit_range
@@ -145,8 +145,8 @@ def collect(
             similarities = before_and_after(recognizer, labelled.paths, workers=workers, progress=step)
         common, curves = threshold_curves(truth, scores, known, thresholds)
         environment = {}
-        with contextlib.suppress(OSError, ValueError, TypeError):  # a run that lost it is reported without
-            environment = dict(json.loads((run / "env.json").read_text(encoding="utf-8")))
+        with contextlib.suppress(InputError, ValueError, TypeError):  # a run that lost it is reported without
+            environment = dict(read_json(run / "env.json"))
         state, hidden = read_checkpoint(checkpoint).state, len(found) - len(shown)
         result = evaluations, common, curves, shown, hidden, similarities, crops
         name = "/".join(run.parts[-depth:])
@@ -158,11 +158,11 @@ def _open(checkpoint: Path, dataset: str | None) -> tuple[Path, list[Epoch], Dat
     run = checkpoint.resolve().parent.parent
     state = read_checkpoint(checkpoint).state
     try:
-        lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        lines = read_text(run / "metrics.jsonl").splitlines()
         history = [Epoch.model_validate_json(line) for line in lines if line.strip()]
         if not history or not state.get("thresholds"):
             raise ValueError("no epoch has been finished and evaluated on val")
-    except (OSError, ValueError) as error:
+    except (InputError, ValueError) as error:
         raise InputError(
             f"{run} has no training curves or thresholds to report: metrics.jsonl: {one_line(error)}.",
             f"Name the folder that focus train wrote, or write them again: focus train --resume --run {run}",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
+
+from pydantic import TypeAdapter
 
 from focuscli import __version__
 from focuscli.config import RunConfig
@@ -24,6 +25,7 @@ from focuscli.evaluation.targets import open_target
 from focuscli.inference.recognizer import Recognizer
 from focuscli.models.build import weights_origin
 from focuscli.storage import paths
+from focuscli.storage.documents import read_json
 from focuscli.storage.files import checkpoint_fingerprint, write_json
 from focuscli.tools.reproduce.plan import RETRIEVAL_PROTOCOLS, Plan, PlannedRun
 from focuscli.tools.reproduce.results import Measured
@@ -160,11 +162,14 @@ def run_state(folder: Path, wanted: str) -> State:
     return "finished" if complete and tested else "unfinished"
 
 
+_MEASURED = TypeAdapter(Measured)
+
+
 def _stored(file: Path, origin: Mapping[str, Any]) -> Measured | None:
     """The result of an earlier call, if it is of the same checkpoint and data."""
     try:
-        saved = json.loads(file.read_text(encoding="utf-8"))
+        saved = read_json(file)
         same = all(saved[name] == value for name, value in origin.items())
-        return Measured(**saved["measured"]) if same else None
-    except (OSError, ValueError, KeyError, TypeError):
+        return _MEASURED.validate_python(saved["measured"]) if same else None
+    except (InputError, KeyError, TypeError, ValueError):
         return None

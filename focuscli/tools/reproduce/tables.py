@@ -12,6 +12,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ValidationError, model_validator
 
 from focuscli.errors import InputError, UsageError, did_you_mean
+from focuscli.storage.documents import read_toml
 
 TABLES = ("table1", "table2", "table3")
 
@@ -101,13 +102,11 @@ def read_table(name: str) -> Table:
     if file.suffix != ".toml":
         raise UsageError(f'Unknown table "{name}".', did_you_mean(name, TABLES) + " Or name a TOML file.")
     try:
-        return Table.model_validate({"name": file.stem, **tomllib.loads(file.read_text(encoding="utf-8"))})
+        return Table.model_validate({"name": file.stem, **read_toml(file)})
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
         raise InputError(f"{file} is not a table of results: {place} {first['msg']}.") from error
-    except (OSError, ValueError) as error:
-        raise InputError(f"Cannot read {file}: {error}.") from error
 
 
 def moved(table: Table, dataset: str) -> Table:

@@ -58,6 +58,8 @@ def build_recognizer(folder: Path, method: str = "focus", *, seed: int = 0, prec
         "weights": "random",
         "data": {"fingerprint": "", "name": "small", "train_images": 3, "train_split": "train"},
         "step": 7,
+        "epoch": 1.0,
+        "config": {"train": {"epochs": 1}},
     }
     folder.mkdir(exist_ok=True)
     (folder / f"weights-{seed}.bin").write_text(f"seed {seed}")

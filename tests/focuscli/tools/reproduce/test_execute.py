@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 from focuscli.engine.checkpoint import save_checkpoint
 from focuscli.tools.reproduce.execute import find_run
 from focuscli.tools.seeds import run_identity
 
+STATE = json.loads((Path(__file__).parents[3] / "fixtures/run-0.1.0/checkpoints/last/state.json").read_text())
 ORIGIN = "from scratch"
 
 
@@ -16,12 +20,13 @@ def identity(config, data="data", weights=ORIGIN, **options):
 def save(folder, config, *, epoch, best_epoch=1, history=(), best=True):
     """A run folder with the states of its checkpoints alone."""
     state = {
+        **STATE,
         "step": 8,
         "epoch": epoch,
         "history": list(history),
         "best": {"epoch": best_epoch, "value": 0.5},
         "config": config.model_dump(mode="json"),
-        "data": {"fingerprint": "data"},
+        "data": {**STATE["data"], "fingerprint": "data"},
         "weights": ORIGIN,
     }
     for name in ("last", "best") if best else ("last",):
@@ -54,7 +59,7 @@ def test_finished_unfinished_and_new(micro_config, tmp_path, monkeypatch):
     (damaged / "checkpoints" / "last" / "state.json").write_text("{")
     assert find_run(damaged, wanted)[1] == "new"
     patient = micro_config(train__epochs=9, train__patience=2)
-    history = [{"epoch": epoch, "val": {}} for epoch in (1, 2, 3)]
+    history = [{"epoch": epoch, "step": epoch, "val": {}} for epoch in (1, 2, 3)]
     stopped = save(tmp_path / "stopped", patient, epoch=3.0, history=history)
     assert find_run(stopped, identity(patient))[1] == "finished"
     waiting = save(tmp_path / "waiting", patient, epoch=2.0, history=history[:2])
