@@ -11,6 +11,7 @@ from focuscli.data.texts import normalise_phrase
 from focuscli.engine.distributed import SINGLE, ProcessGroup
 from focuscli.errors import InputError, UsageError, did_you_mean
 from focuscli.storage import paths
+from focuscli.storage.documents import read_text
 from focuscli.storage.paths import ZERO_SHOT
 
 if TYPE_CHECKING:
@@ -141,11 +142,9 @@ def read_texts(path: Path) -> list[str]:
     Raises:
         InputError: the file is missing, not UTF-8, or has no text.
     """
-    try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
-        found = [line for line in lines if line and not line.startswith("#")]
-        if not found:
-            raise ValueError("it has no text")
-        return found
-    except (OSError, ValueError) as error:
-        raise InputError(f"Cannot read {path}: {error}.", "Write one text per line in UTF-8: red scarf") from error
+    hint = "Write one text per line in UTF-8: red scarf"
+    lines = [line.strip() for line in read_text(path, hint, encoding="utf-8-sig").splitlines()]
+    found = [line for line in lines if line and not line.startswith("#")]
+    if not found:
+        raise InputError(f"Cannot read {path}: it has no text.", hint)
+    return found

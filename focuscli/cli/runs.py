@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import tomllib
 from pathlib import Path
 from typing import Any
 
 from focuscli.cli import render
 from focuscli.cli.render import percent
+from focuscli.errors import FocusError
 from focuscli.storage import paths
+from focuscli.storage.documents import read_json, read_toml
 
 LAST = Path("checkpoints", "last", "state.json")
 
@@ -48,14 +48,14 @@ def _about(run: Path) -> dict[str, Any]:
         if not file.is_file():
             file = run / "config.toml"
             state = {
-                "config": tomllib.loads(file.read_text(encoding="utf-8")),
+                "config": read_toml(file),
                 "history": [],
                 "best": {},
                 "weights": "",
             }
             state["data"] = {"name": Path(state["config"]["data"]["dataset"]).name}
         else:
-            state = json.loads(file.read_text(encoding="utf-8"))
+            state = read_json(file)
             for tensors in state["files"].values():
                 if not (file.parent / tensors).is_file():
                     raise ValueError(f"{tensors} is missing")
@@ -70,6 +70,8 @@ def _about(run: Path) -> dict[str, Any]:
             "best_epoch": best.get("epoch") or None,
             "weights": str(state["weights"]),
         }
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+    except FocusError as error:
+        return place | {"problem": error.problem}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         missing = f"no {error}" if isinstance(error, KeyError) else error
         return place | {"problem": f"{file}: {missing}"}

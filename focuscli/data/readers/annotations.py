@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from focuscli.data.schema import AttributeSchema
-from focuscli.errors import InputError, UsageError
+from focuscli.errors import FocusError, InputError, UsageError
 from focuscli.storage.paths import user_path
 
 MAX_BYTES = 512 * 1024 * 1024  # the largest real annotation file has some 20 MB
@@ -60,6 +60,8 @@ def reading(path: Path, hint: str) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise InputError(f"There is no file {path}.", hint) from error
+    except FocusError:
+        raise
     except Exception as error:  # readers of foreign formats raise nearly anything on a damaged file
         words = f"it has no {error.args[0]!r}" if isinstance(error, KeyError) else str(error) or type(error).__name__
         raise InputError(f"{path} is not a usable {path.name}: {words}.", hint) from error

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import pickle
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,15 +13,62 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from focuscli.data.contents import wrong_kind
 from focuscli.data.schema import AttributeSchema
+from focuscli.errors import InputError
+
+MEMORY = 700 * 2**20  # bytes; the largest real file takes some 200 MB
+SECONDS = 20
 
 
 def variables(path: Path) -> dict[str, Any]:
-    """A file's variables by name; nearly any error is raised on a damaged one."""
-    import scipy.io
+    """A file's variables by name, as `scipy.io.loadmat` gives them. It is read in another process, with limits.
 
-    found: dict[str, Any] = scipy.io.loadmat(str(path))
-    return found
+    Raises:
+        InputError: it is a file of another kind. ValueError: it is damaged, or takes too much time or memory.
+    """
+    if kind := wrong_kind(path, "mat"):
+        raise InputError(f"{path} is {kind[0]}, not a MATLAB 5 file.", kind[1])
+    return {name: _array(*value) for name, value in _Values(io.BytesIO(_read(path))).load().items()}
+
+
+def _read(path: Path) -> bytes:
+    """What `loadmat` writes about a file."""
+    program = Path(__file__).with_name("loadmat.py")
+    command = [sys.executable, "-P", str(program), str(path.absolute()), str(MEMORY), str(SECONDS)]
+    try:
+        done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, timeout=6 * SECONDS, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise ValueError("reading it does not come to an end") from error
+    if done.returncode == 1:
+        lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
+        raise ValueError(lines[-1] if lines else "it cannot be read")
+    if done.returncode:
+        raise ValueError("it is damaged: MATLAB's format is broken in it, or it takes too much time")
+    return done.stdout
+
+
+class _Values(pickle.Unpickler):
+    """Of plain values only."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        raise ValueError(f"it became an object of {module}.{name}")
+
+
+def _array(kind: str, shape: tuple[int, ...], content: Any) -> NDArray[Any]:
+    """Undo `loadmat.plain`."""
+    if kind == "V":
+        fields = {name: _array(*value) for name, value in content.items()}
+        struct = np.empty(shape, dtype=[(name, object) for name in fields])
+        for name, value in fields.items():
+            struct[name] = value
+        return struct
+    if kind == "O":
+        cells = np.empty(len(content), dtype=object)
+        for position, cell in enumerate(content):
+            cells[position] = _array(*cell)
+        return cells.reshape(shape)
+    return np.frombuffer(content, dtype=kind).reshape(shape)
 
 
 def strings(column: Any) -> list[str]:
