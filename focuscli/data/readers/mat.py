@@ -28,7 +28,7 @@ def variables(path: Path) -> dict[str, Any]:
         InputError: it is a file of another kind. ValueError: it is damaged, or takes too much time or memory.
     """
     if kind := wrong_kind(path, "mat"):
-        raise InputError(f"{path} is {kind[0]}, not a MATLAB 5 file.", kind[1])
+        raise InputError(f"{path} is not a usable {path.name}: it is {kind[0]}.", kind[1])
     return {name: _array(*value) for name, value in _Values(io.BytesIO(_read(path))).load().items()}
 
 

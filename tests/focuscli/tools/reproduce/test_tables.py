@@ -115,7 +115,7 @@ ROW = 'title = "t"\nkind = "closed"\nmetrics = ["mA"]\n[[rows]]\nlabel = "a"\nda
     ("content", "words"),
     [
         (None, "Cannot read"),
-        ("title = ", "Cannot read"),
+        ("title = ", "not a readable TOML"),
         ('title = "t"', "kind Field required"),
         (ROW + "colour = 1\n", "rows.0.colour"),
         (ROW.replace("closed", "open"), "targets"),
