@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from focuscli.errors import InputError
 
 MAX_BYTES = 64 * 2**20
+_NO_TOML = "is not a readable TOML file"
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -33,12 +34,12 @@ def read_text(path: Path, hint: str | None = None, *, encoding: str = "utf-8") -
 
 
 def read_json(path: Path, hint: str | None = None) -> Any:
-    """The value in a JSON file.
+    """The value in a JSON file, which this program wrote.
 
     Raises:
         InputError: see `read_text`; or it is not JSON.
     """
-    return _parse(path, "JSON", json.loads, read_text(path, hint), hint)
+    return _parse(path, "is damaged", json.loads, read_text(path, hint), hint)
 
 
 def read_toml(path: Path, hint: str | None = None) -> dict[str, Any]:
@@ -47,7 +48,7 @@ def read_toml(path: Path, hint: str | None = None) -> dict[str, Any]:
     Raises:
         InputError: see `read_text`; or it is not TOML.
     """
-    found: dict[str, Any] = _parse(path, "TOML", tomllib.loads, read_text(path, hint, encoding="utf-8-sig"), hint)
+    found: dict[str, Any] = _parse(path, _NO_TOML, tomllib.loads, read_text(path, hint, encoding="utf-8-sig"), hint)
     return found
 
 
@@ -65,9 +66,9 @@ def checked(model: type[Model], value: Any, path: Path, hint: str | None = None)
         raise InputError(f"{path} is damaged: {place}: {first['msg']}.", hint) from error
 
 
-def _parse(path: Path, form: str, parse: Callable[[str], Any], text: str, hint: str | None) -> Any:
+def _parse(path: Path, problem: str, parse: Callable[[str], Any], text: str, hint: str | None) -> Any:
     try:
         return parse(text)
     except (ValueError, RecursionError) as error:  # also of integers with thousands of digits
         words = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise InputError(f"{path} is not a readable {form} file: {words}.", hint) from error
+        raise InputError(f"{path} {problem}: {words}.", hint) from error

@@ -60,5 +60,5 @@ def test_memory_and_time_are_limited(tmp_path, monkeypatch, name, value):
     file = tmp_path / "a.mat"
     scipy.io.savemat(file, {"zeros": np.zeros((1, 2**26), np.uint8)}, do_compression=True)
     monkeypatch.setattr(mat, name, value)
-    with pytest.raises(ValueError, match="memory|time|end"):
+    with pytest.raises(ValueError, match=r"memory|time|end"):
         mat.variables(file)
