@@ -7,7 +7,9 @@ such as one that makes an array of numbers hold objects. The stand-ins below tak
 
 from __future__ import annotations
 
+import io
 import pickle
+import pickletools
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -32,6 +34,7 @@ from focuscli.storage.paths import KNOWN_DATASETS, user_path
 
 ZS_PREFIX = "zs:"
 ZS_EXCLUDED = "Age46-60"  # RAP-ZS evaluates the other 53 of RAPv2
+MOST_NUMBERS = 2**20  # of a range
 PARTS = ("train", "val", "test")
 _NOT_ONE = "its parts are not one list of positions each"
 
@@ -233,8 +236,12 @@ def load_par_pickle(path: Path) -> Any:
 
     Nothing in it is run.
     """
-    with open(path, "rb") as content:
-        return _Unpickler(content).load()
+    content = path.read_bytes()
+    for opcode, argument, position in pickletools.genops(content):
+        # Memo numbers count up from 0; Python would reserve gigabytes for a large one.
+        if "PUT" in opcode.name and isinstance(argument, int) and argument > (position or 0):
+            raise ValueError("it has memo numbers larger than its length")
+    return _Unpickler(io.BytesIO(content)).load()
 
 
 class _EasyDict(dict[str, Any]):
@@ -275,6 +282,13 @@ def _from_buffer(content: Any, kind: _DType, shape: tuple[int, ...], order: str)
     return array
 
 
+def _range(*numbers: int) -> range:
+    found = range(*numbers)
+    if len(found) > MOST_NUMBERS:
+        raise ValueError(f"it has a range of {len(found):,} numbers")
+    return found
+
+
 def _encode(text: str, encoding: str) -> bytes:
     if encoding != "latin1":
         raise ValueError(f"it has bytes in the encoding {encoding!r}")
@@ -286,8 +300,8 @@ _ALLOWED: dict[tuple[str, str], Any] = {
     ("numpy", "dtype"): _DType,
     ("_codecs", "encode"): _encode,  # bytes in old protocols
     ("__builtin__", "bytes"): lambda: b"",  # the same, of length 0
-    ("builtins", "range"): range,
-    ("__builtin__", "xrange"): range,  # the same in old protocols
+    ("builtins", "range"): _range,
+    ("__builtin__", "xrange"): _range,  # the same in old protocols
     ("easydict", "EasyDict"): _EasyDict,
 }
 for _core in ("numpy.core", "numpy._core"):  # before and since NumPy 2

@@ -221,12 +221,12 @@ for _ in range(8):
         ({"label": [[0, 1]] * 10}, "not an array"),
         ({"attr_name": [1, 2]}, "not strings"),
         ({"image_name": None}, "not a usable"),
-        ({"partition": {"train": range(10**9), "test": [1]}}, "as many as there are images: train"),
+        ({"partition": {"train": range(10**6), "test": [1]}}, "as many as there are images: train"),
         ({"partition": {"train": [0], "test": [HUGE]}}, "as many as there are images: test"),
         ({"partition": {"train": [0], "test": []}}, "not one list of positions each"),
         ({"partition": {"train": [0], "test": [0]}}, "or one twice"),
         ({"partition": {"train": [[0], [1]], "test": [[1]]}}, "nor of the same number of lists"),
-        ({"label_idx": EasyDict(eval=range(10**9))}, "label_idx"),
+        ({"label_idx": EasyDict(eval=range(10**6))}, "label_idx"),
         ({"split": "2"}, 'has no partition "2"'),
     ],
 )
@@ -235,3 +235,19 @@ def test_pickles_that_contradict_themselves_are_refused(tmp_path: Path, changes:
     content = {"attr_name": ["hat", "bag"], "label": np.zeros((10, 2), int), **changes}
     with pytest.raises(FocusError, match=words):
         read_pickle(write(tmp_path / "a.pkl", **content), split=split)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"\x80\x02Nr\xff\xff\xff\x0f.", "memo numbers"),
+        (pickle.dumps({"image_name": range(10**9)}), "range of 1,000,000,000 numbers"),
+        (b"(" * 10**6 + b"t" * 10**6 + b".", "usable"),
+        (b"]" + b"2l" * 10**5, "usable"),
+    ],
+)
+def test_a_few_bytes_that_ask_for_gigabytes_are_refused(tmp_path, content, words):
+    file = tmp_path / "a.pkl"
+    file.write_bytes(content)
+    with pytest.raises(InputError, match=words):
+        read_pickle(file)
