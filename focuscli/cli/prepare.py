@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -114,14 +114,33 @@ def csv_command(
     name: NameOpt = None,
     images: ImagesOpt = None,
     schema: Annotated[Path | None, typer.Option(help="A schema.toml; default: guessed, for you to edit.")] = None,
-    true: Annotated[str, typer.Option(help="The word that means present.")] = "1",
-    false: Annotated[str, typer.Option(help="The word that means absent.")] = "0",
+    true: Annotated[list[str] | None, typer.Option(help="Words that mean present: yes,ja. [default: 1]")] = None,
+    false: Annotated[list[str] | None, typer.Option(help="Words that mean absent. [default: 0]")] = None,
+    unknown: Annotated[
+        list[str] | None, typer.Option(help='Words that mean unknown; "" for empty cells. [default: 2, if rare]')
+    ] = None,
+    classes: Annotated[
+        list[str] | None, typer.Option(help="Columns of classes: an attribute for each value, all in one group.")
+    ] = None,
+    encoding: Annotated[
+        str | None, typer.Option(help="Such as gbk or latin-1; UTF-8 and UTF-16 are recognised.")
+    ] = None,
     force: ForceOpt = False,
     dry_run: DryRunOpt = False,
     on_bad_image: OnBadImageOpt = "error",
 ) -> None:
     """Your own labels: writes schema.toml (guessed, for you to edit) and labels.csv."""
-    _prepare("csv", **locals())
+    options = locals()
+    words = {name: options.pop(name) for name in ("true", "false", "unknown")}
+    from focuscli.data.coding import Coding
+
+    coding = Coding(**{name: _words(values) for name, values in words.items() if values is not None})
+    _prepare("csv", **{**options, "coding": coding, "classes": _words(classes or [])})
+
+
+def _words(values: Sequence[str]) -> tuple[str, ...]:
+    """The words of an option that takes several, with commas or repeated."""
+    return tuple(dict.fromkeys(word.strip() for value in values for word in value.split(",")))
 
 
 def _prepare(
@@ -158,7 +177,7 @@ def _prepare(
             progress=progress,
             **options,
         )
-    _done(folder, started, dry_run=dry_run)
+    _done(folder, started, dry_run=dry_run, labels=kind == "csv")
 
 
 def _target(out: Path | None, name: str | None, default: str) -> Path:
@@ -228,17 +247,20 @@ def weights_command(
     render.result(installed, lines=[*lines, f"sha256 {installed['sha256']}", f"wrote {installed['path']}"])
 
 
-def _done(folder: DatasetFolder, started: float, *, dry_run: bool = False) -> None:
-    """Show what was prepared since `started`, a value of `time.monotonic`."""
+def _done(folder: DatasetFolder, started: float, *, dry_run: bool = False, labels: bool = False) -> None:
+    """Show what was prepared since `started`, a value of `time.monotonic`; with `labels` how often each attribute holds."""
+    from focuscli.data.checks import label_counts
+
     seconds = time.monotonic() - started
+    counts = label_counts(folder)
     if render.as_json():
         schema = folder.schema
         data = {"path": str(folder.path), "name": folder.name, "images": len(folder.images)}
         data |= {"attributes": len(schema.attributes), "evaluated": len(schema.evaluated), "counts": folder.counts}
-        data |= {key: folder.info.get(key) for key in ("published", "warnings", "notes")}
+        data |= {key: folder.info.get(key) for key in ("published", "warnings", "notes")} | {"labels": counts}
         render.result({**data, "seconds": seconds, "dry_run": dry_run}, lines=[])
         return
-    views.prepared(folder)
+    views.prepared(folder, counts if labels else None)
     done = "dry run: nothing was written to" if dry_run else "wrote"
     render.note(f"  {done} {folder.path}       {seconds:.1f} s")
     if not dry_run:

@@ -45,13 +45,19 @@ def show_command(name: SchemaArg, evaluated: EvaluatedOpt = False) -> None:
 
 
 def check_command(name: SchemaArg) -> None:
-    """Check a schema, and a dataset's labels.csv against it."""
+    """Check a schema, and a dataset's labels.csv and images against it."""
+    from focuscli.data.checks import dataset_warnings
     from focuscli.data.folder import read_folder
     from focuscli.data.schema import schema_remarks
 
     found, folder = _find(name)
-    images = len(read_folder(folder).images) if folder else 0
-    remarks = schema_remarks(found)
+    remarks, images = schema_remarks(found), 0
+    if folder:
+        dataset = read_folder(folder)
+        images = len(dataset.images)
+        if not dataset.labels_only:
+            dataset.check_files()
+        remarks = dataset_warnings(dataset)
     for remark in remarks:
         render.warn(remark)
     data = {"name": found.name, "fingerprint": found.fingerprint(), "images": images, "remarks": remarks}

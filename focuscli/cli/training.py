@@ -103,6 +103,10 @@ def show_header(run: Run) -> None:
         f"{trainer.steps_per_epoch} steps an epoch, {config.train.epochs} epochs · "
         f"{len(run.data.texts)} texts · best by {config.eval.select} on {run.data.val_note}"
     )
+    from focuscli.data.checks import dataset_warnings
+
+    for line in dataset_warnings(run.dataset):
+        render.warn(line)
 
 
 def show_training(run: Run, events: Iterable[Event]) -> None:

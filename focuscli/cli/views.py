@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from focuscli.data.folder import DatasetFolder
     from focuscli.inference.predict import Scorer, TextDecision
 
+MOST_ATTRIBUTES = 60
 METRICS = ("mA", "Acc", "Prec", "Recall", "F1", "F1h")
 
 
@@ -29,19 +30,21 @@ def configuration(settings: RunConfig, origins: Mapping[str, str]) -> None:
     render.result(data, lines=[head, *dump_config(settings, dict(origins)).splitlines()])
 
 
-def prepared(folder: DatasetFolder) -> None:
-    """What is in a dataset that was prepared, and what was noticed."""
+def prepared(folder: DatasetFolder, counts: Mapping[str, Mapping[str, Mapping[str, int]]] | None = None) -> None:
+    """What is in a dataset that was prepared, and what was noticed; with `counts` of `label_counts` also the labels."""
     attributes, evaluated = len(folder.schema.attributes), len(folder.schema.evaluated)
     render.note(
         f"  {folder.name}  {len(folder.images):,} images · {attributes} attributes, {evaluated} evaluated"
         + (f", {attributes - evaluated} more kept" if attributes > evaluated else "")
     )
-    counts = " · ".join(f"{name} {count:,}" for name, count in folder.counts.items())
+    sizes = " · ".join(f"{name} {count:,}" for name, count in folder.counts.items())
     if published := folder.info.get("published"):
         expected = " / ".join(f"{count:,}" for count in published.values())
         agree = all(folder.counts.get(name) == count for name, count in published.items())
-        counts += f"      published {expected}  {'✓' if agree else '✗ differs'}"
-    render.note(f"  {counts}")
+        sizes += f"      published {expected}  {'✓' if agree else '✗ differs'}"
+    render.note(f"  {sizes}")
+    if counts:
+        _label_table(counts)
     for line in folder.info["notes"]:
         render.note(f"  {line}")
     for line in folder.info["warnings"]:
@@ -56,6 +59,20 @@ def model(folder: Path, about: str) -> None:
 def file_name(words: str) -> str:
     """A dataset's name as a part of a file name."""
     return re.sub(r"[^\w.+-]+", "-", words).strip("-")
+
+
+def _label_table(counts: Mapping[str, Mapping[str, Mapping[str, int]]]) -> None:
+    """Present, absent and unknown images per attribute, in all and per split."""
+    parts = [*next(iter(counts.values()))]
+    rows = [["present / absent / unknown", *parts]]
+    for name, found in [*counts.items()][:MOST_ATTRIBUTES]:
+        rows.append([name, *("{present:,} / {absent:,} / {unknown:,}".format_map(found[part]) for part in parts)])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for first, *others in rows:
+        cells = (f"{cell:>{width}}" for cell, width in zip(others, widths[1:], strict=True))
+        render.note(f"  {first:<{widths[0]}}   {'   '.join(cells)}")
+    if len(counts) > MOST_ATTRIBUTES:
+        render.note(f"  and {len(counts) - MOST_ATTRIBUTES:,} more attributes; --json lists all")
 
 
 def assumptions(decisions: Sequence[TextDecision], weights: str) -> None:

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
-from focuscli.data.labels_csv import SPLITS, check_image_names, format_labels, read_labels
+from focuscli.data.image_names import check_image_names
+from focuscli.data.labels_csv import SPLITS, format_labels, read_labels
 from focuscli.data.schema import AttributeSchema, dump_schema, load_schema
 from focuscli.errors import InputError
 from focuscli.storage.documents import checked, read_json
@@ -90,6 +91,22 @@ class DatasetFolder:
                 f"{self.path} was prepared with --labels-only: it has no images.",
                 f"Prepare it with images: focus prepare {self.schema.name} FOLDER --force",
             )
+
+    def check_files(self) -> None:
+        """Check that every image exists and that no two names are one file; nothing is decoded.
+
+        Raises:
+            InputError: names the first such image; the dataset may have been prepared without images.
+        """
+        self.require_images()
+        missing = [image for image in self.images if not (self.root / image).is_file()]
+        file = self.path / LABELS_FILE
+        if missing:
+            raise InputError(
+                f"{len(missing):,} of {len(self.images):,} images of {file} are not in {self.root}: {missing[0]}, for one.",
+                f"Set image_root in {self.path / SCHEMA_FILE} to the folder that the column image starts from.",
+            )
+        check_image_names(self.images, [f"{file}, image {row}" for row in range(1, len(self.images) + 1)], self.root)
 
     def image_path(self, index: int) -> Path:
         return self.root / self.images[index]
@@ -174,7 +191,7 @@ def write_folder(
     """
     check_target(folder.path, overwrite=overwrite)
     places = [f"dataset {folder.schema.name}, image {number}" for number in range(1, len(folder.images) + 1)]
-    check_image_names(folder.images, places)
+    check_image_names(folder.images, places, None if folder.labels_only else folder.root)
     folder = replace(folder, info={**folder.info, "counts": folder.counts, "fingerprint": folder.fingerprint})
     if dry_run:
         return folder

@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from focuscli.data.checks import dataset_warnings
 from focuscli.data.folder import DatasetFolder, check_target, write_folder
 from focuscli.data.images import check_images
-from focuscli.data.labels_csv import format_table
 from focuscli.data.readers.annotations import Annotations
 from focuscli.data.readers.csv import read_csv
 from focuscli.data.readers.market1501 import read_market1501
@@ -21,6 +21,7 @@ from focuscli.data.readers.pickles import read_pickle
 from focuscli.data.readers.rap import read_rapv1, read_rapv2
 from focuscli.data.schema import UNCERTAIN
 from focuscli.data.splits import shared_persons
+from focuscli.data.table import format_table
 from focuscli.errors import InputError
 from focuscli.storage.paths import user_path
 
@@ -99,16 +100,14 @@ def prepare(
     origin = str(user_path(source).resolve())
     info: dict[str, Any] = {"dataset": schema.name, "source": origin, "split": data.split}
     info |= {"published": data.published, "labels_only": missing == "labels-only"}
-    info |= {
-        "warnings": [*data.warnings, *_general_warnings(data, missing == "labels-only"), *warnings],
-        "notes": data.notes,
-    }
     info |= {"missing": len(absent), "skipped": len(bad)}
     made = f"Made by focus prepare {kind}. image_root is the folder of the images; nothing was copied."
     places = [place for start in (Path(source), data.root) for place in (start, *start.resolve().parents[:3])]
     if any((place / DRAWN).is_file() for place in places):
         info["synthetic_layout"] = kind
     folder = DatasetFolder(out, schema, tuple(data.images), data.splits, data.persons, data.labels, info)
+    noticed = [*data.warnings, *_general_warnings(data, missing == "labels-only"), *dataset_warnings(folder)]
+    info |= {"warnings": [*noticed, *warnings], "notes": data.notes}
     comment = data.comment or made
     return write_folder(folder, overwrite=overwrite, dry_run=dry_run, extra_files=files, schema_comment=comment)
 
@@ -160,7 +159,7 @@ def _general_warnings(data: Annotations, labels_only: bool) -> list[str]:
     rare = [
         f"{attribute.name} {100 * share:.1f}%"
         for attribute, share in zip(data.schema.attributes, shares, strict=True)
-        if attribute.evaluated and len(train) and share < RARE
+        if attribute.evaluated and 0 < share < RARE
     ]
     if rare and not labels_only:  # without images nothing is trained
         warnings.append(

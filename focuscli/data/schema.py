@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -29,6 +29,9 @@ from focuscli.storage.files import fingerprint
 
 UNCERTAIN = 2
 """The label value that means neither 0 nor 1 (RAPv1's Female has 125 of them)."""
+
+MAX_ATTRIBUTES = 5000
+"""More are refused: training compares every text with every other one."""
 
 # One line of text: names become CSV columns and TOML values, phrases become prompts.
 Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")]
@@ -110,7 +113,11 @@ class AttributeSchema(_Declaration):
         if not self.groups:
             groups = dict.fromkeys(attribute.group for attribute in self.attributes)
             object.__setattr__(self, "groups", tuple(Group(name=name) for name in groups))
-        known = {"group": [group.name for group in self.groups], "region": self.regions, "subregion": SUBREGIONS}
+        known = {
+            "group": dict.fromkeys(group.name for group in self.groups),
+            "region": self.regions,
+            "subregion": SUBREGIONS,
+        }
         entries: list[Attribute | Group] = [*self.attributes, *self.groups]
         for entry in entries:
             what = f'{type(entry).__name__.lower()} "{entry.name}"'
@@ -163,12 +170,13 @@ class AttributeSchema(_Declaration):
         chosen = self.evaluated if evaluated_only else self.attributes
         texts = [attribute.text for attribute in chosen]
         if complements:
+            first = {attribute.group: attribute for attribute in reversed(self.evaluated)}
             for group in self.groups:
-                texts += [self._complement(group, phrase) for phrase in group.complements]
+                texts += [self._complement(group, phrase, first[group.name]) for phrase in group.complements]
         return tuple(texts)
 
-    def _complement(self, group: Group, phrase: str) -> Text:
-        first = next(attribute for attribute in self.evaluated if attribute.group == group.name)
+    @staticmethod
+    def _complement(group: Group, phrase: str, first: Attribute) -> Text:
         region = group.region or first.region
         subregion = group.subregion or (first.subregion if region == first.region else None)
         return Text(phrase, region, group.category or first.category, group.name, subregion)
@@ -206,9 +214,10 @@ def text_targets(
     """
     targets = np.zeros((len(labels), len(texts)), np.float32)
     known = np.ones((len(labels), len(texts)), np.bool_)
+    columns = {attribute.name: number for number, attribute in enumerate(schema.attributes)}
     for position, text in enumerate(texts):
         if text.attribute is not None:
-            column = labels[:, schema.index(text.attribute)]
+            column = labels[:, columns[text.attribute] if text.attribute in columns else schema.index(text.attribute)]
             targets[:, position] = column == 1
             known[:, position] = column != UNCERTAIN
             continue
@@ -256,6 +265,11 @@ def subset_schema(known: AttributeSchema, names: Collection[str], evaluated: Col
 
 
 def _validated(document: dict[str, Any], where: str) -> AttributeSchema:
+    for key in ("attribute", "attributes", "group", "groups"):
+        if isinstance(rows := document.get(key), list) and len(rows) > MAX_ATTRIBUTES:
+            raise InputError(
+                f"{where} declares {len(rows):,} {key.rstrip('s')}s; at most {MAX_ATTRIBUTES:,} can be read."
+            )
     try:
         return AttributeSchema.model_validate(document)
     except ValidationError as error:
@@ -295,25 +309,38 @@ def dump_schema(schema: AttributeSchema, comment: str = "") -> str:
     return tomlkit.dumps(document)
 
 
-def guess_schema(name: str, columns: Sequence[str], where: str) -> AttributeSchema:
+def guess_schema(
+    name: str, columns: Sequence[str], where: str, groups: Mapping[str, str] | None = None
+) -> AttributeSchema:
     """A first schema from nothing but column names, for the user to correct: one evaluated attribute per column.
 
     Each phrase is the words of the column's name, numbered where two columns have the same words.
+
+    Args:
+        groups: groups of some columns, which hold no others.
 
     Raises:
         InputError: there is no column, or one has control characters in its name; `where` names the table.
     """
     if not columns:
         raise InputError(f"{where} has no attribute columns.", "Add one column per attribute.")
+    groups = groups or {}
+    taken = {*groups.values()}
     attributes: list[dict[str, Any]] = []
     phrases: set[str] = set()
+    numbers: Counter[str] = Counter()
     for column in columns:
         words = " ".join(name_words(column))
-        phrase, number = words or column, 2
+        phrase = words or column
         while phrase.lower() in phrases:
-            phrase, number = f"{words} {number}", number + 1
+            numbers[words] += 1
+            phrase = f"{words} {numbers[words] + 1}"
         phrases.add(phrase.lower())
         place = dict(zip(("region", "subregion", "category", "group"), guess_place(column), strict=True))
+        if column in groups:
+            place["group"] = groups[column]
+        elif place["group"] in taken:
+            place["group"] = f"other {place['group']}"
         attributes.append({"name": column, "phrase": phrase, **place})
     return _validated({"name": name, "attribute": attributes}, where)
 
@@ -347,7 +374,8 @@ def schema_remarks(schema: AttributeSchema) -> list[str]:
     alone = [name for name, size in sizes.items() if size == 1]
     if alone:
         remarks.append(
-            f"Groups with a single text have nothing to compare it with, in training and in retrieval: {', '.join(alone)}. "
+            f"Groups with a single text have nothing to compare it with, in training and in retrieval: {', '.join(alone[:10])}"
+            f"{f' and {len(alone) - 10:,} more' * (len(alone) > 10)}. "
             'Declare a complement ("none of these").'
         )
     joined = [text.phrase for text in texts if text.phrase.isalnum() and len(name_words(text.phrase)) > 1]

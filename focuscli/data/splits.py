@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from focuscli.errors import InputError
+
+UNKNOWN_PERSONS = frozenset({"", "-1", "nan", "none", "null"})
+
+
+def known_persons(values: Iterable[object], *, zero: bool = False) -> NDArray[np.str_]:
+    """Persons [N] as text, and "" for the ids that mean nobody in particular: none, -1, and with `zero` also 0."""
+    persons = [str(value).strip() for value in values]
+    known = [person.casefold().removesuffix(".0") not in UNKNOWN_PERSONS for person in persons]
+    if zero:
+        known = [some and person.strip("0") != "" for some, person in zip(known, persons, strict=True)]
+    return np.array([person if some else "" for some, person in zip(known, persons, strict=True)], np.str_)
 
 
 def identity_split(persons: NDArray[np.str_], fractions: Mapping[str, float], seed: int) -> NDArray[np.str_]:

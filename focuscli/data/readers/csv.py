@@ -1,15 +1,22 @@
-"""A user's own table of labels, with any pair of words for yes and no."""
+"""A user's own table of labels, with any words for yes, no and unknown."""
 
 from __future__ import annotations
 
+import itertools
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from focuscli.data.labels_csv import FIXED_COLUMNS, check_image_names, check_splits, read_table
+from focuscli.data.coding import Coding, read_cells, read_classes
+from focuscli.data.image_names import check_image_names, match_images
+from focuscli.data.labels_csv import OTHER_COLUMN, check_splits
 from focuscli.data.readers.annotations import Annotations
-from focuscli.data.schema import guess_schema, load_schema
-from focuscli.data.splits import identity_split
+from focuscli.data.schema import AttributeSchema, column_of, guess_schema, load_schema
+from focuscli.data.splits import identity_split, known_persons
+from focuscli.data.table import Table, read_table, with_roles
 from focuscli.errors import InputError
 
 SPLIT_FRACTIONS = {"train": 0.7, "val": 0.1, "test": 0.2}
@@ -25,49 +32,98 @@ evaluated = false keeps a column's labels but excludes it from training and metr
 
 
 def read_csv(
-    path: Path, *, images: Path | None = None, schema: Path | None = None, true: str = "1", false: str = "0"
+    path: Path,
+    *,
+    images: Path | None = None,
+    schema: Path | None = None,
+    coding: Coding | None = None,
+    classes: Sequence[str] = (),
+    encoding: str | None = None,
 ) -> Annotations:
-    """Read a table with the column `image`, optionally `split` and `person`, and a column per attribute.
+    """Read a table with a column of image names, perhaps one of splits and one of persons, and a column per attribute.
 
     Args:
-        images: the folder that the column `image` is relative to; by default `images` beside the table, or its folder.
+        images: the folder that the images' names are relative to; by default `images` beside the table, or its folder.
         schema: a schema.toml; by default one is guessed from the columns' names.
-        true, false: what stands for 1 and 0; with "1" and "0", 2 stands for uncertain.
+        coding: the words for present, absent and unknown; by default 1 and 0, and 2 where it is rare.
+        classes: columns whose values are classes: each value becomes an attribute, those of a column one group.
+        encoding: of a table that is neither UTF-8 nor marked as UTF-16.
 
     Raises:
         InputError: the table contradicts itself, the schema or the images; the message names line and column.
     """
-    table = read_table(path)
-    files = [file.replace("\\", "/") for file in table.column("image")]
-    notes = []
-    if schema:
-        declared = load_schema(schema)
-    else:
-        # A column without a name is the index that some programs write.
-        columns = [column for column in table.header if column and column not in FIXED_COLUMNS]
-        declared = guess_schema(path.stem, columns, str(path))
+    given = {"--schema": schema, "--classes": ",".join(classes), "--images": images, "--encoding": encoding}
+
+    def command(without: str = "") -> str:
+        """What reads the table, for hints that add options to it."""
+        options = [[option, str(value)] for option, value in given.items() if value and option != without]
+        return shlex.join(["focus", "prepare", "csv", str(path), *itertools.chain(*options)])
+
+    coding = coding or Coding()
+    declared = load_schema(schema) if schema else None
+    columns = [*map(column_of, declared.attributes)] if declared else []
+    table = with_roles(read_table(path, encoding=encoding, command=command("--encoding")), columns)
+    notes = list(table.notes)
+    names = table.column("image")
+    found = {column: read_classes(table, column, coding, command()) for column in classes}
+    if declared is None:
+        declared, columns = _guessed(path, table, {column: values for column, (values, _) in found.items()})
         notes.append("schema.toml is guessed from the names of the columns; read it before you train")
-    labels = table.labels(declared, true, false)
-    root = _image_root(path, files[0], images)
-    files = [Path(file).relative_to(root).as_posix() if Path(file).is_relative_to(root) else file for file in files]
-    check_image_names(files, table.places)
-    persons = np.array(table.column("person") if "person" in table.header else [""] * len(files), np.str_)
-    if "split" in table.header:
-        names = [_SPLIT_ALIASES.get(split.casefold(), split.casefold()) for split in table.column("split")]
-        check_splits(names, table.places)
-        splits, how = np.array(names, np.str_), "as in the table"
+        if camera := table.roles.get("camera"):
+            notes.append(f'column "{camera}" is taken as the camera and left out; rename it if it is an attribute')
+    labels = _labels(table, columns, found, coding, command())
+    folders = [images] if images else [path.parent / "images", path.parent]
+    if images and not images.is_dir():
+        raise InputError(
+            f"There is no folder {images}.", f"Name the folder of the images: {command('--images')} --images FOLDER"
+        )
+    root, files, matched = match_images(names, folders, command("--images"))
+    hint = f"Name the folder that holds all images: {command('--images')} --images FOLDER"
+    check_image_names(files, table.places, root, hint)
+    persons = known_persons(table.column("person") if "person" in table.roles else [""] * len(files))
+    if "split" in table.roles:
+        splits = [_SPLIT_ALIASES.get(split.casefold(), split.casefold()) for split in table.column("split")]
+        check_splits(splits, table.places)
+        parts, how = np.array(splits, np.str_), "as in the table"
     else:
-        splits = identity_split(persons, SPLIT_FRACTIONS, seed=0)
+        parts = identity_split(persons, SPLIT_FRACTIONS, seed=0)
         how = "no person in two parts" if (persons != "").any() else "image by image: there is no column person"
         how = f"random: 70% train, 10% val, 20% test, {how}"
     comment = "" if schema else SCHEMA_COMMENT
-    return Annotations(declared, root, files, splits, persons, labels, how, notes=notes, comment=comment)
+    return Annotations(declared, root, files, parts, persons, labels, how, notes=[*notes, *matched], comment=comment)
 
 
-def _image_root(path: Path, first: str, images: Path | None) -> Path:
-    places = [images] if images else [path.parent / "images", path.parent]
-    for place in places:
-        if (place / first).is_file() or (images and place.is_dir()):
-            return place.resolve()
-    looked = " and ".join(str(place) for place in places)
-    raise InputError(f"{path}: image {first} is not there (looked in {looked}).", "Name the folder: --images FOLDER")
+def _class_columns(column: str, values: Sequence[str]) -> list[str]:
+    return [f"{column} {value}" for value in values]
+
+
+def _guessed(path: Path, table: Table, classes: dict[str, list[str]]) -> tuple[AttributeSchema, list[str]]:
+    """A schema for the table's columns, and the columns: those of classes are one for each value, in a group of their own."""
+    columns: list[str] = []
+    groups: dict[str, str] = {}
+    for name in table.header:
+        if name in classes:
+            columns += _class_columns(name, classes[name])
+            groups |= dict.fromkeys(_class_columns(name, classes[name]), name)
+        elif name not in table.roles.values():
+            columns.append(name)
+    return guess_schema(path.stem, columns, str(path), groups), columns
+
+
+def _labels(
+    table: Table,
+    columns: Sequence[str],
+    classes: dict[str, tuple[list[str], NDArray[np.int8]]],
+    coding: Coding,
+    command: str,
+) -> NDArray[np.int8]:
+    """The labels [N, A] of the columns, of which some are made of classes."""
+    made = {
+        name: labels[:, number]
+        for column, (values, labels) in classes.items()
+        for number, name in enumerate(_class_columns(column, values))
+    }
+    plain = [column for column in columns if column not in made]
+    read = read_cells(table, plain, coding, command, OTHER_COLUMN)
+    made |= {column: read[:, number] for number, column in enumerate(plain)}
+    return np.stack([made[column] for column in columns], axis=1)

@@ -23,6 +23,7 @@ from focuscli.data.readers.annotations import (
 )
 from focuscli.data.readers.pickles import ZS_EXCLUDED, ZS_PREFIX, read_zero_shot_splits, zero_shot_file
 from focuscli.data.schema import UNCERTAIN, builtin_schema, subset_schema
+from focuscli.data.splits import known_persons
 
 FILE = "RAP_annotation.mat"
 PUBLISHED_V1 = {"train": 33_268, "test": 8_317}
@@ -55,7 +56,7 @@ def read_rapv1(source: Path, *, split: str = "official:0", images: Path | None =
             raise ValueError(f"it has {len(labels):,} rows and {len(identity):,} identities for {len(names):,} images")
         parts = {"train_index": "train", "test_index": "test"}
         splits = mat.partition_splits(struct["partion"], number, parts, len(names))
-    persons = np.array(["" if person == -1 else str(person) for person in identity])
+    persons = known_persons(identity)
     warnings = [f"Published rows use partition 0; this is partition {number}."] if number else []
     notes = [NO_VAL, PARTITIONS_OVERLAP]
     root = _root(images, file, names)

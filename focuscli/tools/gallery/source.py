@@ -38,7 +38,7 @@ def find_source(given: str, *, split: str | None = None, group: str | None = Non
     is_name = given != "-" and folder.name == given and not set(given) & set("*?[~") and not folder.suffix
     if (folder / "schema.toml").is_file() or (is_name and not folder.exists()):
         from focuscli.data.folder import LABELS_FILE, read_folder
-        from focuscli.data.labels_csv import read_table
+        from focuscli.data.table import read_table
 
         dataset, split = read_folder(paths.resolve_dataset(given)), split or "all"
         dataset.require_images()

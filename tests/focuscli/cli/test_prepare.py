@@ -83,6 +83,9 @@ REFUSED = [
     (["pickle", "{folder}/mine.pkl"], 3, "There is no file {folder}/mine.pkl"),
     (["pickle", "{folder}/mine.csv"], 3, "mine.csv is not a usable"),
     (["market1501", "{folder}"], 3, "There is no market_attribute.mat"),
+    (["csv", "{folder}/mine.csv", "--encoding", "utf-99"], 2, 'Unknown encoding "utf-99"'),
+    (["csv", "{folder}/mine.csv", "--classes", "ha"], 3, "Did you mean hat?"),
+    (["csv", "{folder}/0.png"], 3, "is an image, not a table of labels"),
     (["csv", "{folder}/wrong.csv"], 3, 'line 4, column "hat": "yes" is not 0 or 1'),
     (["synthetic", "--style", "moonlight"], 2, "street"),
     (["synthetic", "--images", "3"], 2, "20"),
@@ -104,11 +107,26 @@ def test_refusals_name_the_way_out_and_write_nothing(refused, table, tmp_path, a
 
 def test_csv_becomes_a_dataset_by_the_name_of_the_file_or_its_folder(focus, refused, table):
     outcome = focus("prepare", "csv", table)
-    assert outcome.stderr.splitlines()[2:-2] == [
+    lines = outcome.stderr.splitlines()[2:-2]
+    assert [" ".join(line.split()) for line in lines[:3]] == [
+        "present / absent / unknown all train val test",
+        "hat 3 / 3 / 0 1 / 1 / 0 1 / 1 / 0 1 / 1 / 0",
+        "upperBodyVNeck 3 / 3 / 0 0 / 2 / 0 1 / 1 / 0 2 / 0 / 0",
+    ]
+    assert lines[3:5] == [
         "  schema.toml is guessed from the names of the columns; read it before you train",
         "! 2 of 2 known persons in test, with 2 of 2 test images, are also in train or val.",
-        "! Rare in train (under 2%), so that metrics vary a lot between runs: upperBodyVNeck 0.0%.",
     ]
+    assert [line.split(":")[0] for line in lines[6:]] == [
+        "! Without a positive",
+        "! Without a negative",
+        "! Splits of under 10 images, whose metrics and thresholds mean little",
+    ]
+    assert focus("prepare", "csv", table, "--json", "--dry-run", "--out", "x").json["labels"]["hat"]["val"] == {
+        "present": 1,
+        "absent": 1,
+        "unknown": 0,
+    }
     assert "next: focus train --dataset mine" in outcome.stderr
     folder = read_folder(paths.resolve_dataset("mine"))
     assert folder.schema.name == "mine"
@@ -145,6 +163,14 @@ def test_a_name_is_a_place_and_a_wrong_source_is_said_before_it(focus, refused, 
     table.write_text(table.read_text().replace("0.png,train,p0,0", "0.png,train,p0,maybe"))
     refused(3, '"maybe" is not 0 or 1', "prepare", "csv", table, "--name", "ours")
     refused(3, "There is no annotation.mat", "prepare", "pa100k", table.parent, "--name", "ours")
+
+
+def test_words_may_be_listed_or_repeated_and_empty(focus, table):
+    table.write_text(table.read_text().replace("p0,0", "p0,").replace("p1,1", "p1,ja").replace("p2,0", "p2,nein"))
+    words = ("--true", "ja,1", "--false", "nein", "--false", "0", "--unknown", "")
+    folder = focus("prepare", "csv", table, *words, "--json", "--dry-run", "--out", "x").json
+    assert folder["labels"]["hat"]["all"] == {"present": 3, "absent": 2, "unknown": 1}
+    assert folder["labels"]["upperBodyVNeck"]["all"] == {"present": 3, "absent": 3, "unknown": 0}
 
 
 def test_missing_images_are_refused_excluded_or_not_needed(focus, refused, micro, tmp_path):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from focuscli.data.schema import builtin_schema
+from focuscli.data.schema import builtin_schema, dump_schema
 
 BROKEN = 'name = "x"\n[[attribute]]\nname = "a"\nphrase = "hat"\nregion = "haed"\ncategory = "c"\ngroup = "g"\n'
 
@@ -32,6 +32,26 @@ def test_check(focus, coloured_dataset, tmp_path):
     assert "sound" in focus("schema", "check", "peta").stdout
     assert "labels.csv with" in focus("schema", "check", coloured_dataset).stdout
     assert focus("schema", "check", coloured_dataset, "--json").json["images"] == 72
+    hand = tmp_path / "hand"
+    hand.mkdir()
+    schema = builtin_schema("pa100k").model_copy(
+        update={"attributes": builtin_schema("pa100k").attributes[:1], "groups": ()}
+    )
+    name = schema.attributes[0].name
+    (hand / "schema.toml").write_text(dump_schema(schema))
+    (hand / "labels.csv").write_bytes(
+        f"image,split,person,{name}\r\nb\\0.png,train,,1\r\nb\\1.png,test,,0\r\n".encode()
+    )
+    outcome = focus("schema", "check", hand)
+    assert (outcome.code, "2 of 2 images" in outcome.stderr, "image_root" in outcome.stderr) == (3, True, True)
+    (hand / "b").mkdir()
+    (hand / "b/0.png").touch()
+    (hand / "b/1.png").touch()
+    outcome = focus("schema", "check", hand)
+    assert (outcome.code, "Splits of under 10 images" in outcome.stderr) == (0, True)
+    (hand / "b/1.png").unlink()
+    (hand / "b/1.png").symlink_to("0.png")
+    assert "is the same file as" in focus("schema", "check", hand).stderr
     (tmp_path / "schema.toml").write_text(BROKEN)
     for name, words in ((tmp_path / "schema.toml", 'unknown region "haed"'), ("nowhere", "nowhere")):
         outcome = focus("schema", "check", name)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from focuscli.data.coding import Coding
 from focuscli.data.readers.annotations import Annotations
 from focuscli.data.readers.csv import read_csv
 from focuscli.data.schema import AttributeSchema, dump_schema
@@ -21,27 +22,143 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def read(folder: Path, text: str, **options: Any) -> Annotations:
-    (folder / "table.csv").write_text(text)
-    return read_csv(folder / "table.csv", **options)
+def read(folder: Path, text: str | bytes, **options: Any) -> Annotations:
+    (folder / "table.csv").write_bytes(text.encode() if isinstance(text, str) else text)
+    words = {name: tuple(options.pop(name)) for name in ("true", "false", "unknown") if name in options}
+    return read_csv(folder / "table.csv", coding=Coding(**words), **options)
 
 
 @pytest.mark.parametrize(
-    ("true", "false", "cells", "labels"),
+    ("words", "cells", "labels"),
     [
-        ("1", "0", "1 0 1.0", [1, 0, 1]),
-        ("1", "0", "2 0 1", [2, 0, 1]),  # 2 is uncertain beside 1 and 0 only
-        ("yes", "no", "YES no yes", [1, 0, 1]),
-        ("True", "False", "true FALSE True", [1, 0, 1]),
-        ("2", "1", "2 1 2", [1, 0, 1]),
-        ("x", "", "x  X", [1, 0, 1]),
-        ("1", "-1", "1 -1 1.0", [1, 0, 1]),
+        ({}, "1 0 1.0", [1, 0, 1]),
+        ({"unknown": ["2"]}, "2 0 1", [2, 0, 1]),
+        ({"unknown": ["", "?"]}, "? 0 ", [2, 0, 2]),
+        ({"true": ["yes", "ja"], "false": ["no"]}, "YES no ja", [1, 0, 1]),
+        ({"true": ["True"], "false": ["False"]}, "true FALSE True", [1, 0, 1]),
+        ({"true": ["2"], "false": ["1"]}, "2 1 2", [1, 0, 1]),
+        ({"true": ["x"], "false": [""]}, "x  X", [1, 0, 1]),
+        ({"true": ["1"], "false": ["-1"], "unknown": ["0"]}, "1 -1 0", [1, 0, 2]),
     ],
 )
-def test_yes_and_no_in_the_tables_own_words(folder: Path, true: str, false: str, cells: str, labels: Any) -> None:
+def test_labels_are_in_the_tables_own_words(folder: Path, words: Any, cells: str, labels: Any) -> None:
     rows = [f"{name}.png,{value}" for name, value in zip("abc", cells.split(" "), strict=True)]
-    source = read(folder, "\n".join(["image,hat", *rows, ""]), true=true, false=false)
+    source = read(folder, "\n".join(["image,hat", *rows, ""]), **words)
     assert source.labels.ravel().tolist() == labels
+
+
+@pytest.mark.parametrize(
+    ("cells", "hint"),
+    [
+        ("1 2", "--true 2 --false 1"),
+        ("0 2", "--true 2 --false 0"),
+        ("0 1 2", "--classes hat "),
+        ("0 1 2 3", "--classes hat"),
+        ("1 0 9", "--unknown 9"),
+        ("-1 0 1", "--true 1 --false -1 --unknown 0"),
+        ("-1 0 1", "--unknown -1"),
+        ("-1 1", "--true 1 --false -1"),
+        ("0 1 ", '--unknown ""'),
+        ("1 ", '--true 1 --false ""'),
+        ("x ", '--true x --false ""'),
+        ("yes no unsure", "--true yes --false no --unknown unsure"),
+        ("TRUE FALSE", "--true true --false false"),
+        ("male female", "--classes hat"),
+        ("0 1 yes", "--true 1,yes --false 0"),
+        ("r1 r2 r3 r4 r5 r6 r7 r8 r9", "Delete what is no attribute"),
+    ],
+)
+def test_a_coding_that_makes_no_sense_is_refused_with_the_options_that_settle_it(folder: Path, cells, hint) -> None:
+    values = (cells.split(" ") * 12)[:12]
+    with pytest.raises(InputError) as caught:
+        read(folder, "\n".join(["image,hat", *(f"{row}.png,{value}" for row, value in enumerate(values))]))
+    assert '"hat"' in caught.value.problem
+    assert hint in (caught.value.hint or "") + " "
+
+
+def test_a_rare_2_is_unknown(folder: Path) -> None:
+    for row in range(20):
+        (folder / f"{row}.png").touch()
+    source = read(folder, "image,hat\n" + "".join(f"{row}.png,{2 if row == 9 else row % 2}\n" for row in range(20)))
+    assert source.labels.ravel().tolist() == [2 if row == 9 else row % 2 for row in range(20)]
+
+
+def test_a_column_of_classes_becomes_a_group_of_attributes(folder: Path) -> None:
+    table = "image,hat,age\na.png,0,10\nb.png,1,9\nc.png,0,?\n"
+    source = read(folder, table, classes=("age",), unknown=["?"])
+    assert [attribute.name for attribute in source.schema.attributes] == ["hat", "age 9", "age 10"]
+    assert [attribute.group for attribute in source.schema.attributes] == ["accessory", "age", "age"]
+    assert source.labels.tolist() == [[0, 0, 1], [1, 1, 0], [0, 2, 2]]
+    with pytest.raises(InputError, match='no column "ages"'):
+        read(folder, table, classes=("ages",))
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize(
+    ("encoding", "options"),
+    [
+        ("utf-8", {}),
+        ("utf-8-sig", {}),
+        ("utf-16", {}),
+        ("gbk", {"encoding": "gbk"}),
+        ("gb18030", {"encoding": "GB18030"}),
+    ],
+)
+def test_separators_and_encodings_are_read(folder: Path, separator: str, encoding: str, options: Any) -> None:
+    text = "image,\u5e3d\u5b50,\u80cc\u5305\r\na.png,1,0\r\n,,\r\nb.png,0,1\r\nc.png,0,0".replace(",", separator)
+    source = read(folder, text.encode(encoding), **options)
+    assert [attribute.name for attribute in source.schema.attributes] == ["\u5e3d\u5b50", "\u80cc\u5305"]
+    assert source.labels.tolist() == [[1, 0], [0, 1], [0, 0]]
+    assert "1 empty rows were ignored" in source.notes
+    if options:
+        with pytest.raises(InputError) as caught:
+            read(folder, text.encode(encoding))
+        assert "--encoding gbk" in (caught.value.hint or "")
+        with pytest.raises(InputError) as caught:
+            read(folder, text.encode(encoding)[:-1] + b"\xff", **options)
+        assert "--encoding gb" not in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize("text", ["ch\xe2teau", "caf\xe9", "\xe9t\xe9,na\xefve", "stra\xdfe"])
+def test_western_text_is_not_taken_for_chinese(folder: Path, text: str) -> None:
+    with pytest.raises(InputError) as caught:
+        read(folder, f"image,{text}\na.png,1\n".encode("latin-1"))
+    assert f'"image,{text}"' in (caught.value.hint or "")
+    assert "--encoding cp1252" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize(
+    ("names", "note"),
+    [
+        ("sub\\d.png a.png", ""),
+        ("./a.png sub//d.png", ""),
+        ("A.PNG b.jpg", "2 image names differ"),
+        ("a b", "2 image names differ"),
+        ("D:\\data\\a.png D:\\data\\sub\\d.png", "2 image names begin with D:/data"),
+        ("/far/away/a.png /far/away/b.JPG", "1 image names differ"),
+        ("images/a.png images/b.png", "begin with images"),
+    ],
+)
+def test_image_names_are_matched_where_one_file_fits(folder: Path, names: str, note: str) -> None:
+    rows = [f"{name},train,{row}" for row, name in enumerate(names.split(" "))]
+    source = read(folder, "\n".join(["image,split,hat", *rows]), images=folder)
+    assert all((source.root / name).is_file() and "\\" not in name for name in source.images)
+    assert note in "\n".join(source.notes)
+
+
+def test_names_that_fit_several_files_or_one_twice_are_refused(folder: Path) -> None:
+    (folder / "a.jpg").touch()
+    (folder / "link.png").symlink_to("b.png")
+    (folder / "hard.png").hardlink_to(folder / "c.png")
+    for names, problem in (
+        ("b.png A.webp", "a.jpg and a.png are"),
+        ("b.png link.png", 'image "link.png" is the same file as "b.png"'),
+        ("c.png hard.png", 'image "hard.png" is the same file as "c.png"'),
+        ("D:\\x\\b.png D:\\y\\c.png", "leads out"),
+    ):
+        with pytest.raises(InputError) as caught:
+            read(folder, "image,hat\n" + "".join(f"{name},{len(name) % 2}\n" for name in names.split(" ")))
+        assert problem in caught.value.problem
 
 
 def test_the_tables_own_split_and_persons_are_kept(folder: Path) -> None:
@@ -56,15 +173,20 @@ def test_the_tables_own_split_and_persons_are_kept(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("table", "options", "problem", "hint"),
     [
-        ("file,hat\na.png,1\n", {}, 'no column "image"', "file, hat"),
+        ("picture,hat\na,1\n", {}, 'no column "image"', "picture, hat"),
+        ("a.png,1\nb.png,0\n", {}, "no header: line 1 is an image already (a.png)", "image,ATTRIBUTE1"),
+        ("image,person,Person,hat\na.png,1,1,0\n", {}, '"person" and "Person" both look like the person', "Delete one"),
+        ("image,hat\na.png,1\n", {"encoding": "utf-16"}, "not UTF-16", "Omit"),
+        ("image,hat," + ",".join(map(str, range(6000))), {}, "6,002 columns", ""),
         ("image,split,person\na.png,train,\n", {}, "no attribute columns", "one column per attribute"),
         ("image,ha\x01t\na.png,1\n", {}, "control character", ""),
-        ("image,hat\na.png,2\nb.png,no\n", {"true": "yes", "false": "no"}, '"2" is not no or yes', ""),
-        ("image,hat\na.png,1\n", {"true": "Yes", "false": "yes"}, "cannot mean both", ""),
+        ("image,hat\na.png,2\nb.png,no\n", {"true": ["yes"], "false": ["no"]}, '"2" is not no or yes', ""),
+        ("image,hat\na.png,1\n", {"true": ["Yes"], "false": ["yes"]}, "cannot mean both", ""),
         ("image,split,hat\na.png,tran,1\n", {}, 'line 2: split "tran"', "train"),
         ("image,hat\na.png,1\nb.png,1\n../c.png,0\n", {}, "leads out", ""),
-        ("image,hat\nz.png,1\nb.png,1\nc.png,0\n", {}, "image z.png is not there", "--images"),
-        ("image,hat\na.png,1\n", {"images": Path("none")}, "looked in none", ""),
+        ("image,hat\nz.png,1\ny.png,1\n", {}, "Image z.png is not there, and none of the 2", "--images FOLDER"),
+        ("image,hat\nd.png,1\nD.png,1\n", {}, "Image d.png is not there", "/sub"),
+        ("image,hat\na.png,1\n", {"images": Path("none")}, "no folder none", "--images FOLDER"),
         ("image,hat\na.png,1\nb.png,1\n", {}, "cannot be divided into 3", "split"),
     ],
 )
