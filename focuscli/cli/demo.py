@@ -9,6 +9,7 @@ import typer
 
 from focuscli.cli import render, views
 from focuscli.cli.training import show_header, show_training
+from focuscli.storage import paths
 
 
 def demo_command(
@@ -71,6 +72,8 @@ def demo_command(
             *(f"{Path(item['image']).name}: {', '.join(item['present']) or '-'}" for item in predictions),
             f"attention of the model: {attention}   its Mix Tokens: {tokens}",
             f"took {seconds:.0f} s; shows the workflow, not the accuracy",
-            f'next: focus viz {predictions[0]["image"]} "red scarf" --checkpoint {demo.run_folder}',
+            "next: focus viz {} 'red scarf' --checkpoint {}".format(
+                *map(paths.argument, (predictions[0]["image"], demo.run_folder))
+            ),
         ],
     )

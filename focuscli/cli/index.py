@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -81,9 +82,12 @@ def index_command(
                 )
         except (KeyboardInterrupt, WorkerLost) as stop:
             # The latest run may be another one by then.
-            model = ZERO_SHOT if checkpoint == ZERO_SHOT else str(recognizer.folder)
-            words = shlex.join([*sys.argv[1:], "-c", model, "--resume"])
-            command = f"{'focus' if size == 1 else 'torchrun ... -m focuscli'} {words}"
+            model = ZERO_SHOT if checkpoint == ZERO_SHOT else os.path.abspath(recognizer.folder)
+            lasting = {name: os.path.abspath(name) for name in (source, str(output)) if os.path.exists(name)}
+            lasting |= {checkpoint: model} if checkpoint else {}
+            words = [lasting.get(word, word) for word in sys.argv[1:] if word != "--resume"]
+            words += ["--resume"] if checkpoint else ["-c", model, "--resume"]
+            command = f"{'focus' if size == 1 else 'torchrun ... -m focuscli'} {shlex.join(words)}"
             way_on = f"Go on{' with the same paths on stdin' if source == '-' else ''} with: {command}"
             kept = f"parts that were finished are in {output}."
             if isinstance(stop, WorkerLost):

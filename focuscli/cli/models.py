@@ -102,7 +102,7 @@ def open_scorer(
     if checkpoint is not None:
         int8 = precision == "int8"
         file = paths.export_path(checkpoint, int8=int8)
-        command = f"-c {paths.run_folder(checkpoint)}{' --int8' if int8 else ''}"
+        command = f"-c {paths.argument(paths.run_folder(checkpoint))}{' --int8' if int8 else ''}"
     if not file.is_file():
         raise InputError(f"No such exported model: {file}.", f"Make it with: focus export {command}")
 
@@ -113,7 +113,7 @@ def open_scorer(
     if checkpoint is not None and checkpoint_fingerprint(checkpoint) != scorer.fingerprint:
         raise InputError(
             f"{file} was exported from another state of this run: it has been trained since.",
-            f"Export it again with --force, or use this one all the same: -c {file}",
+            f"Export it again with --force, or use this one all the same: -c {paths.argument(file)}",
         )
     return scorer
 

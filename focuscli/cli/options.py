@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -113,7 +112,7 @@ def _set_home(value: str | None) -> None:
     if value == "":
         raise UsageError("--home is empty.", "Name the folder of datasets and weights: --home FOLDER")
     if value is not None:
-        os.environ["FOCUS_HOME"] = value
+        paths.use_home(value)
 
 
 def _show_version(value: bool) -> None:

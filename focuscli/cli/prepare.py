@@ -216,7 +216,7 @@ def synthetic_command(
     with render.progress("drawing") as progress:
         write_official(as_, folder, progress=progress, **options)
     lines = [f"wrote {images:,} synthetic images in the file structure of {as_}: {folder}"]
-    lines.append(f"next: focus prepare {as_} {folder}")
+    lines.append(f"next: focus prepare {as_} {paths.argument(folder)}")
     render.result({"path": str(folder), "structure": as_, "images": images}, lines=lines)
 
 
@@ -264,9 +264,8 @@ def _done(folder: DatasetFolder, started: float, *, dry_run: bool = False, label
     done = "dry run: nothing was written to" if dry_run else "wrote"
     render.note(f"  {done} {folder.path}       {seconds:.1f} s")
     if not dry_run:
-        known = folder.path == paths.datasets_dir() / folder.path.name
         command = "eval --open-domain --target" if folder.labels_only else "train --dataset"
-        render.note(f"  next: focus {command} {folder.path.name if known else folder.path}")
+        render.note(f"  next: focus {command} {paths.dataset_argument(folder.path)}")
 
 
 COMMANDS: dict[str, Callable[..., None]] = {

@@ -13,6 +13,7 @@ from focuscli.cli import processes, render
 from focuscli.cli.render import percent
 from focuscli.engine.distributed import SINGLE, ProcessGroup, WorkerLost
 from focuscli.errors import Interrupted
+from focuscli.storage import paths
 
 if TYPE_CHECKING:
     from focuscli.config import RunConfig
@@ -83,8 +84,8 @@ def stop_on_signal(*, twice: bool) -> Iterator[Callable[[], bool]]:
 def resume_command(run: Path) -> str:
     """The command that goes on with a run, started as this process was."""
     if processes.started_group().world_size == 1:
-        return f"focus train --resume --run {run}"
-    return f"torchrun ... -m focuscli train --resume --run-folder {run}"  # torchrun takes --run for its own
+        return f"focus train --resume --run {paths.argument(run)}"
+    return f"torchrun ... -m focuscli train --resume --run-folder {paths.argument(run)}"  # torchrun takes --run for its own
 
 
 def show_header(run: Run) -> None:
@@ -147,6 +148,6 @@ def show_result(run: Run) -> None:
     lines = [
         f"best epoch {best} by {run.config.eval.select} on {run.data.val_note} · weights: {run.origin}",
         f"wrote {run.folder}",
-        f"next: focus eval --checkpoint {run.folder}",
+        f"next: focus eval --checkpoint {paths.argument(run.folder)}",
     ]
     render.result(data, lines=lines)

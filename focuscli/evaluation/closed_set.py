@@ -18,6 +18,7 @@ from focuscli.errors import InputError
 from focuscli.inference.recognizer import Recognizer
 from focuscli.metrics.attributes import area_under_roc, average_precision, finite, label_accuracy, pedestrian_metrics
 from focuscli.metrics.thresholds import Criterion, Thresholds, best_thresholds
+from focuscli.storage.paths import dataset_argument
 
 THRESHOLDS = ("val", "global", "oracle")
 """Where thresholds come from, see `evaluate`."""
@@ -205,7 +206,8 @@ def label_split(recognizer: Recognizer, folder: DatasetFolder, split: str) -> La
         raise InputError(
             f"This model was trained on {recognizer.dataset} ({len(ours)} attributes), but closed-set metrics on {folder.name} "
             f"need its {len(theirs)}; {difference}.",
-            f"Evaluate on the dataset it was trained on, or train one: focus train --dataset {folder.path}",
+            f"Evaluate on the dataset it was trained on, or train one: "
+            f"focus train --dataset {dataset_argument(folder.path)}",
         )
     folder.require_images()
     indices = folder.select(split)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 
 import platformdirs
@@ -17,6 +18,28 @@ KNOWN_DATASETS = ("peta", "pa100k", "rapv1", "rapv2", "market1501", "synthetic")
 def user_path(name: str | Path) -> Path:
     """A path as a user gives it: what exists by that very name (a file may be called ~x.jpg), else ~ is a home folder."""
     return Path(name if os.path.lexists(name) else os.path.expanduser(name))
+
+
+def argument(path: str | Path) -> str:
+    """A path as the commands in hints name it: absolute, so that they survive a `cd`, and quoted for the shell."""
+    return shlex.quote(os.path.abspath(path))
+
+
+_once: str | None = None
+"""The home folder that was named for this one command."""
+
+
+def use_home(folder: str) -> None:
+    """Keep datasets and weights of this process in another folder."""
+    global _once
+    _once = os.environ["FOCUS_HOME"] = folder
+
+
+def dataset_argument(folder: Path) -> str:
+    """A dataset as the commands in hints name it: by its name where a later command finds it by that, else as `argument`."""
+    given = os.environ.get("FOCUS_HOME")
+    lasting = given is None or (given != _once and os.path.isabs(os.path.expanduser(given)))
+    return shlex.quote(folder.name) if lasting and folder.parent == datasets_dir() else argument(folder)
 
 
 def home() -> Path:

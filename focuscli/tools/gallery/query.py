@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from focuscli.errors import InputError, RequirementError, UsageError
 from focuscli.inference.predict import TextDecision, probability
 from focuscli.storage.extras import require_extra
+from focuscli.storage.paths import argument
 from focuscli.tools.gallery.store import RESUME, Gallery, Part, path_of, read_gallery
 
 Columns = dict[str, NDArray[Any]]
@@ -149,7 +150,7 @@ class Reader:
             tokens, crops = self.parts[number].file("tokens"), self.parts[number].file("crops")
             raise InputError(
                 f"{tokens} is damaged: a score is not a number.",
-                f"Remove {crops}, then: focus index SOURCE -o {self.gallery.folder} --resume",
+                f"Remove {crops}, then: focus index SOURCE -o {argument(self.gallery.folder)} --resume",
             )
 
     def hits(
@@ -199,7 +200,9 @@ def open_gallery(folder: Path, *, where: str | None = None, threads: int | None 
 
     gallery = read_gallery(folder)
     if not gallery.complete:
-        raise InputError(f"{folder} is not finished.", f"Finish it with: focus index SOURCE -o {folder} --resume")
+        raise InputError(
+            f"{folder} is not finished.", f"Finish it with: focus index SOURCE -o {argument(folder)} --resume"
+        )
     parts = {part.number: part for part in gallery.parts}
     if not parts:
         raise InputError(f"{folder} holds no crop.", "Index a folder with readable images.")

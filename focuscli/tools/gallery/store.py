@@ -41,7 +41,7 @@ from focuscli.storage.files import (
     write_errors,
     write_json,
 )
-from focuscli.storage.paths import ZERO_SHOT
+from focuscli.storage.paths import ZERO_SHOT, argument
 
 FORMAT = 3
 INFO, PROJECTION, LOCK = "gallery.json", "projection.npz", ".lock"
@@ -297,7 +297,7 @@ def read_gallery(folder: Path) -> Gallery:
     file = folder / INFO
     if not file.is_file():
         raise InputError(
-            f"Not a gallery: {folder} (no {INFO} in it).", f"Make one with: focus index FOLDER -o {folder}"
+            f"Not a gallery: {folder} (no {INFO} in it).", f"Make one with: focus index FOLDER -o {argument(folder)}"
         )
     content = read_json(file, ANEW)
     try:
@@ -327,5 +327,5 @@ def only_writer(folder: Path) -> AbstractContextManager[object]:
         except filelock.Timeout as error:
             raise InputError(
                 f"Another focus index is writing to {folder}; nothing was changed.",
-                f"Wait for it, or stop it and go on: focus index SOURCE -o {folder} --resume",
+                f"Wait for it, or stop it and go on: focus index SOURCE -o {argument(folder)} --resume",
             ) from error

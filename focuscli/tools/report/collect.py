@@ -24,7 +24,7 @@ from focuscli.evaluation.closed_set import THRESHOLDS, EvaluationReport, Labelle
 from focuscli.inference.recognizer import Recognizer
 from focuscli.metrics.attributes import label_accuracy, pedestrian_metrics
 from focuscli.storage.documents import read_json, read_text
-from focuscli.storage.paths import resolve_dataset
+from focuscli.storage.paths import argument, resolve_dataset
 from focuscli.tools.report.similarity import BeforeAndAfter, before_and_after
 from focuscli.viz.grid import overlay, unit_range
 
@@ -165,7 +165,7 @@ def _open(checkpoint: Path, dataset: str | None) -> tuple[Path, list[Epoch], Dat
     except (InputError, ValueError) as error:
         raise InputError(
             f"{run} has no training curves or thresholds to report: metrics.jsonl: {one_line(error)}.",
-            f"Name the folder that focus train wrote, or write them again: focus train --resume --run {run}",
+            f"Name the folder that focus train wrote, or write them again: focus train --resume --run {argument(run)}",
         ) from error
     if dataset is not None:
         return run, history, read_folder(resolve_dataset(dataset))
@@ -176,7 +176,7 @@ def _open(checkpoint: Path, dataset: str | None) -> tuple[Path, list[Epoch], Dat
         raise InputError(
             f"The dataset of run {run} {'is gone' if data is None else 'has changed'}: {trained['name']} in {folder} "
             f"had the fingerprint {trained['fingerprint'][:12]}{'' if data is None else ', now ' + data.fingerprint[:12]}.",
-            f"Restore it, or name the data to report on: focus report {run} --dataset NAME|FOLDER",
+            f"Restore it, or name the data to report on: focus report {argument(run)} --dataset NAME|FOLDER",
         )
     return run, history, data
 

@@ -214,3 +214,11 @@ def test_a_dry_run_writes_nothing_and_nothing_is_replaced_without_force(focus, t
         assert {path: path.read_bytes() for path in out.iterdir()} == before
     assert focus(*command, "--force").code == 0
     assert read_folder(out).labels[0].tolist() == [1, 0]
+
+
+def test_what_comes_next_works_after_a_cd(focus, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shown = focus("prepare", "synthetic", "--images", 20, "--out", "my crops").stderr
+    assert f"next: focus train --dataset '{tmp_path}/my crops'\n" in shown
+    shown = focus("prepare", "synthetic", "--images", 20, "--home", tmp_path / "other").stderr
+    assert f"next: focus train --dataset {tmp_path}/other/datasets/synthetic\n" in shown

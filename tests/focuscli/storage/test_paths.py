@@ -108,3 +108,16 @@ def test_refusals(kind, name, code, problem, hint, tmp_path) -> None:
     assert caught.value.exit_code == code
     assert problem in caught.value.problem
     assert hint in (caught.value.hint or "")
+
+
+def test_paths_and_datasets_in_hints_survive_a_cd_and_a_shell(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert paths.argument("my runs/it's") == f"'{tmp_path}/my runs/it'\"'\"'s'"
+    assert paths.dataset_argument(paths.datasets_dir() / "peta") == "peta"
+    assert paths.dataset_argument(paths.datasets_dir() / "my set") == "'my set'"
+    assert paths.dataset_argument(Path("mine")) == f"{tmp_path}/mine"
+    monkeypatch.setenv("FOCUS_HOME", "here")
+    assert paths.dataset_argument(paths.datasets_dir() / "peta") == f"{tmp_path}/here/datasets/peta"
+    monkeypatch.setattr(paths, "_once", None)
+    paths.use_home(str(tmp_path / "once"))
+    assert paths.dataset_argument(paths.datasets_dir() / "peta") == f"{tmp_path}/once/datasets/peta"
