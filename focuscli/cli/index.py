@@ -13,7 +13,17 @@ import typer
 
 from focuscli.cli import processes, render, views
 from focuscli.cli.models import find_model
-from focuscli.cli.options import SPLITS, CheckpointOpt, DeviceOpt, DryRunOpt, PrecisionOpt, choice, dataset_names
+from focuscli.cli.options import (
+    SPLITS,
+    CheckpointOpt,
+    DeviceOpt,
+    DryRunOpt,
+    NullOpt,
+    PrecisionOpt,
+    StrictOpt,
+    choice,
+    dataset_names,
+)
 from focuscli.engine.distributed import WorkerLost
 from focuscli.errors import Interrupted
 from focuscli.storage.paths import ZERO_SHOT
@@ -37,6 +47,8 @@ def index_command(
     resume: Annotated[bool, typer.Option("--resume", help="Finish a gallery, or bring it up to date.")] = False,
     dry_run: DryRunOpt = False,
     checkpoint: CheckpointOpt = None,
+    strict: StrictOpt = False,
+    null: NullOpt = False,
     part_size: Annotated[
         int, typer.Option(min=1, max=1_000_000, help="Crops per part: what a killed run can lose.")
     ] = 8192,
@@ -54,13 +66,16 @@ def index_command(
         # All processes share one standard input, and all is looked at before any of them writes.
         if resume and group is None and (output / INFO).exists():
             group = process_group.broadcast(lambda: read_gallery(output).source.group)
-        found = process_group.broadcast(lambda: find_source(source, split=split, group=group, stdin=sys.stdin))
+        found = process_group.broadcast(
+            lambda: find_source(source, split=split, group=group, stdin=sys.stdin.buffer, null=null)
+        )
         place = find_model(checkpoint)
         recognizer = place.open(device=device, precision=precision, process_group=process_group)
         size, lock = process_group.world_size, None if dry_run else held
         plan = process_group.broadcast(
             lambda: plan_index(recognizer, place.weights, found, output, resume, part_size, size, lock)
         )
+        views.left_out(found.left_out)
         _announce(plan, output, size)
         data: dict[str, object] = {
             "gallery": str(output),
@@ -70,6 +85,7 @@ def index_command(
             "changed": plan.changed,
             "gone": plan.gone,
             "parts": plan.parts,
+            "left_out": {reason: len(names) for reason, names in found.left_out.items()},
         }
         if dry_run:
             render.note(f"  dry run: nothing was written to {output}")
@@ -78,7 +94,13 @@ def index_command(
         try:
             with render.progress("encoding crops" if size == 1 else "encoding this process's crops") as progress:
                 skipped = run_index(
-                    recognizer, plan, batch=batch, workers=workers, process_group=process_group, progress=progress
+                    recognizer,
+                    plan,
+                    batch=batch,
+                    workers=workers,
+                    strict=strict,
+                    process_group=process_group,
+                    progress=progress,
                 )
         except (KeyboardInterrupt, WorkerLost) as stop:
             # The latest run may be another one by then.

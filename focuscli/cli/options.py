@@ -105,6 +105,8 @@ SplitOpt = Annotated[str, choice("--split", of=SPLITS, free=True, help="Which im
 RegionOpt = Annotated[str | None, typer.Option(help="Of unseen texts (head, upper, ...); default: by the words.")]
 FreeOpt = Annotated[bool, typer.Option("--free", help="Take texts as they are, also one near a known text or a list.")]
 ForceOpt = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
+StrictOpt = Annotated[bool, typer.Option("--strict", help="Stop at the first unreadable image.")]
+NullOpt = Annotated[bool, typer.Option("--null", "-0", help="Paths on stdin end with NUL (find -print0).")]
 DryRunOpt = Annotated[bool, typer.Option("--dry-run", help="Check everything, write nothing.")]
 
 

@@ -17,8 +17,20 @@ import typer
 
 from focuscli.cli import processes, render, views
 from focuscli.cli.models import asked_texts, open_scorer
-from focuscli.cli.options import CHECKPOINT, RUN, DeviceOpt, ForceOpt, FormatOpt, FreeOpt, RegionOpt, choice, format_of
-from focuscli.data.inputs import expand_images
+from focuscli.cli.options import (
+    CHECKPOINT,
+    RUN,
+    DeviceOpt,
+    ForceOpt,
+    FormatOpt,
+    FreeOpt,
+    NullOpt,
+    RegionOpt,
+    StrictOpt,
+    choice,
+    format_of,
+)
+from focuscli.data.inputs import FoundImages, find_images
 from focuscli.errors import InputError, Interrupted, UsageError
 from focuscli.storage.files import ANY_NAME, atomic_path, check_free, to_json
 
@@ -67,7 +79,8 @@ def predict_command(
         Path | None, typer.Option("--output", "-o", help="Write there; .csv and .jsonl decide the format.")
     ] = None,
     force: ForceOpt = False,
-    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first unreadable image.")] = False,
+    strict: StrictOpt = False,
+    null: NullOpt = False,
     batch: Annotated[int, typer.Option(min=1, max=65_536, help="Images per batch.")] = 32,
     workers: Annotated[int, typer.Option(min=1, max=256, help="Threads that decode images.")] = 2,
     device: DeviceOpt = None,
@@ -85,7 +98,9 @@ def predict_command(
         raise UsageError(f"--threshold {threshold} is not a number that scores can exceed.")
     with processes.together() as process_group:
         # Standard input and the output file are shared by all processes.
-        images = process_group.broadcast(lambda: _images(inputs, output, force=force))
+        found = process_group.broadcast(lambda: _find(inputs, output, force=force, null=null))
+        images = found.images
+        views.left_out(found.left_out)
         scorer = open_scorer(
             checkpoint, backend=backend, device=device, precision=precision, process_group=process_group
         )
@@ -130,10 +145,10 @@ def predict_command(
             )
 
 
-def _images(inputs: Sequence[str], output: Path | None, *, force: bool) -> list[Path]:
+def _find(inputs: Sequence[str], output: Path | None, *, force: bool, null: bool) -> FoundImages:
     if output is not None:
         check_free(output, force=force)
-    return expand_images(inputs, sys.stdin)
+    return find_images(inputs, sys.stdin.buffer, null=null)
 
 
 def _readable(

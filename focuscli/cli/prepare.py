@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from focuscli.cli import render, views
-from focuscli.cli.options import DryRunOpt, ForceOpt, choice
+from focuscli.cli.options import DryRunOpt, ForceOpt, StrictOpt, choice
 from focuscli.errors import UsageError
 from focuscli.storage import paths
 
@@ -24,7 +24,7 @@ AllowMissingOpt = Annotated[bool, typer.Option("--allow-missing", help="Prepare 
 LabelsOnlyOpt = Annotated[bool, typer.Option("--labels-only", help="Labels without images, for what needs no pixels.")]
 OnBadImageOpt = Annotated[
     Literal["error", "skip"],
-    choice("--on-bad-image", of=("error", "skip"), help="Unreadable images: stop, or skip them."),
+    choice("--on-bad-image", of=("error", "skip"), help="Unreadable images: skip them, or stop as with --strict."),
 ]
 
 
@@ -35,7 +35,8 @@ def peta_command(
     split: Annotated[str, typer.Option(help="official:0 to 4, identity, paper, subset:S,T, zs:FILE.")] = "official:0",
     force: ForceOpt = False,
     dry_run: DryRunOpt = False,
-    on_bad_image: OnBadImageOpt = "error",
+    on_bad_image: OnBadImageOpt = "skip",
+    strict: StrictOpt = False,
 ) -> None:
     """PETA (19,000 images, 105 attributes, 35 evaluated)."""
     _prepare("peta", **locals())
@@ -50,7 +51,8 @@ def pa100k_command(
     labels_only: LabelsOnlyOpt = False,
     force: ForceOpt = False,
     dry_run: DryRunOpt = False,
-    on_bad_image: OnBadImageOpt = "error",
+    on_bad_image: OnBadImageOpt = "skip",
+    strict: StrictOpt = False,
 ) -> None:
     """PA-100K (100,000 images, 26 attributes)."""
     _prepare("pa100k", **locals())
@@ -69,7 +71,8 @@ def _rap(kind: str, about: str) -> Callable[..., None]:
         labels_only: LabelsOnlyOpt = False,
         force: ForceOpt = False,
         dry_run: DryRunOpt = False,
-        on_bad_image: OnBadImageOpt = "error",
+        on_bad_image: OnBadImageOpt = "skip",
+        strict: StrictOpt = False,
     ) -> None:
         _prepare(**{**locals(), "kind": kind})
 
@@ -86,7 +89,8 @@ def market1501_command(
     labels_only: LabelsOnlyOpt = False,
     force: ForceOpt = False,
     dry_run: DryRunOpt = False,
-    on_bad_image: OnBadImageOpt = "error",
+    on_bad_image: OnBadImageOpt = "skip",
+    strict: StrictOpt = False,
 ) -> None:
     """Market-1501 (29,419 labelled images of 1,501 persons, 27 attributes)."""
     _prepare("market1501", **locals())
@@ -102,7 +106,8 @@ def pickle_command(
     labels_only: LabelsOnlyOpt = False,
     force: ForceOpt = False,
     dry_run: DryRunOpt = False,
-    on_bad_image: OnBadImageOpt = "error",
+    on_bad_image: OnBadImageOpt = "skip",
+    strict: StrictOpt = False,
 ) -> None:
     """A pickle of Rethinking_of_PAR, VTB or OpenPAR: image names, labels and partitions."""
     _prepare("pickle", **locals())
@@ -127,7 +132,8 @@ def csv_command(
     ] = None,
     force: ForceOpt = False,
     dry_run: DryRunOpt = False,
-    on_bad_image: OnBadImageOpt = "error",
+    on_bad_image: OnBadImageOpt = "skip",
+    strict: StrictOpt = False,
 ) -> None:
     """Your own labels: writes schema.toml (guessed, for you to edit) and labels.csv."""
     options = locals()
@@ -151,6 +157,8 @@ def _prepare(
     *,
     force: bool,
     dry_run: bool,
+    strict: bool,
+    on_bad_image: Literal["error", "skip"],
     allow_missing: bool = False,
     labels_only: bool = False,
     **options: Any,
@@ -173,6 +181,7 @@ def _prepare(
             _target(out, name, default),
             overwrite=force,
             missing="labels-only" if labels_only else "allow" if allow_missing else "error",
+            on_bad_image="error" if strict else on_bad_image,
             dry_run=dry_run,
             progress=progress,
             **options,

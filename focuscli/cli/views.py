@@ -90,6 +90,18 @@ def assumptions(decisions: Sequence[TextDecision], weights: str) -> None:
             render.note("  model trained from scratch, without CLIP's weights: unseen texts mean little to it")
 
 
+def left_out(reasons: Mapping[str, Sequence[str]]) -> None:
+    """Files of the given folders that are not read; a warning where there may be images among them."""
+    if reasons:
+        from focuscli.data.formats import plugin_for
+        from focuscli.data.inputs import describe
+
+        harmless = set(reasons) <= {"other file", "hidden file"} and not any(
+            map(plugin_for, reasons.get("other file", ()))
+        )
+        (render.note if harmless else render.warn)(f"{'  ' * harmless}left out: {describe(reasons)}")
+
+
 def skipped(reasons: Sequence[str], *, total: int) -> None:
     """The images that could not be read."""
     if reasons:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import glob
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +12,7 @@ from focuscli.cli import render, views
 from focuscli.cli.models import asked_texts, find_model
 from focuscli.cli.options import CheckpointOpt, DeviceOpt, ForceOpt, FreeOpt, RegionOpt
 from focuscli.data.formats import looks_like_image
-from focuscli.data.inputs import expand_images, near_file
+from focuscli.data.inputs import find_images, matches, near_file
 from focuscli.errors import InputError, UsageError
 from focuscli.storage.files import atomic_path, check_free
 
@@ -89,10 +89,10 @@ def split_arguments(arguments: list[str], texts: list[str]) -> tuple[list[Path],
     words: list[str] = []
     for argument in arguments:
         path = Path(argument)
-        if path.is_file() or (glob.has_magic(argument) and glob.glob(argument)):
-            images += expand_images([argument])
+        if os.path.isfile(path) or matches(argument):
+            images += find_images([argument]).images
         elif looks_like_image(argument):
-            near = (path.parent.is_dir() and near_file(path)) or ""
+            near = (os.path.isdir(path.parent) and near_file(path)) or ""
             hint = f"{near} To use it as a text: focus viz IMAGE -a {argument}".strip()
             raise InputError(f"No such image: {argument}.", hint)
         else:

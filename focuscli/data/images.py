@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from focuscli.data.formats import COMMON, formats
+from focuscli.data.formats import COMMON, formats, names_for
 from focuscli.data.inputs import near_file
 from focuscli.errors import InputError
 from focuscli.storage.files import kind_of
@@ -163,7 +163,7 @@ def _open(path: Path) -> ImageFile.ImageFile:
     try:
         return Image.open(path, formats=COMMON)
     except UnidentifiedImageError:
-        return Image.open(path, formats=sorted({*formats().values()} - {"MPO"}))
+        return Image.open(path, formats=names_for(path))
 
 
 @contextlib.contextmanager

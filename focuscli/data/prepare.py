@@ -12,6 +12,7 @@ import numpy as np
 from focuscli.data.checks import dataset_warnings
 from focuscli.data.folder import DatasetFolder, check_target, write_folder
 from focuscli.data.images import check_images
+from focuscli.data.inputs import unlisted
 from focuscli.data.readers.annotations import Annotations
 from focuscli.data.readers.csv import read_csv
 from focuscli.data.readers.market1501 import read_market1501
@@ -49,7 +50,7 @@ def prepare(
     *,
     overwrite: bool = False,
     missing: Literal["error", "allow", "labels-only"] = "error",
-    on_bad_image: Literal["error", "skip"] = "error",
+    on_bad_image: Literal["error", "skip"] = "skip",
     dry_run: bool = False,
     progress: Progress | None = None,
     **options: Any,
@@ -60,7 +61,7 @@ def prepare(
         kind: a key of `READERS`. options: see its reader.
         missing: "error" refuses an official download with missing images, "allow" keeps those that exist, "labels-only"
             writes a dataset without images, for everything that needs no pixels.
-        on_bad_image: "error" refuses an unusable image; "skip" excludes it and lists it in skipped.csv.
+        on_bad_image: "skip" excludes a missing or unusable image and lists it in skipped.csv; "error" refuses it.
         dry_run: do everything but write.
         progress: called with (images checked, images).
 
@@ -89,7 +90,11 @@ def prepare(
     if missing != "labels-only":
         bad = check_images([data.root / image for image in data.images], progress=progress)
         rows = [(data.images[row], reason) for row, reason in bad.items()]
-        hint = "Replace them, or exclude them with --on-bad-image skip."
+        hint = "Replace them, or omit --strict to go on without them."
+        if kind == "csv" and data.root != Path(source).resolve().parent:
+            files_besides = unlisted(data.root, data.images)
+            if files_besides:
+                data.notes.append(f"in {data.root}, but not in the table: {files_besides}")
         data = _exclude(data, bad, "cannot be used", hint, warnings, allowed=on_bad_image == "skip")
     if bad:
         warnings[-1] += f" See {SKIPPED_FILE}."

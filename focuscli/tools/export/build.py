@@ -19,7 +19,7 @@ from clip_impl.preprocess import MEAN, STD
 from focuscli import __version__
 from focuscli.data.folder import read_folder
 from focuscli.data.images import squash
-from focuscli.data.inputs import expand_images
+from focuscli.data.inputs import find_images
 from focuscli.data.schema import Text
 from focuscli.data.synthetic.generate import STYLES, draw
 from focuscli.data.synthetic.people import sample_person
@@ -178,7 +178,7 @@ def real_crops(recognizer: Recognizer, source: str | None, split: str, limit: in
         )
     labelled = None
     if source and Path(source).is_dir() and not (Path(source) / "schema.toml").is_file():
-        paths, kind = expand_images([source]), "given crops"
+        paths, kind = find_images([source]).images, "given crops"
     else:
         folder = read_folder(resolve_dataset(name))
         folder.require_images()

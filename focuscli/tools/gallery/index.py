@@ -192,13 +192,15 @@ def run_index(
     *,
     batch: int = 32,
     workers: int = 2,
+    strict: bool = False,
     process_group: ProcessGroup = SINGLE,
     progress: Progress | None = None,
 ) -> list[str]:
     """Do what was planned; returns why images could not be read. All processes have the same plan.
 
     Raises:
-        InputError: not one image can be read, or a feature does not fit half precision. RequirementError: no space.
+        InputError: not one image can be read, or with `strict` one cannot; or a feature does not fit half precision.
+        RequirementError: no space.
     """
     gallery = plan.gallery
     process_group.broadcast(lambda: gallery.clean(plan.kept))
@@ -216,6 +218,8 @@ def run_index(
         )
         for crop, row in zip(crops, features, strict=True):
             if isinstance(row, InputError):
+                if strict:
+                    raise row
                 skipped.append(row.problem)
             else:
                 read.append(crop)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
-from focuscli.data.inputs import expand_images
+from focuscli.data.inputs import LeftOut, find_images
 from focuscli.errors import InputError, UsageError, did_you_mean
 from focuscli.storage import paths
 from focuscli.tools.gallery.store import Crop, SourceRecord
@@ -20,23 +21,33 @@ class Source:
 
     record: SourceRecord
     crops: tuple[Crop, ...]
+    left_out: LeftOut = field(default_factory=dict)
 
 
-def find_source(given: str, *, split: str | None = None, group: str | None = None, stdin: Iterable[str] = ()) -> Source:
+def find_source(
+    given: str,
+    *,
+    split: str | None = None,
+    group: str | None = None,
+    stdin: BinaryIO | None = None,
+    null: bool = False,
+) -> Source:
     """The crops that an argument means: images of a dataset (a folder with schema.toml, or the name of a prepared one), of
     a folder or a glob, or with `-` those named on stdin.
 
     Args:
         group: a column of the dataset's labels.csv, or a regular expression that finds a crop's group in its path.
+        null: the paths on stdin end with NUL.
 
     Raises:
         InputError: nothing is there. UsageError: a split of something that has none, or groups that no crop has.
     """
     folder, groups = paths.user_path(given), None
     header: list[str] = []
+    left_out: LeftOut = {}
     # A dataset's name has no separator, no wildcard and no file suffix.
     is_name = given != "-" and folder.name == given and not set(given) & set("*?[~") and not folder.suffix
-    if (folder / "schema.toml").is_file() or (is_name and not folder.exists()):
+    if os.path.isfile(folder / "schema.toml") or (is_name and not os.path.lexists(folder)):
         from focuscli.data.folder import LABELS_FILE, read_folder
         from focuscli.data.table import read_table
 
@@ -52,14 +63,16 @@ def find_source(given: str, *, split: str | None = None, group: str | None = Non
             groups = [column[index] or None for index in chosen]
     elif split is not None:
         raise UsageError(f"{given} is not a dataset, so it has no splits.", "Remove --split.")
-    elif folder.is_dir():
+    elif os.path.isdir(folder):
         root = folder.resolve()
         record = SourceRecord("folder", str(root), root.name, "", group)
-        names = [path.relative_to(root).as_posix() for path in expand_images([str(root)])]
+        found = find_images([str(root)], null=null)
+        left_out, names = found.left_out, [path.relative_to(root).as_posix() for path in found.images]
     else:
         record = SourceRecord("list", "", given, "", group)
         # Absolute and without "..", but links stay as they are.
-        names = [*dict.fromkeys(os.path.abspath(path) for path in expand_images([given], stdin))]
+        found = find_images([given], stdin, null=null)
+        left_out, names = found.left_out, [*dict.fromkeys(map(os.path.abspath, found.images))]
     crops, groups = [], _find_groups(names, group, header) if groups is None else groups
     for name, owner in zip(names, groups, strict=True):
         try:
@@ -69,7 +82,7 @@ def find_source(given: str, *, split: str | None = None, group: str | None = Non
             crops.append(Crop(name, -1, 0, owner))
     if all(crop.size < 0 for crop in crops):
         raise InputError(f"None of the {len(crops):,} images of {record.name} is there (looked in {record.root}).")
-    return Source(record, tuple(crops))
+    return Source(record, tuple(crops), left_out)
 
 
 def _find_groups(names: Sequence[str], pattern: str | None, columns: Sequence[str]) -> list[str | None]:

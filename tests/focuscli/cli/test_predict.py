@@ -27,6 +27,13 @@ def test_json_lines_skip_what_cannot_be_read(focus, trained_run, crops, tmp_path
     assert ("red hat" in line["present"]) is (line["scores"]["red hat"] > line["thresholds"]["red hat"])
     assert "skipped 2 unreadable of 3 images" in outcome.stderr
     assert "b.jpg" in outcome.stderr
+    (tmp_path / "d.HEIC").touch()
+    listed = f"{tmp_path}/gone.png\0{tmp_path}\0".encode()
+    outcome = focus("predict", "-", "-0", "-c", trained_run, "--format", "jsonl", stdin=listed)
+    assert (outcome.code, outcome.json["image"]) == (0, str(tmp_path / "a.png"))
+    assert "! left out: 1 other file (d.HEIC); to read such files: pip install pillow-heif" in outcome.stderr
+    assert "skipped 3 unreadable of 4 images" in outcome.stderr
+    assert f"No such image: {tmp_path}/gone.png" in outcome.stderr
     assert focus("predict", tmp_path, "-c", trained_run, "--strict").code == 3
     assert focus("predict", tmp_path / "c.png", "-c", trained_run).code == 3
 

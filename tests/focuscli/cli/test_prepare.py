@@ -138,10 +138,10 @@ def test_csv_becomes_a_dataset_by_the_name_of_the_file_or_its_folder(focus, refu
     (table.parent / "2.png").unlink()
     (table.parent / "3.png").write_bytes(b"no image")
     table = table.rename(table.with_name("labels.csv"))
-    outcome = focus("prepare", "csv", table, "--json")
+    outcome = focus("prepare", "csv", table, "--strict", "--json")
     assert outcome.code == outcome.json["error"]["code"] == 3
     assert "(2.png: No such file or directory; 3.png: not an image" in outcome.json["error"]["message"]
-    assert focus("prepare", "csv", table, "--on-bad-image", "skip").code == 0
+    assert focus("prepare", "csv", table).code == 0
     folder = read_folder(paths.datasets_dir() / "source")
     skipped = (folder.path / "skipped.csv").read_text().splitlines()
     assert [line.split(",")[0] for line in skipped] == ["image", "2.png", "3.png"]
@@ -153,7 +153,7 @@ def test_csv_becomes_a_dataset_by_the_name_of_the_file_or_its_folder(focus, refu
     for image in table.parent.glob("*.png"):
         image.unlink()
     (table.parent / "0.png").touch()
-    refused(3, "6 of 6 images", "prepare", "csv", table, "--on-bad-image", "skip", "--force")
+    refused(3, "6 of 6 images", "prepare", "csv", table, "--force")
 
 
 def test_a_name_is_a_place_and_a_wrong_source_is_said_before_it(focus, refused, table):

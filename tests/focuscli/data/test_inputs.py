@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
+import os
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
-from focuscli.data.inputs import expand_images
-from focuscli.errors import InputError
+from focuscli.data.formats import formats
+from focuscli.data.inputs import describe, find_images, read_list, unlisted
+from focuscli.errors import InputError, UsageError
 
 
 @pytest.fixture
@@ -18,6 +22,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (tmp_path / name).write_bytes(b"")
     (tmp_path / "empty").mkdir()
     (tmp_path / "deep" / "folder.png").mkdir()
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text" / "notes.txt").touch()
+    os.mkfifo(tmp_path / "pipe")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     return tmp_path
@@ -36,11 +43,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["a[1].png"], "", ["a[1].png"]),  # an existing file before a pattern
         (["a.JPG", "-"], "b.png\n\n  \ndeep\r\n", ["a.JPG", "b.png", "deep/c.webp"]),
         (["a.JPG"], "b.png\n", ["a.JPG"]),  # stdin only with -
+        (["-"], "\ufeffgone.png\r\nb.png\r\n~x.png", ["gone.png", "b.png", "~x.png"]),  # a listed file may be missing
         (["b.png", "*.png", ".", "b.png"], "", ["b.png", "a[1].png", "a.JPG", "deep/c.webp"]),  # each file once
     ],
 )
 def test_arguments_stand_for_image_files(folder: Path, arguments: list[str], stdin: str, expected: list[str]) -> None:
-    found = [path.as_posix() for path in expand_images(arguments, stdin.splitlines(keepends=True))]
+    found = [path.as_posix() for path in find_images(arguments, io.BytesIO(stdin.encode())).images]
     assert found == [name.format(home=folder) for name in expected]
 
 
@@ -50,13 +58,82 @@ def test_arguments_stand_for_image_files(folder: Path, arguments: list[str], std
         (["bb.png"], "No such image: bb.png", "Did you mean b.png?"),
         (["no/such/folder/a.png"], "No such image", "folder no/such/folder does not exist"),
         (["*.gif"], "No such image", ""),
-        (["empty"], "No image in folder empty (looked for .apng, .avif", ""),
+        (["empty"], "No image in folder empty", ""),
+        (["text"], "No image in folder text", "Left out: 1 other file (notes.txt)"),
+        (["pipe"], "pipe is a pipe, not an image file", "list of paths"),
+        (["a" * 300], "File name too long", ""),
+        (["~nobody"], "No such image: ~nobody", ""),
         ([], "No image was given", "stdin"),
         (["-", ""], "No image was given", ""),
     ],
 )
 def test_arguments_without_an_image_are_refused(folder: Path, arguments: list[str], problem: str, hint: str) -> None:
     with pytest.raises(InputError) as caught:
-        expand_images(arguments, ["\n"])
+        find_images(arguments, io.BytesIO(b"\n"))
     assert problem in caught.value.problem
     assert hint in (caught.value.hint or "")
+
+
+def test_names_like_patterns_are_names_where_they_exist(folder: Path) -> None:
+    for name in ("~x.png", "[1].png", "crops[1]/a.png", "-x.png"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).touch()
+        assert find_images([name]).images == [Path(name)]
+    assert find_images(["crops[1]/*.png"]).images == [Path("crops[1]/a.png")]
+
+
+@pytest.mark.parametrize(
+    ("content", "null", "expected"),
+    [
+        (b"a.png\0b\nc.png\0", True, ["a.png", "b\nc.png"]),
+        ("\ufeffa.png\r\nb.png".encode(), False, ["a.png", "b.png"]),
+        ("a.png\r\nü.png\r\n".encode("utf-16"), False, ["a.png", "ü.png"]),
+        (b"caf\xe9.png\n\n", False, [os.fsdecode(b"caf\xe9.png")]),
+        (b"a.png\0b.png\0", False, "add --null"),
+        (b"\xff\xfea", False, "damaged UTF-16"),
+    ],
+)
+def test_lists_of_paths(content: bytes, null: bool, expected: list[str] | str) -> None:
+    if isinstance(expected, list):
+        assert read_list(content, null=null) == expected
+        return
+    with pytest.raises(InputError, match=expected):
+        read_list(content, null=null)
+
+
+def test_what_a_folder_has_besides_images_is_counted_and_named(tmp_path: Path) -> None:
+    for name in ("a.jfif", "b.HEIC", ".c.png", "d.txt", "e.png/f.png", "h"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    Image.new("RGB", (2, 2)).save(tmp_path / "g", "PNG")  # by its content
+    (tmp_path / "link.png").symlink_to("nowhere")
+    (tmp_path / "linked").symlink_to("e.png")
+    os.mkfifo(tmp_path / "i.png")
+    found = find_images([str(tmp_path)])
+    assert [path.relative_to(tmp_path).as_posix() for path in found.images] == ["a.jfif", "e.png/f.png", "g"]
+    said = describe(found.left_out)
+    for words in (
+        "3 other files (b.HEIC, d.txt, h)",
+        "1 broken link (link.png)",
+        "1 linked folder (linked)",
+        "1 pipe or device (i.png)",
+        "1 hidden file (.c.png)",
+        "pip install pillow-heif",
+    ):
+        assert words in said or (words.startswith("pip") and ".heic" in formats())
+    rest = unlisted(tmp_path, ["a.jfif", "b.HEIC", "./e.png/f.png"])
+    assert "1 image (g)" in rest
+    assert "b.HEIC" not in rest
+    with pytest.raises(UsageError, match="--null"):
+        find_images([str(tmp_path)], null=True)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
+def test_folders_without_permission(tmp_path: Path) -> None:
+    (tmp_path / "closed").mkdir(mode=0)
+    (tmp_path / "a.png").touch()
+    assert find_images([str(tmp_path)]).left_out == {"unreadable folder": ["closed"]}
+    with pytest.raises(InputError, match="Permission denied"):
+        find_images([str(tmp_path / "closed")])
+    with pytest.raises(InputError, match="Permission denied"):
+        find_images([str(tmp_path / "closed" / "a.png")])

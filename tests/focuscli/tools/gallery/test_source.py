@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
@@ -15,12 +16,12 @@ from focuscli.tools.gallery.store import Crop, SourceRecord
 def test_a_list_is_absolute_and_without_repetitions(crops, monkeypatch):
     monkeypatch.chdir(crops)
     (crops / "more").mkdir()
-    source = find_source("-", stdin=["03.png\n", "01.png\n", str(crops / "03.png"), "more/../01.png"])
+    source = find_source("-", stdin=io.BytesIO(f"03.png\n01.png\n{crops / '03.png'}\nmore/../01.png".encode()))
     assert [crop.path for crop in source.crops] == [str(crops / "03.png"), str(crops / "01.png")]
     assert source.record.root == ""
     assert len(find_source("0[0-3].png").crops) == 4
     (crops / "link.png").symlink_to(crops / "01.png")
-    assert len(find_source("-", stdin=["01.png", "link.png"]).crops) == 2
+    assert len(find_source("-", stdin=io.BytesIO(b"01.png\r\nlink.png")).crops) == 2
 
 
 @pytest.mark.parametrize(
