@@ -12,6 +12,11 @@ from focuscli.data.schema import UNCERTAIN, schema_remarks
 
 FEW_IMAGES = 10
 MOST_NAMES = 10
+_EFFECTS = {
+    "train": "train teaches nothing of them",
+    "val": "a threshold from val means nothing",
+    "test": "most metrics on test are undefined",
+}
 Counts = dict[str, dict[str, int]]
 """Split, or "all" -> present, absent and unknown."""
 
@@ -46,10 +51,10 @@ def dataset_warnings(folder: DatasetFolder) -> list[str]:
                     lacking.setdefault(names[row], []).append(split)
         if lacking:
             shown = [f"{name} ({', '.join(splits)})" for name, splits in lacking.items()]
-            warnings.append(
-                f"Without a {word}: {_listed(shown)}. Nothing is learnt of them in train, no threshold is chosen in val, and "
-                "most metrics of them are undefined in test."
-            )
+            effects = [
+                effect for split, effect in _EFFECTS.items() if any(split in splits for splits in lacking.values())
+            ]
+            warnings.append(f"Without a {word}: {_listed(shown)}: {', '.join(effects)}.")
     few = [f"{split} {count}" for split, count in folder.counts.items() if split != "unused" and count < FEW_IMAGES]
     if few:
         warnings.append(

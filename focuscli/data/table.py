@@ -64,6 +64,8 @@ class Table:
         position = self._positions.get(self.roles.get(name, name))
         if position is None:
             hint = f"{did_you_mean(name, self.header)} {hint}".rstrip()
+            if len(self.header) == 1:
+                hint = "It has one column: separate cells by commas, semicolons or tabs."
             raise InputError(f'{self.path} has no column "{name}".', hint)
         return position
 
@@ -117,6 +119,12 @@ def read_table(path: Path, *, encoding: str | None = None, command: str | None =
         notes.append(f"{empty:,} empty rows were ignored")
     if not rows:
         raise InputError(f"{path} has a header but no images.")
+    if not any(_role(name) == "image" for name in header):
+        for row, line in zip(rows[:10], lines, strict=False):
+            if any(_role(name) == "image" for name in row):
+                raise InputError(
+                    f"{path} begins with {line - 1} lines that are no table.", f"Delete those above line {line}."
+                )
     header, rows = _named_columns(path, header, rows, lines, notes)
     repeated = [name for name, count in Counter(header).items() if count > 1]
     if repeated:

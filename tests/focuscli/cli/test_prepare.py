@@ -105,7 +105,7 @@ def test_refusals_name_the_way_out_and_write_nothing(refused, table, tmp_path, a
     assert not paths.datasets_dir().exists()
 
 
-def test_csv_becomes_a_dataset_by_the_name_of_the_file_or_its_folder(focus, refused, table):
+def test_csv_becomes_a_dataset_by_the_name_of_the_file_or_its_folder(focus, refused, micro, table):
     outcome = focus("prepare", "csv", table)
     lines = outcome.stderr.splitlines()[2:-2]
     assert [" ".join(line.split()) for line in lines[:3]] == [
@@ -122,6 +122,8 @@ def test_csv_becomes_a_dataset_by_the_name_of_the_file_or_its_folder(focus, refu
         "! Without a negative",
         "! Splits of under 10 images, whose metrics and thresholds mean little",
     ]
+    trained = focus("train", "--dataset", "mine", *micro, "--dry-run").stderr.splitlines()
+    assert set(lines[6:]) <= set(trained)
     assert focus("prepare", "csv", table, "--json", "--dry-run", "--out", "x").json["labels"]["hat"]["val"] == {
         "present": 1,
         "absent": 1,
