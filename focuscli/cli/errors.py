@@ -63,7 +63,8 @@ def describe(failure: BaseException) -> tuple[int, str, str | None]:
         if any(word.startswith("-") and os.path.lexists(word) for word in sys.argv[1:]):
             hint += ". Names that start with a dash go after --"
         return failure.exit_code, failure.format_message(), hint
-    if type(failure).__name__ == "WeightsError":  # by name: importing clip_impl imports torch
+    # By name: importing clip_impl imports torch.
+    if any(kind.__name__ == "WeightsError" for kind in type(failure).__mro__):
         return 3, getattr(failure, "problem", str(failure)), getattr(failure, "hint", None)
     if isinstance(failure, MemoryError) or type(failure).__name__ == "OutOfMemoryError":  # torch.OutOfMemoryError
         first_line = str(failure).partition("\n")[0] or "no more memory available"

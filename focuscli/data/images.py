@@ -221,9 +221,8 @@ def _colour_16(path: Path, image: Image.Image, raw: str) -> Image.Image:
         return image
     other = raw[:-1] + ("L" if raw.endswith("B") else "B")
     with _open(path) as low:
-        low.tile = [
-            tile._replace(args=(other, *tile.args[1:]) if isinstance(tile.args, tuple) else other) for tile in low.tile
-        ]
+        tiles: Any = [(*tile[:3], (other, *tile[3][1:]) if isinstance(tile[3], tuple) else other) for tile in low.tile]
+        low.tile = tiles
         low.load()
 
     def values(high: Image.Image, box: tuple[int, int, int, int]) -> NDArray[np.uint16]:
@@ -238,7 +237,7 @@ def _colour_16(path: Path, image: Image.Image, raw: str) -> Image.Image:
 
 def _raw_mode(image: ImageFile.ImageFile) -> str:
     """How the values are stored, as Pillow calls it: "RGB;16B" are 16 bits, the upper byte first."""
-    arguments = image.tile[0].args if image.tile else None
+    arguments = image.tile[0][3] if image.tile else None  # by number: a plain tuple before Pillow 11
     return str(arguments[0] if isinstance(arguments, tuple) else arguments)
 
 

@@ -62,7 +62,10 @@ def install_weights(
     present = installed_weights()
     source = source or OPENAI_URL
     local = not source.lower().startswith(("http://", "https://"))
-    weights = _read(_find(source), activation, source) if local else None
+    weights = None
+    if local:
+        file = _find(source).absolute()
+        weights = _read(file, activation, str(file))
     if present is not None:  # said after what is wrong with a file, but before a download
         files.check_free(present, force=force)
     if weights is not None:

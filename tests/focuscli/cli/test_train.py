@@ -93,6 +93,15 @@ def test_print_config_shows_every_value_and_its_origin(focus, micro, coloured_da
     assert [path.name for path in tmp_path.iterdir()] == ["recipe.toml"]
 
 
+def test_weights_must_say_their_activation(refused, weights, coloured_dataset, tmp_path):
+    file = weights.rename(tmp_path / "model.safetensors")
+    run = ("--run", tmp_path / "run", "--device", "cpu")
+    refused(
+        3, f"prepare weights {file} --activation quickgelu", "train", "-d", coloured_dataset, *run, "--weights", file
+    )
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
