@@ -55,7 +55,8 @@ def test_what_has_only_subcommands_lists_them(focus):
 @pytest.mark.parametrize(
     ("command", "shown"),
     [
-        ("search", "--format [table|jsonl|csv]"),
+        ("search", "--format [table|csv|jsonl]"),
+        ("predict", "--format [table|csv|jsonl]"),
         ("train", "--method [focus|clip-ft|poar|vtb]"),
         ("train", "[default: 100; tiny: 30]"),
         ("bench", "--model [vit-b16|tiny]"),
