@@ -12,14 +12,18 @@ from typing import Any
 
 
 class FocusError(Exception):
-    """Base of all errors with a message for the user; exit code 1 unless a subclass says otherwise."""
+    """Base of all errors with a message for the user; exit code 1 unless a subclass says otherwise.
+
+    `data` is the result that there is all the same: with --json the error is one more key of it.
+    """
 
     exit_code = 1
 
-    def __init__(self, problem: str, hint: str | None = None) -> None:
+    def __init__(self, problem: str, hint: str | None = None, data: Mapping[str, Any] | None = None) -> None:
         super().__init__(problem)
         self.problem = problem
         self.hint = hint
+        self.data = data or {}
 
     def __str__(self) -> str:
         return self.problem if self.hint is None else f"{self.problem}\n{self.hint}"
@@ -44,16 +48,9 @@ class RequirementError(FocusError):
 
 
 class CheckFailed(FocusError):
-    """A command that completed, but whose check failed (exit code 5).
-
-    `data` is the result all the same: with --json the error is one more key of it.
-    """
+    """A command that completed, but whose check failed (exit code 5)."""
 
     exit_code = 5
-
-    def __init__(self, problem: str, hint: str | None = None, data: Mapping[str, Any] | None = None) -> None:
-        super().__init__(problem, hint)
-        self.data = data or {}
 
 
 class Interrupted(FocusError):

@@ -77,6 +77,7 @@ def export_command(
         render.note(f"  compared on synthetic crops only; no real crops: {error.problem}")
     if dry_run:
         render.note(f"  dry run: nothing was written to {target}")
+        render.result({"files": [str(target)], "texts": len(chosen), "dry_run": True}, lines=[])
         return
     fingerprint = file_sha256(model.weights) if model.weights else checkpoint_fingerprint(model.folder)
     height, width = recognizer.image_size
@@ -92,7 +93,7 @@ def export_command(
             "deviation of {spread:.3g}; {changed:,} of {decisions:,} decisions changed".format(**parity)
         )
         if parity["mA"]:
-            lines.append("  mA {:.2f} of the checkpoint, {:.2f} of the export".format(*parity["mA"]))
+            lines.append("  mA {} of the checkpoint, {} of the export".format(*map(render.percent, parity["mA"])))
     lines += [f"wrote {file} ({file.stat().st_size / 2**20:.1f} MiB)" for file in files]
     report = {
         "files": [str(file) for file in files],

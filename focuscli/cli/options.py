@@ -39,11 +39,15 @@ FormatOpt = Annotated[str | None, choice("--format", of=FORMATS, help="Of the re
 
 
 def format_of(given: str | None, output: Path | None) -> str:
-    """The format of results: `--format`, or what the name of the output file says.
+    """The format of results: `--format`, or what the name of the output file says; "json" for one object on stdout.
 
     Raises:
-        UsageError: the two contradict each other, or the name says another format.
+        UsageError: the two contradict each other, or the name says another format, or --json another than --format.
     """
+    if render.as_json() and output is None:
+        if given is None:
+            return "json"
+        raise UsageError(f"--json prints one object, --format {given} does not.", "Use one of them, or add -o FILE.")
     suffix = "" if output is None else output.suffix.lower()
     named = {".csv": "csv", ".jsonl": "jsonl", "": None, ".txt": None, ".tsv": None}
     if given and named.get(suffix) not in (None, given):
@@ -52,7 +56,7 @@ def format_of(given: str | None, output: Path | None) -> str:
         raise UsageError(
             f"-o {output} names no format that is written.", "Name a .csv or .jsonl file, or add --format."
         )
-    return given or named[suffix] or ("jsonl" if render.as_json() else "table")
+    return given or named[suffix] or "table"
 
 
 def dataset_names() -> list[str]:
@@ -119,7 +123,7 @@ def _set_home(value: str | None) -> None:
 
 def _show_version(value: bool) -> None:
     if value:
-        print(f"focus {__version__}")
+        render.result({"version": __version__}, lines=[f"focus {__version__}"])
         raise typer.Exit
 
 

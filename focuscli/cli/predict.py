@@ -9,7 +9,7 @@ import math
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -138,11 +138,13 @@ def predict_command(
         if output is not None:
             render.note(f"wrote {output}")
         views.skipped(skipped, total=len(images))
+        data: dict[str, Any] = {"written": str(output)} if output else {"images": writer.records}
+        data |= {"count": writer.images, "skipped": skipped}
         if interrupted:
             kept = f"{writer.images:,} of {len(images):,} images" + (f" are in {output}" if output else " are printed")
-            raise Interrupted(
-                f"Interrupted; {kept}.", f"For all of them run it again{', with --force' if output else ''}."
-            )
+            hint = f"For all of them run it again{', with --force' if output else ''}."
+            raise Interrupted(f"Interrupted; {kept}.", hint, data)
+        render.result(data, lines=[])
 
 
 def _find(inputs: Sequence[str], output: Path | None, *, force: bool, null: bool) -> FoundImages:
@@ -181,7 +183,7 @@ class Writer:
 
     Attributes:
         phrases: name texts by phrase in CSV. few: only so many best texts of an image; None: all.
-        whole: show all texts in tables, however many. images: how many were written.
+        whole: show all texts in tables, however many. images: how many were written. records: what "json" prints at last.
     """
 
     chosen: str
@@ -191,6 +193,7 @@ class Writer:
     few: int | None
     whole: bool
     images: int = 0
+    records: list[dict[str, Any]] = field(default_factory=list)
 
     def head(self) -> str:
         """What comes before the first image."""
@@ -206,8 +209,12 @@ class Writer:
 
         self.images += 1
         best = sorted(found, key=lambda answer: -answer.margin)[: self.few]
-        if self.chosen == "jsonl":
-            return to_json(record(image, found if self.few is None else best, self.scorer)) + "\n"
+        if self.chosen in ("json", "jsonl"):
+            result = record(image, found if self.few is None else best, self.scorer)
+            if self.chosen == "jsonl":
+                return to_json(result) + "\n"
+            self.records.append(result)
+            return ""
         if self.chosen == "csv":
             row: list[Any] = [image]
             for answer in found:

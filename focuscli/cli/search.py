@@ -7,7 +7,7 @@ import io
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -59,16 +59,17 @@ def search_command(
 ) -> None:
     """The crops of a gallery that fit texts best, trained or not."""
     texts, without = listed(texts), listed(without or [])
-    chosen = format_of(format_, output)
     if sheet is not None and sheet.suffix.lower() != ".png":
         raise UsageError(f"--sheet wants a .png file; got {sheet}.")
     if sheet is not None and output is not None and sheet.resolve() == output.resolve():
         raise UsageError(f"-o and --sheet both name {sheet}.", "Give each a file of its own: -o RESULTS --sheet PNG")
+    chosen = format_of(format_, output)
     for file in (output, sheet):
         if file is not None:
             check_free(file, force=force)
 
     from focuscli.tools.gallery.query import open_gallery
+    from focuscli.tools.gallery.results import as_json
     from focuscli.tools.gallery.search import find
     from focuscli.tools.gallery.store import check_model
 
@@ -115,7 +116,8 @@ def search_command(
             render.warn(f"{gallery} holds {count:,} {which}, fewer than the {k:,} asked for; all of them are ranked.")
         if not process_group.is_main:
             return
-        _write(chosen, answers, reader.gallery, output, each=each)
+        if chosen != "json":
+            _write(chosen, answers, reader.gallery, output, each=each)
         if sheet is not None:
             from focuscli.tools.gallery.results import contact_sheet
 
@@ -127,6 +129,9 @@ def search_command(
         if process_group.world_size > 1:
             note += f", {process_group.world_size} processes"
         render.note(note)
+        data: dict[str, Any] = {"written": str(output)} if output else {"results": [*as_json(answers, reader.gallery)]}
+        data |= {"sheet": None if sheet is None else str(sheet), "crops": count, "seconds": seconds}
+        render.result(data, lines=[])
 
 
 def _write(chosen: str, answers: Sequence[Answer], gallery: Gallery, output: Path | None, *, each: bool) -> None:

@@ -111,7 +111,9 @@ def train_command(
         start = None if resuming else weights_file(settings)
         opened = open_run(folder, settings, dataset_folder, start, process_group)
         if dry_run:
-            render.note(f"dry run: nothing was written; {opened.trainer.total_steps} steps would follow")
+            steps = opened.trainer.total_steps
+            render.note(f"dry run: nothing was written; {steps} steps would follow")
+            render.result({"run": str(folder), "steps": steps, "dry_run": True}, lines=[])
             return
         train_to_end(opened)
         show_result(opened)

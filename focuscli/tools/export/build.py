@@ -212,7 +212,7 @@ def compare(
         ),  # of a text's scores over the crops, mean over texts
         "decisions": int(decided.sum()) * len(ours),  # scores with a threshold
         "changed": int(changed[:, decided].sum()),  # those that fall on the other side of it
-        "mA": None,  # in percent, of the checkpoint and of the export, where labels are known
+        "mA": None,  # of the checkpoint and of the export, where labels are known
     }
 
 
@@ -258,7 +258,7 @@ def check_parity(
         if crops.labels is not None and recognizer.thresholds and tuple(texts[:count]) == recognizer.attributes:
             truth, known = crops.labels
             above = [scores[:, :count] > thresholds[:count] for scores in (ours, theirs)]
-            first, second = (100 * pedestrian_metrics(truth, each, known)["mA"] for each in above)
+            first, second = (pedestrian_metrics(truth, each, known)["mA"] for each in above)
             parity["mA"] = float(first), float(second)
         found.append(parity)
     for parity in found[-1:] if int8 else found:

@@ -81,13 +81,18 @@ def test_a_file_name_that_is_not_utf8_comes_out_as_it_is(focus, trained_run, col
         assert (outcome.code, written.code) == (0, 0), outcome.stderr + written.stderr
         for content in (outcome.raw, (tmp_path / format_).read_bytes()):
             assert name in (os.fsencode(json.loads(content)["image"]) if format_ == "jsonl" else content)
-    assert focus("search", place, "red hat", "--where", "path LIKE 'caf_.png'", "-k", 1, "--json").json["rank"] == 1
+    assert (
+        focus("search", place, "red hat", "--where", "path LIKE 'caf_.png'", "-k", 1, "--json").json["results"][0][
+            "rank"
+        ]
+        == 1
+    )
     assert focus("search", place, "red hat", "-k", 1, "--sheet", tmp_path / "hits.png").code == 0
 
 
 def test_the_model_has_to_be_the_gallerys_own(focus, refused, gallery, trained_run, tmp_path):
     moved = shutil.copytree(trained_run / "checkpoints" / "best", tmp_path / "moved")
-    assert lines(focus("search", gallery, "green scarf", "-k", 1, "--json", "-c", moved))
+    assert focus("search", gallery, "green scarf", "-k", 1, "--json", "-c", moved).json["results"]
     state = moved / "state.json"
     state.write_text(state.read_text().replace('"complements": true', '"complements": false'))
     refused(3, "another checkpoint", "search", gallery, "red hat", "-c", moved)
@@ -127,7 +132,7 @@ def test_bad_input_gives_one_message(
 
 def test_zero_shot_clip_can_be_searched(focus, weights, crops, tmp_path):
     assert focus("index", crops, "-o", tmp_path / "g", "-c", "clip", "--device", "cpu").code == 0
-    found = lines(focus("search", tmp_path / "g", "hat", "--not", "torn boots", "-k", 3, "--json"))
+    found = focus("search", tmp_path / "g", "hat", "--not", "torn boots", "-k", 3, "--json").json["results"]
     assert [row["match"] for row in found] == [None] * 3
     differences = [row["scores"]["hat"] - row["scores"]["torn boots"] for row in found]
     assert differences == sorted(differences, reverse=True)
@@ -194,14 +199,14 @@ def test_killed_25_times_no_crop_is_lost_or_doubled(workers, coloured_dataset, t
 
 
 def test_conditions_groups_and_formats(focus, gallery, tmp_path):
-    found = lines(focus("search", gallery, "red hat", "--where", '"Bright" > 0', "--per-group", "--json"))
+    found = focus("search", gallery, "red hat", "--where", '"Bright" > 0', "--per-group", "--json").json["results"]
     groups = [row["group"] for row in found]
     assert len(set(groups)) == len(groups) > 0
-    every = lines(focus("search", gallery, "bright trousers", "--json"))
+    every = focus("search", gallery, "bright trousers", "--json").json["results"]
     assert {row["group"] for row in every if row["scores"]["bright trousers"] > 0} == set(groups)
 
     arguments = ("search", gallery, "red hat", "RedHat", "--each", "--not", "green scarf", "-k", 4)
-    found, table = lines(focus(*arguments, "--json")), focus(*arguments).stdout
+    found, table = focus(*arguments, "--json").json["results"], focus(*arguments).stdout
     sheet = tmp_path / "hits.png"
     outcome = focus(*arguments, "--format", "csv", "-o", tmp_path / "hits.csv", "--sheet", sheet)
     assert (outcome.code, outcome.stdout) == (0, "")
