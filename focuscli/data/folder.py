@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections import Counter
@@ -148,6 +149,27 @@ def read_folder(path: Path) -> DatasetFolder:
         InputError: a file is missing, unreadable or contradicts another; the message names file, line and column.
     """
     path = Path(path)
+    written = _written(path)
+    try:
+        folder = _read_files(path)
+    except InputError:
+        if _written(path) == written:
+            raise
+    else:
+        if _written(path) == written:
+            return folder
+    return read_folder(path)  # it was replaced while it was read
+
+
+def _written(path: Path) -> tuple[int, int] | None:
+    """What is another value when a folder has been replaced; None for one made by hand."""
+    with contextlib.suppress(OSError):
+        status = (path / INFO_FILE).stat()
+        return status.st_ino, status.st_mtime_ns
+    return None
+
+
+def _read_files(path: Path) -> DatasetFolder:
     schema = load_schema(path / SCHEMA_FILE)
     info = read_info(path)
     return DatasetFolder(path, schema, *read_labels(path / LABELS_FILE, schema), info)

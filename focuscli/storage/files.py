@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import hashlib
 import json
 import os
@@ -14,6 +15,7 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,10 @@ from focuscli.storage.documents import read_json
 
 ANY_NAME = "surrogateescape"
 """How results with file names are encoded: on Linux a name is bytes, and those that are not UTF-8 stay as they are."""
+LOCK = ".lock"
+"""The file in a folder whose lock its only writer holds."""
 _NOT_UTF8 = re.compile("[\ud800-\udfff]")
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.(?:tmp|old)")
 _STANDARD = {"/dev/stdout": 1, "/dev/stderr": 2}
 _KINDS = {stat.S_IFREG: "file", stat.S_IFDIR: "folder", stat.S_IFIFO: "pipe", stat.S_IFCHR: "device"}
 
@@ -81,42 +86,96 @@ def atomic_path(path: Path) -> Iterator[Path]:
                 with open(Path(folder) / "output", "rb") as source, open(_open_stream(path), "wb") as target:
                     shutil.copyfileobj(source, target)
             return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = _beside(path)
-        temporary.touch()
-        try:
+        with temporary_beside(path) as temporary:
             yield temporary
             with open(temporary, "rb") as written:
                 os.fsync(written.fileno())
             os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def atomic_folder(path: Path, *, overwrite: bool) -> Iterator[Path]:
     """Yield a temporary folder beside `path`; on success it takes the place of `path`, else it is removed.
 
+    On Linux the two change places in one step, so that at every moment one of them is there. Where the system or the file
+    system cannot do that, there is none for a moment.
+
     Raises:
         InputError: `path` exists and `overwrite` is false, or `path` is a file.
         RequirementError: the disk is full or the parent folder cannot be written.
     """
     check_free(path, force=overwrite, folder=True)
-    with write_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = _beside(path)
-        replaced = temporary.with_suffix(".old")
-        temporary.mkdir()
-        try:
-            yield temporary
-            if path.exists():
-                os.rename(path, replaced)
+    with write_errors(path), temporary_beside(path, folder=True) as temporary:
+        yield temporary
+        if not path.exists():
             os.rename(temporary, path)
-        finally:
-            if replaced.exists() and not path.exists():
-                os.rename(replaced, path)
-            shutil.rmtree(temporary, ignore_errors=True)
-            shutil.rmtree(replaced, ignore_errors=True)
+        elif not _exchange(temporary, path):
+            replaced = temporary.with_suffix(".old")
+            try:
+                os.rename(path, replaced)
+                os.rename(temporary, path)
+            finally:
+                if replaced.exists() and not path.exists():
+                    os.rename(replaced, path)
+                shutil.rmtree(replaced, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def temporary_beside(path: Path, *, folder: bool = False) -> Iterator[Path]:
+    """Yield a new empty file or folder beside `path` and remove it at the end; also those that killed processes have left.
+
+    It is locked as long as this process lives, so that no other one takes it for such a leftover.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    name = _short(path.name)
+    remove_leftovers(path.parent, name)
+    temporary = path.with_name(f".{name}.{secrets.token_hex(4)}.tmp")
+    if folder:
+        temporary.mkdir()
+    else:
+        temporary.touch()
+    lock = _lock(temporary)
+    try:
+        yield temporary
+    finally:
+        if lock is not None:
+            os.close(lock)
+        _remove(temporary)
+
+
+def is_leftover(path: Path) -> bool:
+    """Whether its name is that of a lock or of a temporary file: a folder with nothing else in it is empty."""
+    return path.name == LOCK or _TEMPORARY.fullmatch(path.name) is not None
+
+
+def remove_leftovers(folder: Path, name: str = "") -> None:
+    """Remove what killed processes have left in a folder when they wrote `name` there, by default anything."""
+    for path in folder.glob(f".{glob.escape(name)}*"):
+        target = path.with_name(path.name[1:-13] or "-")
+        if _TEMPORARY.fullmatch(path.name) and name in ("", target.name) and (lock := _lock(path)) is not None:
+            os.close(lock)
+            if path.suffix == ".old" and not target.exists():
+                os.rename(path, target)  # killed between the two renames of `atomic_folder`
+            _remove(path)
+
+
+def only_writer(folder: Path, problem: str, hint: str) -> AbstractContextManager[object]:
+    """Make the folder if necessary, and hold its lock. The system releases it when the process ends, however it does.
+
+    Raises:
+        InputError: another process holds it; `problem` and `hint` say what that means. RequirementError: the folder cannot
+        be written.
+    """
+    import filelock
+
+    with write_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            return filelock.FileLock(folder / LOCK, timeout=0).acquire()
+        except filelock.Timeout as error:
+            raise InputError(problem, hint) from error
+        except NotImplementedError:  # a file system without locks
+            return nullcontext()
 
 
 @contextlib.contextmanager
@@ -210,7 +269,41 @@ def _open_stream(path: Path) -> int:
     return os.open(path, os.O_WRONLY) if own is None else os.dup(own)
 
 
-def _beside(path: Path) -> Path:
+def _short(name: str) -> str:
     # A file's name may be as long as the file system allows, which leaves no room for more.
-    name = path.name if len(os.fsencode(path.name)) < 200 else path.name[:40]
-    return path.with_name(f".{name}.{secrets.token_hex(4)}.tmp")
+    return name if len(os.fsencode(name)) < 200 else name[:40]
+
+
+def _exchange(first: Path, second: Path) -> bool:
+    """Swap two paths in one step; False, and nothing has happened, where that is not possible."""
+    import ctypes
+
+    try:
+        rename = ctypes.CDLL(None).renameat2  # of Linux; Python has no function for it
+    except (OSError, TypeError, AttributeError):
+        return False
+    here, swap = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    return bool(rename(here, os.fsencode(first), here, os.fsencode(second), swap) == 0)
+
+
+def _lock(path: Path) -> int | None:
+    """A descriptor that holds the system's lock on a file or folder; None where another process has it, or none can be had."""
+    try:
+        import fcntl
+
+        descriptor = os.open(path, os.O_RDONLY)
+    except (ImportError, OSError):
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

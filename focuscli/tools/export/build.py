@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,7 +28,7 @@ from focuscli.evaluation.closed_set import label_split
 from focuscli.inference.predict import decide
 from focuscli.inference.recognizer import Recognizer
 from focuscli.metrics.attributes import pedestrian_metrics
-from focuscli.storage.files import atomic_path, file_sha256, write_errors
+from focuscli.storage.files import atomic_path, file_sha256, temporary_beside, write_errors
 from focuscli.storage.paths import resolve_dataset
 from focuscli.tools.export.graph import Scores, for_export, quantise, text_tower, to_onnx
 from focuscli.tools.export.runtime import IDS, KEY, PIXELS, ROWS, SCORES, TEXTS, OnnxScorer, tower_path
@@ -73,33 +72,30 @@ def export_onnx(
     model = for_export(recognizer.model)
     tower = text_tower(model) if dynamic else None
     files = [target, *([tower_path(target)] if dynamic else []), target.with_name(f"{target.name}.sha256")]
-    with write_errors(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as folder:
-            work = Path(folder)
-            made = [work / file.name for file in files]
-            card: dict[str, Any] = {"kind": "fixed", "reading": None, "tower": "", "tower_sha256": ""}
-            pixels = torch.zeros(2, *recognizer.image_size, 3, dtype=torch.uint8)
-            inputs, axes = {PIXELS: pixels}, {PIXELS: {0: "batch"}}
-            if tower is not None:
-                module, text_inputs = tower
-                arrays = {IDS: text_inputs.ids(texts), ROWS: text_inputs.extra(texts, model.texts)}
-                words = {name: torch.from_numpy(value) for name, value in arrays.items() if value is not None}
-                sizes = {name: {0: "texts", 1: "length"} if name == IDS else {0: "texts"} for name in words}
-                _save(to_onnx(module, words, TEXTS, sizes, work), made[1])
-                card = {"kind": "dynamic", "reading": asdict(text_inputs), "tower": files[1].name}
-                card["tower_sha256"] = file_sha256(made[1])
-                inputs[TEXTS], axes[TEXTS] = features, {0: "texts"}
-            graph = to_onnx(Scores(model, None if dynamic else features), inputs, SCORES, axes, work)
-            card |= {"precision": "int8" if int8 else "fp32", "fingerprint": fingerprint}
-            description = json.dumps(card | describe(recognizer, texts), ensure_ascii=False)
-            _save(quantise(graph, work) if int8 else graph, made[0], description)
-            made[-1].write_text("".join(f"{file_sha256(file)}  {file.name}\n" for file in made[:-1]), encoding="utf-8")
-            compared = [*texts, *(recognizer.text(words) for words in UNSEEN)] if dynamic else texts
-            parity = check_parity(recognizer, OnnxScorer(made[0]), compared, crops, progress)
-            for source, file in zip(made, files, strict=True):
-                with atomic_path(file) as temporary:
-                    source.replace(temporary)
+    with write_errors(target), temporary_beside(target, folder=True) as work:
+        made = [work / file.name for file in files]
+        card: dict[str, Any] = {"kind": "fixed", "reading": None, "tower": "", "tower_sha256": ""}
+        pixels = torch.zeros(2, *recognizer.image_size, 3, dtype=torch.uint8)
+        inputs, axes = {PIXELS: pixels}, {PIXELS: {0: "batch"}}
+        if tower is not None:
+            module, text_inputs = tower
+            arrays = {IDS: text_inputs.ids(texts), ROWS: text_inputs.extra(texts, model.texts)}
+            words = {name: torch.from_numpy(value) for name, value in arrays.items() if value is not None}
+            sizes = {name: {0: "texts", 1: "length"} if name == IDS else {0: "texts"} for name in words}
+            _save(to_onnx(module, words, TEXTS, sizes, work), made[1])
+            card = {"kind": "dynamic", "reading": asdict(text_inputs), "tower": files[1].name}
+            card["tower_sha256"] = file_sha256(made[1])
+            inputs[TEXTS], axes[TEXTS] = features, {0: "texts"}
+        graph = to_onnx(Scores(model, None if dynamic else features), inputs, SCORES, axes, work)
+        card |= {"precision": "int8" if int8 else "fp32", "fingerprint": fingerprint}
+        description = json.dumps(card | describe(recognizer, texts), ensure_ascii=False)
+        _save(quantise(graph, work) if int8 else graph, made[0], description)
+        made[-1].write_text("".join(f"{file_sha256(file)}  {file.name}\n" for file in made[:-1]), encoding="utf-8")
+        compared = [*texts, *(recognizer.text(words) for words in UNSEEN)] if dynamic else texts
+        parity = check_parity(recognizer, OnnxScorer(made[0]), compared, crops, progress)
+        for source, file in zip(made, files, strict=True):
+            with atomic_path(file) as temporary:
+                source.replace(temporary)
     return files, parity
 
 

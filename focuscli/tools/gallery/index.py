@@ -26,7 +26,7 @@ from focuscli.engine.scoring import Progress, score_images
 from focuscli.errors import InputError, RequirementError, UsageError
 from focuscli.inference.recognizer import Recognizer
 from focuscli.storage.extras import require_extra
-from focuscli.storage.files import check_free, checkpoint_fingerprint, file_sha256
+from focuscli.storage.files import check_free, checkpoint_fingerprint, file_sha256, is_leftover, only_writer
 from focuscli.tools.gallery import store
 from focuscli.tools.gallery.folded import token_scorer
 from focuscli.tools.gallery.projection import SAMPLE, Projection, fit_projection
@@ -92,7 +92,9 @@ def plan_index(
         )
     gallery = _existing(folder, recognizer, weights, source, resume)
     if lock is not None:
-        lock.enter_context(store.only_writer(folder))
+        problem = f"Another focus index is writing to {folder}; nothing was changed."
+        hint = f"Wait for it, or stop it and go on: focus index SOURCE -o {argument(folder)} --resume"
+        lock.enter_context(only_writer(folder, problem, hint))
         gallery = _existing(folder, recognizer, weights, source, resume)  # a run may have ended in between
     gallery = gallery or new_gallery(recognizer, weights, source, folder)
     plan = _compare(gallery, source, part_size, world_size)
@@ -134,9 +136,8 @@ def _existing(
 ) -> Gallery | None:
     """The gallery in a folder, if its crops are comparable with new ones; None if that is empty or not there."""
     check_free(folder, force=True, folder=True)
-    names = {file.name for file in folder.iterdir()} if folder.exists() else set()
-    # A run that was killed before it wrote gallery.json left nothing else.
-    there = {name for name in names if name != store.LOCK and not store.TEMPORARY.fullmatch(name)}
+    # A run that was killed before it wrote gallery.json left nothing but leftovers.
+    there = {file.name for file in folder.iterdir() if not is_leftover(file)} if folder.exists() else set()
     if not there:
         return None
     if not resume or store.INFO not in there:

@@ -21,7 +21,6 @@ import os
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -38,16 +37,15 @@ from focuscli.storage.files import (
     checkpoint_fingerprint,
     file_sha256,
     model_file,
-    write_errors,
+    remove_leftovers,
     write_json,
 )
 from focuscli.storage.paths import ZERO_SHOT, argument
 
 FORMAT = 3
-INFO, PROJECTION, LOCK = "gallery.json", "projection.npz", ".lock"
+INFO, PROJECTION = "gallery.json", "projection.npz"
 FIXED_COLUMNS = ("part", "row", "path", "path_bytes", "size", "mtime", "group")
 PART_FILE = re.compile(r"(?:tokens|projection)-(\d{5,})\.npy|crops-(\d{5,})\.parquet")
-TEMPORARY = re.compile(r"\.(?:gallery\.json|projection|tokens|crops).*\.tmp")
 ANEW = "Index the images again into another folder: focus index SOURCE -o OTHER"
 RESUME = "Repair it with: focus index SOURCE -o GALLERY --resume"
 
@@ -152,9 +150,10 @@ class Gallery:
         for number, lines in kept.items():
             Part(self, number).keep(lines)
         numbers = {part.number for part in self.parts}
+        remove_leftovers(self.folder)
         for file in self.folder.iterdir():
             match = PART_FILE.fullmatch(file.name)
-            if TEMPORARY.fullmatch(file.name) or (match and int(match[1] or match[2]) not in numbers):
+            if match and int(match[1] or match[2]) not in numbers:
                 file.unlink(missing_ok=True)
 
     def save(self) -> None:
@@ -310,22 +309,3 @@ def read_gallery(folder: Path) -> Gallery:
         return gallery
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{file} is damaged: {one_line(error)}", ANEW) from error
-
-
-def only_writer(folder: Path) -> AbstractContextManager[object]:
-    """Make the folder if necessary, and hold its lock. The system releases it when the process ends, however it does.
-
-    Raises:
-        InputError: another process holds it. RequirementError: the folder cannot be written.
-    """
-    import filelock
-
-    with write_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            return filelock.FileLock(folder / LOCK, timeout=0).acquire()
-        except filelock.Timeout as error:
-            raise InputError(
-                f"Another focus index is writing to {folder}; nothing was changed.",
-                f"Wait for it, or stop it and go on: focus index SOURCE -o {argument(folder)} --resume",
-            ) from error

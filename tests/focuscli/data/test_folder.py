@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -115,3 +119,35 @@ def test_prepare_json_may_be_missing_but_not_damaged(tmp_path: Path, small_schem
     (folder / "schema.toml").unlink()
     with pytest.raises(InputError, match=r"schema\.toml"):
         read_folder(folder)
+
+
+WRITER = """
+import dataclasses, itertools, sys
+from pathlib import Path
+from focuscli.data.folder import read_folder, write_folder
+
+both = [dataclasses.replace(read_folder(Path(path)), path=Path(sys.argv[3])) for path in sys.argv[1:3]]
+for dataset in itertools.cycle(both):
+    write_folder(dataset, overwrite=True)
+    print("written", flush=True)
+"""
+
+
+def test_a_reader_sees_the_old_or_the_new_dataset_whenever_the_writer_is_killed(coloured_dataset, crops_as, tmp_path):
+    """The two differ in their attributes and in their labels."""
+    first = read_folder(coloured_dataset)
+    schema = first.schema.model_copy(update={"attributes": first.schema.attributes[::-1]})
+    second = crops_as(schema, 1 - first.labels[:, ::-1], "second")
+    kinds = {first.fingerprint: 0, second.fingerprint: 0}
+    line = [sys.executable, "-c", WRITER, str(coloured_dataset), str(second.path), str(tmp_path / "both")]
+    for pause in (0.0, 0.003, 0.011, 0.02, 0.03):
+        with subprocess.Popen(line, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout.readline()
+            end = time.monotonic() + 0.3 + pause
+            while time.monotonic() < end:
+                kinds[read_folder(tmp_path / "both").fingerprint] += 1
+            process.kill()
+        kinds[read_folder(tmp_path / "both").fingerprint] += 1
+    assert min(kinds.values()) > 0
+    write_folder(dataclasses.replace(first, path=tmp_path / "both"), overwrite=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["both", "second"]

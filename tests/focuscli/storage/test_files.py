@@ -6,6 +6,8 @@ import errno
 import json
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -76,7 +78,7 @@ def test_a_full_disk_leaves_the_old_file(file: Path, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize("failing", [1, 2])
 @pytest.mark.parametrize("error", [OSError(28, "full"), KeyboardInterrupt()])
 def test_an_error_while_swapping_brings_the_old_folder_back(folder, monkeypatch, failing, error) -> None:
-    """The first rename moves the old folder aside, the second moves the new one in."""
+    """Where folders cannot change places: the first rename moves the old one aside, the second moves the new one in."""
     rename, calls = os.rename, []
 
     def sometimes(source: Path, destination: Path) -> None:
@@ -85,6 +87,7 @@ def test_an_error_while_swapping_brings_the_old_folder_back(folder, monkeypatch,
             raise error
         rename(source, destination)
 
+    monkeypatch.setattr(files, "_exchange", lambda *_: False)
     monkeypatch.setattr(files.os, "rename", sometimes)
     with pytest.raises((RequirementError, KeyboardInterrupt)), files.atomic_folder(folder, overwrite=True) as temporary:
         (temporary / "new").write_text("")
@@ -95,6 +98,52 @@ def test_an_error_while_swapping_brings_the_old_folder_back(folder, monkeypatch,
         (temporary / "new").write_text("")
     assert names(folder) == ["new"]
     assert names(folder.parent) == ["folder"]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from focuscli.storage import files
+
+file, folder = map(Path, sys.argv[1:3])
+with files.atomic_path(file) as half, files.atomic_folder(folder, overwrite=True) as half_folder:
+    half.write_text("half")
+    (half_folder / "half").touch()
+    if sys.argv[3:]:  # between the two renames where folders cannot change places
+        os.rename(folder, half_folder.with_suffix(".old"))
+    print("here", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("moved", [[], ["moved"]])
+def test_what_a_killed_process_leaves_is_removed_by_the_next_one(file: Path, folder: Path, moved: list[str]) -> None:
+    """And not before the process has gone."""
+    line = [sys.executable, "-c", KILLED, str(file), str(folder), *moved]
+    with subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "here\n"
+        before = names(file.parent)
+        assert len(before) == 4
+        if not moved:
+            files.remove_leftovers(file.parent)
+            assert names(file.parent) == before
+        process.kill()
+    (file.parent / ".a.txt.mine.tmp").touch()
+    with files.atomic_folder(folder, overwrite=True) as temporary:
+        assert names(folder) == ["old"]
+        (temporary / "new").touch()
+    files.write_text(file, "new")
+    assert names(file.parent) == [".a.txt.mine.tmp", "a.txt", "folder"]
+    assert (names(folder), file.read_text()) == (["new"], "new")
+
+
+def test_a_folder_has_one_writer(tmp_path: Path) -> None:
+    for _ in range(2):
+        with files.only_writer(tmp_path / "new", "Taken.", "Wait."):
+            with pytest.raises(InputError, match="Taken"), files.only_writer(tmp_path / "new", "Taken.", "Wait."):
+                pytest.fail("the block must not run")
+            assert all(map(files.is_leftover, (tmp_path / "new").iterdir()))
 
 
 def test_what_exists_is_refused(file: Path, folder: Path, tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ def content(folder):
 def test_a_gallery_holds_the_models_own_features_and_scores(make, check, recognizer, tmp_path):
     seen = []
     (tmp_path / "g").mkdir()
-    for name in (".gallery.json.x.tmp", ".lock"):  # what a run leaves that was killed before it had begun
+    for name in (".gallery.json.0123abcd.tmp", ".lock"):  # what a run leaves that was killed before it had begun
         (tmp_path / "g" / name).write_bytes(b"half")
 
     def progress(*step):
