@@ -103,6 +103,7 @@ def micro_config():
         settings: dict[str, dict[str, object]] = {
             "model": {"image_size": [32, 16], "global_tokens": 2},
             "augment": {"margin": 2, "erase": 0.0},
+            "loss": {"racl_ramp": 0.0},
             "train": {"epochs": 2, "batch_size": 8, "warmup_steps": 2, "threads": 1, "ema": 0.9, "device": "cpu"},
         }
         for key, value in changes.items():

@@ -12,7 +12,7 @@ from focuscli.cli import render
 from focuscli.cli.models import ModelPlace
 from focuscli.cli.options import DeviceOpt, DryRunOpt, PrecisionOpt, choice
 from focuscli.cli.train import weights_file
-from focuscli.cli.training import open_run, train_to_end
+from focuscli.cli.training import open_run, own_run, train_to_end
 from focuscli.config.methods import METHODS, PRESETS
 from focuscli.errors import InputError, Interrupted, RequirementError, UsageError
 from focuscli.storage import paths
@@ -136,8 +136,9 @@ def _execute(plan: Plan, out: Path, weights: Path | None, device: str | None, pr
     from focuscli.tools.reproduce.results import as_markdown, compare, write_results
 
     def train(config: configuration.RunConfig, folder: Path) -> None:
-        if train_to_end(open_run(folder, config, Path(config.data.dataset), weights)):
-            raise Interrupted("Stopped after a training.")
+        with own_run(folder):
+            if train_to_end(open_run(folder, config, Path(config.data.dataset), weights)):
+                raise Interrupted("Stopped after a training.")
 
     def open_model(folder: Path, zero_shot: Path | None) -> Recognizer:
         return ModelPlace(folder, zero_shot).open(device=device, precision=precision)

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import itertools
 import re
+import shlex
+import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from focuscli import config as configuration
 from focuscli.cli import processes, render, views
 from focuscli.cli.options import DatasetOpt, DeviceOpt, DryRunOpt, PrecisionOpt, choice
-from focuscli.cli.training import open_run, resume_command, show_result, train_to_end
-from focuscli.errors import InputError, UsageError
+from focuscli.cli.training import open_run, own_run, program, resume_command, show_result, train_to_end
+from focuscli.errors import InputError, RequirementError, UsageError
 from focuscli.storage import paths
-from focuscli.storage.files import check_free
+from focuscli.storage.files import check_free, is_leftover
+
+if TYPE_CHECKING:
+    from focuscli.engine.run import Run
 
 _TRAIN = "weights epochs batch_size ema patience gradient_checkpointing compile threads seed device precision"
 FLAGS = {
@@ -109,14 +114,27 @@ def train_command(
         dataset_folder = paths.resolve_dataset(settings.data.dataset)
         resuming = (folder / "checkpoints" / "last" / "state.json").is_file()
         start = None if resuming else weights_file(settings)
-        opened = open_run(folder, settings, dataset_folder, start, process_group)
         if dry_run:
-            steps = opened.trainer.total_steps
-            render.note(f"dry run: nothing was written; {steps} steps would follow")
-            render.result({"run": str(folder), "steps": steps, "dry_run": True}, lines=[])
+            _show_steps_left(open_run(folder, settings, dataset_folder, start, process_group))
             return
-        train_to_end(opened)
-        show_result(opened)
+        with own_run(folder, process_group):
+            if not resume:  # somebody may have begun one there in the meantime
+                process_group.broadcast(lambda: _check_new(folder))
+            opened = open_run(folder, settings, dataset_folder, start, process_group)
+            train_to_end(opened)
+            show_result(opened)
+
+
+def _show_steps_left(opened: Run) -> None:
+    trainer, epochs = opened.trainer, opened.config.train.epochs
+    left = trainer.steps_left
+    data = {"run": str(opened.folder), "step": trainer.step, "steps_left": left, "steps": trainer.total_steps}
+    data |= {"epochs_left": left / trainer.steps_per_epoch, "epochs": epochs, "dry_run": True}
+    render.note(
+        f"dry run: nothing was written; {left:,} of {trainer.total_steps:,} steps would follow, "
+        f"{data['epochs_left']:.4g} of {epochs} epochs"
+    )
+    render.result(data, lines=[])
 
 
 def _flag_layers(values: Mapping[str, Any], without: str | None, sets: Sequence[str]) -> configuration.Layers:
@@ -158,20 +176,26 @@ def _plan(
         first = paths.runs_dir() / f"{datetime.now():%Y-%m-%d_%H%M}_{name}"
         numbered = (first.with_name(f"{first.name}-{number}") for number in itertools.count(2))
         run = next(folder for folder in itertools.chain([first], numbered) if not folder.exists())
-    elif (run / "config.toml").exists():
+    elif not resume:
+        _check_new(run)
+    return run, settings, origins
+
+
+def _check_new(run: Path) -> None:
+    """Refuse a folder in which a new run cannot begin."""
+    if (run / "config.toml").exists():
         raise InputError(
             f"{run} holds a run already; nothing was changed.",
             f"Go on with it ({resume_command(run)}), or choose another folder.",
         )
-    elif not resume and not (run.is_dir() and not any(run.iterdir())):
+    if not (run.is_dir() and all(map(is_leftover, run.iterdir()))):
         check_free(run, force=False, folder=True, hint="Choose another folder, or an empty one.")
-    return run, settings, origins
 
 
 def _saved(
     run: Path, dataset: str | None, flags: configuration.Layers
 ) -> tuple[Path, configuration.RunConfig, configuration.Origins]:
-    """An earlier run with its saved configuration, which no flag may change."""
+    """An earlier run with its saved configuration, which no flag may change; more epochs extend it."""
     from focuscli.engine.run import saved_config
 
     settings = saved_config(run)
@@ -183,14 +207,29 @@ def _saved(
         for key, value in fields.items()
         if saved[section][key] != value
     ]
+    before, epochs = settings.train.epochs, wanted.train.epochs
+    if epochs > before and len(changed) == 1:
+        extended = {"epochs": epochs, "extended_from": [*settings.train.extended_from, before]}
+        settings, origins = configuration.build_config([("saved run", saved), ("--epochs", {"train": extended})])
+        changed = []
     if dataset and str(paths.resolve_dataset(dataset).resolve()) != settings.data.dataset:
         changed.append(f"data.dataset is {settings.data.dataset}")
     if changed:
         raise UsageError(
             f"A resumed run keeps its configuration, and {run} was started with another one: {'; '.join(changed)}.",
-            "Omit those options, or start a new run.",
+            "Omit those options, or start a new run. A larger --epochs alone extends the run.",
         )
     return run, settings, origins
+
+
+def _from_scratch(words: Sequence[str]) -> str:
+    """The same command with a tiny model from scratch."""
+    kept = [*words]
+    for option in ("--model", "--weights"):
+        while option in kept:
+            del kept[kept.index(option) : kept.index(option) + 2]
+        kept = [word for word in kept if not word.startswith(f"{option}=")]
+    return f"{program()} {shlex.join([*kept, '--model', 'tiny', '--weights', 'none'])}"
 
 
 def weights_file(settings: configuration.RunConfig) -> Path | None:
@@ -198,8 +237,13 @@ def weights_file(settings: configuration.RunConfig) -> Path | None:
     spec = settings.train.weights
     if spec == "none":
         return None
+    again = _from_scratch(sys.argv[1:])
     if settings.model.preset == "tiny" and not spec:
-        raise UsageError("No pretrained weights exist for --model tiny.", "Train it from scratch: add --weights none")
+        raise UsageError("No pretrained weights exist for --model tiny.", f"Train it from scratch: {again}")
     from focuscli.storage.weights import resolve_weights
 
-    return resolve_weights(spec or None)
+    try:
+        return resolve_weights(spec or None)
+    except RequirementError as error:
+        hint = f"{error.hint}\n       Without them, a small model from scratch: {again}"
+        raise RequirementError(error.problem, hint) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,11 +15,41 @@ from focuscli.cli.render import percent
 from focuscli.engine.distributed import SINGLE, ProcessGroup, WorkerLost
 from focuscli.errors import Interrupted
 from focuscli.storage import paths
+from focuscli.storage.files import only_writer, remove_empty, remove_leftovers
 
 if TYPE_CHECKING:
     from focuscli.config import RunConfig
     from focuscli.engine.run import Run
     from focuscli.engine.trainer import Event
+
+COLLAPSE_ADVICE = {
+    "racl": "Let its weight rise over the run (--set loss.racl_ramp=1), lower it, or leave it out (--without racl).",
+    "v2t": "It contrasts the texts of a group: declare groups of several texts, or complements, in schema.toml.",
+}
+
+
+@contextlib.contextmanager
+def own_run(folder: Path, process_group: ProcessGroup = SINGLE) -> Iterator[None]:
+    """Hold the lock of a run's folder, so that no other command trains it, and tidy up after one that was killed.
+
+    Raises:
+        InputError: another process holds it.
+    """
+    from focuscli.engine.checkpoint import tidy_checkpoint
+
+    def begin() -> None:
+        problem = f"Another process is training run {folder}; nothing was changed."
+        hint = f"Wait for it, or stop it (Ctrl-C saves its state) and go on with: {resume_command(folder)}"
+        if not folder.exists():
+            held.callback(remove_empty, folder)
+        held.enter_context(only_writer(folder, problem, hint))
+        remove_leftovers(folder)
+        for checkpoint in (folder / "checkpoints").glob("*"):
+            tidy_checkpoint(checkpoint)
+
+    with contextlib.ExitStack() as held:
+        process_group.broadcast(begin)
+        yield
 
 
 def open_run(
@@ -81,11 +112,15 @@ def stop_on_signal(*, twice: bool) -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
 
 
+def program() -> str:
+    """How this process was started, for commands to paste."""
+    return "focus" if processes.started_group().world_size == 1 else "torchrun ... -m focuscli"
+
+
 def resume_command(run: Path) -> str:
     """The command that goes on with a run, started as this process was."""
-    if processes.started_group().world_size == 1:
-        return f"focus train --resume --run {paths.argument(run)}"
-    return f"torchrun ... -m focuscli train --resume --run-folder {paths.argument(run)}"  # torchrun takes --run for its own
+    option = "--run" if program() == "focus" else "--run-folder"  # torchrun takes --run for its own
+    return f"{program()} train --resume {option} {paths.argument(run)}"
 
 
 def show_header(run: Run) -> None:
@@ -108,13 +143,28 @@ def show_header(run: Run) -> None:
 
     for line in dataset_warnings(run.dataset):
         render.warn(line)
+    if run.data.contrasted:
+        render.note(
+            f"{len(run.data.contrasted)} groups have a single text: v2t contrasts these texts with each other, as one group "
+            "(data.single_texts)"
+        )
+    if config.train.extended_from:
+        render.note(
+            f"extended from {config.train.extended_from[-1]} epochs: the learning rate goes on along the cosine of "
+            f"{config.train.epochs} epochs, at {trainer.learning_rate:.1e}, and a rising weight of RACL as in such a run"
+        )
 
 
 def show_training(run: Run, events: Iterable[Event]) -> None:
-    """Consume the events of a run: a bar on a terminal, a line every ten seconds, and a line of val metrics per epoch."""
-    from focuscli.engine.trainer import StepEvent
+    """Consume the events of a run: a bar on a terminal, a line every ten seconds, and a line of val metrics per epoch.
+
+    Once, in the first tenth of a run, it warns of losses that have collapsed for ten steps, see `collapsed_losses`.
+    """
+    from focuscli.engine.trainer import StepEvent, collapsed_losses
 
     trainer = run.trainer
+    first: dict[str, float] = {}
+    recent = deque[dict[str, float]](maxlen=10)
     live = render.is_live()  # elsewhere the line, which says more, replaces the bar
     with render.progress("training") as progress:
         last = time.monotonic()
@@ -127,6 +177,17 @@ def show_training(run: Run, events: Iterable[Event]) -> None:
                 best = trainer.best["epoch"] == event["epoch"]
                 render.note(line + f"  ({run.origin})" + ("  * best" if best else ""))
                 continue
+            if trainer.step == 1:
+                first = event.step_losses
+            recent.append(event.step_losses)
+            if first and len(recent) == recent.maxlen and trainer.step <= trainer.total_steps / 10:
+                names = collapsed_losses(first, recent, run.config.effective_loss)
+                for name in names:
+                    render.warn(
+                        f"loss {name} has collapsed: {event.step_losses[name]:.3g} in step {trainer.step:,} of "
+                        f"{trainer.total_steps:,}, {first[name]:.3g} in the first. {COLLAPSE_ADVICE.get(name, '')}".rstrip()
+                    )
+                first = {} if names else first
             if live:
                 progress(trainer.step, trainer.total_steps)
             if time.monotonic() - last >= render.LINE_EVERY_SECONDS:

@@ -41,6 +41,9 @@ class DataConfig(_Section):
     """Grouping behind the block matrix (Eq. 6): six regions, or `whole` split into age, gender, view, body, role, action."""
     complements: bool = True
     """Whether the complement phrases of groups ("none of these") are training texts."""
+    single_texts: Literal["together", "alone"] = "together"
+    """Groups of one text without a complement, which have nothing to contrast it with: contrasted together, as one group in
+    which several texts can be true of an image, or left alone, so that v2t does not see them."""
     uncertain: Literal["mask", "negative"] = "mask"
     """Labels of value 2: excluded from losses and per-attribute metrics, or counted as 0."""
     cache: Literal["auto", "memory", "none"] = "auto"
@@ -161,6 +164,8 @@ class TrainConfig(_Section):
     """CLIP weights to start from: a file, empty for the installed ones, or `none` for training from scratch."""
     epochs: Annotated[int, Field(ge=1, le=100_000)] = 100
     """Passes over the training images."""
+    extended_from: tuple[int, ...] = ()
+    """The numbers of epochs that the run had before `--resume --epochs` extended it. Set by focus."""
     batch_size: Annotated[int, Field(ge=2, le=65_536)] = 128
     """Images per micro-batch, over all processes."""
     gradient_accumulation_steps: Annotated[int, Field(ge=1, le=10_000)] = 1
@@ -171,6 +176,8 @@ class TrainConfig(_Section):
     """Weight decay of AdamW, for matrices only."""
     warmup_steps: Annotated[int, Field(ge=0, le=10_000_000)] = 100
     """Optimiser steps over which the learning rate rises linearly."""
+    warmup_share: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """Largest share of the run that `warmup_steps` may take; the preset tiny, whose runs can be short, has 0.1."""
     max_grad_norm: Annotated[float, Field(ge=0)] = 0.0
     """Largest norm of the gradient; 0 does not clip."""
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0

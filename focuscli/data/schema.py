@@ -366,16 +366,21 @@ def schema_diff(
     )
 
 
+def single_text_groups(schema: AttributeSchema) -> list[str]:
+    """The groups of one attribute without a complement: their text has none to be compared with."""
+    sizes = Counter(text.group for text in schema.texts(complements=True))
+    return [name for name, size in sizes.items() if size == 1]
+
+
 def schema_remarks(schema: AttributeSchema) -> list[str]:
     """What is allowed in a schema but probably not meant, one sentence each."""
     remarks = []
     texts = schema.texts(complements=True)
-    sizes = Counter(text.group for text in texts)
-    alone = [name for name, size in sizes.items() if size == 1]
-    if alone:
+    if alone := single_text_groups(schema):
         remarks.append(
-            f"Groups with a single text have nothing to compare it with, in training and in retrieval: {', '.join(alone[:10])}"
+            f"Groups with a single text have nothing to compare it with: {', '.join(alone[:10])}"
             f"{f' and {len(alone) - 10:,} more' * (len(alone) > 10)}. "
+            f"{'Training contrasts these texts with each other. ' * (len(alone) > 1)}"
             'Declare a complement ("none of these").'
         )
     joined = [text.phrase for text in texts if text.phrase.isalnum() and len(name_words(text.phrase)) > 1]

@@ -22,7 +22,7 @@ from focuscli.config import RunConfig
 from focuscli.data.schema import AttributeSchema
 from focuscli.errors import InputError
 from focuscli.storage.documents import checked, read_json
-from focuscli.storage.files import atomic_path, write_json
+from focuscli.storage.files import atomic_path, remove_leftovers, write_json
 
 FORMAT = 1
 ADAMW = {"step", "exp_avg", "exp_avg_sq"}
@@ -127,6 +127,16 @@ def save_checkpoint(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], s
     write_json(folder / "state.json", {"format": FORMAT, **state, "files": files})
     for stale in previous - set(files.values()):
         (folder / stale).unlink(missing_ok=True)
+
+
+def tidy_checkpoint(folder: Path) -> None:
+    """Remove what a killed process has left in a checkpoint's folder: temporary files, and tensors that nothing names."""
+    remove_leftovers(folder)
+    with contextlib.suppress(InputError):
+        named = read_checkpoint(folder).state["files"].values()
+        for file in folder.glob("*.safetensors"):
+            if file.name not in named:
+                file.unlink()
 
 
 def read_checkpoint(folder: Path) -> Checkpoint:

@@ -44,10 +44,14 @@ def build_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
 
 
 def build_scheduler(optimizer: torch.optim.Optimizer, config: TrainConfig, total_steps: int) -> Any:
-    """Linear warm-up, then cosine decay to 0 over all steps; `step_update(n)` sets the rate of optimiser step n."""
+    """Linear warm-up, then cosine decay to 0 over all steps; `step_update(n)` sets the rate of optimiser step n.
+
+    It is a function of n and `total_steps` alone: an extended run goes on along the curve of its new length.
+    """
     from timm.scheduler.cosine_lr import CosineLRScheduler
 
-    warmup = min(config.warmup_steps, max(total_steps - 1, 0))
+    longest = min(total_steps - 1, int(config.warmup_share * total_steps))
+    warmup = max(0, min(config.warmup_steps, longest))
     return CosineLRScheduler(
         optimizer,
         t_initial=total_steps,

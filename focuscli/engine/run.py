@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
@@ -119,18 +120,25 @@ class Run:
             yield from self.trainer.run(self._save, stop)
             return
         write_text(self.folder / "config.toml", dump_config(self.config))
-        write_json(self.folder / "env.json", self._environment())
+        self._write_environment()
         self._write_history()
         from torch.utils.tensorboard import SummaryWriter
 
-        with SummaryWriter(str(self.folder), purge_step=self.trainer.step) as board:
+        # What a killed process logged after the state that the run goes on from is not shown.
+        with SummaryWriter(str(self.folder), purge_step=self.trainer.step + 1) as board:
             for event in self.trainer.run(self._save, stop):
-                if not isinstance(event, StepEvent):
+                if isinstance(event, StepEvent):
+                    rates = {"learning_rate": event.learning_rate, "gradient_norm": event.gradient_norm}
+                    rates["images_per_second"] = event.images_per_second
+                    scalars = {f"train/{name}": value for name, value in (event.step_losses | rates).items()}
+                else:
                     self._write_history()
-                    losses = {name: value for name, value in event.items() if name != "val"}
-                    for group, values in (("train", losses), ("val", event.get("val", {}))):
-                        for name, value in values.items():
-                            board.add_scalar(f"{group}/{name}", value, event["step"])
+                    names = ("loss", *self.trainer.criterion.names, "seconds")
+                    scalars = {f"epoch/{name}": event[name] for name in names}
+                    scalars |= {f"val/{name}": value for name, value in event.get("val", {}).items()}
+                for name, value in scalars.items():
+                    board.add_scalar(name, value, self.trainer.step)
+                if not isinstance(event, StepEvent):
                     board.flush()
                 yield event
 
@@ -191,6 +199,17 @@ class Run:
             val = {name: finite(value) for name, value in record.get("val", {}).items()}  # undefined metrics are null
             lines.append(json.dumps({**record, "val": val} if val else record, allow_nan=False) + "\n")
         write_text(self.folder / "metrics.jsonl", "".join(lines))
+
+    def _write_environment(self) -> None:
+        """env.json of the first command; those that resume the run are listed in it, with what was different then."""
+        file, now = self.folder / "env.json", self._environment()
+        first: dict[str, Any] = {}
+        with contextlib.suppress(OSError, ValueError, TypeError):
+            first = dict(json.loads(file.read_text(encoding="utf-8")))
+        if first:
+            changed = {name: value for name, value in now.items() if name == "command" or value != first.get(name)}
+            now = {**first, "resumed": [*first.get("resumed", []), {"step": self.trainer.step, **changed}]}
+        write_json(file, now)
 
     def _environment(self) -> dict[str, Any]:
         packages = ("torch", "timm", "numpy", "pillow", "ftfy", "regex", "safetensors")

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from focuscli.config import RunConfig
+from focuscli.config import LossConfig, RunConfig
 from focuscli.data.augment import augment
 from focuscli.data.loader import CropSource, crop_source
 from focuscli.engine import optim
@@ -36,10 +36,11 @@ from focuscli.models.base import Method
 
 @dataclass(frozen=True)
 class StepEvent:
-    """After an optimiser step: losses averaged over the epoch so far, and the speed."""
+    """After an optimiser step: its losses, those averaged over the epoch so far, and the speed."""
 
     epoch: int
     step: int
+    step_losses: dict[str, float]
     losses: dict[str, float]
     learning_rate: float
     gradient_norm: float
@@ -49,6 +50,8 @@ class StepEvent:
 Event = StepEvent | dict[str, Any]
 """After a step; after an epoch its record, the last of the history: losses, and val metrics where it was evaluated."""
 Save = Callable[[Literal["best", "last"]], None]
+COLLAPSED = 0.02
+"""Share of its first value that a loss has left when it has collapsed."""
 STATE = ("step", "epoch_sums", "history", "thresholds", "global_threshold", "unchosen_thresholds", "best")
 """The attributes of a trainer that a checkpoint needs beside tensors to resume exactly."""
 
@@ -95,6 +98,17 @@ class Trainer:
         """The moving average where there is one, else the trained weights."""
         return self.model if self.ema is None else self.ema.module
 
+    @property
+    def learning_rate(self) -> float:
+        """That of the last step."""
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    @property
+    def steps_left(self) -> int:
+        """Optimiser steps to the end of the run; none where patience has ended it."""
+        ended = out_of_patience(self.history, self.best["epoch"], self.config.train.patience)
+        return 0 if ended else self.total_steps - self.step
+
     def run(self, save: Save = lambda name: None, stop: Callable[[], bool] = lambda: False) -> Iterator[Event]:
         """Train from the current step to the last.
 
@@ -116,10 +130,12 @@ class Trainer:
             crops = self.read_crops([self.process_group.shard(positions) for positions in batches])
             remaining = iter(batches)
             for number in range(done + 1, self.steps_per_epoch + 1):
-                norm = self._step([next(remaining) for _ in range(train.gradient_accumulation_steps)], crops)
+                step_losses, norm = self._step(
+                    [next(remaining) for _ in range(train.gradient_accumulation_steps)], crops
+                )
                 losses = {name: value / number for name, value in self.epoch_sums.items()}
                 speed = (number - done) * self.images_per_step / (time.perf_counter() - started)
-                yield StepEvent(epoch + 1, number, losses, self.optimizer.param_groups[0]["lr"], norm, speed)
+                yield StepEvent(epoch + 1, number, step_losses, losses, self.learning_rate, norm, speed)
                 stopping = self.process_group.any(stop())
                 if number == self.steps_per_epoch:
                     break
@@ -183,8 +199,8 @@ class Trainer:
         sequence = np.random.SeedSequence([self.config.train.seed, stream, number])
         return int(sequence.generate_state(1, np.uint64)[0]) >> 1
 
-    def _step(self, batches: Sequence[list[int]], crops: Iterator[Tensor]) -> float:
-        """One optimiser step over some micro-batches; returns the norm of the gradient."""
+    def _step(self, batches: Sequence[list[int]], crops: Iterator[Tensor]) -> tuple[dict[str, float], float]:
+        """One optimiser step over some micro-batches; returns its losses and the norm of the gradient."""
         config = self.config
         self.scheduler.step_update(self.step)
         generator = torch.Generator().manual_seed(self._seed(self.step, stream=2))
@@ -216,7 +232,7 @@ class Trainer:
             self.ema.update(self.model, step=self.step)
         self.step += 1
         self.epoch_sums = {name: value + means[name] for name, value in self.epoch_sums.items()}
-        return norm
+        return means, norm
 
     def _losses(self, crops: Tensor, indices: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         """The losses of the whole micro-batch `indices`, of which this process has `crops`."""
@@ -237,7 +253,7 @@ class Trainer:
         train = self.config.train
         record: dict[str, Any] = {"epoch": epoch, "step": self.step, "seconds": round(seconds, 3)}
         record |= {name: value / self.steps_per_epoch for name, value in self.epoch_sums.items()}
-        record["learning_rate"] = self.optimizer.param_groups[0]["lr"]
+        record["learning_rate"] = self.learning_rate
         best = False
         if epoch % train.eval_every == 0 or epoch == train.epochs:
             record["val"] = self._evaluate()
@@ -285,3 +301,15 @@ class Trainer:
 def out_of_patience(history: Sequence[Mapping[str, Any]], best_epoch: int, patience: int) -> bool:
     """Whether the last `patience` evaluations (0: unlimited) brought no better one."""
     return 0 < patience <= sum("val" in record for record in history[best_epoch:])
+
+
+def collapsed_losses(
+    first: Mapping[str, float], recent: Sequence[Mapping[str, float]], weights: LossConfig
+) -> list[str]:
+    """The losses with a weight, but for L_sim, that were in all of some recent steps at most 2% of what they were in the first.
+
+    In the first tenth of a run that means that there is nothing left to learn from them: RACL's, at full weight from the
+    start, ends there as soon as every region has chosen tokens of its own; v2t is 0 where no group has two texts.
+    """
+    names = [name for name in first if name not in ("loss", "lsim") and getattr(weights, name, True)]
+    return [name for name in names if max(step[name] for step in recent) <= COLLAPSED * first[name]]

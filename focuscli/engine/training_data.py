@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from torch import Tensor
 from focuscli.config import DataConfig
 from focuscli.data.folder import DatasetFolder
 from focuscli.data.regions import region_block_matrix
-from focuscli.data.schema import text_targets
+from focuscli.data.schema import single_text_groups, text_targets
 from focuscli.data.splits import identity_split
 from focuscli.data.texts import Text
 from focuscli.errors import InputError
@@ -31,6 +31,7 @@ class TrainingData:
         targets: [N, Z] of all images in the folder.
         known: the same shape, False where a label is uncertain.
         constants: of the criterion; the rate of positives is that of the known labels of train.
+        contrasted: groups of a single text that the criterion takes as one group, see `data.single_texts`.
     """
 
     folder: DatasetFolder
@@ -41,6 +42,7 @@ class TrainingData:
     targets: Tensor
     known: Tensor
     constants: dict[str, Tensor]
+    contrasted: tuple[str, ...] = ()
 
     def paths(self, indices: NDArray[np.int64]) -> list[Path]:
         """Image files at these positions."""
@@ -72,10 +74,12 @@ def prepare_training_data(folder: DatasetFolder, config: DataConfig, seed: int) 
         labels = np.where(labels == 2, 0, labels).astype(labels.dtype)
     targets, known = text_targets(labels, schema, texts)
     rate = targets[train].sum(axis=0) / np.maximum(known[train].sum(axis=0), 1)
-    constants = criterion_constants(texts, config, torch.from_numpy(rate).float())
-    return TrainingData(
-        folder, texts, train, val, val_note, torch.from_numpy(targets), torch.from_numpy(known), constants
-    )
+    single = single_text_groups(schema) if config.single_texts == "together" else []
+    contrasted = tuple(single) if len(single) > 1 else ()
+    grouped = [replace(text, group="") if text.group in contrasted else text for text in texts]
+    constants = criterion_constants(grouped, config, torch.from_numpy(rate).float())
+    tensors = torch.from_numpy(targets), torch.from_numpy(known)
+    return TrainingData(folder, texts, train, val, val_note, *tensors, constants, contrasted)
 
 
 def criterion_constants(texts: Sequence[Text], config: DataConfig, positive_rate: Tensor) -> dict[str, Tensor]:

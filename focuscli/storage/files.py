@@ -159,6 +159,12 @@ def remove_leftovers(folder: Path, name: str = "") -> None:
             _remove(path)
 
 
+def remove_empty(folder: Path) -> None:
+    """Remove a folder that was made for its writer if nothing has been written to it."""
+    if [file.name for file in folder.glob("*")] == [LOCK]:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def only_writer(folder: Path, problem: str, hint: str) -> AbstractContextManager[object]:
     """Make the folder if necessary, and hold its lock. The system releases it when the process ends, however it does.
 

@@ -27,6 +27,7 @@ CONFIG: dict[str, dict[str, Any]] = {
     "loss": {"racl_ramp": 1.0},
     "train": {
         "epochs": 14,
+        "warmup_share": 1.0,
         "batch_size": 32,
         "learning_rate": 7e-4,
         "weights": "none",

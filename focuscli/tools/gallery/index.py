@@ -27,6 +27,7 @@ from focuscli.errors import InputError, RequirementError, UsageError
 from focuscli.inference.recognizer import Recognizer
 from focuscli.storage.extras import require_extra
 from focuscli.storage.files import check_free, checkpoint_fingerprint, file_sha256, is_leftover, only_writer
+from focuscli.storage.paths import argument
 from focuscli.tools.gallery import store
 from focuscli.tools.gallery.folded import token_scorer
 from focuscli.tools.gallery.projection import SAMPLE, Projection, fit_projection

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 
 from focuscli.cli.training import stop_on_signal
+from focuscli.data.schema import Attribute, AttributeSchema
 from focuscli.engine.checkpoint import read_checkpoint
 
 
@@ -113,13 +117,16 @@ def test_weights_must_say_their_activation(refused, weights, coloured_dataset, t
         (["--config", "nowhere.toml"], 3, "nowhere.toml"),
         (["--without", "everything"], 2, "mgmt"),
         (["--weights", "nowhere.pt"], 3, "nowhere.pt"),
-        (["--weights", ""], 2, "--weights none"),
+        (["--weights", ""], 2, "--model tiny --weights none"),
         (["--weights", "", "--model", "vit-b16", "--set", "model.image_size=32,64"], 4, "focus prepare weights"),
+        (["--weights", "", "--model", "vit-b16", "--set", "model.image_size=32,64"], 4, "--model tiny --weights none"),
         (["--dataset", "peta"], 3, "focus prepare peta"),
         (["--set", "data.dataset="], 2, "--dataset NAME"),
         (["--run", "TRAINED"], 3, "--resume"),
         (["--run", "OTHER"], 3, "exists already"),
         (["--run", "TRAINED", "--resume", "--lr", "1e-5"], 2, "train.learning_rate is 0.003"),
+        (["--run", "TRAINED", "--resume", "--epochs", "9"], 2, "train.epochs is 10, not 9"),
+        (["--run", "TRAINED", "--resume", "--epochs", "12", "--lr", "1e-5"], 2, "A larger --epochs alone extends"),
         (["--resume"], 3, "No run to resume in"),
     ],
 )
@@ -130,7 +137,10 @@ def test_refusals(refused, micro, trained_run, coloured_dataset, tmp_path, argum
     before = (trained_run / "metrics.jsonl").read_bytes()
     (tmp_path / "other.txt").touch()
     given = [folders.get(argument, argument) for argument in arguments]
-    refused(code, words, "train", *dataset, "--run", tmp_path / "run", *micro, *given)
+    usual = ["--run", tmp_path / "run", *micro]
+    for option in {*given} & {"--run", "--model", "--weights", "--device"}:  # given once
+        del usual[usual.index(option) : usual.index(option) + 2]
+    refused(code, words, "train", *dataset, *usual, *given)
     assert [path.name for path in tmp_path.iterdir()] == ["other.txt"]
     assert (trained_run / "metrics.jsonl").read_bytes() == before
 
@@ -142,6 +152,91 @@ def test_resuming_a_finished_run_changes_nothing(focus, trained_run):
     assert tensors_of(trained_run, "last") == before
     assert outcome.json["weights"] == "from scratch"
     assert json.loads((trained_run / "metrics.jsonl").read_text().splitlines()[-1])["epoch"] == 10
+
+
+def test_a_run_has_one_trainer(refused, tmp_path, coloured_dataset, micro):
+    run = tmp_path / "run"
+    last = run / "checkpoints" / "last"
+    endless = ["--epochs", "100000", "--set", "train.eval_every=100000"]
+    with start("train", "--dataset", coloured_dataset, "--run", run, *micro, *endless) as process:
+        try:
+            while not (last / "state.json").exists():
+                time.sleep(0.05)
+                assert process.poll() is None, process.stderr.read()
+            words = f"Another process is training run {run}"
+            assert f"focus train --resume --run {run}" in refused(3, words, "train", "--resume", "--run", run).stderr
+            refused(3, "holds a run already", "train", "--dataset", coloured_dataset, "--run", run, *micro)
+        finally:
+            process.kill()
+
+
+def test_resuming_tidies_up_after_a_killed_process(focus, tmp_path, trained_run):
+    run = shutil.copytree(trained_run, tmp_path / "run")
+    before = sorted(path.relative_to(run) for path in run.rglob("*"))
+    last = run / "checkpoints" / "last"
+    for left in (
+        run / ".config.toml.0123abcd.tmp",
+        last / ".model-3.safetensors.0123abcd.tmp",
+        last / "ema-3.safetensors",
+    ):
+        left.touch()
+    assert focus("train", "--resume", "--run", run).code == 0
+    after = sorted(path.relative_to(run) for path in run.rglob("*"))
+    assert [path for path in after if "tfevents" not in path.name] == [
+        path for path in before if "tfevents" not in path.name
+    ]
+
+
+def test_more_epochs_extend_a_run(focus, tmp_path, coloured_dataset, micro):
+    """Its schedule is that of its new length; TensorBoard has every step once; env.json has both commands."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run = tmp_path / "run"
+    options = ["--epochs", "2", "--set", "train.ema=0.9"]
+    assert focus("train", "--dataset", coloured_dataset, "--run", run, *micro, *options).code == 0
+    resume = ["train", "--resume", "--run", run, "--epochs", "3"]
+    dry = focus(*resume, "--dry-run", "--json")
+    assert (dry.json["step"], dry.json["steps_left"], dry.json["steps"], dry.json["epochs_left"]) == (10, 5, 15, 1)
+    assert "5 of 15 steps would follow, 1 of 3 epochs" in dry.stderr
+    extended = focus(*resume)
+    assert "extended from 2 epochs: the learning rate goes on along the cosine of 3 epochs" in extended.stderr
+    assert extended.code == 0
+    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    whole = 5e-4 * 0.5 * (1 + math.cos(math.pi * 14 / 15))
+    assert [records[-1]["epoch"], records[-1]["learning_rate"]] == [3, pytest.approx(whole)]
+    assert "0 of 15 steps" in focus("train", "--resume", "--run", run, "--dry-run").stderr
+    config = read_checkpoint(run / "checkpoints" / "last").state["config"]["train"]
+    assert (config["epochs"], config["extended_from"]) == (3, [2])
+
+    environment = json.loads((run / "env.json").read_text())
+    assert environment["command"][1:3] == ["train", "--dataset"]
+    assert [(again["step"], again["command"][1:]) for again in environment["resumed"]] == [(10, [*map(str, resume)])]
+    assert set(environment["resumed"][0]) == {"step", "command"}
+
+    board = EventAccumulator(str(run)).Reload()
+    tags = set(board.Tags()["scalars"])
+    names = "loss v2t t2v lsim racl learning_rate gradient_norm images_per_second"
+    assert {f"train/{name}" for name in names.split()} == {tag for tag in tags if tag.startswith("train/")}
+    assert [event.step for event in board.Scalars("train/loss")] == [*range(1, 16)]
+    assert [event.step for event in board.Scalars("epoch/loss")] == [5, 10, 15]
+    assert not {tag for tag in tags if tag.endswith(("/step", "/epoch"))}
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_single_texts_are_contrasted_with_each_other(focus, tmp_path, crops_as, micro, alone):
+    """Left alone they give v2t nothing to learn, which is warned of once."""
+    names = ("hat", "trousers", "coat")
+    attributes = [Attribute(name=name, phrase=name, region="upper", category="c", group=name) for name in names]
+    labels = np.random.default_rng(0).integers(0, 2, (72, 3))
+    dataset = crops_as(AttributeSchema(name="single", attributes=attributes), labels).path
+    line = ["train", "--dataset", dataset, "--run", tmp_path / "run", *micro, "--epochs", "20"]
+    outcome = focus(*line, *(["--set", "data.single_texts=alone"] if alone else []))
+    assert outcome.code == 0, outcome.stderr
+    first = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[0])
+    assert (first["v2t"] == 0) is alone
+    assert first["t2v"] > 0
+    assert outcome.stderr.count("loss v2t has collapsed: 0 in step 10 of 100, 0 in the first") == alone
+    assert ("3 groups have a single text" in outcome.stderr) is not alone
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

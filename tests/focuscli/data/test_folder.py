@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 import time
@@ -140,12 +141,14 @@ def test_a_reader_sees_the_old_or_the_new_dataset_whenever_the_writer_is_killed(
     second = crops_as(schema, 1 - first.labels[:, ::-1], "second")
     kinds = {first.fingerprint: 0, second.fingerprint: 0}
     line = [sys.executable, "-c", WRITER, str(coloured_dataset), str(second.path), str(tmp_path / "both")]
+    schema_file = tmp_path / "both" / "schema.toml"
     for pause in (0.0, 0.003, 0.011, 0.02, 0.03):
         with subprocess.Popen(line, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout.readline()
             end = time.monotonic() + 0.3 + pause
             while time.monotonic() < end:
                 kinds[read_folder(tmp_path / "both").fingerprint] += 1
+                assert all(os.path.exists(schema_file) for _ in range(3000))
             process.kill()
         kinds[read_folder(tmp_path / "both").fingerprint] += 1
     assert min(kinds.values()) > 0

@@ -12,6 +12,7 @@ from focuscli.engine import device as device_module
 from focuscli.engine.device import autocast, compile_layers, effective_precision
 from focuscli.engine.run import Run
 from focuscli.errors import RequirementError
+from tests.pretended_cuda import pretended_cuda
 
 
 @pytest.fixture
@@ -71,3 +72,24 @@ def test_precision(device, precision, expected):
         with autocast(torch.device("cpu"), precision):
             product = torch.ones(2, 2) @ torch.ones(2, 2)
         assert (product.dtype == torch.bfloat16) is (expected == "bf16")
+
+
+@pytest.mark.parametrize("method", ["focus", "poar", "vtb"])
+def test_on_cuda_a_resumed_run_goes_on(tmp_path, coloured_dataset, micro_config, method):
+    """Training, a checkpoint and the first step after it never mix devices, and change the same as on the CPU."""
+    common = {"train__ema": 0.0, "train__precision": "fp32", "model__method": method}
+    common["data__complements"] = method != "vtb"
+    losses = {}
+    for device in ("cpu", "cuda"):
+        with pretended_cuda():
+            for _ in range(2):
+                run = Run(tmp_path / device, micro_config(train__device=device, **common), coloured_dataset, None)
+                kinds = {
+                    str(value.device) for state in run.trainer.optimizer.state.values() for value in state.values()
+                }
+                start = run.resumed_from
+                for event in run.train(stop=lambda run=run, start=start: run.trainer.step >= start + 2):
+                    losses.setdefault(device, []).append(event.step_losses["loss"])
+            assert kinds == {"cpu" if device == "cpu" else "cuda:0"}
+    assert losses["cuda"] == pytest.approx(losses["cpu"], rel=1e-4)
+    assert len(losses["cpu"]) == 4

@@ -10,11 +10,12 @@ from unittest.mock import Mock
 import pytest
 import torch
 
+from focuscli.config import LossConfig
 from focuscli.data.folder import read_folder
 from focuscli.engine.checkpoint import read_checkpoint
 from focuscli.engine.distributed import WorkerLost
 from focuscli.engine.run import Run, saved_config
-from focuscli.engine.trainer import StepEvent
+from focuscli.engine.trainer import StepEvent, collapsed_losses
 from focuscli.engine.training_data import prepare_training_data
 from focuscli.errors import CheckFailed, InputError
 
@@ -150,3 +151,13 @@ def test_val_is_held_out_by_person_where_there_is_none(coloured_dataset, micro_c
     assert 4 <= len(data.val) <= 8
     assert not set(dataset.persons[data.train]) & set(dataset.persons[data.val])
     assert "held out" in data.val_note
+
+
+def test_which_losses_have_collapsed():
+    first = {"v2t": 3.0, "t2v": 4.0, "lsim": 2.0, "racl": 4.0, "loss": 13.0}
+    low = {"v2t": 0.5, "t2v": 0.08, "lsim": 0.0, "racl": 0.08, "loss": 0.1}
+    weights = LossConfig()
+    assert collapsed_losses(first, [low, low], weights) == ["t2v", "racl"]
+    assert collapsed_losses(first, [low, {**low, "racl": 0.081}], weights) == ["t2v"]
+    assert collapsed_losses(first, [low], weights.model_copy(update={"t2v": 0.0, "racl": 0.0})) == []
+    assert collapsed_losses({"v2t": 0.0}, [{"v2t": 0.0}], weights) == ["v2t"]
