@@ -25,12 +25,14 @@ def test_matrices_decay_and_vectors_do_not():
     assert found == [(0.1, 0.01, {id(model[0].weight)}), (0.0, 0.01, vectors)]
 
 
-@pytest.mark.parametrize(("warmup", "total"), [(4, 20), (0, 20), (100, 10), (2, 1)])
-def test_the_rate_rises_linearly_and_falls_as_a_cosine(warmup, total):
-    config = TrainConfig(learning_rate=0.01, warmup_steps=warmup)
+@pytest.mark.parametrize(
+    ("warmup", "total", "share"), [(4, 20, 1.0), (0, 20, 1.0), (100, 10, 1.0), (2, 1, 1.0), (4, 20, 0.1), (1, 20, 0.1)]
+)
+def test_the_rate_rises_linearly_and_falls_as_a_cosine(warmup, total, share):
+    config = TrainConfig(learning_rate=0.01, warmup_steps=warmup, warmup_share=share)
     optimizer = optim.build_optimizer(torch.nn.Linear(2, 2), config)
     scheduler = optim.build_scheduler(optimizer, config, total)
-    rising = min(warmup, total - 1)
+    rising = min(warmup, total - 1, int(share * total))
     for step in range(total):
         scheduler.step_update(step)
         expected = 0.01 * (1 + math.cos(math.pi * step / total)) / 2
