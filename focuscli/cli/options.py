@@ -70,6 +70,7 @@ def run_names() -> list[str]:
 
 
 SPLITS = ("test", "val", "train", "trainval", "all")
+REGIONS = ("head", "upper", "lower", "foot", "bag", "whole")  # of data.regions, whose import would slow --help down
 PRECISIONS = ("auto", "fp32", "bf16")
 DatasetOpt = Annotated[
     str | None,
@@ -106,7 +107,9 @@ PrecisionOpt = Annotated[
     str | None, choice("--precision", of=PRECISIONS, free=True, help="Of matrix products.", shown="auto")
 ]
 SplitOpt = Annotated[str, choice("--split", of=SPLITS, free=True, help="Which images.")]
-RegionOpt = Annotated[str | None, typer.Option(help="Of unseen texts (head, upper, ...); default: by the words.")]
+RegionOpt = Annotated[
+    str | None, choice("--region", of=REGIONS, free=True, help="Of unseen texts.", shown="by the words")
+]
 FreeOpt = Annotated[bool, typer.Option("--free", help="Take texts as they are, also one near a known text or a list.")]
 ForceOpt = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
 StrictOpt = Annotated[bool, typer.Option("--strict", help="Stop at the first unreadable image.")]

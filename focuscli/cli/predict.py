@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from focuscli.cli import processes, render, views
-from focuscli.cli.models import asked_texts, open_scorer
+from focuscli.cli.models import BACKENDS, asked_texts, open_scorer
 from focuscli.cli.options import (
     CHECKPOINT,
+    PRECISIONS,
     RUN,
     DeviceOpt,
     ForceOpt,
@@ -29,6 +30,7 @@ from focuscli.cli.options import (
     StrictOpt,
     choice,
     format_of,
+    run_names,
 )
 from focuscli.data.inputs import FoundImages, find_images
 from focuscli.errors import InputError, Interrupted, UsageError
@@ -59,10 +61,22 @@ def predict_command(
     ] = None,
     checkpoint: Annotated[
         str | None,
-        typer.Option(*CHECKPOINT, metavar="RUN|FILE", help=f"{RUN} clip, or a FILE.onnx. Default: the latest run."),
+        typer.Option(
+            *CHECKPOINT,
+            metavar="RUN|FILE",
+            help=f"{RUN} clip, or a FILE.onnx. Default: the latest run.",
+            autocompletion=run_names,
+        ),
     ] = None,
     backend: Annotated[
-        str | None, typer.Option(help="torch, or onnx: as focus export wrote it; default: as --checkpoint is.")
+        str | None,
+        choice(
+            "--backend",
+            of=BACKENDS,
+            free=True,
+            help="onnx: as focus export wrote it.",
+            shown="as --checkpoint is",
+        ),
     ] = None,
     region: RegionOpt = None,
     free: FreeOpt = False,
@@ -85,7 +99,14 @@ def predict_command(
     workers: Annotated[int, typer.Option(min=1, max=256, help="Threads that decode images.")] = 2,
     device: DeviceOpt = None,
     precision: Annotated[
-        str | None, typer.Option(help="auto, fp32 or bf16; of an exported model auto, fp32 or int8.")
+        str | None,
+        choice(
+            "--precision",
+            of=(*PRECISIONS, "int8"),
+            free=True,
+            help="bf16: of a checkpoint; int8: of an exported model.",
+            shown="auto",
+        ),
     ] = None,
 ) -> None:
     """Which attributes crops show: trained ones, or any text with --attribute."""

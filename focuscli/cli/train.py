@@ -109,7 +109,7 @@ def train_command(
             views.configuration(settings, origins)
             return
         if not settings.data.dataset:
-            hint = "Name one: focus train --dataset NAME   (focus doctor lists them)"
+            hint = "Name one: focus train --dataset NAME   (focus datasets lists them)"
             raise UsageError("focus train needs a dataset.", hint)
         dataset_folder = paths.resolve_dataset(settings.data.dataset)
         resuming = (folder / "checkpoints" / "last" / "state.json").is_file()

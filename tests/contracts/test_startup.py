@@ -25,6 +25,12 @@ def test_focus_itself_imports_nothing_heavy(arguments):
     assert imported(code) & {*HEAVY, CONFIG} == set()
 
 
+@pytest.mark.parametrize("arguments", [["datasets"], ["runs", "--json"], ["config", "show", "train"], ["doctor"]])
+def test_what_lists_things_imports_no_torch(arguments):
+    code = f"import sys\nfrom focuscli.cli.main import app\napp({arguments}, standalone_mode=False)"
+    assert imported(code) & {"torch", "torchvision", "timm", "PIL", "matplotlib"} == set()
+
+
 def test_no_command_imports_anything_heavy_before_it_runs():
     code = "import sys\nfrom focuscli.cli.main import COMMANDS, load_command\nfor name in COMMANDS: load_command(name)"
     assert imported(code) & HEAVY == set()

@@ -12,6 +12,7 @@ import typer
 
 from focuscli.cli.examples import EXAMPLES
 from focuscli.cli.main import COMMANDS, GLOBAL_OPTIONS, app, load_command
+from focuscli.data.regions import REGIONS
 from focuscli.storage import paths
 
 GLOBAL = [option for option in typer.main.get_command(app).params if option.name in GLOBAL_OPTIONS]
@@ -63,6 +64,8 @@ def test_what_has_only_subcommands_lists_them(focus):
         ("eval", "--threshold [val|global|oracle]"),
         ("prepare synthetic", "--style [studio|street|night]"),
         ("report", "--device [auto|cpu|cuda|mps]"),
+        ("viz", f"--region [{'|'.join(REGIONS)}]"),
+        ("predict", "--backend [torch|onnx]"),
     ],
 )
 def test_choices_and_defaults_are_shown(focus, command, shown):
