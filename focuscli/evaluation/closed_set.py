@@ -121,7 +121,8 @@ def evaluate(
     else:
         thresholds = np.array([recognizer.thresholds[attribute.name] for attribute in folder.schema.evaluated])
         source = f"val: per attribute, {recognizer.threshold_source}"
-    unchosen = recognizer.vocabulary.unchosen if threshold == "val" else ()
+    vocabulary = recognizer.vocabulary
+    unchosen = () if threshold in ("oracle", vocabulary.substitute) else vocabulary.unchosen
     data = (truth, scores > thresholds, scores, known)
     rates = label_accuracy(truth, data[1], known)
     rates |= {"AP": average_precision(truth, scores, known), "AUC": area_under_roc(truth, scores, known)}
@@ -131,7 +132,7 @@ def evaluate(
             phrase=text.phrase,
             region=text.region,
             threshold=float(thresholds[z]),
-            threshold_source="global" if text.attribute in unchosen else threshold,
+            threshold_source=vocabulary.substitute if text.attribute in unchosen else threshold,
             positives=int(rates["positives"][z]),
             **{key: finite(rates[key][z]) for key in RATES},
         )
@@ -144,7 +145,10 @@ def evaluate(
     if recognizer.stopped:
         notes.append(f"this run was stopped early, or still goes on: {recognizer.stopped}")
     if unchosen:
-        notes.append(f"threshold global, not from val, which has no positive or no negative: {', '.join(unchosen)}")
+        notes.append(
+            f"threshold not chosen on val, which has no positive or no negative, but {vocabulary.substitute}: "
+            + ", ".join(unchosen)
+        )
     if not known.all():
         notes.append(f"{int((~known).sum())} uncertain labels are masked")
     if recognizer.data_fingerprint not in ("", folder.fingerprint):

@@ -95,17 +95,23 @@ class Vocabulary:
         phrases = {normalise_phrase(seen.phrase) for seen in self.trained}
         return self.learned and normalise_phrase(text.phrase) in phrases
 
+    @property
+    def substitute(self) -> str:
+        """What the thresholds of `unchosen` attributes are."""
+        return "median" if len(self.unchosen) == len(self.attributes) else "global"
+
     def threshold(self, text: Text) -> tuple[float, str]:
         """The threshold of a text and where it comes from.
 
-        Its own, chosen on val ("val") or for all attributes together ("global"); without one the mean over the trained
-        attributes of its region, or of all attributes if the region has none. NaN if there are no thresholds at all.
+        Its own: chosen on val ("val"), or where val lacks a class of it the one for all attributes ("global"), which is
+        the median score if val lacks one of each ("median"). Without one the mean over the trained attributes of its
+        region, or of all attributes if the region has none. NaN if there are no thresholds at all.
         """
         found = [(seen, self.thresholds.get(str(seen.attribute))) for seen in self.attributes]
         chosen = [(seen, value) for seen, value in found if value is not None]
         for seen, value in chosen:
             if normalise_phrase(seen.phrase) == normalise_phrase(text.phrase):
-                return value, "global" if seen.attribute in self.unchosen else "val"
+                return value, self.substitute if seen.attribute in self.unchosen else "val"
         region = [value for seen, value in chosen if seen.region == text.region]
         values = region or [*self.thresholds.values()]
         if not values:

@@ -47,8 +47,12 @@ def test_a_threshold_that_val_cannot_choose_is_not_called_val(recognizer, folder
     sparse.vocabulary = replace(recognizer.vocabulary, unchosen=("Dark",))
     report = evaluate(sparse, folder, "test")
     assert [row.threshold_source for row in report.attributes] == ["val", "val", "global"]
-    assert any("no positive or no negative: Dark" in note for note in report.notes)
+    assert any("not chosen on val" in note and note.endswith("but global: Dark") for note in report.notes)
     assert [sparse.threshold(text)[1] for text in sparse.attributes] == ["val", "val", "global"]
+    sparse.vocabulary = replace(recognizer.vocabulary, unchosen=("RedHat", "Bright", "Dark"))
+    for mode in ("val", "global"):  # no one threshold was chosen there either
+        empty = evaluate(sparse, folder, "test", threshold=mode)
+        assert {row.threshold_source for row in empty.attributes} == {"median"}
     oracle = evaluate(sparse, folder, "test", threshold="oracle")
     assert {row.threshold_source for row in oracle.attributes} == {"oracle"}
 
