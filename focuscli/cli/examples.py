@@ -79,6 +79,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "viz": (
         "focus viz crop.jpg 'long sleeves' 'red scarf'",
         "focus viz crop.jpg backpack --tokens -o tokens.png",
+        "focus viz crops/*.jpg hat -c first-run -c second-run -o maps.pdf",
     ),
     "index": (
         "focus index crops -o gallery",

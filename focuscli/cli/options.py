@@ -93,7 +93,7 @@ CheckpointsOpt = Annotated[
     typer.Option(
         *CHECKPOINT,
         metavar="RUN",
-        help=f"{RUN} or clip; several with --open-domain. Default: latest.",
+        help=f"{RUN} or clip; several to compare (eval: --open-domain). Default: latest.",
         autocompletion=run_names,
     ),
 ]

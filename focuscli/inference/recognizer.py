@@ -204,9 +204,16 @@ class Recognizer(Scorer):
         return model_score_fn(self.model, self.encode_texts(texts), self.precision)
 
     def attention(
-        self, images: Iterable[ImageLike], texts: Sequence[str | Text] | None = None, *, layers: int = 1
+        self,
+        images: Iterable[ImageLike],
+        texts: Sequence[str | Text] | None = None,
+        *,
+        layers: int = 1,
+        tokens: bool = True,
     ) -> Attention:
         """Scores and attention maps of images against texts; `layers` averages the last so many layers.
+
+        Without `tokens` the weights and maps of single tokens, most of the memory, are left empty [0, ...].
 
         Raises:
             InputError: an image cannot be read. UsageError: a text is empty or too long, or too few layers.
@@ -215,7 +222,10 @@ class Recognizer(Scorer):
         if not 1 <= layers <= depth:
             raise UsageError(f"The visual tower has {depth} layers; cannot average the last {layers}.")
         features = self.encode_texts(self._texts(texts))
-        parts = [self._attention(self._pixels(batch), features, layers) for batch in _batched(images, 8)]
+        parts = []
+        for batch in _batched(images, 8):
+            scores, heat, *of_tokens = self._attention(self._pixels(batch), features, layers)
+            parts.append([scores, heat, *(of_tokens if tokens else (value[:0].copy() for value in of_tokens))])
         if not parts:
             raise UsageError("No image given.")
         return Attention(*map(np.concatenate, zip(*parts, strict=True)))

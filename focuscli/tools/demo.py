@@ -15,7 +15,7 @@ from focuscli.engine.run import Run
 from focuscli.evaluation.closed_set import EvaluationReport, evaluate
 from focuscli.inference.predict import answers, decide, record
 from focuscli.inference.recognizer import Recognizer
-from focuscli.viz.explain import explain
+from focuscli.viz.explain import ModelMaps, attention_pages, token_page
 
 SHOWN_TEXTS = ("hat", "backpack", "long sleeve", "trousers", "boots", "long hair")
 SHOWN_IMAGES = 4
@@ -82,8 +82,9 @@ class Demo:
             record(path, answers(decisions, row), recognizer) for path, row in zip(paths, scores, strict=True)
         ]
         attention, tokens = self.folder / "attention.png", self.folder / "tokens.png"
-        explain(recognizer, paths, texts)[0].save(attention)
-        explain(recognizer, paths[:1], texts, tokens=True)[0].save(tokens)
+        maps = ModelMaps(self.run_folder.name, recognizer, decisions, recognizer.attention(paths, texts))
+        next(attention_pages(paths, [maps])).save(attention)
+        token_page(paths[0], maps).save(tokens)
         return predictions, attention, tokens
 
     def _data(self, style: str) -> Path:

@@ -1,9 +1,11 @@
-"""A white page for captions, bars and small pictures, in Pillow's own font. Sizes and positions are in pixels."""
+"""A white page for captions, bars and small pictures. Sizes and positions are in pixels."""
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Sequence
+from collections.abc import KeysView, Sequence
+from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
@@ -17,12 +19,33 @@ MARK = (180, 83, 9)
 MARK_GROUND = (254, 243, 199)
 
 Colour = tuple[int, int, int]
+# For letters that DejaVu Sans lacks, such as Chinese ones: files of Linux, macOS and Windows.
+SYSTEM_FONTS = (
+    "NotoSansCJK-Regular.ttc",
+    "wqy-zenhei.ttc",
+    "PingFang.ttc",
+    "Arial Unicode.ttf",
+    "msyh.ttc",
+    "simhei.ttf",
+)
+
+font = functools.cache(ImageFont.truetype)
 
 
 @functools.cache
-def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Pillow's bundled font."""
-    return ImageFont.load_default(size=size)
+def fonts() -> list[tuple[str, KeysView[int]]]:
+    """Font files, each with the code points that it can draw: DejaVu Sans, which comes with matplotlib, then `SYSTEM_FONTS`.
+
+    Pillow's own font has 113 letters, and its space is 2 pixels wide at size 11.
+    """
+    import matplotlib  # takes longer to import than all else that a search needs
+    from matplotlib.ft2font import FT2Font
+
+    files = [str(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"))]
+    for name in SYSTEM_FONTS:
+        with contextlib.suppress(OSError):  # it is not installed
+            files.append(str(ImageFont.truetype(name).path))
+    return [(file, FT2Font(file).get_charmap().keys()) for file in files]
 
 
 def line_height(size: int) -> int:
@@ -31,22 +54,28 @@ def line_height(size: int) -> int:
 
 
 def text_width(text: str, size: int) -> int:
-    return round(font(size).getlength(_printable(text)))
+    text, file = drawable(text)
+    return round(font(file, size).getlength(text))
 
 
-def fit_text(text: str, size: int, width: int) -> str:
-    """The text, or as much of its beginning as fits `width` with an ellipsis; '' if not even that fits."""
-    text = _printable(text)
+def fit_text(text: str, size: int, width: int, *, keep_end: bool = False) -> str:
+    """The text, or as much of its beginning as fits `width` with an ellipsis; '' if not even that fits. With `keep_end`
+    the ellipsis stands in the middle: for file names."""
+    text = drawable(text)[0]
     if text_width(text, size) <= width:
         return text
-    shortened = (text[:end].rstrip() + "…" for end in range(len(text) - 1, 0, -1))
-    return next((line for line in shortened if text_width(line, size) <= width), "")
+    for kept in range(len(text) - 1, 0, -1):
+        end = kept // 2 if keep_end else 0
+        line = text[: kept - end].rstrip() + "…" + text[len(text) - end :]
+        if text_width(line, size) <= width:
+            return line
+    return ""
 
 
 def wrap(text: str, size: int, width: int, most: int) -> list[str]:
     """At most `most` lines of at most `width`, broken at spaces or within a long word; an ellipsis if there is more text."""
     lines = [""]
-    for word in _printable(text).split():
+    for word in drawable(text)[0].split():
         if lines[-1] and text_width(f"{lines[-1]} {word}", size) <= width:
             lines[-1] += f" {word}"
             continue
@@ -61,10 +90,16 @@ def wrap(text: str, size: int, width: int, most: int) -> list[str]:
     return [line for line in lines if line]
 
 
-def _printable(text: str) -> str:
-    """Without what the font engine refuses (halves of surrogate pairs) and without control characters."""
-    clean = text.encode("utf-8", "replace").decode("utf-8")
-    return "".join(letter if letter.isprintable() or letter.isspace() else "?" for letter in clean)
+def drawable(text: str) -> tuple[str, str]:
+    """A text as it can be drawn, and the file of the first font that has all its letters.
+
+    Control characters, halves of surrogate pairs, and letters that no font has are written as escapes: \\x1b, \\u80cc.
+    """
+    complete = (font for font in fonts() if all(ord(letter) in font[1] for letter in text if letter.isprintable()))
+    file, known = next(complete, fonts()[0])
+    escaped = (letter.encode("unicode_escape").decode("ascii") for letter in text)
+    drawn = zip(text, escaped, strict=True)
+    return "".join(a if a.isprintable() and ord(a) in known else b for a, b in drawn), file
 
 
 class Canvas:
@@ -76,7 +111,8 @@ class Canvas:
 
     def text(self, x: int, y: int, text: str, size: int, colour: Colour) -> int:
         """Draw one line; returns its width."""
-        self._draw.text((x, y), _printable(text), fill=colour, font=font(size))
+        clean, file = drawable(text)
+        self._draw.text((x, y), clean, fill=colour, font=font(file, size))
         return text_width(text, size)
 
     def lines(self, x: int, y: int, lines: Sequence[str], size: int, colour: Colour) -> None:
@@ -92,7 +128,9 @@ class Canvas:
         """A marked word in a rounded box that ends at `right`; returns the box's width."""
         width, height = text_width(text, size) + size, line_height(size) + 1
         self._draw.rounded_rectangle((right - width, y, right - 1, y + height), radius=height // 2, fill=MARK_GROUND)
-        self._draw.text((right - width / 2, y + height / 2), text, fill=MARK, font=font(size), anchor="mm")
+        self._draw.text(
+            (right - width / 2, y + height / 2), text, fill=MARK, font=font(fonts()[0][0], size), anchor="mm"
+        )
         return width
 
     def box(self, x: int, y: int, width: int, height: int, colour: Colour) -> None:

@@ -20,6 +20,9 @@ GAP, MARGIN, SPACE = 16, 18, 5
 LARGE, MEDIUM, SMALL = 15, 12, 11  # text
 BAR, TICK = 6, 3  # height of a bar, and how far its tick stands out
 TITLE_LINES, LEGEND = 3, 22
+PER_LINE = PAGE_WIDTH // (COLUMN + GAP) - 1  # cells beside an upright crop
+PAGE_LINES = 10  # of a page: about 4,000 pixels
+EACH_ITS_OWN = ("least", "most attention, each panel on its own scale")
 SCORES = 2 * line_height(MEDIUM) + BAR + 2 * TICK + 2 * line_height(SMALL)  # of a region, bar, score and threshold
 DEEPEST = (23, 78, 166)  # the largest share of a table
 
@@ -34,46 +37,88 @@ class Cell:
     decision: TextDecision | None = None
 
 
+@dataclass(frozen=True)
+class Row:
+    """An image and its cells; below it stands the file's name, which only the first row of an image has, and the model."""
+
+    image: Image.Image
+    cells: Sequence[Cell]
+    name: str = ""
+    model: Sequence[str] = ()
+
+
+def paginate(images: int, models: int, texts: int) -> list[list[tuple[int, range]]]:
+    """The blocks of each page: an image's position and the texts that are shown with it, in a row for each model.
+
+    A block that would not fit a page is divided by texts.
+    """
+    step = max(1, PAGE_LINES // models) * PER_LINE
+    step = math.ceil(texts / math.ceil(texts / step))
+    blocks = [(image, range(texts)[first : first + step]) for image in range(images) for first in range(0, texts, step)]
+    most = max(1, PAGE_LINES // (models * math.ceil(min(texts, step) / PER_LINE)))
+    per_page = math.ceil(len(blocks) / math.ceil(len(blocks) / most))  # pages of equal length
+    return [blocks[first : first + per_page] for first in range(0, len(blocks), per_page)]
+
+
 def attention_grid(
-    rows: Sequence[tuple[Image.Image, Sequence[Cell]]], *, alpha: float = 0.5, caption: str = ""
+    rows: Sequence[Row],
+    *,
+    alpha: float = 0.5,
+    scale: tuple[str, str] = EACH_ITS_OWN,
+    captions: Sequence[str] = (),
 ) -> Image.Image:
-    """A row per image: the plain crop, then a cell per text; what does not fit the page's width goes on below. `alpha` is the
-    strength of the heat over the crop, 0..1."""
-    pictures = [fit(image, CROP_HEIGHT) for image, _ in rows]
+    """The plain crop of each row, then its cells; what does not fit the page's width goes on below.
+
+    Args:
+        alpha: strength of the heat over the crop, 0..1. scale: the words at the two ends of the colours.
+        captions: paragraphs at the foot.
+    """
+    pictures = [fit(row.image, CROP_HEIGHT) for row in rows]
     column = max(COLUMN, *(picture.width for picture in pictures))
-    most = max(1, *(len(cells) for _, cells in rows))
+    most = max(1, *(len(row.cells) for row in rows))
     per_line = max(1, min(most, PAGE_WIDTH // (column + GAP) - 1))
     per_line = math.ceil(most / math.ceil(most / per_line))  # lines of equal length
     width = max(2 * MARGIN + column + per_line * (column + GAP), 340)
     # Titles are given as many lines as the longest needs, so that the bars of a line can be compared.
-    cells = [cell for _, row in rows for cell in row]
+    cells = [cell for row in rows for cell in row.cells]
     title = max((len(wrap(cell.title, LARGE, column, TITLE_LINES)) for cell in cells), default=0) * line_height(LARGE)
-    below = title + 2 * SPACE + (SCORES if any(cell.decision for cell in cells) else 0) + GAP
+    labels = [[line for text in (row.name, *row.model) for line in _two_lines(text, column)] for row in rows]
+    beside = max(map(len, labels)) * line_height(SMALL)
+    below = max(beside, title + SPACE + (SCORES if any(cell.decision for cell in cells) else 0)) + SPACE + GAP
     lines = [
-        (picture, start, row[start : start + per_line])
-        for picture, (_, row) in zip(pictures, rows, strict=True)
-        for start in range(0, max(1, len(row)), per_line)
+        (picture, start, row, label)
+        for picture, row, label in zip(pictures, rows, labels, strict=True)
+        for start in range(0, max(1, len(row.cells)), per_line)
     ]
-    footer = wrap(caption, MEDIUM, width - 2 * MARGIN, 12)
-    height = sum(picture.height + below for picture, _, _ in lines) + LEGEND + len(footer) * line_height(MEDIUM)
+    footer = [line for caption in captions for line in wrap(caption, MEDIUM, width - 2 * MARGIN, 12)]
+    legend = wrap(scale[1], MEDIUM, width - 2 * MARGIN - 122 - text_width(scale[0], MEDIUM), 3)
+    footer_top = max(LEGEND, len(legend) * line_height(MEDIUM) + SPACE)
+    height = sum(line[0].height + below for line in lines) + footer_top + len(footer) * line_height(MEDIUM)
     canvas = Canvas(width, 2 * MARGIN + height)
     y = MARGIN
-    for picture, start, row in lines:
+    for picture, start, row, label in lines:
         if start == 0:
-            if y > MARGIN:
+            if y > MARGIN and row.name:
                 canvas.box(MARGIN, y - GAP // 2, width - 2 * MARGIN, 1, RULE)
             canvas.paste(picture, MARGIN, y, column)
-        for place, cell in enumerate(row, start=1):
+            canvas.lines(MARGIN, y + picture.height + SPACE, label, SMALL, MUTED)
+        for place, cell in enumerate(row.cells[start : start + per_line], start=1):
             left = MARGIN + place * (column + GAP)
             canvas.paste(overlay(picture, cell.heat, alpha), left, y, column)
             _draw_caption(canvas, cell, left, y + picture.height + SPACE, column, title)
         y += picture.height + below
-    x = MARGIN + canvas.text(MARGIN, y, "least", MEDIUM, MUTED) + 6
+    x = MARGIN + canvas.text(MARGIN, y, scale[0], MEDIUM, MUTED) + 6
     ramp = Image.fromarray(turbo(np.tile(np.linspace(0, 1, 110), (9, 1))))
     canvas.paste(ramp, x, y + (line_height(MEDIUM) - 9) // 2, 110)
-    canvas.text(x + 116, y, "most attention", MEDIUM, MUTED)
-    canvas.lines(MARGIN, y + LEGEND, footer, MEDIUM, MUTED)
+    canvas.lines(x + 116, y, legend, MEDIUM, MUTED)
+    canvas.lines(MARGIN, y + footer_top, footer, MEDIUM, MUTED)
     return canvas.image
+
+
+def _two_lines(text: str, width: int) -> list[str]:
+    """A name in at most two lines, a long one shortened in the middle."""
+    room = 2 * (width - SMALL)  # a line that is broken between letters may lose one
+    return wrap(fit_text(text, SMALL, room, keep_end=True), SMALL, width, 2)
 
 
 def _draw_caption(canvas: Canvas, cell: Cell, left: int, y: int, width: int, title: int) -> None:
@@ -103,17 +148,12 @@ def fit(image: Image.Image, height: int) -> Image.Image:
     return image.convert("RGB").resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
 
 
-def token_grid(
-    image: Image.Image, token_maps: np.ndarray, labels: Sequence[str], weights: np.ndarray, texts: Sequence[str]
-) -> Image.Image:
-    """Each Mix Token's attention over one image, and below it a table of what each text takes from each token.
+def token_grid(maps: Image.Image, labels: Sequence[str], weights: np.ndarray, texts: Sequence[str]) -> Image.Image:
+    """An `attention_grid` of one image's Mix Tokens, and below it a table of what each text takes from each token.
 
     Args:
-        token_maps: [K, h, w] in 0..1. labels: K names.
-        weights: [Z, K], rows sum to 1. texts: Z names.
+        labels: K names. weights: [Z, K], rows sum to 1. texts: Z names.
     """
-    cells = [Cell(heat=heat, title=label) for heat, label in zip(token_maps, labels, strict=True)]
-    maps = attention_grid([(image, cells)])
     table = _weight_table(weights, labels, texts, maps.width)
     page = Image.new("RGB", (max(maps.width, table.width), maps.height + table.height), "white")
     page.paste(maps, (0, 0))
@@ -151,9 +191,9 @@ def turbo(values: np.ndarray) -> np.ndarray:
     return colours[..., :3]
 
 
-def unit_range(heat: np.ndarray) -> np.ndarray:
-    """A map scaled linearly so that its smallest value is 0 and its largest 1; all 0 if it is flat."""
-    low, high = float(heat.min()), float(heat.max())
+def unit_range(heat: np.ndarray, span: tuple[float, float] | None = None) -> np.ndarray:
+    """A map scaled linearly so that its smallest value, or the first of `span`, is 0, and its largest 1; all 0 if flat."""
+    low, high = span or (float(heat.min()), float(heat.max()))
     return (heat - low) / (high - low) if high > low else np.zeros_like(heat)
 
 

@@ -97,7 +97,7 @@ def contact_sheet(answers: Sequence[Answer], caption: str) -> Image.Image:
             except InputError:
                 canvas.box(left, top, COLUMN, HEIGHT, TRACK)
                 canvas.text(left + SMALL, top + HEIGHT // 2, "no longer there", SMALL, MUTED)
-            canvas.text(left, top + HEIGHT, fit_text(hit.image.name[-28:], SMALL, COLUMN), SMALL, FAINT)
+            canvas.text(left, top + HEIGHT, fit_text(hit.image.name, SMALL, COLUMN, keep_end=True), SMALL, FAINT)
             top += HEIGHT + line_height(SMALL)
             texts = zip(answer.query.names, answer.query.decisions, hit.scores, strict=True)
             for number, (name, decision, score) in enumerate(texts):
