@@ -37,6 +37,10 @@ class Coding:
         """Whether 2 means unknown without anybody having said so."""
         return self.unknown is None and (self.true, self.false) == (("1",), ("0",))
 
+    def options(self) -> str:
+        """The options of `focus prepare csv` that name this coding; empty where it is the default."""
+        return _options(self.true, self.false, self.unknown or (), ())
+
     def values(self) -> dict[str, int]:
         """Word -> label.
 

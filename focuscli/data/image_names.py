@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+import posixpath
 import re
-import shlex
 import unicodedata
 from collections.abc import Sequence
 from functools import cached_property
@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from focuscli.data.inputs import looks_like_image
 from focuscli.errors import InputError
+from focuscli.storage.paths import argument
 
 MOST_FILES = 200_000
 """Folders with more are not searched for names that differ in case or suffix."""
@@ -39,7 +40,7 @@ def check_image_names(
         path = PureWindowsPath(image)
         if path.anchor or ".." in path.parts:
             raise InputError(f'{place}: "{image}" leads out of the folder of images.', hint)
-        keys: list[str | tuple[int, int]] = [str(PurePosixPath(image))]
+        keys: list[str | tuple[int, int]] = [posixpath.normpath(image)]
         if root is not None and (status := _status(root / image)):
             keys.append((status.st_dev, status.st_ino))
         for key in keys:
@@ -82,9 +83,7 @@ def match_images(names: Sequence[str], folders: Sequence[Path], command: str) ->
     for files in every:
         if places := {path.parent for path in files.all if path.name.casefold() == paths[0].name.casefold()}:
             place = files.folder / min(places)
-            raise InputError(
-                problem, f"A file of that name is in {place}: {command} --images {shlex.quote(str(place))}"
-            )
+            raise InputError(problem, f"A file of that name is in {place}: {command} --images {argument(place)}")
     there = next((f" {files.folder} has, for one, {files.all[0]}." for files in every if files.all), "")
     raise InputError(problem, f"Name the folder that holds the images:{there} {command} --images FOLDER")
 

@@ -14,6 +14,7 @@ from focuscli.data.schema import AttributeSchema, column_of
 from focuscli.data.splits import known_persons
 from focuscli.data.table import format_table, read_table, with_roles
 from focuscli.errors import InputError, did_you_mean
+from focuscli.storage.paths import argument
 
 FIXED_COLUMNS = ("image", "split", "person")
 SPLITS = ("train", "val", "test", "unused")
@@ -34,7 +35,7 @@ def read_labels(path: Path, schema: AttributeSchema) -> Labels:
     table = with_roles(read_table(path), columns)
     images = [image.replace("\\", "/") for image in table.column("image")]
     splits, persons = table.column("split"), known_persons(table.column("person"))
-    labels = read_cells(table, columns, STORED, f"focus prepare csv {path} --out FOLDER", OTHER_COLUMN)
+    labels = read_cells(table, columns, STORED, f"focus prepare csv {argument(path)} --out FOLDER", OTHER_COLUMN)
     check_splits(splits, table.places)
     check_image_names(images, table.places)
     return tuple(images), np.array(splits, np.str_), persons, labels

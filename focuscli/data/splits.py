@@ -12,13 +12,11 @@ from focuscli.errors import InputError
 UNKNOWN_PERSONS = frozenset({"", "-1", "nan", "none", "null"})
 
 
-def known_persons(values: Iterable[object], *, zero: bool = False) -> NDArray[np.str_]:
-    """Persons [N] as text, and "" for the ids that mean nobody in particular: none, -1, and with `zero` also 0."""
+def known_persons(values: Iterable[object]) -> NDArray[np.str_]:
+    """Persons [N] as text, and "" for the ids that mean nobody in particular: none and -1."""
     persons = [str(value).strip() for value in values]
-    known = [person.casefold().removesuffix(".0") not in UNKNOWN_PERSONS for person in persons]
-    if zero:
-        known = [some and person.strip("0") != "" for some, person in zip(known, persons, strict=True)]
-    return np.array([person if some else "" for some, person in zip(known, persons, strict=True)], np.str_)
+    unknown = [person.casefold().removesuffix(".0") in UNKNOWN_PERSONS for person in persons]
+    return np.where(unknown, "", np.array(persons, np.str_))
 
 
 def identity_split(persons: NDArray[np.str_], fractions: Mapping[str, float], seed: int) -> NDArray[np.str_]:

@@ -17,6 +17,7 @@ from focuscli.data.contents import wrong_kind
 from focuscli.data.inputs import looks_like_image, near_file
 from focuscli.data.schema import MAX_ATTRIBUTES
 from focuscli.errors import InputError, UsageError, did_you_mean
+from focuscli.storage.paths import argument
 
 _BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 _ENCODINGS = ("utf-8", "utf-16", "gbk", "gb18030", "big5", "shift_jis", "euc_kr", "cp1252", "latin-1", "cp1251")
@@ -143,7 +144,10 @@ def _content(path: Path, command: str | None) -> bytes:
     try:
         content = Path(path).read_bytes()
     except OSError as error:
-        hint = near_file(Path(path)) or "A dataset is a folder with schema.toml and labels.csv."
+        wanted = "Name a table: focus prepare csv FILE --images FOLDER"
+        hint = near_file(Path(path)) or (
+            wanted if command else "A dataset is a folder with schema.toml and labels.csv."
+        )
         if Path(path).is_dir():
             hint = "Name the CSV file in it."
         raise InputError(f"Cannot read {path}: {error.strerror or error}.", hint) from error
@@ -201,7 +205,7 @@ def _other_encodings(path: Path, content: bytes, position: int, tried: str | Non
 
 
 def _encoding_hint(path: Path, name: str, command: str | None) -> str:
-    return f"{command} --encoding {name}" if command else f"iconv -f {name} -t utf-8 {path} > {path}.utf8"
+    return f"{command} --encoding {name}" if command else f"iconv -f {name} -t utf-8 {argument(path)} > new.csv"
 
 
 def _reads(content: bytes, encoding: str) -> bool:

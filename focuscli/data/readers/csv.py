@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from focuscli.data.schema import AttributeSchema, column_of, guess_schema, load_
 from focuscli.data.splits import identity_split, known_persons
 from focuscli.data.table import Table, read_table, with_roles
 from focuscli.errors import InputError
+from focuscli.storage.paths import argument
 
 SPLIT_FRACTIONS = {"train": 0.7, "val": 0.1, "test": 0.2}
 _SPLIT_ALIASES = {"training": "train", "validation": "val", "valid": "val", "dev": "val", "testing": "test"}
@@ -52,26 +52,30 @@ def read_csv(
     Raises:
         InputError: the table contradicts itself, the schema or the images; the message names line and column.
     """
-    given = {"--schema": schema, "--classes": ",".join(classes), "--images": images, "--encoding": encoding}
-
-    def command(without: str = "") -> str:
-        """What reads the table, for hints that add options to it."""
-        options = [[option, str(value)] for option, value in given.items() if value and option != without]
-        return shlex.join(["focus", "prepare", "csv", str(path), *itertools.chain(*options)])
-
     coding = coding or Coding()
+    paths = {"--schema": schema, "--images": images}
+    given = {option: argument(folder) for option, folder in paths.items() if folder}
+    given |= {"--classes": shlex.quote(",".join(classes))} if classes else {}
+    given |= {"--encoding": shlex.quote(encoding)} if encoding else {}
+
+    def command(without: str) -> str:
+        """What reads the table, for hints that add the option `without` to it, or "coding" those of a coding."""
+        options = [f"{option} {value}" for option, value in given.items() if option != without]
+        options += [coding.options()] if without != "coding" else []
+        return " ".join(["focus prepare csv", argument(path), *filter(None, options)])
+
     declared = load_schema(schema) if schema else None
     columns = [*map(column_of, declared.attributes)] if declared else []
     table = with_roles(read_table(path, encoding=encoding, command=command("--encoding")), columns)
     notes = list(table.notes)
     names = table.column("image")
-    found = {column: read_classes(table, column, coding, command()) for column in classes}
+    found = {column: read_classes(table, column, coding, command("coding")) for column in classes}
     if declared is None:
         declared, columns = _guessed(path, table, {column: values for column, (values, _) in found.items()})
         notes.append("schema.toml is guessed from the names of the columns; read it before you train")
         if camera := table.roles.get("camera"):
             notes.append(f'column "{camera}" is taken as the camera and left out; rename it if it is an attribute')
-    labels = _labels(table, columns, found, coding, command())
+    labels = _labels(table, columns, found, coding, command("coding"))
     folders = [images] if images else [path.parent / "images", path.parent]
     if images and not images.is_dir():
         raise InputError(
