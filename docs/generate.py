@@ -27,7 +27,9 @@ TYPE_NAMES = {str: "text", int: "integer", float: "number", Path: "path"}
 
 
 def cli_page() -> str:
-    """Every command with its help, arguments and options, from the command table."""
+    """Every command with its help, examples, arguments and options, from the command table."""
+    from focuscli.cli.examples import EXAMPLES
+
     lines = [
         "# Commands",
         "",
@@ -38,6 +40,7 @@ def cli_page() -> str:
         arguments = [_argument(item) for item in command.params if item.param_type_name == "argument"]
         usage = " ".join(["[OPTIONS]", *arguments])
         lines += ["", f"## focus {name}", "", (command.help or "").strip(), "", "```", f"focus {name} {usage}", "```"]
+        lines += ["", "Examples:", "", "```", *EXAMPLES[name], "```"]
         rows = [_option_row(command, parameter) for parameter in command.params if _is_own(parameter)]
         if rows:
             lines += ["", "| option | value | default | meaning |", "| --- | --- | --- | --- |", *rows]
@@ -76,7 +79,7 @@ def _option_row(command: Any, parameter: Any) -> str:
             given = parameter.default
             default = "" if given in (None, "", (), []) or callable(given) else str(given)
     text = (parameter.help or "").replace("|", "\\|").replace("\n", " ")
-    return "| " + " | ".join([f"`{names}`", _code(value), _code(default), text]) + " |"
+    return "| " + " | ".join([_code(names), _code(value), _code(default), text]) + " |"
 
 
 def _argument(parameter: Any) -> str:

@@ -137,7 +137,11 @@ def _global(*names: str, help: str, act: Callable[..., None], metavar: str | Non
 
 JsonOpt = Annotated[
     bool,
-    _global("--json", help="One JSON object on stdout, also for errors.", act=lambda on: render.configure(json=on)),
+    _global(
+        "--json",
+        help="One JSON object on stdout, also for errors; metrics in it are fractions.",
+        act=lambda on: render.configure(json=on),
+    ),
 ]
 QuietOpt = Annotated[
     bool, _global("--quiet", "-q", help="No progress and no notes.", act=lambda on: render.configure(quiet=on))

@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, FiniteFloat
+
 from focuscli.cli import render
 from focuscli.cli.render import percent
-from focuscli.errors import FocusError
+from focuscli.config import RunConfig, build_config, read_config_file
+from focuscli.errors import FocusError, InputError
 from focuscli.storage import paths
-from focuscli.storage.documents import read_json, read_toml
+from focuscli.storage.documents import checked, read_json
 
 LAST = Path("checkpoints", "last", "state.json")
 
@@ -39,39 +42,48 @@ def runs_command() -> None:
         render.note("next: focus train --dataset NAME   (focus datasets lists them)")
 
 
+class Data(BaseModel):
+    name: str
+
+
+class Best(BaseModel):
+    epoch: int = 0
+    value: FiniteFloat | None = None
+
+
+class Reached(BaseModel):
+    """What is shown of a run; a part of its state.json, which only `engine.checkpoint`, with torch, reads as a whole."""
+
+    config: RunConfig
+    data: Data
+    history: list[Any] = []
+    best: Best = Best()
+    weights: str = ""
+    files: dict[str, str] = {}
+
+
 def _about(run: Path) -> dict[str, Any]:
     """What a run's own files say; a damaged one has the key "problem" instead."""
     place = {"name": run.name, "folder": str(run.absolute())}
     file = run / LAST
-    state: dict[str, Any]
     try:
-        if not file.is_file():
-            file = run / "config.toml"
-            state = {
-                "config": read_toml(file),
-                "history": [],
-                "best": {},
-                "weights": "",
-            }
-            state["data"] = {"name": Path(state["config"]["data"]["dataset"]).name}
-        else:
-            state = read_json(file)
-            for tensors in state["files"].values():
+        if file.is_file():
+            state = checked(Reached, read_json(file), file)
+            for tensors in state.files.values():
                 if not (file.parent / tensors).is_file():
-                    raise ValueError(f"{tensors} is missing")
-        settings, best = state["config"], state["best"]
-        return place | {
-            "method": str(settings["model"]["method"]),
-            "dataset": str(state["data"]["name"]),
-            "epochs_done": len(state["history"]),
-            "epochs": int(settings["train"]["epochs"]),
-            "select": str(settings["eval"]["select"]),
-            "best": float(best["value"]) if best.get("value") is not None else None,
-            "best_epoch": best.get("epoch") or None,
-            "weights": str(state["weights"]),
-        }
+                    raise InputError(f"{file.parent / tensors} is missing.")
+        else:
+            settings, _ = build_config([("", read_config_file(run / "config.toml"))])
+            state = Reached(config=settings, data=Data(name=Path(settings.data.dataset).name))
     except FocusError as error:
         return place | {"problem": error.problem}
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        missing = f"no {error}" if isinstance(error, KeyError) else error
-        return place | {"problem": f"{file}: {missing}"}
+    return place | {
+        "method": state.config.model.method,
+        "dataset": state.data.name,
+        "epochs_done": len(state.history),
+        "epochs": state.config.train.epochs,
+        "select": state.config.eval.select,
+        "best": state.best.value,
+        "best_epoch": state.best.epoch or None,
+        "weights": state.weights,
+    }

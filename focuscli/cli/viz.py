@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import shlex
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -19,6 +20,7 @@ from focuscli.data.formats import looks_like_image
 from focuscli.data.inputs import find_images, matches, near_file
 from focuscli.errors import InputError, UsageError
 from focuscli.storage.files import atomic_folder, atomic_path, check_free
+from focuscli.storage.paths import argument as argument_of
 from focuscli.storage.paths import run_folder
 
 if TYPE_CHECKING:
@@ -58,7 +60,9 @@ def viz_command(
     """Draw where the model looked for each text, with score and threshold."""
     images, words = split_arguments(arguments, attribute or [])
     if tokens and (len(images) > 1 or len(checkpoint or []) > 1):
-        raise UsageError("--tokens takes one image and one model.", f"Example: focus viz {images[0]} hat --tokens")
+        raise UsageError(
+            "--tokens takes one image and one model.", f"Example: focus viz {argument_of(images[0])} hat --tokens"
+        )
     target = output or Path(f"{images[0].stem}.focus.png")
     if target.suffix.lower() not in FORMATS:
         raise UsageError(f"--output must name a file that ends in {', '.join(FORMATS)}; got {target}.")
@@ -179,7 +183,7 @@ def split_arguments(arguments: list[str], texts: list[str]) -> tuple[list[Path],
             images += find_images([argument]).images
         elif looks_like_image(argument):
             near = (os.path.isdir(path.parent) and near_file(path)) or ""
-            hint = f"{near} To use it as a text: focus viz IMAGE -a {argument}".strip()
+            hint = f"{near} To use it as a text: focus viz IMAGE -a {shlex.quote(argument)}".strip()
             raise InputError(f"No such image: {argument}.", hint)
         else:
             words.append(argument)
