@@ -47,6 +47,8 @@ def main() -> None:
         os.environ |= {"FOCUS_HOME": folder, "FOCUS_RUNS": f"{folder}/runs"}
         run("help exit-codes -q")
         run("predict --help")
+        run("prepare synthetic --as pa100k --images 40 -q --out", f"{folder}/download")
+        run("prepare pa100k -q --out", f"{folder}/pa100k", f"{folder}/download")
         run("prepare synthetic --images 40 -q")
         crop = str(next(Path(folder).glob("datasets/synthetic/**/*.jpg")))
         run(f"train -d synthetic --epochs 1 -q {TINY}")
