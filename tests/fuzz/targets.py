@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import pickle
 import shutil
 from collections.abc import Iterator
 from contextlib import redirect_stderr
@@ -10,12 +12,15 @@ from io import StringIO
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+import scipy.io
 import torch
 from PIL import Image
 from safetensors.torch import save_file
 
 from clip_impl import CLIP, CLIPConfig, TextConfig, VisionConfig
 from focuscli.cli.main import app
+from focuscli.data.schema import builtin_schema
 
 TRAIN = "--model tiny --weights none --device cpu --threads 1 --batch-size 8 --epochs 1"
 SMALL = ("--set", "model.image_size=32,16", "--set", "augment.margin=2", "--set", "model.layers=1")
@@ -71,8 +76,25 @@ def _downloads(root: Path, real: Path | None) -> Iterator[Target]:
             yield Target(f"{name} {file.name}", file, ("prepare", name, str(folder), *more, *out))
             if file.suffix == ".txt":
                 break  # PETA has ten of them
+    labels = ("--labels-only", *out)
+    file, rows = root / "dataset_all.pkl", np.arange(20)
+    parts = {"train": [rows[:9], rows[5:15]], "val": [rows[9:12], rows[:5]], "test": [rows[12:], rows[15:]]}
+    content = {"image_name": [f"{row}.png" for row in rows], "attr_name": [np.str_("hat"), "bag"], "partition": parts}
+    file.write_bytes(pickle.dumps(content | {"label": np.eye(20, 2, dtype=np.uint16)}))
+    yield Target("dataset_all.pkl", file, ("prepare", "pickle", str(file), *labels))
+    file = root / "market_attribute.mat"
+    names = [row.name for row in builtin_schema("market1501").attributes if row.group != "age"]
+    codes = dict.fromkeys([*names, "age"], np.array([[1, 2, 1]], np.uint8))
+    persons = {
+        part: {**codes, "image_index": np.array([[f"{part}{n}" for n in "123"]], object)} for part in ("001", "002")
+    }
+    scipy.io.savemat(file, {"market_attribute": {"train": persons["001"], "test": persons["002"]}})
+    yield Target("market1501", file, ("prepare", "market1501", str(file), *labels))
     if real is None:
         return
+    for name, path in (("pickle", "pickles/PETA/dataset.pkl"), ("market1501", "market1501/market_attribute.mat")):
+        file = Path(shutil.copy(real / path, root / f"real-{name}{Path(path).suffix}"))
+        yield Target(f"real {name}", file, ("prepare", name, str(file), *labels))
 
 
 def _runs(root: Path, run: Path, crop: Path) -> Iterator[Target]:
@@ -108,6 +130,11 @@ def _weights(root: Path) -> Iterator[Target]:
     torch.save(tensors, files["legacy.pt"], _use_new_zipfile_serialization=False)
     for kind, file in files.items():
         yield Target(kind, file, ("prepare", "weights", str(file), "--force"))
+    index = root / "openai.safetensors.index.json"
+    index.write_text(
+        json.dumps({"metadata": {}, "weight_map": dict.fromkeys(tensors, files["small.safetensors"].name)})
+    )
+    yield Target("index.json", index, ("prepare", "weights", str(index), "--force"))
 
 
 def _images(root: Path, crop: Path) -> Iterator[Target]:
