@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
 import shlex
 import sys
@@ -229,6 +230,7 @@ def _from_scratch(words: Sequence[str]) -> str:
         while option in kept:
             del kept[kept.index(option) : kept.index(option) + 2]
         kept = [word for word in kept if not word.startswith(f"{option}=")]
+    kept[1:] = [os.path.abspath(word) if os.path.exists(word) else word for word in kept[1:]]  # survives a cd
     return f"{program()} {shlex.join([*kept, '--model', 'tiny', '--weights', 'none'])}"
 
 
@@ -245,5 +247,5 @@ def weights_file(settings: configuration.RunConfig) -> Path | None:
     try:
         return resolve_weights(spec or None)
     except RequirementError as error:
-        hint = f"{error.hint}\n       Without them, a small model from scratch: {again}"
+        hint = f"{error.hint}   Or train a small model from scratch: {again}"
         raise RequirementError(error.problem, hint) from error

@@ -148,9 +148,9 @@ def show_header(run: Run) -> None:
             f"{len(run.data.contrasted)} groups have a single text: v2t contrasts these texts with each other, as one group "
             "(data.single_texts)"
         )
-    if config.train.extended_from:
+    if before := config.train.extended_from[-1:]:
         render.note(
-            f"extended from {config.train.extended_from[-1]} epochs: the learning rate goes on along the cosine of "
+            f"extended from {before[0]} epoch{'s' * (before[0] > 1)}: the learning rate goes on along the cosine of "
             f"{config.train.epochs} epochs, at {trainer.learning_rate:.1e}, and a rising weight of RACL as in such a run"
         )
 
