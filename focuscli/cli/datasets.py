@@ -21,7 +21,8 @@ def datasets_command() -> None:
         splits = ", ".join(f"{name} {count:,}" for name, count in item["splits"].items())
         images = f"{item['images']:,}" + (" (labels only)" if item["labels_only"] else "")
         attributes = f"{item['attributes']}, {item['evaluated']} evaluated"
-        rows.append((item["name"], images, splits, attributes, item["folder"]))
+        called = "" if item["called"] == item["name"] else f", {item['called']}"
+        rows.append((item["name"] + called, images, splits, attributes, item["folder"]))
     if rows:
         render.table(("dataset", "images", "splits", "attributes", "folder"), rows, numbers=(1,))
     for item in (item for item in found if "problem" in item):
@@ -41,6 +42,7 @@ def _about(folder: Path) -> dict[str, Any]:
     except FocusError as error:
         return place | {"problem": error.problem, "hint": error.hint}
     return place | {
+        "called": found.name,
         "images": found.images,
         "splits": found.splits,
         "attributes": len(found.schema.attributes),

@@ -67,9 +67,8 @@ class DatasetFolder:
 
     @property
     def name(self) -> str:
-        """What outputs call it: its folder's own name, or what synthetic people in an official structure are."""
-        layout = self.info.get("synthetic_layout")
-        return f"synthetic ({layout} layout)" if layout else self.path.resolve().name
+        """What outputs call it, see `dataset_name`."""
+        return dataset_name(self.path, self.info)
 
     @property
     def root(self) -> Path:
@@ -140,6 +139,12 @@ class DatasetFolder:
 def image_root(path: Path, schema: AttributeSchema) -> Path:
     """The folder that the image paths of a dataset in `path` are relative to."""
     return path / user_path(schema.image_root or "")
+
+
+def dataset_name(path: Path, info: Mapping[str, Any]) -> str:
+    """The own name of a dataset's folder, or for synthetic people in an official structure that they are."""
+    layout = info.get("synthetic_layout")
+    return f"synthetic ({layout} layout)" if layout else path.resolve().name
 
 
 def read_folder(path: Path) -> DatasetFolder:

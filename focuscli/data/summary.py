@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from focuscli.data.folder import LABELS_FILE, SCHEMA_FILE, image_root, read_folder, read_info
+from focuscli.data.folder import LABELS_FILE, SCHEMA_FILE, dataset_name, image_root, read_folder, read_info
 from focuscli.data.labels_csv import FIXED_COLUMNS, SPLITS
 from focuscli.data.schema import AttributeSchema, column_of, load_schema
 
@@ -20,11 +20,13 @@ class DatasetSummary:
     """A dataset without its labels.
 
     Attributes:
+        name: what outputs call it.
         splits: images per split that has any, in the order train, val, test, unused.
         root: the folder that image paths are relative to.
         labels_only: whether it was prepared without images.
     """
 
+    name: str
     schema: AttributeSchema
     splits: dict[str, int]
     root: Path
@@ -45,7 +47,10 @@ def summarise(path: Path) -> DatasetSummary:
     splits = _count_plain(path / LABELS_FILE, schema)
     if splits is None:  # a table of another hand than ours, or a damaged one: that takes the whole reader
         splits = read_folder(path).counts
-    return DatasetSummary(schema, splits, image_root(path, schema), bool(read_info(path).get("labels_only")))
+    info = read_info(path)
+    return DatasetSummary(
+        dataset_name(path, info), schema, splits, image_root(path, schema), bool(info.get("labels_only"))
+    )
 
 
 def _count_plain(file: Path, schema: AttributeSchema) -> dict[str, int] | None:

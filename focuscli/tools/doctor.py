@@ -196,7 +196,8 @@ def check_dataset(folder: Path) -> Result:
         fix = f"Connect that disk, or set image_root in {folder / 'schema.toml'}."
         return "failed", f"its images should be in {dataset.root}, which is not a folder", fix
     images = "labels only" if dataset.labels_only else f"images in {dataset.root}"
-    return "ok", f"{dataset.images:,} labelled, {len(dataset.schema.attributes)} attributes, {images}", None
+    called = "" if dataset.name == folder.resolve().name else f"{dataset.name}, "
+    return "ok", f"{called}{dataset.images:,} labelled, {len(dataset.schema.attributes)} attributes, {images}", None
 
 
 def check_runs() -> Result:

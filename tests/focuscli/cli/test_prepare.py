@@ -49,6 +49,7 @@ def test_counts_are_shown_beside_the_published_ones(focus, tmp_path, monkeypatch
     values = focus("prepare", "peta", source, "--force", "--json").json
     assert (values["path"], values["counts"], values["published"]) == (str(target), counts, counts)
     assert values["name"] == "synthetic (peta layout)"  # in whatever folder: these are no real people
+    assert "peta, synthetic (peta layout)" in focus("datasets").stdout
     target.rename(tmp_path / "moved")
     assert read_folder(tmp_path / "moved").name == "synthetic (peta layout)"
     mini = focus("prepare", "synthetic", "--images", 20, "--out", tmp_path / "mini", "--json").json
