@@ -263,7 +263,7 @@ class Writer:
             told = views.against(answer.decision, answer.score, answer.present)
             lines.append(f"  {render.plain(text.phrase):<34} {text.region:<6} {told}{bar}{unseen}")
         if hidden := len(best) - len(shown):
-            lines.append(f"  {hidden} {'others' if shown else 'texts'} below their thresholds")
+            lines.append(f"  {hidden} {'others' if shown else 'texts'} not present")
         return "".join(f"{line}\n" for line in lines)
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from focuscli.inference.predict import Scorer, TextDecision
 
 MOST_ATTRIBUTES = 60
+MOST_NAMED = 6
 METRICS = ("mA", "Acc", "Prec", "Recall", "F1", "F1h")
 
 
@@ -130,7 +131,8 @@ def thresholds(decisions: Sequence[TextDecision], scorer: Scorer) -> str:
     parts: list[str] = []
     for source, phrases in sorted(sources.items(), key=lambda item: item[0] != "val"):
         words = f"chosen on {scorer.threshold_source}" if source == "val" else source
-        parts.append(f"{words} ({', '.join(map(render.plain, phrases))})" if parts else words)
+        shown = [*map(render.plain, phrases[:MOST_NAMED]), *(["..."] if len(phrases) > MOST_NAMED else [])]
+        parts.append(f"{words} ({', '.join(shown)})" if parts else words)
     return f"thresholds: {'; '.join(parts)}"
 
 

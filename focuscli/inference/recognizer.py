@@ -95,7 +95,7 @@ class Recognizer(Scorer):
             epoch, done, planned = checkpoint.epochs()
             self.epochs = f"epoch {epoch:.4g} of {planned}"
             self.stopped = f"{done:.4g} of {planned} epochs" if done < planned else ""
-        stopped = f", stopped after {self.stopped}" if self.stopped else ""
+        stopped = f" ({self.stopped} done)" if self.stopped else ""
         trained = f"trained on {self.trained_on}, {self.epochs}{stopped}" if learned else "zero-shot, nothing trained"
         self.about = f"{config.model.method}, {trained}, weights: {self.weights}"
 
