@@ -37,8 +37,14 @@ _SIGNATURES = (
 )
 
 
-def wrong_kind(path: Path, wanted: Literal["table", "mat"] = "table") -> tuple[str, str] | None:
-    """What a file is instead of a table or a MATLAB 5 file, and what to do; None where nothing else is recognised.
+_WANTED = {
+    "mat": ("a MATLAB file", "Fetch the original MATLAB file again (version 5 to 7.2)."),
+    "pickle": ("a pickle", "Name the pickle, such as the dataset_all.pkl of Rethinking_of_PAR."),
+}
+
+
+def wrong_kind(path: Path, wanted: Literal["table", "mat", "pickle"] = "table") -> tuple[str, str] | None:
+    """What a file is instead of a table, a MATLAB 5 file or a pickle, and what to do; None if nothing else is recognised.
 
     Returns:
         The kind with its article, such as "a workbook", and a hint.
@@ -48,13 +54,13 @@ def wrong_kind(path: Path, wanted: Literal["table", "mat"] = "table") -> tuple[s
             head = stream.read(HEAD)
     except OSError:
         return None
-    if wanted == "mat" and head.startswith(b"MATLAB 5.0"):
-        return None
     for mark, encoding in ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16")):
         if head.startswith(mark):
             head = head.decode(encoding, "ignore").encode()
     for pattern, kind, hint in _SIGNATURES:
         if re.match(pattern, head, re.DOTALL | re.IGNORECASE):
-            shared = wanted == "table" or hint in (_DOWNLOAD, _MATLAB) or hint.startswith("Unpack")
-            return kind, hint if shared else "Fetch the original MATLAB file again (version 5 to 7.2)."
+            right, again = _WANTED.get(wanted, ("", ""))
+            shared = wanted == "table" or hint == _DOWNLOAD or hint.startswith("Unpack")
+            shared |= wanted == "mat" and hint == _MATLAB
+            return None if kind == right else (kind, hint if shared else again)
     return None

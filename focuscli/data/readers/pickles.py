@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from focuscli.data.contents import wrong_kind
 from focuscli.data.readers import mat
 from focuscli.data.readers.annotations import Annotations, find_image_root, reading
 from focuscli.data.readers.csv import SCHEMA_COMMENT
@@ -29,7 +30,7 @@ from focuscli.data.schema import (
     guess_schema,
     subset_schema,
 )
-from focuscli.errors import UsageError, did_you_mean
+from focuscli.errors import InputError, UsageError, did_you_mean
 from focuscli.storage.paths import KNOWN_DATASETS, user_path
 
 ZS_PREFIX = "zs:"
@@ -179,10 +180,11 @@ def _divisions(found: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def _lists(part: Any) -> list[Any]:
-    """The lists of positions in a part: itself, unless it is a list of lists or an array [partitions, positions]."""
+    """The lists of positions in a part: itself, unless it is a list or array of lists, or [partitions, positions]."""
     if isinstance(part, list | tuple):
         return [*part] if not part or isinstance(part[0], list | tuple | range | Array) else [part]
-    return [*part.values] if isinstance(part, Array) and part.values.ndim == 2 else [part]
+    nested = isinstance(part, Array) and (part.values.ndim == 2 or part.values.dtype == object)
+    return [*part.values] if nested else [part]
 
 
 def _positions(entry: Any, most: int, what: str) -> NDArray[np.int64]:
@@ -235,7 +237,12 @@ def load_par_pickle(path: Path) -> Any:
     """What a pickle contains, with an `Array` in place of each NumPy array; nearly any error is raised on a damaged one.
 
     Nothing in it is run.
+
+    Raises:
+        InputError: it is a file of another kind.
     """
+    if kind := wrong_kind(path, "pickle"):
+        raise InputError(f"{path} is not a usable {path.name}: it is {kind[0]}.", kind[1])
     content = path.read_bytes()
     for opcode, argument, position in pickletools.genops(content):
         # Memo numbers count up from 0; Python would reserve gigabytes for a large one.
@@ -265,14 +272,18 @@ class _DType:
 
 
 class Array:
-    """Stands for numpy.ndarray, and for the function that pickles call to make an empty one. Objects are not kept."""
+    """Stands for numpy.ndarray, and for the function that pickles call to make an empty one."""
 
     def __init__(self, *_rest: object) -> None:
         self.values: NDArray[Any] = np.empty(0, dtype=object)
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         _version, shape, kind, by_columns, content = state
-        if not kind.dtype.hasobject:
+        if kind.dtype.hasobject:  # the content is a list
+            self.values = np.empty(len(content), dtype=object)
+            for position, value in enumerate(content):
+                self.values[position] = value
+        else:
             self.values = np.frombuffer(content, dtype=kind.dtype).reshape(shape, order="F" if by_columns else "C")
 
 

@@ -83,6 +83,7 @@ REFUSED = [
     (["synthetic", "--as", "peta", "--name", "own"], 2, "--out FOLDER"),
     (["pickle", "{folder}/mine.pkl"], 3, "There is no file {folder}/mine.pkl"),
     (["pickle", "{folder}/mine.csv"], 3, "mine.csv is not a usable"),
+    (["pickle", "{folder}/0.png"], 3, "it is an image"),
     (["market1501", "{folder}"], 3, "There is no market_attribute.mat"),
     (["csv", "{folder}/mine.csv", "--encoding", "utf-99"], 2, 'Unknown encoding "utf-99"'),
     (["csv", "{folder}/mine.csv", "--classes", "ha"], 3, "Did you mean hat?"),

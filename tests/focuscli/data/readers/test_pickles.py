@@ -158,7 +158,11 @@ def splits_of(file: Path, split: str | None = None) -> str:
 
 def test_a_pickle_becomes_a_dataset(tmp_path: Path) -> None:
     label = np.array([[number % 2, number == 3, 2 * (number == 4)] for number in range(10)], np.uint16)
-    changes = {"label": label, "attr_name": ["hat", "Backpack", "hat"], "label_idx": EasyDict(eval=[1, 0])}
+    changes = {
+        "label": label,
+        "attr_name": np.array(["hat", "Backpack", "hat"], object),
+        "label_idx": EasyDict(eval=[1, 0]),
+    }
     found = read_pickle(write(tmp_path / "dataset_all.pkl", **changes))
     assert [(row.name, row.region, row.evaluated) for row in found.schema.attributes] == [
         ("hat", "head", True),
@@ -185,6 +189,13 @@ def test_attributes_of_a_known_dataset_have_its_schema(tmp_path: Path, name: str
     assert any(f"schema of {name}" in note for note in found.notes)
 
 
+def objects(*entries: Any) -> Any:
+    """An array of objects."""
+    array = np.empty(len(entries), object)
+    array[:] = entries
+    return array
+
+
 PARTITIONS: list[tuple[Any, str | None, str]] = [
     ({"train": np.array([0, 1]), "val": [2], "test": (3,)}, None, "rraennnnnn"),
     ({"train": [], "trainval": [[0, 1, 2]], "test": [[3]]}, None, "rrrennnnnn"),
@@ -192,6 +203,7 @@ PARTITIONS: list[tuple[Any, str | None, str]] = [
     ({"train": [[0], [1]], "val": [[1], [2]], "test": [[2], [3]]}, None, "raennnnnnn"),
     ({"train": [[0], [1]], "val": [[1], [2]], "test": [[2], [3]]}, "1", "nraennnnnn"),
     ({"train": np.array([[0], [1]]), "test": np.array([[2], [3]])}, "1", "nrnennnnnn"),
+    ({"train": objects([0], [1, 2]), "test": objects(np.array([2]), np.array([3]))}, "1", "nrrennnnnn"),
     ([{"train": [0], "test": [1]}, {"train": [1], "test": [0]}], "1", "ernnnnnnnn"),
     ({"zs": {"train": [0], "test": [1]}, "random": {"train": [1], "test": [0]}}, "random", "ernnnnnnnn"),
     ({"train": [0], "val": [1, 2], "test": [2, 1]}, None, "reennnnnnn"),
@@ -227,6 +239,7 @@ for _ in range(8):
         ({"partition": {"train": [0], "test": [0]}}, "or one twice"),
         ({"partition": {"train": [[0], [1]], "test": [[1]]}}, "nor of the same number of lists"),
         ({"label_idx": EasyDict(eval=range(10**6))}, "label_idx"),
+        ({"image_name": objects([1], [2])}, "not strings"),
         ({"split": "2"}, 'has no partition "2"'),
     ],
 )
