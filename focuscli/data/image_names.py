@@ -84,8 +84,8 @@ def match_images(names: Sequence[str], folders: Sequence[Path], command: str) ->
         if places := {path.parent for path in files.all if path.name.casefold() == paths[0].name.casefold()}:
             place = files.folder / min(places)
             raise InputError(problem, f"A file of that name is in {place}: {command} --images {argument(place)}")
-    there = next((f" {files.folder} has, for one, {files.all[0]}." for files in every if files.all), "")
-    raise InputError(problem, f"Name the folder that holds the images:{there} {command} --images FOLDER")
+    there = next((f"{files.folder} has others, such as {files.all[0]}. " for files in every if files.all), "")
+    raise InputError(problem, f"{there}Name the folder that holds the images: {command} --images FOLDER")
 
 
 class _Files:

@@ -21,6 +21,7 @@ from focuscli.storage.paths import argument
 
 _BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 _ENCODINGS = ("utf-8", "utf-16", "gbk", "gb18030", "big5", "shift_jis", "euc_kr", "cp1252", "latin-1", "cp1251")
+MAX_ROWS = 1_000_000
 MOST_LETTERS = 100_000
 """Of the header, for finding the separator; the csv module reads no longer cells."""
 # What a column may be called, without case, spaces and punctuation.
@@ -105,6 +106,8 @@ def read_table(path: Path, *, encoding: str | None = None, command: str | None =
         for row in reader:
             if not any(map(str.strip, row)):
                 empty += len(row) > 1
+            elif len(rows) == MAX_ROWS:
+                raise InputError(f"{path} has over {MAX_ROWS:,} rows; so many cannot be read.", "Divide it.")
             elif header:
                 rows.append(row)
                 lines.append(reader.line_num + bool(first))
@@ -189,7 +192,7 @@ def _decode(path: Path, content: bytes, encoding: str | None, command: str | Non
     notes = [f"read as {chosen}"] if chosen not in ("utf-8", "utf-8-sig") else []
     if notes and marked is None and not content.isascii() and _reads(content, "utf-8"):
         notes[-1] += ", although its bytes are also valid UTF-8"
-    return text.replace("\ufeff", ""), notes  # a mark that was repeated within the file says nothing
+    return text.replace("\ufeff", "") if chosen == "utf-16" else text, notes  # files that were joined repeat the mark
 
 
 def _other_encodings(path: Path, content: bytes, position: int, tried: str | None, command: str | None) -> str:

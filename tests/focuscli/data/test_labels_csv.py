@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from pathlib import Path
 from typing import Any
 
@@ -181,10 +183,19 @@ def contents(draw: st.DrawFn) -> tuple[AttributeSchema, Any]:
 
 
 @settings(max_examples=80)
-@given(content=contents())
-def test_what_is_written_reads_back_the_same(tmp_path_factory: pytest.TempPathFactory, content: Any) -> None:
+@given(
+    content=contents(),
+    separator=st.sampled_from(",;\t"),
+    end=st.sampled_from(["\n", "\r\n", "\r"]),
+    encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]),
+)
+def test_what_is_written_reads_back_the_same(tmp_path_factory, content: Any, separator, end, encoding) -> None:
+    """Also after a program has saved it with other separators, line ends and another encoding."""
     schema, labels = content
-    path = write(tmp_path_factory.mktemp("csv"), format_labels(schema, labels))
+    text = io.StringIO(newline="")
+    rows = csv.reader(io.StringIO(format_labels(schema, labels), newline=""))
+    csv.writer(text, delimiter=separator, lineterminator=end).writerows(rows)
+    path = write(tmp_path_factory.mktemp("csv"), text.getvalue().encode(encoding))
     for found, wanted in zip(read_labels(path, schema), labels, strict=True):
         assert np.array_equal(found, wanted)
 
