@@ -64,7 +64,7 @@ def _count_plain(file: Path, schema: AttributeSchema) -> dict[str, int] | None:
         return None
     line = re.compile(rf"({PLAIN_NAME}),({'|'.join(SPLITS)}),[^,\"]*" + ",[012]" * len(columns), re.ASCII)
     found = [match for match in map(line.fullmatch, lines) if match]
-    if len({match[1] for match in found}) < len(lines):  # a line is not plain, or an image is there twice
+    if len({match[1].strip() for match in found}) < len(lines):  # a line is not plain, or an image is there twice
         return None
     counted = Counter(match[2] for match in found)
     return {name: counted[name] for name in SPLITS if counted[name]}
