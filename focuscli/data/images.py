@@ -133,6 +133,8 @@ def check_images(paths: Sequence[Path], *, progress: Callable[[int, int], None] 
 
 def _decode(path: Path) -> Image.Image:
     """The file as an upright RGB image; raises whatever Pillow raises."""
+    from PIL import Image
+
     if kind_of(path) not in ("file", "folder", ""):
         raise ValueError("a pipe or a device, not a file")
     with _open(path) as image:
@@ -144,6 +146,8 @@ def _decode(path: Path) -> Image.Image:
         # A progressive JPEG is decoded from all of its coefficients.
         needed = 6 * pixels if image.info.get("progressive") else 0
         if factor > 1:
+            # Of blocks as small as Pillow's own, glibc keeps the memory for each thread when they are freed.
+            Image.core.set_block_size(64 * 2**20)
             image.draft(None, (image.width // factor, image.height // factor))  # a JPEG is decoded smaller at once
         alpha = image.has_transparency_data
         each = _IN_MODE.get(image.mode, 4) + _IN_DECODER.get(image.format or "", 0)
