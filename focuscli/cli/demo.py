@@ -10,6 +10,7 @@ import typer
 from focuscli.cli import render, views
 from focuscli.cli.training import show_header, show_training
 from focuscli.storage import paths
+from focuscli.storage.files import write_errors
 
 
 def demo_command(
@@ -37,8 +38,9 @@ def demo_command(
         problem = f"{out} holds something other than an earlier demo; nothing was changed."
         raise InputError(problem, "Give --out FOLDER.")
     shutil.rmtree(out, ignore_errors=True)
-    out.mkdir(parents=True, exist_ok=True)
-    marker.touch()
+    with write_errors(out):
+        out.mkdir(parents=True, exist_ok=True)
+        marker.touch()
     render.note("synthetic pedestrians, a tiny model from scratch, no CLIP weights: the workflow, not the accuracy")
     demo = Demo(out, images=images, seed=seed)
     for style in (HOME_STYLE, OTHER_STYLE):

@@ -62,7 +62,10 @@ def describe(failure: BaseException) -> tuple[int, str, str | None]:
         hint = f"See: {command} --help"
         if any(word.startswith("-") and os.path.lexists(word) for word in sys.argv[1:]):
             hint += ". Names that start with a dash go after --"
-        return failure.exit_code, failure.format_message(), hint
+        message = failure.format_message()
+        if message.endswith(("is not readable.", "is not writable.")):
+            return 3, message, "Ask its owner for permission, or name another place."
+        return failure.exit_code, message, hint
     # By name: importing clip_impl imports torch.
     if any(kind.__name__ == "WeightsError" for kind in type(failure).__mro__):
         return 3, getattr(failure, "problem", str(failure)), getattr(failure, "hint", None)

@@ -182,6 +182,8 @@ def split_arguments(arguments: list[str], texts: list[str]) -> tuple[list[Path],
         if os.path.isfile(path) or matches(argument):
             images += find_images([argument]).images
         elif looks_like_image(argument):
+            if os.path.isdir(path.parent) and not os.access(path.parent, os.X_OK):
+                raise InputError(f"Cannot read {argument}: the folder {path.parent} may not be entered.")
             near = (os.path.isdir(path.parent) and near_file(path)) or ""
             hint = f"{near} To use it as a text: focus viz IMAGE -a {shlex.quote(argument)}".strip()
             raise InputError(f"No such image: {argument}.", hint)

@@ -21,7 +21,7 @@ from focuscli.data.labels_csv import SPLITS, format_labels, read_labels
 from focuscli.data.schema import AttributeSchema, dump_schema, load_schema
 from focuscli.errors import InputError
 from focuscli.storage.documents import checked, read_json
-from focuscli.storage.files import atomic_folder, check_free, write_json, write_text
+from focuscli.storage.files import atomic_folder, check_free, write_errors, write_json, write_text
 from focuscli.storage.paths import user_path
 
 SCHEMA_FILE, LABELS_FILE, INFO_FILE = "schema.toml", "labels.csv", "prepare.json"
@@ -242,8 +242,10 @@ def check_target(target: Path, *, overwrite: bool, marker: str = INFO_FILE) -> N
     Raises:
         InputError: `target` is a file, has content but no such file, or exists and `overwrite` is false.
     """
-    foreign = target.exists() and not (target / marker).is_file()
-    if foreign and (not target.is_dir() or any(target.iterdir())):
+    with write_errors(target):
+        foreign = target.exists() and not (target / marker).is_file()
+        foreign = foreign and (not target.is_dir() or any(target.iterdir()))
+    if foreign:
         problem = f"{target} exists and was not written by focus prepare (it has no {marker}); nothing was changed."
         raise InputError(problem, "Choose another folder with --out.")
     check_free(target, force=overwrite, folder=True)

@@ -56,10 +56,16 @@ def check_free(path: Path, *, force: bool, folder: bool = False, hint: str = "Ad
 
     Raises:
         InputError: it exists and `force` is false, or a folder stands where the file should go (or the reverse).
+        RequirementError: its folder cannot be written.
     """
     with write_errors(path):
         there = kind_of(path)
         streamed = not folder and _is_stream(path)
+        place = path if there == "folder" else next(parent for parent in path.absolute().parents if kind_of(parent))
+        if kind_of(place) != "folder":
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        if not streamed and not os.access(place, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     if not there or streamed:
         return
     if there != ("folder" if folder else "file"):
@@ -193,10 +199,10 @@ def write_errors(path: Path) -> Iterator[None]:
         problem = f"Cannot write {path}: {error.strerror or error}. What was there before is unchanged."
         if error.errno in (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ELOOP, errno.EINVAL):
             raise InputError(problem, "Choose another name to write to.") from error
-        raise RequirementError(
-            problem,
-            "Free some space, or choose a folder that you may write to: set FOCUS_HOME or give an output path.",
-        ) from error
+        hint = "choose a folder that you may write to: set FOCUS_HOME or give an output path."
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise RequirementError(problem, f"C{hint[1:]}") from error
+        raise RequirementError(problem, f"Free some space, or {hint}") from error
 
 
 def write_text(path: Path, text: str, *, errors: str = "strict") -> None:

@@ -189,6 +189,18 @@ def test_a_full_device_is_an_error_and_stays_a_device() -> None:
     assert stat.S_ISCHR(Path("/dev/full").stat().st_mode)
 
 
+def test_a_folder_without_permission_is_refused_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files.os, "access", lambda path, mode: path != tmp_path)
+    for path, folder in ((tmp_path / "a.csv", False), (tmp_path / "new" / "deep", True)):
+        with pytest.raises(RequirementError, match=r"Permission denied(.|\n)*Choose a folder that you may write to"):
+            files.check_free(path, force=True, folder=folder)
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="Not a directory"):
+        files.check_free(tmp_path / "file" / "a.csv", force=True)
+
+
 def test_json_is_readable_utf8_and_keeps_names_that_are_not(tmp_path: Path) -> None:
     value = {"phrase": "grüne Jacke 外套", "scores": [0.5, 1]}
     files.write_json(tmp_path / "a.json", value)
