@@ -130,6 +130,7 @@ def test_preparing_peta_decodes_every_image_and_keeps_every_label(read, shared_d
     assert (len(folder.images), len(folder.schema.evaluated)) == (19_000, 35)
     assert folder.counts == folder.info["published"]
     text = "\n".join(folder.info["warnings"])
+    assert text.count("\n") == 2
     assert "1,106 of 4,110 known persons in test, with 4,385 of 7,600 test images, are also in train or val" in text
     assert "upperBodyThinStripes 1.8%, upperBodyVNeck 1.2%" in text
     folder = read_folder(tmp_path / "out")
