@@ -175,7 +175,7 @@ def _advice(words: Mapping[str, Counter[str]], coding: Coding, values: Mapping[s
     for name, counts in words.items():
         rest = {*counts} - _UNKNOWN - {*(coding.unknown or ())}
         strange = rest - coded
-        mark = next((mark for mark in ("2", "-1") if mark in strange and rest <= {"1", mark}), None)
+        mark = next((mark for mark in ("2", "-1") if strange and mark in rest <= {"1", mark}), None)
         beyond = strange - _YES - _NO
         if mark:
             true |= dict.fromkeys(["2" if mark == "2" else "1"])

@@ -98,10 +98,12 @@ class _Files:
     def all(self) -> list[PurePosixPath]:
         """Paths relative to the folder; none where there are too many, as in somebody's home."""
         found: list[PurePosixPath] = []
+        seen = 0
         for place, folders, names in os.walk(self.folder):
             folders.sort()
             found += [PurePosixPath(place, name) for name in sorted(names) if looks_like_image(name)]
-            if len(found) > MOST_FILES:
+            seen += 1 + len(names)
+            if seen > MOST_FILES:
                 return []
         return [path.relative_to(self.folder.as_posix()) for path in found]
 

@@ -76,6 +76,12 @@ def test_a_coding_that_makes_no_sense_is_refused_with_the_options_that_settle_it
     assert hint in (caught.value.hint or "") + " "
 
 
+def test_half_a_coding_is_completed(folder: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        read(folder, "image,hat\na.png,1\nb.png,2\n", true=["2"])
+    assert (caught.value.hint or "").endswith("--true 2 --false 1")
+
+
 def test_a_rare_2_is_unknown(folder: Path) -> None:
     for row in range(20):
         (folder / f"{row}.png").touch()
