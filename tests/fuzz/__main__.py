@@ -52,9 +52,10 @@ def _campaign(target: targets.Target, mutants: int, seconds: float, seed: int, k
 
     def outcome(changes: Sequence[mutate.Edit]) -> sandbox.Outcome:
         target.file.write_bytes(mutate.apply(original, changes))
-        return sandbox.attempt(target.command)
+        return target.attempt()
 
     try:
+        target.warm_up()
         first = outcome([])
         if first.kind != "accepted":
             raise RuntimeError(f"the seed of {target.name} is not accepted: {first}")
@@ -67,8 +68,8 @@ def _campaign(target: targets.Target, mutants: int, seconds: float, seed: int, k
                 name = f"{target.name}-{result.kind}-{counts[result.kind]}".replace(" ", "_").replace("/", "_")
                 keep.mkdir(parents=True, exist_ok=True)
                 (keep / f"{name}{target.file.suffix}").write_bytes(mutate.apply(original, changes))
-                words = " ".join(target.command)
-                (keep / f"{name}.why").write_text(f"focus {words}\n{changes}\n{outcome(changes).detail}\n")
+                words = target.name if callable(target.command) else f"focus {' '.join(target.command)}"
+                (keep / f"{name}.why").write_text(f"{words}\n{changes}\n{outcome(changes).detail}\n")
     finally:
         target.file.write_bytes(original)
     return counts

@@ -1,4 +1,4 @@
-"""What is fuzzed: files that focus reads, and a command that reads each."""
+"""What is fuzzed: files that focus reads, and a command, or where that is slow a function, that reads each."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import json
 import os
 import pickle
 import shutil
-from collections.abc import Iterator
-from contextlib import redirect_stderr
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
 from typing import NamedTuple
@@ -19,25 +20,56 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from clip_impl import CLIP, CLIPConfig, TextConfig, VisionConfig
+from focuscli.cli.errors import report
 from focuscli.cli.main import app
+from focuscli.data.images import load_image
 from focuscli.data.schema import builtin_schema
+from focuscli.models import build as build_models
+from focuscli.tools.report.collect import read_run
+from tests.fuzz import sandbox
 
 TRAIN = "--model tiny --weights none --device cpu --threads 1 --batch-size 8 --epochs 1"
 SMALL = ("--set", "model.image_size=32,16", "--set", "augment.margin=2", "--set", "model.layers=1")
 
 
+TINY = CLIPConfig(VisionConfig((32, 16), 8, 16, 1, 2), TextConfig(width=16, layers=1, heads=2), 16, "gelu")
+
+
 class Target(NamedTuple):
-    """A file, which is replaced by its mutants, and the command that reads it."""
+    """A file, which is replaced by its mutants, and the command or function that reads it; as stdin with "-"."""
 
     name: str
     file: Path
-    command: tuple[str, ...]
+    command: tuple[str, ...] | Callable[[Path], object]
+
+    def attempt(self) -> sandbox.Outcome:
+        """Read the file as it is now."""
+        if not callable(self.command):
+            return sandbox.attempt(self.command, self.file if "-" in self.command else None)
+        return sandbox.run(self.call)
+
+    def call(self) -> int:
+        """The exit code of the function."""
+        try:
+            assert callable(self.command)
+            self.command(self.file)
+        except Exception as error:
+            traceback.print_exc()
+            return report(error)
+        return 0
+
+    def warm_up(self) -> None:
+        """Read the file once in this process, so that the children find everything imported."""
+        if callable(self.command):
+            self.call()
+        elif "-" not in self.command:
+            focus("", *self.command)
 
 
 def focus(line: str, *more: object) -> None:
     """Run a command that has to succeed."""
     said = StringIO()
-    with redirect_stderr(said):
+    with redirect_stderr(said), redirect_stdout(StringIO()):
         code = app([*line.split(), *map(str, more)], standalone_mode=False)
     if code:
         raise RuntimeError(f"focus {line} {more}: exit code {code}\n{said.getvalue()}")
@@ -45,6 +77,7 @@ def focus(line: str, *more: object) -> None:
 
 def build(root: Path, real: Path | None = None) -> Iterator[Target]:
     """Write the seeds into a folder and describe the targets. `real`: a folder with real label files, which are used too."""
+    build_models.TINY = TINY  # the smallest model takes most mutants a second
     os.environ |= {"FOCUS_HOME": str(root / "home"), "FOCUS_RUNS": str(root / "runs"), "FOCUS_OFFLINE": "1"}
     data, run = root / "home/datasets/synthetic", root / "runs/run"
     focus("prepare synthetic --images 24 -q")
@@ -52,9 +85,11 @@ def build(root: Path, real: Path | None = None) -> Iterator[Target]:
     crops = sorted((data / "images").rglob("*.jpg"))
     yield Target("schema.toml", data / "schema.toml", ("schema", "check", str(data)))
     yield Target("labels.csv", data / "labels.csv", ("schema", "check", str(data)))
+    yield Target("prepare.json", data / "prepare.json", ("schema", "check", str(data)))
     yield from _tables(root, data)
     yield from _downloads(root, real)
     yield from _runs(root, run, crops[0])
+    yield from _open_domain(root, run, data)
     yield from _weights(root)
     yield from _images(root, crops[0])
     yield from _galleries(root, crops[0].parent)
@@ -90,11 +125,24 @@ def _downloads(root: Path, real: Path | None) -> Iterator[Target]:
     }
     scipy.io.savemat(file, {"market_attribute": {"train": persons["001"], "test": persons["002"]}})
     yield Target("market1501", file, ("prepare", "market1501", str(file), *labels))
-    if real is None:
-        return
-    for name, path in (("pickle", "pickles/PETA/dataset.pkl"), ("market1501", "market1501/market_attribute.mat")):
-        file = Path(shutil.copy(real / path, root / f"real-{name}{Path(path).suffix}"))
-        yield Target(f"real {name}", file, ("prepare", name, str(file), *labels))
+    if real is not None:
+        yield from _real(root, real, out)
+
+
+def _real(root: Path, real: Path, out: tuple[str, ...]) -> Iterator[Target]:
+    """Label files of real downloads in a folder such as $FOCUS_SHARED_DATA, which is not changed."""
+    places = (
+        ("pa100k", "pa100k-mini/annotation.mat"),
+        ("rapv1", "rapv1/RAP_annotation/RAP_annotation.mat"),
+        ("market1501", "market1501/market_attribute.mat"),
+        ("pickle", "pickles/PETA/dataset.pkl"),
+    )
+    for name, place in places:
+        if (real / place).is_file():
+            file = root / "real" / place
+            file.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(real / place, file)
+            yield Target(f"real {file.name} ({name})", file, ("prepare", name, str(file), "--labels-only", *out))
 
 
 def _runs(root: Path, run: Path, crop: Path) -> Iterator[Target]:
@@ -107,10 +155,13 @@ def _runs(root: Path, run: Path, crop: Path) -> Iterator[Target]:
     for kind, command in (("last", resume), ("best", predict)):
         for file in sorted((run / "checkpoints" / kind).iterdir()):
             yield Target(f"{kind} {file.name.split('-')[0]}{file.suffix}", file, command)
-    yield Target("metrics.jsonl", run / "metrics.jsonl", ("report", str(run), "-o", str(root / "page.html"), "--force"))
+    yield Target("metrics.jsonl", run / "metrics.jsonl", lambda file: read_run(file.parent / "checkpoints/best", None))
     texts = root / "texts.txt"
     texts.write_text("red scarf\nhat\n# no text\nlong sleeve\n")
     yield Target("--texts", texts, ("export", "-c", str(run), "--texts", str(texts), "--dry-run"))
+    listed = root / "list.txt"
+    listed.write_text(f"{crop}\n{crop}\n")
+    yield Target("list on stdin", listed, ("predict", "-", "-c", str(run), "--device", "cpu"))
     table = root / "table.toml"
     shutil.copy(Path(__file__).parents[2] / "examples/tables/racl.toml", table)
     yield Target("table.toml", table, ("reproduce", str(table), "--dry-run", "--model", "tiny", "--weights", "none"))
@@ -118,6 +169,14 @@ def _runs(root: Path, run: Path, crop: Path) -> Iterator[Target]:
     focus("export -q", "-c", run, "-o", model)
     (root / "model.onnx.sha256").unlink()
     yield Target("model.onnx", model, ("predict", str(crop), "-c", str(model)))
+
+
+def _open_domain(root: Path, run: Path, data: Path) -> Iterator[Target]:
+    other = root / "other"
+    shutil.copytree(data, other)
+    for name in ("schema.toml", "labels.csv"):
+        command = ("eval", "--open-domain", "-c", str(run), "--target", str(other), "--device", "cpu")
+        yield Target(f"{name} of a target", other / name, command)
 
 
 def _weights(root: Path) -> Iterator[Target]:
@@ -142,12 +201,15 @@ def _images(root: Path, crop: Path) -> Iterator[Target]:
     for suffix in ("jpg", "png", "tif", "webp", "bmp", "gif"):
         file = root / f"crop.{suffix}"
         picture.save(file)
-        yield Target(f"image .{suffix}", file, ("predict", str(file), "--device", "cpu"))
+        yield Target(f"image .{suffix}", file, load_image)
 
 
 def _galleries(root: Path, crops: Path) -> Iterator[Target]:
     gallery = root / "gallery"
     focus("index -q --device cpu", crops, "-o", gallery)
     for file in sorted(path for path in gallery.iterdir() if not path.name.startswith(".")):
-        for text in ("hat", "red scarf"):
-            yield Target(f"{file.name} ({text})", file, ("search", str(gallery), text, "--device", "cpu"))
+        # Trained texts have their scores in the table; for others the rest is read.
+        text, more = (
+            ("hat", ()) if file.suffix == ".parquet" else ("red scarf", ("--fast",) * ("projection" in file.name))
+        )
+        yield Target(file.name, file, ("search", str(gallery), text, "--device", "cpu", *more))

@@ -119,7 +119,7 @@ def collect(
         InputError: a run without metrics or thresholds; its dataset is gone, has changed or has other attributes.
         RequirementError: no such device.
     """
-    opened = [_open(checkpoint, dataset) for checkpoint in checkpoints]
+    opened = [read_run(checkpoint, dataset) for checkpoint in checkpoints]
     if len(opened) > DETAILED_RUNS:
         errors = min(1, errors)
     # Pictures may take what the rest of the page, which grows with the attributes, leaves of each run's share.
@@ -154,7 +154,8 @@ def collect(
     return reports
 
 
-def _open(checkpoint: Path, dataset: str | None) -> tuple[Path, list[Epoch], DatasetFolder]:
+def read_run(checkpoint: Path, dataset: str | None) -> tuple[Path, list[Epoch], DatasetFolder]:
+    """The run folder of a checkpoint, its epochs, and the dataset to report on; raises as `collect`."""
     run = checkpoint.resolve().parent.parent
     state = read_checkpoint(checkpoint).state
     try:
