@@ -8,7 +8,7 @@ JOBS ?= 2
 SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-oldest check docs reference mutants fuzz golden clean
+.PHONY: help install demo test test-oldest check docs reference mutants fuzz kills golden clean
 .DELETE_ON_ERROR:
 
 help: ## List the targets
@@ -46,6 +46,9 @@ mutants: $(VENV)/.installed-dev ## Mutation tests of losses, metrics, prompts, l
 
 fuzz: $(VENV)/.installed ## Damage every kind of file that focus reads, for SECONDS=60; failures go to fuzz-failures/
 	$(BIN)/python tests/fuzz --seconds $(SECONDS)
+
+kills: $(VENV)/.installed ## Kill train, index, prepare and export at random moments, and repeat them: 15 minutes
+	$(BIN)/python tests/fuzz/kills.py
 
 golden: $(VENV)/.installed-test ## Write the golden files of the tests anew; review them as a diff
 	$(BIN)/python tests/golden.py

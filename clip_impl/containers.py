@@ -213,7 +213,7 @@ class _Unpickler(pickle.Unpickler):
 
 def _unpickle(file: BinaryIO, size: int, read_storage: Storages) -> Any:
     """The content of the next pickle in `file`."""
-    start, tuples = file.tell(), 0
+    start, tuples, containers = file.tell(), 0, 0
     for opcode, argument, position in pickletools.genops(file):
         if position is not None and position - start > LARGEST_PICKLE:
             raise ValueError(f"its description is larger than {LARGEST_PICKLE >> 20} MiB, which no CLIP file's is")
@@ -224,6 +224,9 @@ def _unpickle(file: BinaryIO, size: int, read_storage: Storages) -> Any:
         tuples += opcode.name.startswith("TUPLE")
         if tuples > MOST_TUPLES:
             raise ValueError(f"it holds more than {MOST_TUPLES:,} tuples, which no CLIP file does")
+        containers += opcode.name.startswith("EMPTY") or opcode.name in ("LIST", "DICT", "FROZENSET", "REDUCE")
+        if containers > LARGEST_TREE:  # a byte each can make 200 bytes of memory
+            raise ValueError(f"it holds more than {LARGEST_TREE:,} objects, which no CLIP file does")
     end = file.tell()
     file.seek(start)
     return _Unpickler(file.read(end - start), size, read_storage).load()

@@ -154,7 +154,7 @@ def _runs(root: Path, run: Path, crop: Path) -> Iterator[Target]:
     yield Target("config.toml", run / "config.toml", resume)
     for kind, command in (("last", resume), ("best", predict)):
         for file in sorted((run / "checkpoints" / kind).iterdir()):
-            yield Target(f"{kind} {file.name.split('-')[0]}{file.suffix}", file, command)
+            yield Target(f"{kind} {file.stem.split('-')[0]}{file.suffix}", file, command)
     yield Target("metrics.jsonl", run / "metrics.jsonl", lambda file: read_run(file.parent / "checkpoints/best", None))
     texts = root / "texts.txt"
     texts.write_text("red scarf\nhat\n# no text\nlong sleeve\n")

@@ -248,6 +248,8 @@ def load_par_pickle(path: Path) -> Any:
         # Memo numbers count up from 0; Python would reserve gigabytes for a large one.
         if "PUT" in opcode.name and isinstance(argument, int) and argument > (position or 0):
             raise ValueError("it has memo numbers larger than its length")
+        if opcode.name in ("EMPTY_SET", "FROZENSET"):  # a byte each, and 216 bytes of memory
+            raise ValueError("it has sets, which no file of this kind does")
     return _Unpickler(io.BytesIO(content)).load()
 
 

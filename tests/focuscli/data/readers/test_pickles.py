@@ -255,6 +255,7 @@ def test_pickles_that_contradict_themselves_are_refused(tmp_path: Path, changes:
     [
         (b"\x80\x02Nr\xff\xff\xff\x0f.", "memo numbers"),
         (pickle.dumps({"image_name": range(10**9)}), "range of 1,000,000,000 numbers"),
+        (b"\x80\x04(" + b"\x8f" * 10**5 + b"l.", "sets"),
         (b"(" * 10**6 + b"t" * 10**6 + b".", "usable"),
         (b"]" + b"2l" * 10**5, "usable"),
     ],
