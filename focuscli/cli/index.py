@@ -67,7 +67,7 @@ def index_command(
         if resume and group is None and (output / INFO).exists():
             group = process_group.broadcast(lambda: read_gallery(output).source.group)
         found = process_group.broadcast(
-            lambda: find_source(source, split=split, group=group, stdin=sys.stdin.buffer, null=null)
+            lambda: find_source(source, split=split, group=group, stdin=render.stdin(), null=null)
         )
         place = find_model(checkpoint)
         recognizer = place.open(device=device, precision=precision, process_group=process_group)

@@ -7,7 +7,6 @@ import csv
 import io
 import math
 import os
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -171,7 +170,7 @@ def predict_command(
 def _find(inputs: Sequence[str], output: Path | None, *, force: bool, null: bool) -> FoundImages:
     if output is not None:
         check_free(output, force=force)
-    return find_images(inputs, sys.stdin.buffer, null=null)
+    return find_images(inputs, render.stdin(), null=null)
 
 
 def _readable(

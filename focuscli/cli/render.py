@@ -13,7 +13,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from focuscli.storage.files import ANY_NAME, to_json
 
@@ -59,6 +59,12 @@ def reset() -> None:
     for stream, errors in ((sys.stdin, ANY_NAME), (sys.stdout, "escape-letter")):
         if isinstance(stream, io.TextIOWrapper) and stream.errors in {"strict", ANY_NAME} - {errors}:
             stream.reconfigure(errors=errors)
+
+
+def stdin() -> BinaryIO:
+    """The bytes of stdin, also where a program has put text in its place."""
+    found: BinaryIO | None = getattr(sys.stdin, "buffer", None)
+    return found or io.BytesIO(sys.stdin.read().encode("utf-8", ANY_NAME))
 
 
 def plain(text: str) -> str:
