@@ -70,7 +70,7 @@ def test_it_is_one_well_formed_file_with_every_part_that_requests_nothing(page, 
     labels = re.findall(r'aria-label="([^"]+)"', page)
     assert [sum(f"{when} training" in label for label in labels) for when in ("before", "after")] == [3, 3]
     assert page.count("<img") == page.count("data:image/webp") >= 4
-    assert "<b>Trained from scratch</b>, without CLIP’s weights, on coloured (40 images, train)" in page
+    assert "<b>Trained from scratch</b>, without CLIP’s weights, on noisy (40 images, train)" in page
     rows = [row[:2] for row in found.rows]
     assert ["fingerprint", report.data.fingerprint] in rows
     assert ["images", "train 40, val 16, test 16; 36 persons"] in rows
