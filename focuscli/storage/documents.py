@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from focuscli.errors import InputError
 
 MAX_BYTES = 64 * 2**20
+MAX_TOML, MOST_DOTS = 4 * 2**20, 1000
 _NO_TOML = "is not a readable TOML file"
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -48,7 +49,7 @@ def read_toml(path: Path, hint: str | None = None) -> dict[str, Any]:
     Raises:
         InputError: see `read_text`; or it is not TOML.
     """
-    found: dict[str, Any] = _parse(path, _NO_TOML, tomllib.loads, read_text(path, hint, encoding="utf-8-sig"), hint)
+    found: dict[str, Any] = _parse(path, _NO_TOML, _load_toml, read_text(path, hint, encoding="utf-8-sig"), hint)
     return found
 
 
@@ -64,6 +65,13 @@ def checked(model: type[Model], value: Any, path: Path, hint: str | None = None)
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(map(str, first["loc"])) or "its content"
         raise InputError(f"{path} is damaged: {place}: {first['msg']}.", hint) from error
+
+
+def _load_toml(text: str) -> dict[str, Any]:
+    """Python's reader takes 100 bytes of memory for each of the text, and the square of a key's parts in time."""
+    if len(text) > MAX_TOML or max((line.count(".") for line in text.splitlines()), default=0) > MOST_DOTS:
+        raise ValueError(f"it is larger than {MAX_TOML >> 20} MiB, or has a line with more than {MOST_DOTS:,} dots")
+    return tomllib.loads(text)
 
 
 def _parse(path: Path, problem: str, parse: Callable[[str], Any], text: str, hint: str | None) -> Any:
