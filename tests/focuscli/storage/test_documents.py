@@ -23,6 +23,7 @@ from focuscli.storage.documents import checked, read_json, read_toml
         b"a = " + b"9" * 9999,
         b"9" * 9999,
         b"\0",
+        b"a." * 9**6 + b"b = 1",
     ],
 )
 def test_what_cannot_be_read_is_named(tmp_path, read, content):
