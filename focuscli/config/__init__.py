@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from focuscli.config.methods import METHODS as METHODS
 from focuscli.config.methods import PRESETS, method_entry
+from focuscli.config.settings import BEFORE as BEFORE
 from focuscli.config.settings import RENAMED, ModelConfig, RunConfig
 from focuscli.config.settings import SCRATCH as SCRATCH
 from focuscli.config.settings import AugmentConfig as AugmentConfig

@@ -13,6 +13,8 @@ SCRATCH = "from scratch"
 """The origin of a model's weights where training started from random values instead of CLIP's."""
 RENAMED = {"accumulate": "gradient_accumulation_steps", "clip_gradient": "max_grad_norm"}
 """Old name of a setting -> its name now; files and runs that have the old one still load."""
+BEFORE = {"data": {"single_texts": "alone"}}
+"""How runs were trained whose saved configuration lacks a setting, where that is not its default."""
 
 Side = Annotated[int, Field(ge=1, le=2048)]
 

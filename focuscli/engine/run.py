@@ -17,7 +17,7 @@ import torch
 from filelock import FileLock
 
 from focuscli import __version__
-from focuscli.config import SCRATCH, RunConfig, build_config, dump_config, read_config_file
+from focuscli.config import BEFORE, SCRATCH, RunConfig, build_config, dump_config, read_config_file
 from focuscli.data.folder import read_folder
 from focuscli.engine.checkpoint import Checkpoint, read_checkpoint, save_checkpoint
 from focuscli.engine.device import compile_layers, effective_precision
@@ -33,7 +33,7 @@ from focuscli.storage.files import write_json, write_text
 def saved_config(run: Path) -> RunConfig:
     """The configuration that a run was started with; InputError where there is none."""
     file = run / "config.toml"
-    return build_config([(str(file), read_config_file(file))])[0]
+    return build_config([("earlier version", BEFORE), (str(file), read_config_file(file))])[0]
 
 
 def last_checkpoint(run: Path) -> Checkpoint | None:

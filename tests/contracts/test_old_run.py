@@ -44,9 +44,12 @@ def test_renamed_settings_and_the_training_state_are_read(old_run):
     from focuscli.engine.checkpoint import read_checkpoint
     from focuscli.engine.run import saved_config
 
-    assert "accumulate = 2" in (old_run / "config.toml").read_text()
-    train = saved_config(old_run).train
-    assert (train.gradient_accumulation_steps, train.max_grad_norm) == (2, 1.0)
+    written = (old_run / "config.toml").read_text()
+    assert "accumulate = 2" in written
+    assert "single_texts" not in written
+    saved = saved_config(old_run)
+    assert (saved.train.gradient_accumulation_steps, saved.train.max_grad_norm) == (2, 1.0)
+    assert saved.data.single_texts == "alone"  # what it was trained with, and not today's default
     checkpoint = read_checkpoint(old_run / "checkpoints/last")
     assert checkpoint.state["step"] == 4
     assert checkpoint.tensors("optimizer").keys()
