@@ -28,7 +28,7 @@ TYPE_NAMES = {str: "text", int: "integer", float: "number", Path: "path"}
 
 def cli_page() -> str:
     """Every command with its help, examples, arguments and options, from the command table."""
-    from focuscli.cli.examples import EXAMPLES
+    from focuscli.cli.examples import examples
 
     lines = [
         "# Commands",
@@ -40,7 +40,7 @@ def cli_page() -> str:
         arguments = [_argument(item) for item in command.params if item.param_type_name == "argument"]
         usage = " ".join(["[OPTIONS]", *arguments])
         lines += ["", f"## focus {name}", "", (command.help or "").strip(), "", "```", f"focus {name} {usage}", "```"]
-        lines += ["", "Examples:", "", "```", *EXAMPLES[name], "```"]
+        lines += ["", "Examples:", "", "```", *examples(name), "```"]
         rows = [_option_row(command, parameter) for parameter in command.params if _is_own(parameter)]
         if rows:
             lines += ["", "| option | value | default | meaning |", "| --- | --- | --- | --- |", *rows]

@@ -10,7 +10,7 @@ import sys
 import pytest
 import typer
 
-from focuscli.cli.examples import EXAMPLES
+from focuscli.cli.examples import examples
 from focuscli.cli.main import COMMANDS, GLOBAL_OPTIONS, app, load_command
 from focuscli.data.regions import REGIONS
 from focuscli.storage import paths
@@ -22,27 +22,18 @@ for group in [name for name in FOUND if hasattr(FOUND[name], "commands")]:
 """Every command and subcommand by its words: "prepare", "prepare peta"."""
 
 
-def test_every_command_has_two_or_three_examples():
-    assert {name: len(examples) in (2, 3) for name, examples in EXAMPLES.items()} == dict.fromkeys(FOUND, True)
-
-
-@pytest.mark.parametrize("example", sorted({example for examples in EXAMPLES.values() for example in examples}))
-def test_every_example_parses(example):
-    lexer = shlex.shlex(example, posix=True, punctuation_chars=True)
-    lexer.whitespace_split = True
-    words = " ".join(map(shlex.quote, lexer)).partition("'|' ")
-    focus, *words = shlex.split((words[2] or words[0]).partition(" '>' ")[0])
-    name = " ".join(words[:2]) if " ".join(words[:2]) in FOUND else words[0]
-    assert focus == "focus"
-    FOUND[name].make_context(name, words[len(name.split()) :])
-
-
 @pytest.mark.parametrize("name", [*FOUND])
-def test_focus_help_shows_the_help_of_a_command_which_ends_with_its_examples(focus, name):
+def test_the_help_of_a_command_ends_with_its_examples_which_parse(focus, name):
     shown = focus("help", *name.split())
     assert shown.code == 0, shown.stderr
     assert shown.stdout == focus(*name.split(), "--help").stdout
-    assert shown.stdout.rstrip().endswith("\n    ".join(["Examples:", *EXAMPLES[name]]))
+    assert shown.stdout.rstrip().endswith("\n    ".join(["Examples:", *examples(name)]))
+    assert len(examples(name)) in (2, 3)
+    for example in examples(name):
+        focus_, *words = shlex.split(example.partition(" < ")[0])
+        command = " ".join(words[:2]) if " ".join(words[:2]) in FOUND else words[0]
+        assert (focus_, command.startswith(name)) == ("focus", True)
+        FOUND[command].make_context(command, words[len(command.split()) :])
 
 
 def test_what_has_only_subcommands_lists_them(focus):
