@@ -80,6 +80,11 @@ def did_you_mean(name: str, known: Iterable[str], *, limit: int = 12) -> str:
     return " ".join(hints)
 
 
+def plural(count: int, noun: str) -> str:
+    """ "1 image", "2,000 images"."""
+    return f"{count:,} {noun}{'s' * (count != 1)}"
+
+
 def one_line(error: BaseException) -> str:
     """The type and message of an error of another library, shortened to one line."""
     text = " ".join(str(error).split())

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,9 +38,13 @@ class Coding:
         """Whether 2 means unknown without anybody having said so."""
         return self.unknown is None and (self.true, self.false) == (("1",), ("0",))
 
-    def options(self) -> str:
-        """The options of `focus prepare csv` that name this coding; empty where it is the default."""
-        return _options(self.true, self.false, self.unknown or (), ())
+    def options(self, classes: Sequence[str] = ()) -> str:
+        """The options of `focus prepare csv` for this coding and columns of classes; empty where they are the defaults."""
+        named = {"--true": self.true, "--false": self.false, "--unknown": self.unknown or (), "--classes": classes}
+        if (self.true, self.false) == (("1",), ("0",)):
+            del named["--true"], named["--false"]
+        shown = ((option, ",".join(words)) for option, words in named.items() if words)
+        return " ".join(f"{option} {shlex.quote(words) if words else EMPTY}" for option, words in shown)
 
     def values(self) -> dict[str, int]:
         """Word -> label.
@@ -102,59 +107,61 @@ def read_cells(
         more = f" ({len(rows) - 1:,} more like it.)" if len(rows) > 1 else ""
         raise InputError(
             f'{table.path} line {table.lines[rows[0]]}, column "{name}": "{cell}" is not {wanted}.{more}',
-            _advice(words, coding, values, command),
+            _advice(words, coding, command),
         )
     if coding.guessed:
-        _check_guess(table, words, command)
+        _check_guess(table, words, coding, command)
     return labels
 
 
-def read_classes(table: Table, name: str, coding: Coding, command: str) -> tuple[list[str], NDArray[np.int8]]:
-    """The classes of a column, in their order, and which of them each image is: [N, classes] of 0, 1 or 2 (unknown).
+def split_classes(table: Table, columns: Sequence[str], coding: Coding, command: str) -> tuple[Table, dict[str, str]]:
+    """The table with some columns replaced by one for each of their classes, and the new columns with those they are of.
 
     Raises:
         InputError: there is no such column, a cell is empty though that does not mean unknown, or there are too many classes.
     """
-    cells = [plain(cell) for cell in table.column(name)]
-    left = {*map(plain, coding.unknown or ())}
-    if "" in cells and "" not in left:
-        line = table.lines[cells.index("")]
-        options = _options(coding.true, coding.false, [*(coding.unknown or ()), ""], [])
-        raise InputError(f'{table.path} line {line}, column "{name}" is empty.', f"If unknown: {command} {options}")
-    classes = sorted(
-        {*cells} - left, key=lambda word: (not _is_number(word), float(word) if _is_number(word) else 0, word)
-    )
-    if not 2 <= len(classes) <= MOST_CLASSES:
-        problem = f'{table.path}, column "{name}" has {len(classes):,} classes; 2 to {MOST_CLASSES} can be read.'
-        raise InputError(problem, "Remove it from --classes.")
-    labels = np.array([[UNCERTAIN if cell in left else cell == other for other in classes] for cell in cells], np.int8)
-    return classes, labels
+    unknown = {*map(plain, coding.unknown or ())}
+    made: dict[str, str] = {}
+    for column in columns:
+        cells = [plain(cell) for cell in table.column(column)]
+        if "" in cells and "" not in unknown:
+            problem = f'{table.path} line {table.lines[cells.index("")]}, column "{column}" is empty.'
+            options = replace(coding, unknown=(*(coding.unknown or ()), "")).options()
+            raise InputError(problem, f"If unknown: {command} {options}")
+        numbers = {cell for cell in cells if re.fullmatch(r"[+-]?\d{1,15}(\.\d{1,15})?", cell, re.ASCII)}
+        classes = sorted({*cells} - unknown, key=lambda cell: (float(cell) if cell in numbers else math.inf, cell))
+        if not 2 <= len(classes) <= MOST_CLASSES:
+            problem = f'{table.path}, column "{column}" has {len(classes):,} classes; 2 to {MOST_CLASSES} can be read.'
+            raise InputError(problem, "Remove it from --classes.")
+        place = table.position(column)
+        words = {True: coding.true[0], False: coding.false[0]}
+        split = [[cell if cell in unknown else words[cell == value] for value in classes] for cell in cells]
+        names = [f"{column} {value}" for value in classes]
+        header, *rows = (
+            [*row[:place], *new, *row[place + 1 :]]
+            for row, new in zip([table.header, *table.rows], [names, *split], strict=True)
+        )
+        table = replace(table, header=header, rows=rows)
+        made |= dict.fromkeys(names, column)
+    return table, made
 
 
-def _is_number(word: str) -> bool:
-    return re.fullmatch(r"[+-]?\d{1,15}(\.\d{1,15})?", word, re.ASCII) is not None
-
-
-def _check_guess(table: Table, words: Mapping[str, Counter[str]], command: str) -> None:
+def _check_guess(table: Table, words: Mapping[str, Counter[str]], coding: Coding, command: str) -> None:
     """Refuse the value 2 where it may as well be a class, or the yes to a no that is 1."""
-    most = MOST_UNKNOWN * len(table.rows)
-    doubtful = [name for name, counts in words.items() if counts["2"] and not (counts["0"] and counts["1"])]
-    if doubtful:
-        held = {word for name in doubtful for word in words[name]}
-        low = "1" if "1" in held else "0"
-        hint = f"If {low} means no and 2 means yes: {command} --true 2 --false {low}"
-        if any(counts["1"] and counts["0"] for counts in words.values()):  # 1 means yes elsewhere
-            hint = f"If they are classes: {command} --classes {shlex.quote(','.join(doubtful[:10]))}"
-        raise InputError(
-            f"{table.path}: {_listed(doubtful)} with {' and '.join(sorted(held))}: is 2 unknown beside only one of 0 and 1?",
-            f"{hint}   If 2 means unknown: {command} --unknown 2",
+    problem = ""
+    often = [name for name, counts in words.items() if counts["2"] > MOST_UNKNOWN * len(table.rows)]
+    if often:
+        problem = (
+            f"in {_listed(often)} more than {MOST_UNKNOWN:.0%} of the cells are 2, too many to take it for unknown"
         )
-    doubtful = [name for name, counts in words.items() if counts["2"] > most]
-    if doubtful:
-        raise InputError(
-            f"{table.path}: {_listed(doubtful)} with 0, 1 and 2 can be three classes, or 0 and 1 with 2 for unknown.",
-            f"Three classes: {command} --classes {shlex.quote(','.join(doubtful[:10]))}   Unknown: {command} --unknown 2",
-        )
+    for never in "10":
+        if columns := [name for name, counts in words.items() if counts["2"] and not counts[never]]:
+            held = sorted({word for name in columns for word in words[name]})
+            problem = f"in {_listed(columns)} there are {' and '.join(held)} but never {never}"
+            often += columns
+    if problem:
+        doubtful = {name: counts for name, counts in words.items() if name in often or not counts["2"]}
+        raise InputError(f"{table.path}: {problem}.", _advice(doubtful, coding, command))
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -162,63 +169,49 @@ def _listed(names: Sequence[str]) -> str:
     return f"column{'s' * (len(names) > 1)} {shown}" + (f" and {len(names) - 5:,} more" if len(names) > 5 else "")
 
 
-def _advice(words: Mapping[str, Counter[str]], coding: Coding, values: Mapping[str, int], command: str) -> str:
+def _advice(words: Mapping[str, Counter[str]], coding: Coding, command: str) -> str:
     """What to add to the command so that it reads the columns, as far as their words show what they mean."""
-    coded = {word for word, label in values.items() if label != UNCERTAIN or not coding.guessed}
-    used: set[str] = set()  # words that the coding reads already
-    true: dict[str, None] = {}
-    false: dict[str, None] = {}
-    unknown = dict.fromkeys(coding.unknown or ())
-    odd: dict[str, list[str]] = {}  # one word more than yes and no -> columns
+    yes, no, unknown = ({*map(plain, some or ())} for some in (coding.true, coding.false, coding.unknown))
+    given = yes | no
+    usual = _UNKNOWN - given
+    yes, no = (yes | _YES - no) - unknown, (no | _NO - yes) - unknown
+    used: set[str] = set()
     classes: list[str] = []
     other: list[str] = []
     for name, counts in words.items():
-        rest = {*counts} - _UNKNOWN - {*(coding.unknown or ())}
-        strange = rest - coded
-        mark = next((mark for mark in ("2", "-1") if strange and mark in rest <= {"1", mark}), None)
-        beyond = strange - _YES - _NO
-        if mark:
-            true |= dict.fromkeys(["2" if mark == "2" else "1"])
-            false |= dict.fromkeys(["1" if mark == "2" else "-1"])
-        elif len(beyond) > 1 or (beyond and len(rest) not in (2, 3)):
-            (classes if 1 < len(rest) <= min(MOST_CLASSES, counts.total() // 2) else other).append(name)
+        found = {*counts} - unknown - usual
+        strange = found - yes - no
+        if len(strange) < 2 and (strange < found or strange <= {"2", "-1"}):
+            used |= {*counts} - unknown
         else:
-            used |= rest & coded
-            true |= dict.fromkeys(sorted(strange & _YES))
-            false |= dict.fromkeys(sorted(strange & _NO))
-            odd |= {word: [*odd.get(word, []), name] for word in beyond}
-        unknown |= dict.fromkeys(sorted({*counts} & _UNKNOWN - coded))
-        if rest == {"x"}:
-            false[""] = None
-    if "-1" in odd:
-        false.pop("-1", None)
-    if not true or not false or not used <= {*true, *false}:
-        true, false = dict.fromkeys([*coding.true, *true]), dict.fromkeys([*coding.false, *false])
-    if both := {*true} & {*false}:
-        return f"Use one pair of words in all columns: {', '.join(both)} means yes in one and no in another."
-    left = [word for word in unknown if word not in false]
-    hints = []
-    if left and not any({*counts} & {*false} for counts in words.values()):
-        hints.append(f"If an empty cell means absent: {command} {_options([*true], left, [], classes)}")
-    for word, names in odd.items():
-        if word == "-1":
-            swapped = _options([*true], ["-1"], [*left, "0"], classes)
-            hints.append(f"If -1 means absent and 0 unknown: {command} {swapped}")
-        else:
-            hints.append(f"If they are classes: {command} {_options([*true], [*false], left, [*classes, *names])}")
-    if odd or left or classes or coded != {*true, *false}:
-        options = _options([*true], [*false], [*left, *odd], classes)
-        meaning = f"If {', '.join(word or EMPTY for word in [*left, *odd])} means unknown: " if hints else ""
-        hints.append(f"{meaning}{command} {options}".rstrip())
+            (classes if 1 < len(found) <= min(MOST_CLASSES, counts.total() // 2) else other).append(name)
+    true, false = sorted(used & yes) or [*coding.true], sorted(used & no) or [*coding.false]
+    left = sorted(used & usual)
+    odd = sorted(used - yes - no - usual)
+    hints: list[str] = []
+
+    def add(
+        meaning: str, true: Sequence[str], false: Sequence[str], more: Sequence[str], classes: Sequence[str] = classes
+    ) -> None:
+        options = Coding((*true,), (*false,), (*(coding.unknown or ()), *more)).options(classes)
+        hints.append(f"{meaning}{command} {options}")
+
+    if left and not used & no:
+        add("If an empty cell means no: ", true, left, [])
+    rest = used - usual
+    pairs = [("2", "1"), ("2", "0"), ("1", "-1")] if rest & {"2", "-1"} and not rest <= given else []
+    if pair := next((pair for pair in pairs if rest <= {*pair}), None):
+        add(f"If {pair[1]} means no and {pair[0]} yes: ", pair[:1], pair[1:], left)
+    elif odd == ["-1"]:
+        add("If -1 means no and 0 unknown: ", true, odd, [*left, "0"])
+    elif odd:
+        more = [name for name, counts in words.items() if {*odd} & {*counts} and name not in (*classes, *other)]
+        add("If they are classes: ", true, false, left, [*classes, *more])
+    if left or odd:
+        named = ", ".join(word or EMPTY for word in [*left, *odd])
+        add(f"If {named} means unknown: " if hints else "", true, false, [*left, *odd])
+    elif not hints and (classes or {*true, *false} != given):
+        add("", true, false, [])
     if other:
         hints.append(f"Delete what is no attribute, or leave it out of a --schema: {_listed(other)}.")
     return "   ".join(hints)
-
-
-def _options(true: Sequence[str], false: Sequence[str], unknown: Sequence[str], classes: Sequence[str]) -> str:
-    """A coding as options of `focus prepare csv`."""
-    named = {"--true": true, "--false": false, "--unknown": unknown, "--classes": classes}
-    if ([*true], [*false]) == (["1"], ["0"]):
-        named |= {"--true": (), "--false": ()}
-    shown = ((option, ",".join(words)) for option, words in named.items() if words)
-    return " ".join(f"{option} {shlex.quote(words) if words else EMPTY}" for option, words in shown)

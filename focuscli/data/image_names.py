@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from focuscli.data.inputs import looks_like_image
-from focuscli.errors import InputError
+from focuscli.errors import InputError, plural
 from focuscli.storage.paths import argument
 
 MOST_FILES = 200_000
@@ -146,9 +146,9 @@ def _match(paths: Sequence[PurePosixPath], files: _Files, prefix: Sequence[str])
     notes = []
     if cut:
         beginning = str(PurePosixPath(*prefix))
-        notes.append(f"{cut:,} image names begin with {beginning}, which was replaced by {files.folder}")
+        notes.append(f"{plural(cut, 'image name')}: the beginning {beginning} was replaced by {files.folder}")
     if renamed:
-        notes.append(f"{renamed:,} image names differ from the files in case or suffix; the files' names were taken")
+        notes.append(f"{plural(renamed, 'image name')}: another case or suffix than the file's name, which was taken")
     return files.folder, names, notes
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from focuscli.data.formats import holds_image, looks_like_image, plugin_for
-from focuscli.errors import InputError, UsageError, closest
+from focuscli.errors import InputError, UsageError, closest, plural
 from focuscli.storage.files import kind_of
 from focuscli.storage.paths import user_path
 
@@ -129,7 +129,7 @@ def describe(left_out: Mapping[str, Sequence[str]]) -> str:
     parts = []
     for reason, names in left_out.items():
         shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-        parts.append(f"{len(names):,} {reason}{'s'[: len(names) > 1]} ({shown})")
+        parts.append(f"{plural(len(names), reason)} ({shown})")
     packages = sorted({package for name in left_out.get("other file", ()) if (package := plugin_for(name))})
     return ", ".join(parts) + "".join(f"; to read such files: pip install {package}" for package in packages)
 

@@ -16,10 +16,11 @@ from typing import Any
 from focuscli.data.contents import wrong_kind
 from focuscli.data.inputs import looks_like_image, near_file
 from focuscli.data.schema import MAX_ATTRIBUTES
-from focuscli.errors import InputError, UsageError, did_you_mean
+from focuscli.errors import InputError, UsageError, did_you_mean, plural
 from focuscli.storage.paths import argument
 
 _BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+NEWLINE = b"\n"
 _ENCODINGS = ("utf-8", "utf-16", "gbk", "gb18030", "big5", "shift_jis", "euc_kr", "cp1252", "latin-1", "cp1251")
 MAX_ROWS = 1_000_000
 MOST_LETTERS = 100_000
@@ -93,7 +94,7 @@ def read_table(path: Path, *, encoding: str | None = None, command: str | None =
     text, notes = _decode(path, _content(path, command), encoding, command)
     first = re.match(r'\s*"?sep=(.)"?[^\S\r\n]*(\r\n|\r|\n)', text)
     if first:
-        text = text[first.end() :]
+        text = "\n" + text[first.end() :]  # so that lines are counted as they are
     separator = first[1] if first else _separator(text)
     if separator not in ",;\t":
         raise InputError(f"{path}: cells are separated by {separator!r}.", "Use commas, semicolons or tabs.")
@@ -110,25 +111,23 @@ def read_table(path: Path, *, encoding: str | None = None, command: str | None =
                 raise InputError(f"{path} has over {MAX_ROWS:,} rows; so many cannot be read.", "Divide it.")
             elif header:
                 rows.append(row)
-                lines.append(reader.line_num + bool(first))
+                lines.append(reader.line_num)
             else:
                 header = [name.strip() for name in row]
-                _check_header(path, header, reader.line_num + bool(first))
+                _check_header(path, header, reader.line_num)
     except csv.Error as error:
-        place = f"{path} line {reader.line_num + bool(first)}"
+        place = f"{path} line {reader.line_num}"
         raise InputError(f"{place}: {error}.", "Cells are separated by commas, semicolons or tabs.") from error
     if not header:
         raise InputError(f"{path} is empty.", "Its first line must be: image,split,person,ATTRIBUTE,...")
     if empty:
-        notes.append(f"{empty:,} empty rows were ignored")
+        notes.append(f"ignored: {plural(empty, 'empty row')}")
     if not rows:
         raise InputError(f"{path} has a header but no images.")
     if not any(_role(name) == "image" for name in header):
         for row, line in zip(rows[:10], lines, strict=False):
             if any(_role(name) == "image" for name in row):
-                raise InputError(
-                    f"{path} begins with {line - 1} lines that are no table.", f"Delete those above line {line}."
-                )
+                raise InputError(f"{path}: the table starts on line {line} only.", "Delete the lines above it.")
     header, rows = _named_columns(path, header, rows, lines, notes)
     repeated = [name for name, count in Counter(header).items() if count > 1]
     if repeated:
@@ -168,43 +167,38 @@ def _decode(path: Path, content: bytes, encoding: str | None, command: str | Non
             "".encode(encoding)  # some codecs are not of text
         except LookupError as error:
             raise UsageError(f'Unknown encoding "{encoding}".', did_you_mean(encoding or "", _ENCODINGS)) from error
-        if marked and encoding.replace("_", "-") not in (marked, marked.removesuffix("-sig")):
-            problem = (
-                f"{path} starts with the byte order mark of {marked.removesuffix('-sig')}, so it is not {encoding}."
-            )
-            raise InputError(problem, "Omit --encoding.")
     chosen = marked or encoding or "utf-8"
     if chosen.startswith(("utf-16", "utf-32")) and b"\0" not in content:
         raise InputError(f"{path} is not {chosen.upper()}.", "Omit --encoding.")
+    if chosen == "utf-8" and (zeros := re.match(rb"([^\0]\0){2}|(\0[^\0]){2}", content)):
+        hint = _encoding_hint(path, "utf-16-le" if zeros[1] else "utf-16-be", command)
+        raise InputError(f"{path} is UTF-16 without a byte order mark.", hint)
     try:
         text = content.decode(chosen)
     except UnicodeError as error:
-        start = error.start if isinstance(error, UnicodeDecodeError) else 0
-        line = content[:start].count(b"\n") + 1
-        problem = f"{path} line {line} is not {chosen.removesuffix('-sig').upper()}"
-        hint = "It is damaged: export it again as CSV UTF-8."
-        if marked is None:
-            hint = _other_encodings(path, content, start, encoding, command)
-        raise InputError(f"{problem} (byte 0x{content[start]:02x} at position {start:,}).", hint) from error
-    if marked is None and encoding is None and re.match(rb"[^\0]\0[^\0]\0|\0[^\0]\0[^\0]", content):
-        named = "utf-16-be" if content[0] == 0 else "utf-16-le"
-        raise InputError(f"{path} is UTF-16 without a byte order mark.", _encoding_hint(path, named, command))
-    notes = [f"read as {chosen}"] if chosen not in ("utf-8", "utf-8-sig") else []
+        position = error.start if isinstance(error, UnicodeDecodeError) else 0
+        raise InputError(
+            f"{path} line {content[:position].count(NEWLINE) + 1} is not {chosen.removesuffix('-sig').upper()} "
+            f"(byte 0x{content[position]:02x} at position {position:,}).",
+            "It is damaged: export it again as CSV UTF-8." if marked else _likely(path, content, position, command),
+        ) from error
+    notes = [f"read as {chosen}"] if chosen not in ("utf-8", "utf-8-sig") or (marked and encoding) else []
     if notes and marked is None and not content.isascii() and _reads(content, "utf-8"):
         notes[-1] += ", although its bytes are also valid UTF-8"
     return text.replace("\ufeff", "") if chosen == "utf-16" else text, notes  # files that were joined repeat the mark
 
 
-def _other_encodings(path: Path, content: bytes, position: int, tried: str | None, command: str | None) -> str:
-    """The hint for a file in another encoding: what is likely, with the line as it would then read."""
-    likely = [name for name in ("gbk", "gb18030") if _is_chinese(content, name)]
-    likely += [name for name in ("cp1252", "latin-1") if not likely and _reads(content, name)]
-    likely = [name for name in likely if codecs.lookup(name).name != tried]
-    if not likely:
-        return f"Save it as UTF-8, or name its encoding: --encoding {', '.join(_ENCODINGS[2:])}, ..."
-    start, end = content.rfind(b"\n", 0, position) + 1, content.find(b"\n", position)
-    shown = " ".join(content[start : end if end >= 0 else None].decode(likely[0], "replace").split())[:60]
-    return f'If the line is "{shown}": {_encoding_hint(path, likely[0], command)}. Else save the file as UTF-8.'
+def _likely(path: Path, content: bytes, position: int, command: str | None) -> str:
+    """The hint for a file in another encoding: how its line at a position reads in the likely ones."""
+    start, end = content.rfind(NEWLINE, 0, position) + 1, content.find(NEWLINE, position)
+    line = content[start : end if end >= 0 else None]
+    hints = []
+    for names in (("gbk", "gb18030"), ("cp1252", "latin-1")):
+        if name := next((name for name in names if _reads(content, name)), None):
+            hints.append(
+                f'If it is "{" ".join(line.decode(name).split())[:60]}": {_encoding_hint(path, name, command)}'
+            )
+    return "   ".join([*hints, f"Else save it as UTF-8, or name its encoding: {', '.join(_ENCODINGS)}, ..."])
 
 
 def _encoding_hint(path: Path, name: str, command: str | None) -> str:
@@ -215,28 +209,6 @@ def _reads(content: bytes, encoding: str) -> bool:
     try:
         content.decode(encoding)
     except UnicodeDecodeError:
-        return False
-    return True
-
-
-def _is_chinese(content: bytes, encoding: str) -> bool:
-    """Whether bytes are Chinese text: beyond ASCII only Chinese characters and punctuation, and mostly common ones.
-
-    Latin-1 letters before ASCII letters also make valid GBK, but of rare characters.
-    """
-    if not _reads(content, encoding):
-        return False
-    letters = [letter for letter in content.decode(encoding) if not letter.isascii()]
-    common = sum(_encodes(letter, "gb2312") for letter in letters)
-    return all(re.match(r"[\u2010-\u203b\u3000-\u303f\u4e00-\u9fff\uff00-\uffef]", letter) for letter in letters) and (
-        2 * common > len(letters)
-    )
-
-
-def _encodes(letter: str, encoding: str) -> bool:
-    try:
-        letter.encode(encoding)
-    except UnicodeEncodeError:
         return False
     return True
 
@@ -271,26 +243,20 @@ def _named_columns(
     path: Path, header: list[str], rows: list[list[str]], lines: list[int], notes: list[str]
 ) -> tuple[list[str], list[list[str]]]:
     """Header and rows without the columns that have no name: empty ones that Excel leaves, and an index."""
-    width = len(header)
-    while width and not header[width - 1]:
-        width -= 1
-    empty = max(0, *(len(row) - len(header) for row in rows))
+    kept = [number for number, name in enumerate(header) if name]
     for row, line in zip(rows, lines, strict=True):
-        if len(row) < width or any(map(str.strip, row[len(header) :])):
+        if len(row) <= kept[-1] or any(map(str.strip, row[len(header) :])):
             raise InputError(f"{path} line {line}: {len(row)} cells, but the header has {len(header)}.")
-    unnamed = [number for number, name in enumerate(header) if not name]
+    unnamed = sorted({*range(len(header))} - {*kept})
     filled = [number for number in unnamed if any(row[number].strip() for row in rows if number < len(row))]
-    empty += len(unnamed) - len(filled)
     if len(filled) > 1:
-        raise InputError(
-            f"{path}: columns {', '.join(str(number + 1) for number in filled)} have no name.", "Name them."
-        )
+        places = ", ".join(str(number + 1) for number in filled)
+        raise InputError(f"{path}: columns {places} have no name.", "Name them.")
     if filled:
-        notes.append(f"column {filled[0] + 1} has no name and was ignored")
-    if empty:
-        notes.append(f"{empty} empty columns without a name were ignored")
+        notes.append(f"ignored: column {filled[0] + 1}, which has no name")
+    if empty := len(unnamed) - len(filled) + max(0, *(len(row) - len(header) for row in rows)):
+        notes.append(f"ignored: {plural(empty, 'empty column')} without a name")
     if unnamed or empty:
-        kept = [number for number, name in enumerate(header) if name]
         header, rows = [header[number] for number in kept], [[row[number] for number in kept] for row in rows]
     return header, rows
 

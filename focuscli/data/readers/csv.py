@@ -7,15 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from focuscli.data.coding import Coding, read_cells, read_classes
+from focuscli.data.coding import Coding, read_cells, split_classes
 from focuscli.data.image_names import check_image_names, match_images
 from focuscli.data.labels_csv import OTHER_COLUMN, check_splits
 from focuscli.data.readers.annotations import Annotations
-from focuscli.data.schema import AttributeSchema, column_of, guess_schema, load_schema
+from focuscli.data.schema import column_of, guess_schema, load_schema
 from focuscli.data.splits import identity_split, known_persons
-from focuscli.data.table import Table, read_table, with_roles
+from focuscli.data.table import read_table, with_roles
 from focuscli.errors import InputError
 from focuscli.storage.paths import argument
 
@@ -66,16 +65,17 @@ def read_csv(
 
     declared = load_schema(schema) if schema else None
     columns = [*map(column_of, declared.attributes)] if declared else []
-    table = with_roles(read_table(path, encoding=encoding, command=command("--encoding")), columns)
-    notes = list(table.notes)
-    names = table.column("image")
-    found = {column: read_classes(table, column, coding, command("coding")) for column in classes}
+    table = read_table(path, encoding=encoding, command=command("--encoding"))
+    table = with_roles(table, [*columns, *classes])
+    names, notes = table.column("image"), list(table.notes)
+    table, groups = split_classes(table, classes, coding, command("coding"))
     if declared is None:
-        declared, columns = _guessed(path, table, {column: values for column, (values, _) in found.items()})
+        columns = [name for name in table.header if name not in table.roles.values()]
+        declared = guess_schema(path.stem, columns, str(path), groups)
         notes.append("schema.toml is guessed from the names of the columns; read it before you train")
         if camera := table.roles.get("camera"):
             notes.append(f'column "{camera}" is taken as the camera and left out; rename it if it is an attribute')
-    labels = _labels(table, columns, found, coding, command("coding"))
+    labels = read_cells(table, columns, coding, command("coding"), OTHER_COLUMN)
     folders = [images] if images else [path.parent / "images", path.parent]
     if images and not images.is_dir():
         raise InputError(
@@ -95,39 +95,3 @@ def read_csv(
         how = f"random: 70% train, 10% val, 20% test, {how}"
     comment = "" if schema else SCHEMA_COMMENT
     return Annotations(declared, root, files, parts, persons, labels, how, notes=[*notes, *matched], comment=comment)
-
-
-def _class_columns(column: str, values: Sequence[str]) -> list[str]:
-    return [f"{column} {value}" for value in values]
-
-
-def _guessed(path: Path, table: Table, classes: dict[str, list[str]]) -> tuple[AttributeSchema, list[str]]:
-    """A schema for the table's columns, and the columns: those of classes are one for each value, in a group of their own."""
-    columns: list[str] = []
-    groups: dict[str, str] = {}
-    for name in table.header:
-        if name in classes:
-            columns += _class_columns(name, classes[name])
-            groups |= dict.fromkeys(_class_columns(name, classes[name]), name)
-        elif name not in table.roles.values():
-            columns.append(name)
-    return guess_schema(path.stem, columns, str(path), groups), columns
-
-
-def _labels(
-    table: Table,
-    columns: Sequence[str],
-    classes: dict[str, tuple[list[str], NDArray[np.int8]]],
-    coding: Coding,
-    command: str,
-) -> NDArray[np.int8]:
-    """The labels [N, A] of the columns, of which some are made of classes."""
-    made = {
-        name: labels[:, number]
-        for column, (values, labels) in classes.items()
-        for number, name in enumerate(_class_columns(column, values))
-    }
-    plain = [column for column in columns if column not in made]
-    read = read_cells(table, plain, coding, command, OTHER_COLUMN)
-    made |= {column: read[:, number] for number, column in enumerate(plain)}
-    return np.stack([made[column] for column in columns], axis=1)

@@ -115,7 +115,7 @@ def test_separators_and_encodings_are_read(folder: Path, separator: str, encodin
     source = read(folder, text.encode(encoding), **options)
     assert [attribute.name for attribute in source.schema.attributes] == ["\u5e3d\u5b50", "\u80cc\u5305"]
     assert source.labels.tolist() == [[1, 0], [0, 1], [0, 0]]
-    assert "1 empty rows were ignored" in source.notes
+    assert "ignored: 1 empty row" in source.notes
     if options:
         with pytest.raises(InputError) as caught:
             read(folder, text.encode(encoding))
@@ -138,11 +138,11 @@ def test_western_text_is_not_taken_for_chinese(folder: Path, text: str) -> None:
     [
         ("sub\\d.png a.png", ""),
         ("./a.png sub//d.png", ""),
-        ("A.PNG b.jpg", "2 image names differ"),
-        ("a b", "2 image names differ"),
-        ("D:\\data\\a.png D:\\data\\sub\\d.png", "2 image names begin with D:/data"),
-        ("/far/away/a.png /far/away/b.JPG", "1 image names differ"),
-        ("images/a.png images/b.png", "begin with images"),
+        ("A.PNG b.jpg", "2 image names: another case"),
+        ("a b", "2 image names: another case"),
+        ("D:\\data\\a.png D:\\data\\sub\\d.png", "2 image names: the beginning D:/data"),
+        ("/far/away/a.png /far/away/b.JPG", "1 image name: another case"),
+        ("images/a.png images/b.png", "beginning images was replaced"),
     ],
 )
 def test_image_names_are_matched_where_one_file_fits(folder: Path, names: str, note: str) -> None:
@@ -181,7 +181,7 @@ def test_the_tables_own_split_and_persons_are_kept(folder: Path) -> None:
     [
         ("picture,hat\na,1\n", {}, 'no column "image"', "picture, hat"),
         ("a.png,1\nb.png,0\n", {}, "no header: line 1 is an image already (a.png)", "image,ATTRIBUTE1"),
-        ("My labels,\nimage,hat\na.png,1\n", {}, "begins with 1 lines that are no table", "above line 2"),
+        ("My labels,\nimage,hat\na.png,1\n", {}, "the table starts on line 2 only", "Delete the lines above"),
         ("image|hat\na.png|1\n", {}, 'no column "image"', "separate cells by commas"),
         ("image,person,Person,hat\na.png,1,1,0\n", {}, '"person" and "Person" both look like the person', "Delete one"),
         ("image,hat\na.png,1\n", {"encoding": "utf-16"}, "not UTF-16", "Omit"),
