@@ -1,4 +1,4 @@
-"""A command line in a child process that may take only so much time and memory, and what became of it."""
+"""Command lines in a child process that may take only so much time and memory, and what became of them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from focuscli.data.readers import loadmat, mat
 SECONDS = 20
 PATIENCE = 6 * SECONDS  # on a busy machine: a process that waits for ever
 MEMORY = 2**30  # bytes that a command may take beside what the process has already
-MESSAGE = 50_000  # bytes of a message that are kept
+MESSAGE = 12_000  # characters of the messages of a child that are kept: a pipe holds 64 KiB
 OUTCOMES = ("accepted", "refused", "internal", "crash", "hang", "memory", "code run")
 _REFUSED = (2, 3, 4, 5)
 _FORBIDDEN = ("os.system", "os.exec", "os.posix_spawn", "pickle.find_class", "socket.connect")
@@ -36,18 +36,21 @@ class Outcome(NamedTuple):
         return self.kind not in ("accepted", "refused")
 
 
-def attempt(arguments: Sequence[str], stdin: Path | None = None) -> Outcome:
-    """Run `focus ARGUMENTS` in a forked child, with a file as stdin."""
-    return run(lambda: app([*arguments, "-v"], standalone_mode=False), stdin)
+def focus(arguments: Sequence[str]) -> int:
+    """Run `focus ARGUMENTS`; its message has a traceback."""
+    return app([*arguments, "-v"], standalone_mode=False)
 
 
-def run(command: Callable[[], int], stdin: Path | None = None) -> Outcome:
-    """Call what returns an exit code in a forked child."""
+def run(*commands: Callable[[], int]) -> list[Outcome]:
+    """Call functions that return an exit code, one after the other, in a forked child.
+
+    There may be fewer outcomes than commands: the last one is of the command that ended the child.
+    """
     reader, writer = os.pipe()
     child = os.fork()
     if not child:
         os.close(reader)
-        _child(command, stdin, writer)
+        _child(commands, writer)
     os.close(writer)
     with os.fdopen(reader, "rb") as stream, os.fdopen(os.pidfd_open(child), "rb", buffering=0) as watched:
         poll = select.poll()
@@ -56,15 +59,18 @@ def run(command: Callable[[], int], stdin: Path | None = None) -> Outcome:
         if late:
             os.kill(child, signal.SIGKILL)
         status = os.waitpid(child, 0)[1]
-        kind, _, detail = stream.read().decode("utf-8", "replace").partition("\n")
+        told = stream.read().decode("utf-8", "replace").split("\0")[:-1]
+    outcomes = [Outcome(*text.split("\n", 1)) for text in told]
     if late or (os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGXCPU):
-        return Outcome("hang", f"more than {SECONDS} s")
-    if os.WIFSIGNALED(status):
-        return Outcome("crash", signal.Signals(os.WTERMSIG(status)).name)
-    return Outcome(kind or "crash", detail)
+        outcomes.append(Outcome("hang", f"more than {SECONDS} s"))
+    elif os.WIFSIGNALED(status):
+        outcomes.append(Outcome("crash", signal.Signals(os.WTERMSIG(status)).name))
+    elif len(outcomes) < len(commands):
+        outcomes.append(Outcome("crash", f"ended with exit code {os.waitstatus_to_exitcode(status)}"))
+    return outcomes
 
 
-def _child(command: Callable[[], int], stdin: Path | None, writer: int) -> None:
+def _child(commands: Sequence[Callable[[], int]], writer: int) -> None:
     """Never returns."""
     null = os.open(os.devnull, os.O_RDWR)
     for stream in range(3):
@@ -74,8 +80,6 @@ def _child(command: Callable[[], int], stdin: Path | None, writer: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS + 1))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    content = io.BytesIO(stdin.read_bytes() if stdin else b"")
-    sys.stdin, said = io.TextIOWrapper(content, encoding="utf-8", errors="surrogateescape"), io.StringIO()
     ran: list[str] = []
 
     def refuse(event: str, details: tuple[object, ...]) -> None:
@@ -84,19 +88,22 @@ def _child(command: Callable[[], int], stdin: Path | None, writer: int) -> None:
             raise PermissionError(event)
 
     sys.addaudithook(refuse)
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(said):
-        code = command()
-    message = said.getvalue()
-    kind = "accepted" if code == 0 else "refused" if code in _REFUSED else "internal"
-    if (kind == "internal" and "MemoryError" in message) or "Out of memory" in message:
-        kind = "memory"
-    if ran:
-        kind, message = "code run", "\n".join(ran)
-    os.write(writer, f"{kind}\n{message[-MESSAGE:]}".encode("utf-8", "replace"))
+    for command in commands:
+        said = io.StringIO()
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(said):
+            code = command()
+        message = said.getvalue()
+        kind = "accepted" if code == 0 else "refused" if code in _REFUSED else "internal"
+        if (kind == "internal" and "MemoryError" in message) or "Out of memory" in message:
+            kind = "memory"
+        if ran:
+            kind, message = "code run", "\n".join(ran)
+        message = message[-(MESSAGE // len(commands)) :].replace("\0", " ")
+        os.write(writer, f"{kind}\n{message}\0".encode("utf-8", "replace"))
     os._exit(0)
 
 
-def _read_mat(path: Path) -> bytes:
+def read_mat(path: Path) -> bytes:
     """What `focuscli.data.readers.mat` gets from another process, here from a fork: a new interpreter takes 0.4 s."""
     reader, writer = os.pipe()
     child = os.fork()
@@ -110,6 +117,3 @@ def _read_mat(path: Path) -> bytes:
     if os.waitpid(child, 0)[1]:
         raise ValueError("the process that reads it failed")
     return content
-
-
-mat._read = _read_mat  # type: ignore[assignment]

@@ -6,10 +6,11 @@ import json
 import os
 import pickle
 import shutil
+import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
-from io import StringIO
+from io import BytesIO, StringIO, TextIOWrapper
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +24,7 @@ from clip_impl import CLIP, CLIPConfig, TextConfig, VisionConfig
 from focuscli.cli.errors import report
 from focuscli.cli.main import app
 from focuscli.data.images import load_image
+from focuscli.data.readers import mat, peta
 from focuscli.data.schema import builtin_schema
 from focuscli.models import build as build_models
 from focuscli.tools.report.collect import read_run
@@ -42,28 +44,19 @@ class Target(NamedTuple):
     file: Path
     command: tuple[str, ...] | Callable[[Path], object]
 
-    def attempt(self) -> sandbox.Outcome:
-        """Read the file as it is now."""
-        if not callable(self.command):
-            return sandbox.attempt(self.command, self.file if "-" in self.command else None)
-        return sandbox.run(self.call)
-
-    def call(self) -> int:
-        """The exit code of the function."""
-        try:
-            assert callable(self.command)
-            self.command(self.file)
-        except Exception as error:
-            traceback.print_exc()
-            return report(error)
-        return 0
-
-    def warm_up(self) -> None:
-        """Read the file once in this process, so that the children find everything imported."""
+    def read(self, content: bytes) -> int:
+        """Write the file and read it; the exit code."""
+        self.file.write_bytes(content)
         if callable(self.command):
-            self.call()
-        elif "-" not in self.command:
-            focus("", *self.command)
+            try:
+                self.command(self.file)
+            except Exception as error:
+                traceback.print_exc()
+                return report(error)
+            return 0
+        if "-" in self.command:
+            sys.stdin = TextIOWrapper(BytesIO(content), encoding="utf-8", errors="surrogateescape")
+        return sandbox.focus(self.command)
 
 
 def focus(line: str, *more: object) -> None:
@@ -78,6 +71,7 @@ def focus(line: str, *more: object) -> None:
 def build(root: Path, real: Path | None = None) -> Iterator[Target]:
     """Write the seeds into a folder and describe the targets. `real`: a folder with real label files, which are used too."""
     build_models.TINY = TINY  # the smallest model takes most mutants a second
+    mat._read = sandbox.read_mat  # type: ignore[assignment]
     os.environ |= {"FOCUS_HOME": str(root / "home"), "FOCUS_RUNS": str(root / "runs"), "FOCUS_OFFLINE": "1"}
     data, run = root / "home/datasets/synthetic", root / "runs/run"
     focus("prepare synthetic --images 24 -q")
@@ -107,10 +101,18 @@ def _downloads(root: Path, real: Path | None) -> Iterator[Target]:
     for name, more in (("peta", ()), ("pa100k", ("--labels-only",)), ("rapv1", ("--labels-only",))):
         folder = root / f"as-{name}"
         focus(f"prepare synthetic --images 20 -q --as {name}", "--out", folder)
-        for file in sorted(path for path in folder.rglob("*") if path.suffix in (".mat", ".txt")):
-            yield Target(f"{name} {file.name}", file, ("prepare", name, str(folder), *more, *out))
-            if file.suffix == ".txt":
-                break  # PETA has ten of them
+        (file,) = folder.rglob("*.mat")
+        yield Target(f"{name} {file.name}", file, ("prepare", name, str(folder), *more, *out))
+    folder = root / "subsets"
+    for subset in peta.SUBSETS:  # as PETA's authors distribute it
+        archive = folder / subset / "archive"
+        archive.mkdir(parents=True)
+        words = {"1": "hat", "2": "personalMale carryingBackpack", "3": "personalFemale"}
+        lines = {person.zfill(peta._PREFIX_DIGITS.get(subset, 4)): text for person, text in words.items()}
+        for person in lines:
+            Image.new("RGB", (8, 16)).save(archive / f"{person}_1.png")
+        (archive / "Label.txt").write_text("".join(f"{person} {text}\n" for person, text in lines.items()))
+    yield Target("peta Label.txt", archive / "Label.txt", ("prepare", "peta", str(folder), "--split", "identity", *out))
     labels = ("--labels-only", *out)
     file, rows = root / "dataset_all.pkl", np.arange(20)
     parts = {"train": [rows[:9], rows[5:15]], "val": [rows[9:12], rows[:5]], "test": [rows[12:], rows[15:]]}

@@ -54,14 +54,22 @@ def test_what_becomes_of_a_command_is_seen(monkeypatch, kind, command):
         except Exception as error:
             return report(error)
 
-    outcome = sandbox.run(called)
+    outcome = sandbox.run(called)[0]
     assert outcome.kind == kind, outcome.detail
     assert outcome.failed == (kind not in ("accepted", "refused"))
 
 
+def test_a_command_that_ends_the_child_is_the_last():
+    assert [outcome.kind for outcome in sandbox.run(lambda: 0, lambda: 3, os.abort, lambda: 0)] == [
+        "accepted",
+        "refused",
+        "crash",
+    ]
+
+
 def test_a_commands_message_comes_back(tmp_path):
     (tmp_path / "schema.toml").write_text("name = [")
-    outcome = sandbox.attempt(("schema", "check", str(tmp_path)))
+    outcome = sandbox.run(lambda: sandbox.focus(("schema", "check", str(tmp_path))))[0]
     assert outcome.kind == "refused"
     assert "schema.toml" in outcome.detail
 

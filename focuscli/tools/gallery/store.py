@@ -184,8 +184,8 @@ class Part:
             found: NDArray[np.float16] = np.load(file, mmap_mode="c", allow_pickle=False)
             if found.shape[1:] != shape or found.dtype != np.float16:
                 raise ValueError(f"{found.dtype} {found.shape}, not float16 {('n', *shape)}")
-        except (OSError, ValueError, EOFError) as error:
-            raise InputError(f"{file} is missing or damaged: {error}.", RESUME) from error
+        except Exception as error:  # a damaged header raises almost anything
+            raise InputError(f"{file} is missing or damaged: {one_line(error)}.", RESUME) from error
         return found
 
     def tokens(self) -> NDArray[np.float16]:

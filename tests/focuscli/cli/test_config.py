@@ -23,7 +23,7 @@ def test_a_setting_is_found_by_key_section_or_both(focus, key, settings):
 def test_all_settings_say_type_default_and_meaning(focus, refused):
     found = focus("config", "show", "--json").json
     assert found["train.epochs"] == {
-        "type": "int, >= 1",
+        "type": "int, >= 1; <= 100000",
         "default": "100",
         "meaning": "Passes over the training images.",
     }

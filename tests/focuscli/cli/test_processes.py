@@ -106,12 +106,13 @@ def test_a_worker_killed_while_indexing_loses_only_its_part(workers, trained_run
         (["train", "--batch-size", "9"], 2, ["9 images does not divide over 2 processes", "a multiple of 2"]),
         (["train", "--device", "cuda:0"], 2, ["one device for 2 processes"]),
         (["train", "--method", "paor"], 2, ["Did you mean poar"]),
-        (["eval", "--threshold", "none"], 2, ['Unknown threshold "none"']),
+        (["eval", "--threshold", "none"], 2, ["--threshold", "oracle"]),
         (["doctor"], 2, ["focus doctor runs in one process", "train, eval, predict, index, search"]),
     ],
 )
 def test_what_is_wrong_is_said_once(workers, coloured_dataset, micro, tmp_path, arguments, code, words):
-    more = ["--dataset", str(coloured_dataset), *micro, "--run-folder", str(tmp_path / "run")]
+    place = micro.index(arguments[1]) if arguments[1:2] and arguments[1] in micro else len(micro)
+    more = ["--dataset", str(coloured_dataset), *micro[:place], *micro[place + 2 :], "--run", str(tmp_path / "run")]
     outcomes = workers(2, "focus", arguments[0], *(more if arguments[0] == "train" else []), *arguments[1:])
     assert [outcome[0] for outcome in outcomes] == [code, code], outcomes
     assert all(word in outcomes[0][2] for word in words)

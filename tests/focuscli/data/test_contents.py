@@ -35,7 +35,7 @@ def archive(name: str) -> bytes:
         (json.dumps({"a.jpg": [0, 1]}, indent=1).encode("utf-16"), "a JSON file"),
         *((pickle.dumps({"label": [0, 1]}, protocol), "a pickle") for protocol in (0, 2, 4)),
         (b"MATLAB 7.3 MAT-file, Platform: GLNXA64", "a MATLAB file of version 7.3 (HDF5)"),
-        (gzip.compress(b"image,hat\n"), "a gzip archive"),
+        (gzip.compress(b"image,hat\n", mtime=0), "a gzip archive"),
         (b"a.jpg\t1,0,0\nb.jpg\t0,1,0", "a PaddleClas list"),
         (b"sub/a b.jpg\t1,0,0\r\n" * 500, "a PaddleClas list"),
         (b"image\that\nb.jpg\t0\n", None),
