@@ -106,7 +106,7 @@ def test_a_worker_killed_while_indexing_loses_only_its_part(workers, trained_run
         (["train", "--batch-size", "9"], 2, ["9 images does not divide over 2 processes", "a multiple of 2"]),
         (["train", "--device", "cuda:0"], 2, ["one device for 2 processes"]),
         (["train", "--method", "paor"], 2, ["Did you mean poar"]),
-        (["eval", "--threshold", "none"], 2, ["--threshold", "oracle"]),
+        (["eval", "--threshold", "none"], 2, ['Unknown threshold "none"']),
         (["doctor"], 2, ["focus doctor runs in one process", "train, eval, predict, index, search"]),
     ],
 )
