@@ -197,7 +197,7 @@ def _saved(
     run: Path, dataset: str | None, flags: configuration.Layers
 ) -> tuple[Path, configuration.RunConfig, configuration.Origins]:
     """An earlier run with its saved configuration, which no flag may change; more epochs extend it."""
-    from focuscli.engine.run import saved_config
+    from focuscli.engine.checkpoint import saved_config
 
     settings = saved_config(run)
     saved = settings.model_dump(mode="json")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from focuscli.cli import render
 from focuscli.storage.paths import run_folder
@@ -50,6 +50,28 @@ def prepared(folder: DatasetFolder, counts: Mapping[str, Mapping[str, Mapping[st
         render.note(f"  {line}")
     for line in folder.info["warnings"]:
         render.warn(line)
+
+
+def listing(
+    kind: str,
+    folder: Path,
+    found: Sequence[dict[str, Any]],
+    columns: Sequence[str],
+    row: Callable[[dict[str, Any]], tuple[str, ...]],
+    advice: str,
+) -> None:
+    """What a folder holds as a table, and warnings of what is damaged; without any, the command that makes the first."""
+    if render.as_json():
+        render.result({"folder": str(folder), f"{kind}s": found}, lines=[])
+        return
+    if rows := [row(item) for item in found if "problem" not in item]:
+        render.table(columns, rows)
+    for item in found:
+        if "problem" in item:
+            render.warn(f"{item['name']} is damaged: {item['problem']}")
+    if not found:
+        render.note(f"No {kind} in {folder.absolute()}.")
+        render.note(f"next: {advice}")
 
 
 def model(folder: Path, about: str) -> None:

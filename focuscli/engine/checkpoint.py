@@ -1,7 +1,8 @@
 """Checkpoints: safetensors for tensors, JSON for the rest, replaced atomically.
 
 A checkpoint is a folder. Its `state.json` names the tensor files that belong to it, and replacing that one file is what
-commits a save: a process that dies at any moment leaves the old checkpoint or the new one, never a mixture.
+commits a save: a process that dies at any moment leaves the old checkpoint or the new one, never a mixture. Importing this
+imports no torch.
 """
 
 from __future__ import annotations
@@ -10,19 +11,20 @@ import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import torch
 from pydantic import BaseModel, Field, FiniteFloat, NonNegativeInt, model_validator
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
 
-from focuscli.config import RunConfig
+from focuscli.config import BEFORE, RunConfig, build_config, read_config_file
 from focuscli.data.schema import AttributeSchema
 from focuscli.errors import InputError
 from focuscli.storage.documents import checked, read_json
 from focuscli.storage.files import atomic_path, remove_leftovers, write_json
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
 
 FORMAT = 1
 ADAMW = {"step", "exp_avg", "exp_avg_sq"}
@@ -33,7 +35,7 @@ class Best(BaseModel, frozen=True):
     """The epoch with the best value on val; 0 where there is none yet."""
 
     epoch: NonNegativeInt
-    value: float | None
+    value: FiniteFloat | None
 
 
 class TrainedOn(BaseModel, frozen=True):
@@ -97,6 +99,8 @@ class Checkpoint:
 
     def tensors(self, name: str) -> dict[str, Tensor]:
         """The tensors saved as "model", "optimizer" or "ema"; InputError where their file is missing or damaged."""
+        from safetensors.torch import load_file
+
         file = self.folder / self.state["files"].get(name, f"{name} (never saved)")
         try:
             return load_file(file)
@@ -114,6 +118,8 @@ def save_checkpoint(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], s
     Raises:
         RequirementError: no space, or the folder cannot be written; the previous checkpoint stands.
     """
+    from safetensors.torch import save_file
+
     files = {}
     previous = {file.name for file in folder.glob("*.safetensors")}
     try:
@@ -149,6 +155,18 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         raise InputError(f"{file} is no checkpoint of this version of focus (want format {FORMAT}).")
     checked(State, state, file)
     return Checkpoint(folder, state)
+
+
+def saved_config(run: Path) -> RunConfig:
+    """The configuration that a run was started with; InputError where there is none."""
+    file = run / "config.toml"
+    return build_config([("earlier version", BEFORE), (str(file), read_config_file(file))])[0]
+
+
+def last_checkpoint(run: Path) -> Checkpoint | None:
+    """The `last` checkpoint of a run; None where none has been saved yet."""
+    folder = run / "checkpoints" / "last"
+    return read_checkpoint(folder) if (folder / "state.json").is_file() else None
 
 
 def load_strictly(model: nn.Module, tensors: Mapping[str, Tensor], origin: str) -> None:

@@ -17,9 +17,9 @@ import torch
 from filelock import FileLock
 
 from focuscli import __version__
-from focuscli.config import BEFORE, SCRATCH, RunConfig, build_config, dump_config, read_config_file
+from focuscli.config import SCRATCH, RunConfig, dump_config
 from focuscli.data.folder import read_folder
-from focuscli.engine.checkpoint import Checkpoint, read_checkpoint, save_checkpoint
+from focuscli.engine.checkpoint import last_checkpoint, save_checkpoint
 from focuscli.engine.device import compile_layers, effective_precision
 from focuscli.engine.distributed import SINGLE, ProcessGroup
 from focuscli.engine.trainer import Event, StepEvent, Trainer
@@ -28,18 +28,6 @@ from focuscli.errors import InputError, UsageError, one_line
 from focuscli.metrics.attributes import finite
 from focuscli.models.build import new_method, saved_method
 from focuscli.storage.files import write_json, write_text
-
-
-def saved_config(run: Path) -> RunConfig:
-    """The configuration that a run was started with; InputError where there is none."""
-    file = run / "config.toml"
-    return build_config([("earlier version", BEFORE), (str(file), read_config_file(file))])[0]
-
-
-def last_checkpoint(run: Path) -> Checkpoint | None:
-    """The `last` checkpoint of a run; None where none has been saved yet."""
-    folder = run / "checkpoints" / "last"
-    return read_checkpoint(folder) if (folder / "state.json").is_file() else None
 
 
 class Run:

@@ -41,8 +41,7 @@ def test_predictions_are_those_of_then(old_run, backend, monkeypatch, request):
 
 
 def test_renamed_settings_and_the_training_state_are_read(old_run):
-    from focuscli.engine.checkpoint import read_checkpoint
-    from focuscli.engine.run import saved_config
+    from focuscli.engine.checkpoint import read_checkpoint, saved_config
 
     written = (old_run / "config.toml").read_text()
     assert "accumulate = 2" in written

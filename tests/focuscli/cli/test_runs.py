@@ -50,7 +50,7 @@ def test_a_damaged_run_is_named(focus, content):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda state: state["files"].update(model="gone.safetensors"), "gone.safetensors is missing"),
+        (lambda state: state["files"].update(model="gone-7.safetensors"), "gone-7.safetensors is missing"),
         (lambda state: state["best"].update(value=float("nan")), "best.value"),
         (lambda state: state["config"]["train"].update(epochs="many"), "config.train.epochs"),
         (lambda state: state.update(history=7), "history"),

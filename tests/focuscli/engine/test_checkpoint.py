@@ -33,16 +33,16 @@ def test_a_save_comes_back_and_replaces_the_previous_one(tmp_path):
 @pytest.mark.parametrize(
     ("failing", "raised", "expected", "number"),
     [
-        ("save_file", OSError(28, "No space left on device"), RequirementError, None),
-        ("write_json", OSError(28, "No space left on device"), OSError, 28),
-        ("save_file", SafetensorError("I/O error: No space left on device"), OSError, 28),
-        ("save_file", SafetensorError("something else"), OSError, 5),
+        ("safetensors.torch.save_file", OSError(28, "No space left on device"), RequirementError, None),
+        ("focuscli.engine.checkpoint.write_json", OSError(28, "No space left on device"), OSError, 28),
+        ("safetensors.torch.save_file", SafetensorError("I/O error: No space left on device"), OSError, 28),
+        ("safetensors.torch.save_file", SafetensorError("something else"), OSError, 5),
     ],
 )
 def test_a_failed_save_keeps_the_previous_checkpoint(tmp_path, monkeypatch, failing, raised, expected, number):
     """The library's own error becomes the system's."""
     checkpoint.save_checkpoint(tmp_path, {"model": {"a": torch.zeros(2)}}, {**STATE, "step": 1})
-    monkeypatch.setattr(checkpoint, failing, Mock(side_effect=raised))
+    monkeypatch.setattr(failing, Mock(side_effect=raised))
     with pytest.raises(expected, match=r"No space|something else") as caught:
         checkpoint.save_checkpoint(tmp_path, {"model": {"a": torch.ones(2)}}, {**STATE, "step": 2})
     assert getattr(caught.value, "errno", None) == number

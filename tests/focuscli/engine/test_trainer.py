@@ -12,9 +12,9 @@ import torch
 
 from focuscli.config import LossConfig
 from focuscli.data.folder import read_folder
-from focuscli.engine.checkpoint import read_checkpoint
+from focuscli.engine.checkpoint import read_checkpoint, saved_config
 from focuscli.engine.distributed import WorkerLost
-from focuscli.engine.run import Run, saved_config
+from focuscli.engine.run import Run
 from focuscli.engine.trainer import StepEvent, collapsed_losses
 from focuscli.engine.training_data import prepare_training_data
 from focuscli.errors import CheckFailed, InputError

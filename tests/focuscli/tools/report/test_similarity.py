@@ -8,7 +8,8 @@ import torch
 
 from focuscli.data.folder import read_folder
 from focuscli.data.loader import normalise, read_batches
-from focuscli.engine.run import Run, saved_config
+from focuscli.engine.checkpoint import saved_config
+from focuscli.engine.run import Run
 from focuscli.inference.recognizer import Recognizer
 from focuscli.models.losses import mix_diversity_loss, region_contrastive_loss
 from focuscli.tools.report.similarity import before_and_after, initial_model
