@@ -8,7 +8,6 @@ import io
 import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -31,7 +30,7 @@ from focuscli.cli.options import (
     format_of,
     run_names,
 )
-from focuscli.data.inputs import FoundImages, find_images
+from focuscli.data.inputs import find_images
 from focuscli.errors import InputError, Interrupted, UsageError
 from focuscli.storage.files import ANY_NAME, atomic_path, check_free, to_json
 
@@ -39,9 +38,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from focuscli.inference.predict import Answer, Scorer, TextDecision
-
-    Scored = tuple[Path, NDArray[np.float32]]
+    from focuscli.inference.predict import Answer, TextDecision
 
 HEADERS = ("name", "phrase")
 
@@ -116,9 +113,11 @@ def predict_command(
         raise UsageError("--top leaves out other texts in each image; a table in CSV has all.", "Use --format jsonl.")
     if threshold is not None and not math.isfinite(threshold):
         raise UsageError(f"--threshold {threshold} is not a number that scores can exceed.")
+    if output is not None:
+        check_free(output, force=force)
     with processes.together() as process_group:
-        # Standard input and the output file are shared by all processes.
-        found = process_group.broadcast(lambda: _find(inputs, output, force=force, null=null))
+        # All processes share one standard input.
+        found = process_group.broadcast(lambda: find_images(inputs, render.stdin(), null=null))
         images = found.images
         views.left_out(found.left_out)
         scorer = open_scorer(
@@ -127,7 +126,7 @@ def predict_command(
         texts = asked_texts(scorer, attribute or [], region, free=free) or [*scorer.default_texts]
 
         from focuscli.engine.scoring import score_images
-        from focuscli.inference.predict import answers, decide
+        from focuscli.inference.predict import answers, decide, record
 
         decisions = decide(scorer.vocabulary, texts, threshold=threshold)
         score_fn = scorer.score_fn(texts)  # refuses texts that are too long before anything is printed
@@ -137,45 +136,50 @@ def predict_command(
             score_fn, images, scorer.image_size, batch_size=batch, workers=workers, process_group=process_group
         )
         skipped: list[str] = []
-        good = _readable(images, results, skipped, strict=strict)
-        whole = bool(attribute) or top is not None or len(texts) <= 8
-        writer = Writer(chosen, decisions, scorer, headers == "phrase", top, whole)
-        interrupted = False
+        records: list[dict[str, Any]] = []  # for --json, which prints them at the end
+        count, interrupted = 0, False
+        all_texts = bool(attribute) or top is not None or len(texts) <= 8
         with _opened(output, mine=process_group.is_main) as stream:
             try:
-                stream.write(writer.head())
-                for image, scores in good:
-                    stream.write(writer.text(image, answers(decisions, scores.tolist(), exclusive=exclusive)))
+                if chosen == "csv":
+                    stream.write(_csv_header(decisions, phrases=headers == "phrase"))
+                for image, scores in _readable(images, results, skipped, strict=strict):
+                    found_here = answers(decisions, scores.tolist(), exclusive=exclusive)
+                    best = sorted(found_here, key=lambda answer: -answer.margin)[:top]
+                    if chosen == "csv":
+                        stream.write(_csv_line(image, found_here))
+                    elif chosen == "table":
+                        stream.write(_table_lines(image, best, all_texts=all_texts))
+                    else:
+                        records.append(record(image, found_here if top is None else best, scorer))
+                    if chosen == "jsonl":
+                        stream.write(to_json(records.pop()) + "\n")
                     stream.flush()
-                if not writer.images:
-                    views.skipped(skipped, total=len(images))
-                    raise InputError(f"None of {len(images)} images can be read.")
-                stream.write(writer.foot())
+                    count += 1
             except KeyboardInterrupt:
-                if not writer.images:
+                if not count:
                     raise
                 interrupted = True
+            if count and chosen == "table" and not interrupted:
+                stream.write(f"{views.thresholds(decisions, scorer)}\n")
+            if not count:
+                views.skipped(skipped, total=len(images))
+                raise InputError(f"None of {len(images)} images can be read.")
         if output is not None:
             render.note(f"wrote {output}")
         views.skipped(skipped, total=len(images))
-        data: dict[str, Any] = {"written": str(output)} if output else {"images": writer.records}
-        data |= {"count": writer.images, "skipped": skipped}
+        data: dict[str, Any] = {"written": str(output)} if output else {"images": records}
+        data |= {"count": count, "skipped": skipped}
         if interrupted:
-            kept = f"{writer.images:,} of {len(images):,} images" + (f" are in {output}" if output else " are printed")
+            kept = f"{count:,} of {len(images):,} images" + (f" are in {output}" if output else " are printed")
             hint = f"For all of them run it again{', with --force' if output else ''}."
             raise Interrupted(f"Interrupted; {kept}.", hint, data)
         render.result(data, lines=[])
 
 
-def _find(inputs: Sequence[str], output: Path | None, *, force: bool, null: bool) -> FoundImages:
-    if output is not None:
-        check_free(output, force=force)
-    return find_images(inputs, render.stdin(), null=null)
-
-
 def _readable(
     images: Sequence[Path], results: Iterable[NDArray[np.float32] | InputError], skipped: list[str], *, strict: bool
-) -> Iterator[Scored]:
+) -> Iterator[tuple[Path, NDArray[np.float32]]]:
     """The images with scores; what is wrong with the others is added to `skipped`, or with `strict` raised."""
     for image, scores in zip(images, results, strict=True):
         if not isinstance(scores, InputError):
@@ -197,76 +201,41 @@ def _opened(output: Path | None, *, mine: bool) -> Iterator[Any]:
         yield opened.enter_context(open(file, "w", encoding="utf-8", errors=ANY_NAME, newline=""))
 
 
-@dataclass
-class Writer:
-    """Results as text in one of the formats.
+def _csv_header(decisions: Sequence[TextDecision], *, phrases: bool) -> str:
+    """The names of the columns; texts by phrase, or by the name of their attribute."""
+    texts = [decision.text for decision in decisions]
+    names = [text.phrase if phrases else text.attribute or text.phrase for text in texts]
+    return _csv_row(["image", *(name + of for name in names for of in ("", " threshold", " present"))])
 
-    Attributes:
-        phrases: name texts by phrase in CSV. few: only so many best texts of an image; None: all.
-        whole: show all texts in tables, however many. images: how many were written. records: what "json" prints at last.
-    """
 
-    chosen: str
-    decisions: Sequence[TextDecision]
-    scorer: Scorer
-    phrases: bool
-    few: int | None
-    whole: bool
-    images: int = 0
-    records: list[dict[str, Any]] = field(default_factory=list)
-
-    def head(self) -> str:
-        """What comes before the first image."""
-        if self.chosen != "csv":
-            return ""
-        texts = [decision.text for decision in self.decisions]
-        names = [text.phrase if self.phrases else text.attribute or text.phrase for text in texts]
-        return _csv_row(["image", *(name + of for name in names for of in ("", " threshold", " present"))])
-
-    def text(self, image: Path, found: Sequence[Answer]) -> str:
-        """The scores of an image and what they say."""
-        from focuscli.inference.predict import record
-
-        self.images += 1
-        best = sorted(found, key=lambda answer: -answer.margin)[: self.few]
-        if self.chosen in ("json", "jsonl"):
-            result = record(image, found if self.few is None else best, self.scorer)
-            if self.chosen == "jsonl":
-                return to_json(result) + "\n"
-            self.records.append(result)
-            return ""
-        if self.chosen == "csv":
-            row: list[Any] = [image]
-            for answer in found:
-                row += [answer.score, answer.decision.threshold]
-                row[-2:] = ["" if value is None else f"{value:.4f}" for value in row[-2:]]
-                row.append("" if answer.present is None else int(answer.present))
-            return _csv_row(row)
-        return self._block(image, best)
-
-    def foot(self) -> str:
-        """What comes after the last image."""
-        return f"{views.thresholds(self.decisions, self.scorer)}\n" if self.chosen == "table" and self.images else ""
-
-    def _block(self, image: Path, best: Sequence[Answer]) -> str:
-        """An image and its texts by descending margin; of many that nobody asked for only those present."""
-        from focuscli.inference.predict import probability
-
-        lines = [render.plain(str(image))]
-        shown = [answer for answer in best if self.whole or answer.present is not False]
-        for answer in shown:
-            place = probability(answer.score, answer.decision.threshold)
-            filled = 0 if place is None else round(20 * place)
-            bar = "" if place is None else f"  {'█' * filled}{'░' * (20 - filled)}"
-            text, unseen = answer.decision.text, "" if answer.decision.seen else "  unseen"
-            told = views.against(answer.decision, answer.score, answer.present)
-            lines.append(f"  {render.plain(text.phrase):<34} {text.region:<6} {told}{bar}{unseen}")
-        if hidden := len(best) - len(shown):
-            lines.append(f"  {hidden} {'others' if shown else 'texts'} not present")
-        return "".join(f"{line}\n" for line in lines)
+def _csv_line(image: Path, found: Sequence[Answer]) -> str:
+    row: list[Any] = [image]
+    for answer in found:
+        threshold = answer.decision.threshold
+        row += [f"{answer.score:.4f}", "" if threshold is None else f"{threshold:.4f}"]
+        row.append("" if answer.present is None else int(answer.present))
+    return _csv_row(row)
 
 
 def _csv_row(values: Sequence[Any]) -> str:
     buffer = io.StringIO()
     csv.writer(buffer, lineterminator="\n").writerow(values)
     return buffer.getvalue()
+
+
+def _table_lines(image: Path, best: Sequence[Answer], *, all_texts: bool) -> str:
+    """An image, and below it its texts; without `all_texts` only those that are present."""
+    from focuscli.inference.predict import probability
+
+    lines = [render.plain(str(image))]
+    shown = [answer for answer in best if all_texts or answer.present is not False]
+    for answer in shown:
+        share = probability(answer.score, answer.decision.threshold)
+        filled = 0 if share is None else round(20 * share)
+        bar = "" if share is None else f"  {'█' * filled}{'░' * (20 - filled)}"
+        text, unseen = answer.decision.text, "" if answer.decision.seen else "  unseen"
+        told = views.against(answer.decision, answer.score, answer.present)
+        lines.append(f"  {render.plain(text.phrase):<34} {text.region:<6} {told}{bar}{unseen}")
+    if hidden := len(best) - len(shown):
+        lines.append(f"  {hidden} {'others' if shown else 'texts'} not present")
+    return "".join(f"{line}\n" for line in lines)
