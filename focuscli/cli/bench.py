@@ -81,7 +81,7 @@ def bench_command(
         "results": [asdict(row) for row in rows],
     }
     if render.as_json():
-        render.result(report, lines=[])
+        render.result(report)
     else:
         cells = []
         for row in rows:

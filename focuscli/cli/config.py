@@ -33,7 +33,7 @@ def show_command(
     if not found:
         raise UsageError(f'No setting "{key}".', did_you_mean(key, _keys()))
     if render.as_json():
-        render.result({name: about._asdict() for name, about in found.items()}, lines=[])
+        render.result({name: about._asdict() for name, about in found.items()})
     elif key in found:
         about = found[key]
         lines = [

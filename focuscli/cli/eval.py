@@ -12,7 +12,16 @@ import typer
 from focuscli.cli import processes, render, views
 from focuscli.cli.models import ModelPlace, find_model
 from focuscli.cli.open_domain import run_open_domain
-from focuscli.cli.options import CheckpointsOpt, DatasetOpt, DeviceOpt, PrecisionOpt, SplitOpt, choice, dataset_names
+from focuscli.cli.options import (
+    CheckpointsOpt,
+    DatasetOpt,
+    DeviceOpt,
+    PrecisionOpt,
+    SplitOpt,
+    WorkersOpt,
+    choice,
+    dataset_names,
+)
 from focuscli.cli.render import percent
 from focuscli.errors import CheckFailed, UsageError
 from focuscli.evaluation.protocols import PROTOCOLS
@@ -71,7 +80,7 @@ def eval_command(
     ] = None,
     device: DeviceOpt = None,
     precision: PrecisionOpt = None,
-    workers: Annotated[int, typer.Option(min=1, max=256, help="Threads that decode images.")] = 2,
+    workers: WorkersOpt = 2,
 ) -> None:
     """Metrics of a checkpoint: closed set (mA, Acc, Prec, Recall, F1, F1h), or --open-domain retrieval."""
     closed = {"--dataset": dataset, "--require": require, "--threshold": threshold != "val"}
@@ -127,7 +136,7 @@ def eval_command(
 def _show(report: EvaluationReport, *, per_attribute: bool, written: Path) -> None:
     """The metrics of a split as a table, or the whole report as one JSON object."""
     if render.as_json():
-        render.result(report.to_json(), lines=[])
+        render.result(report.to_json())
         return
     shown = {f"{report.dataset} {report.split}": {**report.metrics, "images": report.images}}
     if report.unseen_persons:

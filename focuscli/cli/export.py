@@ -77,7 +77,7 @@ def export_command(
         render.note(f"  compared on synthetic crops only; no real crops: {error.problem}")
     if dry_run:
         render.note(f"  dry run: nothing was written to {target}")
-        render.result({"files": [str(target)], "texts": len(chosen), "dry_run": True}, lines=[])
+        render.result({"files": [str(target)], "texts": len(chosen), "dry_run": True})
         return
     fingerprint = file_sha256(model.weights) if model.weights else checkpoint_fingerprint(model.folder)
     height, width = recognizer.image_size

@@ -15,12 +15,14 @@ from focuscli.cli import processes, render, views
 from focuscli.cli.models import find_model
 from focuscli.cli.options import (
     SPLITS,
+    BatchOpt,
     CheckpointOpt,
     DeviceOpt,
     DryRunOpt,
     NullOpt,
     PrecisionOpt,
     StrictOpt,
+    WorkersOpt,
     choice,
     dataset_names,
 )
@@ -52,8 +54,8 @@ def index_command(
     part_size: Annotated[
         int, typer.Option(min=1, max=1_000_000, help="Crops per part: what a killed run can lose.")
     ] = 8192,
-    batch: Annotated[int, typer.Option(min=1, max=65_536, help="Images per batch.")] = 32,
-    workers: Annotated[int, typer.Option(min=1, max=256, help="Threads that decode images.")] = 2,
+    batch: BatchOpt = 32,
+    workers: WorkersOpt = 2,
     device: DeviceOpt = None,
     precision: PrecisionOpt = None,
 ) -> None:
@@ -89,7 +91,7 @@ def index_command(
         }
         if dry_run:
             render.note(f"  dry run: nothing was written to {output}")
-            render.result({**data, "crops": None, "skipped": None, "dry_run": True}, lines=[])
+            render.result({**data, "crops": None, "skipped": None, "dry_run": True})
             return
         try:
             with render.progress("encoding crops" if size == 1 else "encoding this process's crops") as progress:

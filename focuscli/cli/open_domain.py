@@ -112,7 +112,7 @@ def _skipping(what: object, *, strict: bool) -> Iterator[None]:
 def _show(reports: Sequence[OpenDomainReport], *, per_attribute: bool) -> None:
     """Metrics on stdout: one pair as a table per group, several as the matrix of Table II; notes on stderr."""
     if render.as_json():
-        render.result({"reports": [report.to_json() for report in reports]}, lines=[])
+        render.result({"reports": [report.to_json() for report in reports]})
         return
     render.line(
         f"open domain, protocol {reports[0].protocol}, {reports[0].split} images, percent; means are over groups"

@@ -114,6 +114,9 @@ FreeOpt = Annotated[bool, typer.Option("--free", help="Take texts as they are, a
 ForceOpt = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
 StrictOpt = Annotated[bool, typer.Option("--strict", help="Stop at the first unreadable image.")]
 NullOpt = Annotated[bool, typer.Option("--null", "-0", help="Paths on stdin end with NUL (find -print0).")]
+BatchOpt = Annotated[int, typer.Option(min=1, max=65_536, help="Images per batch.")]
+WorkersOpt = Annotated[int, typer.Option(min=1, max=256, help="Threads that decode images.")]
+SetOpt = Annotated[list[str] | None, typer.Option("--set", help="One setting: section.key=value; repeatable.")]
 DryRunOpt = Annotated[bool, typer.Option("--dry-run", help="Check everything, write nothing.")]
 
 

@@ -19,6 +19,7 @@ from focuscli.cli.options import (
     CHECKPOINT,
     PRECISIONS,
     RUN,
+    BatchOpt,
     DeviceOpt,
     ForceOpt,
     FormatOpt,
@@ -26,6 +27,7 @@ from focuscli.cli.options import (
     NullOpt,
     RegionOpt,
     StrictOpt,
+    WorkersOpt,
     choice,
     format_of,
     run_names,
@@ -91,8 +93,8 @@ def predict_command(
     force: ForceOpt = False,
     strict: StrictOpt = False,
     null: NullOpt = False,
-    batch: Annotated[int, typer.Option(min=1, max=65_536, help="Images per batch.")] = 32,
-    workers: Annotated[int, typer.Option(min=1, max=256, help="Threads that decode images.")] = 2,
+    batch: BatchOpt = 32,
+    workers: WorkersOpt = 2,
     device: DeviceOpt = None,
     precision: Annotated[
         str | None,
@@ -174,7 +176,7 @@ def predict_command(
             kept = f"{count:,} of {len(images):,} images" + (f" are in {output}" if output else " are printed")
             hint = f"For all of them run it again{', with --force' if output else ''}."
             raise Interrupted(f"Interrupted; {kept}.", hint, data)
-        render.result(data, lines=[])
+        render.result(data)
 
 
 def _readable(

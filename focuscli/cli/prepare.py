@@ -267,7 +267,7 @@ def _done(folder: DatasetFolder, started: float, *, dry_run: bool = False, label
         data = {"path": str(folder.path), "name": folder.name, "images": len(folder.images)}
         data |= {"attributes": len(schema.attributes), "evaluated": len(schema.evaluated), "counts": folder.counts}
         data |= {key: folder.info.get(key) for key in ("published", "warnings", "notes")} | {"labels": counts}
-        render.result({**data, "seconds": seconds, "dry_run": dry_run}, lines=[])
+        render.result({**data, "seconds": seconds, "dry_run": dry_run})
         return
     views.prepared(folder, counts if labels else None)
     done = "dry run: nothing was written to" if dry_run else "wrote"

@@ -126,7 +126,7 @@ def warn(text: str) -> None:
     _styled(f"! {text}", "yellow")
 
 
-def result(data: Any, *, lines: Sequence[str]) -> None:
+def result(data: Any, *, lines: Sequence[str] = ()) -> None:
     """The outcome of a command: one JSON object on stdout with --json, else lines on stdout."""
     if as_json():
         print(_json(data))

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from focuscli.cli import render
-from focuscli.cli.options import DatasetOpt, DeviceOpt, ForceOpt, PrecisionOpt, SplitOpt, choice, run_names
+from focuscli.cli.options import DatasetOpt, DeviceOpt, ForceOpt, PrecisionOpt, SplitOpt, WorkersOpt, choice, run_names
 from focuscli.errors import UsageError
 from focuscli.storage import paths
 from focuscli.storage.files import check_free, write_text
@@ -30,7 +30,7 @@ def report_command(
     force: ForceOpt = False,
     device: DeviceOpt = None,
     precision: PrecisionOpt = None,
-    workers: Annotated[int, typer.Option(help="Threads that decode images.")] = 2,
+    workers: WorkersOpt = 2,
 ) -> None:
     """Write one self-contained HTML page about a run, or a comparison of several."""
     checkpoints = [paths.resolve_checkpoint(name) for name in runs or ["latest"]]

@@ -10,12 +10,13 @@ import typer
 
 from focuscli.cli import render
 from focuscli.cli.models import ModelPlace
-from focuscli.cli.options import DeviceOpt, DryRunOpt, PrecisionOpt, choice
+from focuscli.cli.options import DeviceOpt, DryRunOpt, PrecisionOpt, SetOpt, choice
 from focuscli.cli.train import weights_file
 from focuscli.cli.training import open_run, own_run, train_to_end
 from focuscli.config.methods import METHODS, PRESETS
 from focuscli.errors import InputError, Interrupted, RequirementError, UsageError
 from focuscli.storage import paths
+from focuscli.storage.documents import read_toml
 
 if TYPE_CHECKING:
     from focuscli import config as configuration
@@ -70,7 +71,7 @@ def reproduce_command(
     config: Annotated[
         Path | None, typer.Option("--config", help="TOML settings; the table decides on dataset, method and seed.")
     ] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="One setting: section.key=value; repeatable.")] = None,
+    set_: SetOpt = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder of runs and results; default: reproduce-TABLE under FOCUS_RUNS.")
     ] = None,
@@ -95,7 +96,7 @@ def reproduce_command(
         "--device": ("train", "device", device),
         "--precision": ("train", "precision", precision),
     }
-    layers: configuration.Layers = [(str(config), configuration.read_config_file(config))] if config else []
+    layers: configuration.Layers = [(str(config), read_toml(config))] if config else []
     layers += [(flag, {section: {key: value}}) for flag, (section, key, value) in flags.items() if value is not None]
     for text in set_ or []:
         if option := TABLE_SETTINGS.get(text.partition("=")[0].strip()):
@@ -180,7 +181,7 @@ def _show_plan(plan: Plan, out: Path) -> None:
     if render.as_json():
         excluded = [item._asdict() for item in plan.excluded]
         data = {"table": plan.table.name, "out": str(out), "runs": runs, "excluded": excluded}
-        render.result({**data, "deviations": [*plan.deviations]}, lines=[])
+        render.result({**data, "deviations": [*plan.deviations]})
         return
     render.line(f"{plan.table.title}: {len(plan.runs)} run{'s' * (len(plan.runs) != 1)}, into {out}")
     if runs:

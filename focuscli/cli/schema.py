@@ -30,7 +30,7 @@ def show_command(name: SchemaArg, evaluated: EvaluatedOpt = False) -> None:
     """Show attributes with their phrases, regions and groups, and the complements of groups."""
     found, _ = _find(name)
     if render.as_json():
-        render.result({**found.model_dump(mode="json"), "fingerprint": found.fingerprint()}, lines=[])
+        render.result({**found.model_dump(mode="json"), "fingerprint": found.fingerprint()})
         return
     kinds = {attribute.name: "" if attribute.evaluated else "not evaluated" for attribute in found.attributes}
     rows = [
@@ -74,7 +74,7 @@ def diff_command(source: SchemaArg, target: SchemaArg, evaluated: EvaluatedOpt =
     if render.as_json():
         known = [{**_named(ours), "source": theirs.attribute} for ours, theirs in seen]
         data = {"source": first.name, "target": second.name, "seen": known}
-        render.result({**data, "new": [*map(_named, new)], "only_source": [*map(_named, only)]}, lines=[])
+        render.result({**data, "new": [*map(_named, new)], "only_source": [*map(_named, only)]})
         return
     rows = [("seen", ours.attribute or "-", *_place(ours), theirs.attribute or "complement") for ours, theirs in seen]
     rows += [("new", text.attribute or "-", *_place(text), "") for text in new]

@@ -131,7 +131,7 @@ def search_command(
         render.note(note)
         data: dict[str, Any] = {"written": str(output)} if output else {"results": [*as_json(answers, reader.gallery)]}
         data |= {"sheet": None if sheet is None else str(sheet), "crops": count, "seconds": seconds}
-        render.result(data, lines=[])
+        render.result(data)
 
 
 def _write(chosen: str, answers: Sequence[Answer], gallery: Gallery, output: Path | None, *, each: bool) -> None:

@@ -16,10 +16,11 @@ import typer
 
 from focuscli import config as configuration
 from focuscli.cli import processes, render, views
-from focuscli.cli.options import DatasetOpt, DeviceOpt, DryRunOpt, PrecisionOpt, choice
+from focuscli.cli.options import DatasetOpt, DeviceOpt, DryRunOpt, PrecisionOpt, SetOpt, choice
 from focuscli.cli.training import open_run, own_run, program, resume_command, show_result, train_to_end
 from focuscli.errors import InputError, RequirementError, UsageError
 from focuscli.storage import paths
+from focuscli.storage.documents import read_toml
 from focuscli.storage.files import check_free, is_leftover
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def train_command(
     device: DeviceOpt = None,
     precision: PrecisionOpt = None,
     config: Annotated[Path | None, typer.Option("--config", help="TOML file with settings.")] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="One setting: section.key=value; repeatable.")] = None,
+    set_: SetOpt = None,
     run: Annotated[
         Path | None,
         # torchrun (on Python 3.11) takes --run for its own --run-path, wherever it stands.
@@ -135,7 +136,7 @@ def _show_steps_left(opened: Run) -> None:
         f"dry run: nothing was written; {left:,} of {trainer.total_steps:,} steps would follow, "
         f"{data['epochs_left']:.4g} of {epochs} epochs"
     )
-    render.result(data, lines=[])
+    render.result(data)
 
 
 def _flag_layers(values: Mapping[str, Any], without: str | None, sets: Sequence[str]) -> configuration.Layers:
@@ -168,7 +169,7 @@ def _plan(
         if dataset is None and file is None:
             hint = "Start one: focus train --dataset NAME --run FOLDER"
             raise InputError(f"No run to resume in {run} (no config.toml).", hint)
-    layers = configuration.stacked([*([(str(file), configuration.read_config_file(file))] if file else []), *flags])
+    layers = configuration.stacked([*([(str(file), read_toml(file))] if file else []), *flags])
     if dataset:
         layers.append(("--dataset", {"data": {"dataset": str(paths.resolve_dataset(dataset).resolve())}}))
     settings, origins = configuration.build_config(layers)

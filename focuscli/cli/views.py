@@ -62,7 +62,7 @@ def listing(
 ) -> None:
     """What a folder holds as a table, and warnings of what is damaged; without any, the command that makes the first."""
     if render.as_json():
-        render.result({"folder": str(folder), f"{kind}s": found}, lines=[])
+        render.result({"folder": str(folder), f"{kind}s": found})
         return
     if rows := [row(item) for item in found if "problem" not in item]:
         render.table(columns, rows)

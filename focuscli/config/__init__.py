@@ -7,7 +7,6 @@ import contextlib
 import json
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
@@ -23,7 +22,6 @@ from focuscli.config.settings import DataConfig as DataConfig
 from focuscli.config.settings import LossConfig as LossConfig
 from focuscli.config.settings import TrainConfig as TrainConfig
 from focuscli.errors import UsageError, did_you_mean
-from focuscli.storage.documents import read_toml
 
 ABLATIONS = ("rlp", "mgmt", "avfe", "racl", "lsim")
 Origins = dict[str, str]
@@ -97,17 +95,8 @@ def parse_override(text: str) -> dict[str, dict[str, Any]]:
     return {section: {key: raw.strip()}}
 
 
-def read_config_file(path: Path) -> dict[str, Any]:
-    """A TOML file with the sections of `RunConfig`.
-
-    Raises:
-        InputError: it does not exist or is not TOML.
-    """
-    return read_toml(path)
-
-
 def dump_config(config: RunConfig, origins: Origins | None = None) -> str:
-    """The configuration as TOML that `read_config_file` reads back to an equal one, with a comment where each origin is."""
+    """The configuration as TOML that reads back to an equal one, with a comment where each origin is."""
     import tomlkit
 
     section, lines = "", []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, NamedTuple, get_args
 
 from focuscli.config.settings import RunConfig
@@ -32,20 +33,8 @@ def _kind(field: Any) -> str:
     return ", ".join([field.annotation.__name__, "; ".join(bounds)] if bounds else [field.annotation.__name__])
 
 
-def _toml(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, str):
-        return f'"{value}"'
-    return str([*value]) if isinstance(value, tuple) else str(value)
-
-
-def _describe(field: Any) -> Setting:
-    return Setting(_kind(field), _toml(field.default), " ".join((field.description or "").split()))
-
-
 SETTINGS = {
-    f"{section}.{key}": _describe(field)
+    f"{section}.{key}": Setting(_kind(field), json.dumps(field.default), " ".join((field.description or "").split()))
     for section, model in RunConfig.model_fields.items()
     for key, field in model.default.__class__.model_fields.items()
 }

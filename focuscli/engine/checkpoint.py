@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import BaseModel, Field, FiniteFloat, NonNegativeInt, model_validator
 from safetensors import SafetensorError
 
-from focuscli.config import BEFORE, RunConfig, build_config, read_config_file
+from focuscli.config import BEFORE, RunConfig, build_config
 from focuscli.data.schema import AttributeSchema
 from focuscli.errors import InputError
-from focuscli.storage.documents import checked, read_json
+from focuscli.storage.documents import checked, read_json, read_toml
 from focuscli.storage.files import atomic_path, remove_leftovers, write_json
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
 def saved_config(run: Path) -> RunConfig:
     """The configuration that a run was started with; InputError where there is none."""
     file = run / "config.toml"
-    return build_config([("earlier version", BEFORE), (str(file), read_config_file(file))])[0]
+    return build_config([("earlier version", BEFORE), (str(file), read_toml(file))])[0]
 
 
 def last_checkpoint(run: Path) -> Checkpoint | None:

@@ -22,11 +22,8 @@ def test_a_setting_is_found_by_key_section_or_both(focus, key, settings):
 
 def test_all_settings_say_type_default_and_meaning(focus, refused):
     found = focus("config", "show", "--json").json
-    assert found["train.epochs"] == {
-        "type": "int, >= 1; <= 100000",
-        "default": "100",
-        "meaning": "Passes over the training images.",
-    }
+    meaning = "Passes over the training images."
+    assert found["train.epochs"] == {"type": "int, >= 1; <= 100000", "default": "100", "meaning": meaning}
     assert found["eval.select"]["type"] == "mA or Acc or F1 or AUC"
     assert all(about["type"] and about["default"] and about["meaning"] for about in found.values())
     refused(2, "Did you mean epochs?", "config", "show", "epoch")

@@ -7,6 +7,7 @@ import pytest
 import focuscli.config as layers
 from focuscli.config import PRESETS, RunConfig
 from focuscli.errors import UsageError
+from focuscli.storage.documents import read_toml
 
 
 def test_later_layers_win_and_origins_are_known():
@@ -24,7 +25,7 @@ def test_a_saved_configuration_reads_back_equal(tmp_path, preset):
     )
     file = tmp_path / "config.toml"
     file.write_text(layers.dump_config(config))
-    assert layers.build_config([("file", layers.read_config_file(file))])[0] == config
+    assert layers.build_config([("file", read_toml(file))])[0] == config
 
 
 @pytest.mark.parametrize(
