@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from focuscli.inference.recognizer import Recognizer
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 __all__ = ["Recognizer", "__version__"]
 
 
