@@ -36,7 +36,6 @@ _IN_MODE = {"1": 5, "L": 1, "P": 5, "I;16": 3, "I;16B": 3, "I": 5, "F": 5}
 """Bytes per pixel of an image, and of what it is converted to before it can be reduced; others take 4, with alpha 8."""
 _IN_DECODER = {"AVIF": 12, "GIF": 4, "HEIF": 12, "JPEG2000": 16, "JXL": 16, "PSD": 4, "TIFF": 4, "WEBP": 12}
 """Bytes per pixel that a decoder needs besides."""
-COLOUR_16 = ("RGB;16B", "RGB;16L", "RGBA;16B", "RGBA;16L")
 scaled: dict[Path, str] = {}
 """The images whose values `load_image` had to scale by a guess, and how."""
 
@@ -150,8 +149,7 @@ def _decode(path: Path) -> Image.Image:
             Image.core.set_block_size(64 * 2**20)
             image.draft(None, (image.width // factor, image.height // factor))  # a JPEG is decoded smaller at once
         alpha = image.has_transparency_data
-        each = _IN_MODE.get(image.mode, 4) + _IN_DECODER.get(image.format or "", 0)
-        each += 4 * alpha + 4 * (_raw_mode(image) in COLOUR_16)
+        each = _IN_MODE.get(image.mode, 4) + _IN_DECODER.get(image.format or "", 0) + 4 * alpha
         needed += math.prod(image.size) * each + pixels // factor**2 * (16 if alpha else 8)
         if needed > MEMORY:
             raise ValueError(f"decoding takes {needed / 2**20:,.0f} MiB; the limit is {MEMORY / 2**20:.0f}")
@@ -188,74 +186,47 @@ _freed = threading.Condition()
 _taken: list[int] = []
 
 
-def _rescale(
-    path: Path, image: Image.Image, deep: Callable[[Any, tuple[int, int, int, int]], NDArray[Any]]
-) -> Image.Image:
-    """An image of more than 8 bits, whose values `deep` returns for a box, as 8 bits; in strips, which need little memory."""
+def _rescale(path: Path, image: Image.Image) -> Image.Image:
+    """A grey image of more than 8 bits as 8 bits; in strips, which need little memory."""
     from PIL import Image
 
+    unsigned = image.mode == "I" and getattr(image, "tag_v2", {}).get(339, (1,)) == (1,)  # Pillow reads it as signed
     width, height = image.size
     rows = max(1, 2**20 // width)
     boxes = [(0, top, width, min(top + rows, height)) for top in range(0, height, rows)]
-    lows, highs = zip(*((values.min(), values.max()) for values in (deep(image, box) for box in boxes)), strict=True)
+
+    def strips() -> Iterator[NDArray[Any]]:
+        for box in boxes:
+            values = np.asarray(image.crop(box))
+            yield values.view(np.uint32) if unsigned else values
+
+    lows, highs = zip(*((values.min(), values.max()) for values in strips()), strict=True)
     white, words = scale_of(float(np.min(lows)), float(np.max(highs)), whole=image.mode != "F")
+    bits = 32 if image.mode == "I" else 16
     if image.mode == "F":
         scaled[path] = words
-    else:
-        bits = 32 if image.mode == "I" else 16
-        if white < 2 ** (bits - 1) - 1:
-            scaled[path] = f"{bits}-bit data, {words}"
-    eight = Image.new("RGB" if len(image.getbands()) > 2 else "L", image.size)
-    for box in boxes:
-        eight.paste(Image.fromarray(np.rint(deep(image, box) * (255 / white)).astype(np.uint8)), box[:2])
+    elif white < 2 ** (bits - 1) - 1:
+        scaled[path] = f"{bits}-bit data, {words}"
+    eight = Image.new("L", image.size)
+    for box, values in zip(boxes, strips(), strict=True):
+        eight.paste(Image.fromarray(np.rint(values * (255 / white)).astype(np.uint8)), box[:2])
     return eight
-
-
-def _grey(image: Image.Image, box: tuple[int, int, int, int]) -> NDArray[Any]:
-    values = np.asarray(image.crop(box))
-    unsigned = image.mode == "I" and getattr(image, "tag_v2", {}).get(339, (1,)) == (1,)  # Pillow reads it as signed
-    return values.view(np.uint32) if unsigned else values
-
-
-def _colour_16(path: Path, image: Image.Image, raw: str) -> Image.Image:
-    """16-bit colour. Pillow reads the upper 8 bits of each value, which are next to nothing where only the lower 12 are used:
-    then the file is read once more as if it had the other order of bytes."""
-    extrema: Any = image.getextrema()
-    if max(high for _, high in extrema[:3]) >= 64:
-        return image
-    other = raw[:-1] + ("L" if raw.endswith("B") else "B")
-    with _open(path) as low:
-        tiles: Any = [(*tile[:3], (other, *tile[3][1:]) if isinstance(tile[3], tuple) else other) for tile in low.tile]
-        low.tile = tiles
-        low.load()
-
-    def values(high: Image.Image, box: tuple[int, int, int, int]) -> NDArray[np.uint16]:
-        upper, lower = (np.asarray(half.crop(box))[..., :3].astype(np.uint16) for half in (high, low))
-        return upper * np.uint16(256) + lower
-
-    found = _rescale(path, image, values)
-    if image.mode == "RGBA":
-        found.putalpha(image.getchannel("A"))
-    return found
-
-
-def _raw_mode(image: ImageFile.ImageFile) -> str:
-    """How the values are stored, as Pillow calls it: "RGB;16B" are 16 bits, the upper byte first."""
-    arguments = image.tile[0][3] if image.tile else None  # by number: a plain tuple before Pillow 11
-    return str(arguments[0] if isinstance(arguments, tuple) else arguments)
 
 
 def _to_rgb(path: Path, image: ImageFile.ImageFile, factor: int) -> Image.Image:
     """Decode an image whose header was read, reduced by a factor in each direction."""
     from PIL import Image, ImageOps
 
-    raw = _raw_mode(image)
+    # How the values are stored; by number, because it is a plain tuple before Pillow 11.
+    raw = str(image.tile[0][3]) if image.tile else ""
     image.load()
     whole: Image.Image = image.copy() if getattr(image, "is_animated", False) else image
     if whole.mode.startswith("I") or whole.mode == "F":
-        whole = _rescale(path, whole, _grey)
-    elif raw in COLOUR_16:
-        whole = _colour_16(path, whole, raw)
+        whole = _rescale(path, whole)
+    elif ";16" in raw and whole.mode in ("RGB", "RGBA"):  # of which Pillow reads the upper 8 bits
+        extrema: Any = whole.getextrema()
+        if max(high for _, high in extrema[:3]) < 64:
+            raise ValueError("16-bit colour with values of 14 bits at most; save it with 8 bits")
     if factor > 1:
         if whole.mode in ("1", "P", "PA"):
             whole = whole.convert("RGBA" if whole.has_transparency_data else "RGB")
