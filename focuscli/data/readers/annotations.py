@@ -95,11 +95,11 @@ def find_file(source: Path, name: str, hint: str = "Name the folder that holds i
 
 
 def find_image_root(given: Path | None, places: Sequence[Path], images: Sequence[str]) -> Path:
-    """The given folder, or the first of some places that holds one of the images; the first of all if none does."""
+    """The given folder, or the first of some places that holds one of the images or folders; the first if none does."""
     if given:
         return given.resolve()
     sample = images[:: max(1, len(images) // 50)]
     for place in places:
-        if any((place / image).is_file() for image in (*images[:20], *sample)):
+        if any((place / image).exists() for image in (*images[:20], *sample)):
             return place.resolve()
     return places[0].resolve()

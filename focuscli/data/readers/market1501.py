@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from focuscli.data.inputs import looks_like_image
 from focuscli.data.readers import mat
-from focuscli.data.readers.annotations import NO_VAL, Annotations, find_file, reading
+from focuscli.data.readers.annotations import NO_VAL, Annotations, find_file, find_image_root, reading
 from focuscli.data.schema import AttributeSchema, builtin_schema
-from focuscli.errors import InputError
+from focuscli.errors import InputError, plural
 from focuscli.storage.paths import user_path
 
 FILE = "market_attribute.mat"
@@ -27,7 +27,7 @@ FOLDERS = {"bounding_box_train": "train", "query": "test", "bounding_box_test": 
 PUBLISHED = {"train": 12_936, "test": 16_483}  # 3,368 of query and the 13,115 of the gallery that show a known person
 PUBLISHED_PERSONS = {"train": 751, "test": 750}
 AGES = ("young", "teenager", "adult", "old")  # codes 1 to 4 of the field age
-UNLABELLED = {"0000": "distractors (0000)", "-1": "junk boxes (-1)"}
+UNLABELLED = {"0000": "distractor", "-1": "junk box"}
 _NAME = re.compile(r"(-1|[0-9]{4})_c([0-9]+)s")
 _HINT = f"Fetch {FILE} from https://github.com/vana77/Market-1501_Attribute and name it, with the images: "
 _HINT += f"focus prepare market1501 {FILE} --images Market-1501-v15.09.15"
@@ -54,7 +54,8 @@ def read_market1501(source: Path, *, images: Path | None = None) -> Annotations:
     known = rows["train"] | rows["test"]
     if len(known) < sum(map(len, rows.values())):
         raise InputError(f"{file} has a person in train and in test.", _HINT)
-    root = _find_root(user_path(source), file, images)
+    source = user_path(source)
+    root = find_image_root(images, [file.parent, file.parent.parent, source, *sorted(source.glob("*/"))], [*FOLDERS])
     warnings = ["Labels are those of the person, whatever an image shows: a bag that is hidden counts as present."]
     notes = [NO_VAL]
     found: list[tuple[str, str, str]] = []  # image, split, person
@@ -66,12 +67,15 @@ def read_market1501(source: Path, *, images: Path | None = None) -> Annotations:
                 found.append((f"{folder}/{name}", split, match[1]))
                 cameras.add(int(match[2]))
             elif match and match[1] in UNLABELLED:
-                left[UNLABELLED[match[1]]] += 1
+                left[match[1]] += 1
             else:
                 others.append(f"{folder}/{name}")
     if others:
-        warnings.append(f"{len(others):,} images are of no person in {FILE} and left out, for one {others[0]}.")
-    notes += [f"left out: {count:,} {what}, which have no labels" for what, count in left.items()]
+        warnings.append(f"Left out: {plural(len(others), 'image')} of no person in {FILE}, such as {others[0]}.")
+    notes += [
+        f"left out: {count:,} of person {person} ({UNLABELLED[person]}), without labels"
+        for person, count in left.items()
+    ]
     if found:
         published = PUBLISHED
         notes.append(f"persons and cameras ({', '.join(map(str, sorted(cameras)))}) as in the file names")
@@ -101,14 +105,3 @@ def _read_part(table: NDArray[np.void], schema: AttributeSchema) -> dict[str, ND
             raise ValueError(f"its {attribute.name} is not a code from 1 to {allowed[-1]} for each of {len(persons)}")
         columns.append(codes == (AGES.index(attribute.name) + 1 if age else 2))
     return dict(zip(persons, np.stack(columns, axis=1).astype(np.int8), strict=True))
-
-
-def _find_root(source: Path, file: Path, images: Path | None) -> Path:
-    """The folder of the image folders; the one of the file if there are none."""
-    places = [images] if images else [file.parent, file.parent.parent, source, *sorted(source.glob("*/"))]
-    for place in places:
-        if any((place / folder).is_dir() for folder in FOLDERS):
-            return place.resolve()
-    if images:
-        raise InputError(f"There is no {' or '.join(FOLDERS)} in {images}.", "Name the folder that holds them.")
-    return file.parent.resolve()
