@@ -292,14 +292,6 @@ def save_parts(tensors: Tensors, folder: Path, **changes: str) -> Path:
     return index
 
 
-def test_weights_in_several_files(small: Tensors, tmp_path: Path) -> None:
-    index = save_parts(small, tmp_path)
-    for path in (index, tmp_path):
-        weights = read_state_dict(path, activation="gelu")
-        assert_same(weights.tensors, small)
-        assert weights.format == "safetensors/openai"
-
-
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -38,41 +38,27 @@ def test_reads_splits_persons_and_cells_in_schema_order(tmp_path: Path, small_sc
     assert labels.tolist() == [[1, 0, 0, 1, 2], [0, 1, 1, 0, 0]]
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda text: b"\xef\xbb\xbf" + text.encode(),
-        lambda text: text.replace("\n", "\r\n").encode(),
-        lambda text: text.replace("\n", "\n\n").encode(),
-        lambda text: text.rstrip("\n").encode(),
-        lambda text: text.replace(",", " , ").encode(),
-        lambda text: text.replace("a.png", '"a.png"').encode(),
-        lambda text: text.replace(",", ";").encode(),
-        lambda text: "sep=\t\n" + text.replace(",", "\t"),
-        lambda text: text.encode("utf-16"),
-        lambda text: text.replace("\n", ",,\n") + ",,,,,,,,,\n",
-        lambda text: text.replace("b/c", "b\\c").replace("image,split,person", "Image,SPLIT,Person ID"),
-        lambda text: text.replace("test,,", "test,-1,"),
-    ],
-    ids=[
-        "byte order mark",
-        "CRLF",
-        "blank lines",
-        "no last line end",
-        "spaces",
-        "quotes",
-        "semicolons",
-        "sep=",
-        "UTF-16",
-        "Excel",
-        "Windows",
-        "person -1",
-    ],
-)
-def test_harmless_variants_read_the_same(tmp_path: Path, small_schema: AttributeSchema, change: object) -> None:
+HARMLESS = {
+    "byte order mark": lambda text: b"\xef\xbb\xbf" + text.encode(),
+    "CRLF": lambda text: text.replace("\n", "\r\n"),
+    "blank lines": lambda text: text.replace("\n", "\n\n"),
+    "no last line end": lambda text: text.rstrip("\n"),
+    "spaces": lambda text: text.replace(",", " , "),
+    "quotes": lambda text: text.replace("a.png", '"a.png"'),
+    "semicolons": lambda text: text.replace(",", ";"),
+    "sep=": lambda text: "sep=\t\n" + text.replace(",", "\t"),
+    "UTF-16": lambda text: text.encode("utf-16"),
+    "Excel": lambda text: text.replace("\n", ",,\n") + ",,,,,,,,,\n",
+    "Windows": lambda text: text.replace("b/c", "b\\c").replace("image,split,person", "Image,SPLIT,Person ID"),
+    "person -1": lambda text: text.replace("test,,", "test,-1,"),
+}
+
+
+@pytest.mark.parametrize("name", HARMLESS)
+def test_harmless_variants_read_the_same(tmp_path: Path, small_schema: AttributeSchema, name: str) -> None:
     plain = read_labels(write(tmp_path, HEADER + ROWS), small_schema)
     assert format_labels(small_schema, plain) == HEADER + ROWS
-    other = read_labels(write(tmp_path, change(HEADER + ROWS)), small_schema)  # type: ignore[operator]
+    other = read_labels(write(tmp_path, HARMLESS[name](HEADER + ROWS)), small_schema)
     assert all(np.array_equal(found, wanted) for found, wanted in zip(other, plain, strict=True))
 
 
@@ -130,9 +116,6 @@ def test_an_attribute_without_a_column_names_the_closest(tmp_path: Path, small_s
         f"Did you mean {header}? Known: image, split, person, Male, Backpack, Female, {header}, spectacles. "
         'Another: column = "NAME" under the attribute in schema.toml.'
     )
-    path = write(tmp_path, HEADER.replace("spectacles", "lenses") + ROWS)
-    with pytest.raises(InputError, match='has no column "spectacles"'):
-        read_labels(path, small_schema)
 
 
 def test_what_is_not_utf8_is_named_with_its_place(tmp_path: Path, small_schema: AttributeSchema) -> None:
@@ -141,6 +124,7 @@ def test_what_is_not_utf8_is_named_with_its_place(tmp_path: Path, small_schema: 
         with pytest.raises(InputError, match=rf"line {line} is not UTF-8 \(byte 0xe9 at position \d+\)") as caught:
             read_labels(path, small_schema)
         assert f"iconv -f cp1252 -t utf-8 {path}" in (caught.value.hint or "")
+        assert '"caf\xe9.png,test,,0,1,1,0,0": iconv -f cp1252' in (caught.value.hint or "") or line < 3
 
 
 def test_a_file_that_cannot_be_read_names_the_way_out(tmp_path: Path, small_schema: AttributeSchema) -> None:
@@ -198,22 +182,3 @@ def test_what_is_written_reads_back_the_same(tmp_path_factory, content: Any, sep
     path = write(tmp_path_factory.mktemp("csv"), text.getvalue().encode(encoding))
     for found, wanted in zip(read_labels(path, schema), labels, strict=True):
         assert np.array_equal(found, wanted)
-
-
-@settings(max_examples=150)
-@given(content=contents(), data=st.data())
-def test_a_damaged_file_is_refused_with_its_name_or_says_something_else(tmp_path_factory, content, data) -> None:
-    """Bytes replaced at random never crash the reader, and what it accepts is still valid."""
-    schema, labels = content
-    damaged = bytearray(format_labels(schema, labels).encode())
-    for _ in range(data.draw(st.integers(1, 4))):
-        damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.sampled_from(b'0127x,"\n\r\0\xff'))
-    path = write(tmp_path_factory.mktemp("csv"), bytes(damaged))
-    try:
-        images, splits, persons, cells = read_labels(path, schema)
-    except InputError as error:
-        assert "labels.csv" in error.problem  # noqa: PT017
-        return
-    assert len(images) == len(set(images)) == len(splits) == len(persons) == len(cells)
-    assert set(splits.tolist()) <= set(SPLITS)
-    assert np.isin(cells, (0, 1, 2)).all()
