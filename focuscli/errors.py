@@ -7,7 +7,7 @@ code of the process. Library code raises them; only `focuscli.cli` prints them a
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 
@@ -78,6 +78,12 @@ def did_you_mean(name: str, known: Iterable[str], *, limit: int = 12) -> str:
     hints = [f"Did you mean {near}?"] if near else []
     hints += [f"Known: {listed}"] if names else []
     return " ".join(hints)
+
+
+def listed(names: Sequence[str], most: int = 5) -> str:
+    """ "a, b, c", or "a, b and 3 more" for more than `most` names."""
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def plural(count: int, noun: str) -> str:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from focuscli.data.folder import DatasetFolder
 from focuscli.data.labels_csv import SPLITS
 from focuscli.data.schema import UNCERTAIN, schema_remarks
+from focuscli.errors import listed
 
 FEW_IMAGES = 10
 MOST_NAMES = 10
@@ -54,15 +53,10 @@ def dataset_warnings(folder: DatasetFolder) -> list[str]:
             effects = [
                 effect for split, effect in _EFFECTS.items() if any(split in splits for splits in lacking.values())
             ]
-            warnings.append(f"Without a {word}: {_listed(shown)}: {', '.join(effects)}.")
+            warnings.append(f"Without a {word}: {listed(shown, MOST_NAMES)}: {', '.join(effects)}.")
     few = [f"{split} {count}" for split, count in folder.counts.items() if split != "unused" and count < FEW_IMAGES]
     if few:
         warnings.append(
-            f"Splits of under {FEW_IMAGES} images, whose metrics and thresholds mean little: {_listed(few)}."
+            f"Splits of under {FEW_IMAGES} images, whose metrics and thresholds mean little: {listed(few)}."
         )
     return warnings
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - MOST_NAMES:,} more" if len(names) > MOST_NAMES else ""
-    return ", ".join(names[:MOST_NAMES]) + more

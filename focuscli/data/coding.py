@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from focuscli.data.schema import UNCERTAIN
 from focuscli.data.table import Table
-from focuscli.errors import InputError
+from focuscli.errors import InputError, listed
 
 MOST_CLASSES = 50
 MOST_UNKNOWN = 0.1
@@ -165,8 +165,7 @@ def _check_guess(table: Table, words: Mapping[str, Counter[str]], coding: Coding
 
 
 def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(f'"{name}"' for name in names[:5])
-    return f"column{'s' * (len(names) > 1)} {shown}" + (f" and {len(names) - 5:,} more" if len(names) > 5 else "")
+    return f"column{'s' * (len(names) > 1)} " + listed([f'"{name}"' for name in names])
 
 
 def _advice(words: Mapping[str, Counter[str]], coding: Coding, command: str) -> str:

@@ -19,7 +19,7 @@ from pydantic import BaseModel
 from focuscli.data.image_names import check_image_names
 from focuscli.data.labels_csv import SPLITS, format_labels, read_labels
 from focuscli.data.schema import AttributeSchema, dump_schema, load_schema
-from focuscli.errors import InputError
+from focuscli.errors import InputError, plural
 from focuscli.storage.documents import checked, read_json
 from focuscli.storage.files import atomic_folder, check_free, write_errors, write_json, write_text
 from focuscli.storage.paths import user_path
@@ -103,7 +103,7 @@ class DatasetFolder:
         file = self.path / LABELS_FILE
         if missing:
             raise InputError(
-                f"{len(missing):,} of {len(self.images):,} images of {file} are not in {self.root}: {missing[0]}, for one.",
+                f"{len(missing):,} of {len(self.images):,} images of {file} are not in {self.root}, such as {missing[0]}.",
                 f"Set image_root in {self.path / SCHEMA_FILE} to the folder that the column image starts from.",
             )
         check_image_names(self.images, [f"{file}, image {row}" for row in range(1, len(self.images) + 1)], self.root)
@@ -125,7 +125,7 @@ class DatasetFolder:
         chosen = ("train", "val") if split == "trainval" else (split,)
         found = np.flatnonzero(np.isin(self.splits, chosen)).astype(np.int64)
         if not len(found):
-            there = ", ".join(f"{name} ({count:,} images)" for name, count in self.counts.items())
+            there = ", ".join(f"{name} ({plural(count, 'image')})" for name, count in self.counts.items())
             raise InputError(f'{self.path} has no split "{split}".', f"It has: {there}.")
         return found
 
@@ -156,7 +156,8 @@ def read_folder(path: Path) -> DatasetFolder:
     path = Path(path)
     written = _written(path)
     try:
-        folder = _read_files(path)
+        schema, info = load_schema(path / SCHEMA_FILE), read_info(path)
+        folder = DatasetFolder(path, schema, *read_labels(path / LABELS_FILE, schema), info)
     except InputError:
         if _written(path) == written:
             raise
@@ -172,12 +173,6 @@ def _written(path: Path) -> tuple[int, int] | None:
         status = (path / INFO_FILE).stat()
         return status.st_ino, status.st_mtime_ns
     return None
-
-
-def _read_files(path: Path) -> DatasetFolder:
-    schema = load_schema(path / SCHEMA_FILE)
-    info = read_info(path)
-    return DatasetFolder(path, schema, *read_labels(path / LABELS_FILE, schema), info)
 
 
 def read_info(path: Path) -> dict[str, Any]:

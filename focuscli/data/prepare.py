@@ -23,7 +23,7 @@ from focuscli.data.readers.rap import read_rapv1, read_rapv2
 from focuscli.data.schema import UNCERTAIN
 from focuscli.data.splits import shared_persons
 from focuscli.data.table import format_table
-from focuscli.errors import InputError
+from focuscli.errors import InputError, listed, plural
 from focuscli.storage.paths import user_path
 
 Progress = Callable[[int, int], None]
@@ -91,10 +91,9 @@ def prepare(
         bad = check_images([data.root / image for image in data.images], progress=progress)
         rows = [(data.images[row], reason) for row, reason in bad.items()]
         hint = "Replace them, or omit --strict to go on without them."
-        if kind == "csv" and data.root != Path(source).resolve().parent:
-            files_besides = unlisted(data.root, data.images)
-            if files_besides:
-                data.notes.append(f"in {data.root}, but not in the table: {files_besides}")
+        apart = kind == "csv" and data.root != Path(source).resolve().parent
+        if apart and (others := unlisted(data.root, data.images)):
+            data.notes.append(f"in {data.root}, but not in the table: {others}")
         data = _exclude(data, bad, "cannot be used", hint, warnings, allowed=on_bad_image == "skip")
     if bad:
         warnings[-1] += f" See {SKIPPED_FILE}."
@@ -156,8 +155,8 @@ def _general_warnings(data: Annotations, labels_only: bool) -> list[str]:
     if uncertain.any():
         names = [data.schema.attributes[column].name for column in np.flatnonzero(uncertain.any(axis=0))]
         warnings.append(
-            f"{int(uncertain.sum()):,} labels are uncertain (value 2; {', '.join(names[:5])}), {int(uncertain[test].sum())} "
-            "of them in test. They are masked; --set data.uncertain=negative counts them as 0."
+            f"Uncertain (value 2): {plural(int(uncertain.sum()), 'label')} of {listed(names)}, {int(uncertain[test].sum()):,} in "
+            "test. They are masked; --set data.uncertain=negative counts them as 0."
         )
     train = data.labels[data.splits == "train"]
     shares = (train == 1).sum(axis=0) / max(1, len(train))

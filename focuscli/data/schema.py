@@ -23,7 +23,7 @@ from pydantic import (
 from focuscli.data.regions import REGIONS, SUBREGIONS, guess_place, name_words
 from focuscli.data.texts import Text as Text
 from focuscli.data.texts import normalise_phrase as normalise_phrase
-from focuscli.errors import InputError, did_you_mean
+from focuscli.errors import InputError, did_you_mean, listed, plural
 from focuscli.storage.documents import read_toml
 from focuscli.storage.files import fingerprint
 
@@ -268,7 +268,7 @@ def _validated(document: dict[str, Any], where: str) -> AttributeSchema:
     for key in ("attribute", "attributes", "group", "groups"):
         if isinstance(rows := document.get(key), list) and len(rows) > MAX_ATTRIBUTES:
             raise InputError(
-                f"{where} declares {len(rows):,} {key.rstrip('s')}s; at most {MAX_ATTRIBUTES:,} can be read."
+                f"{where} declares {plural(len(rows), key.rstrip('s'))}; at most {MAX_ATTRIBUTES:,} can be read."
             )
     try:
         return AttributeSchema.model_validate(document)
@@ -378,14 +378,13 @@ def schema_remarks(schema: AttributeSchema) -> list[str]:
     texts = schema.texts(complements=True)
     if alone := single_text_groups(schema):
         remarks.append(
-            f"Groups with a single text have nothing to compare it with: {', '.join(alone[:10])}"
-            f"{f' and {len(alone) - 10:,} more' * (len(alone) > 10)}. "
+            f"Groups with a single text have nothing to compare it with: {listed(alone, 10)}. "
             f"{'Training contrasts these texts with each other. ' * (len(alone) > 1)}"
             'Declare a complement ("none of these").'
         )
     joined = [text.phrase for text in texts if text.phrase.isalnum() and len(name_words(text.phrase)) > 1]
     if joined:
-        remarks.append(f"Phrases that look like names, which CLIP reads as one odd word: {', '.join(joined[:5])}.")
+        remarks.append(f"Phrases that look like names, which CLIP reads as one odd word: {listed(joined)}.")
     return remarks
 
 

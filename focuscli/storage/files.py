@@ -28,7 +28,6 @@ LOCK = ".lock"
 """The file in a folder whose lock its only writer holds."""
 _NOT_UTF8 = re.compile("[\ud800-\udfff]")
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.(?:tmp|old)")
-_STANDARD = {"/dev/stdout": 1, "/dev/stderr": 2}
 _KINDS = {stat.S_IFREG: "file", stat.S_IFDIR: "folder", stat.S_IFIFO: "pipe", stat.S_IFCHR: "device"}
 
 
@@ -89,7 +88,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
         if _is_stream(path):
             with tempfile.TemporaryDirectory() as folder:
                 yield Path(folder) / "output"
-                with open(Path(folder) / "output", "rb") as source, open(_open_stream(path), "wb") as target:
+                # Of an own descriptor a copy, because its position in a file counts.
+                own = _descriptor(path)
+                stream = os.open(path, os.O_WRONLY) if own is None else os.dup(own)
+                with open(Path(folder) / "output", "rb") as source, open(stream, "wb") as target:
                     shutil.copyfileobj(source, target)
             return
         with temporary_beside(path) as temporary:
@@ -266,19 +268,14 @@ def model_file(folder: Path, state: Any) -> Path:
 
 def _is_stream(path: Path) -> bool:
     """Whether a path is a pipe, a character device, or stands for an open descriptor, whatever that leads to."""
-    return str(path) in _STANDARD or _descriptor(path) is not None or kind_of(path) in ("pipe", "device")
+    return _descriptor(path) is not None or kind_of(path) in ("pipe", "device")
 
 
 def _descriptor(path: Path) -> int | None:
-    """N of /dev/fd/N."""
-    own = os.path.realpath(path.parent) == os.path.realpath("/dev/fd") and path.name.isdecimal()
-    return int(path.name) if own else None
-
-
-def _open_stream(path: Path) -> int:
-    """A descriptor to write to; of an own one a copy, because its position in a file counts."""
-    own = _STANDARD.get(str(path), _descriptor(path))
-    return os.open(path, os.O_WRONLY) if own is None else os.dup(own)
+    """The own descriptor that /dev/stdout, /dev/stderr or /dev/fd/N stands for."""
+    if path.name.isdecimal() and os.path.realpath(path.parent) == os.path.realpath("/dev/fd"):
+        return int(path.name)
+    return {"/dev/stdout": 1, "/dev/stderr": 2}.get(str(path))
 
 
 def _short(name: str) -> str:

@@ -88,7 +88,7 @@ def attribute_labels(table: Any, names: list[str], schema: AttributeSchema, valu
     columns = {name: number for number, name in enumerate(names)}
     missing = [attribute.name for attribute in schema.attributes if attribute.name not in columns]
     if missing:
-        raise ValueError(f"{len(missing)} of the known attributes are not in it, for one {missing[0]}")
+        raise ValueError(f"{len(missing)} of the known attributes are not in it, such as {missing[0]}")
     labels = table[:, [columns[attribute.name] for attribute in schema.attributes]]
     if not np.isin(labels, values).all():
         raise ValueError(f"it has labels other than {', '.join(map(str, values))}")

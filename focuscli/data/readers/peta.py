@@ -27,7 +27,7 @@ from focuscli.data.readers.annotations import PARTITIONS_OVERLAP, Annotations, o
 from focuscli.data.readers.pickles import ZS_PREFIX, read_zero_shot_splits, zero_shot_file
 from focuscli.data.schema import AttributeSchema, builtin_schema
 from focuscli.data.splits import identity_split
-from focuscli.errors import InputError, UsageError, did_you_mean
+from focuscli.errors import InputError, UsageError, did_you_mean, listed
 from focuscli.storage.paths import user_path
 
 PUBLISHED = {
@@ -225,7 +225,7 @@ def _read_label_texts(
         unknown |= words - columns.keys()
     notes = ["labels from Label.txt"]
     if unknown:
-        notes.append(f"ignored words in Label.txt that PETA.mat does not have: {', '.join(sorted(unknown)[:5])}")
+        notes.append(f"ignored words in Label.txt that PETA.mat does not have: {listed(sorted(unknown))}")
     return labels, notes
 
 

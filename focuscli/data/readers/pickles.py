@@ -23,14 +23,8 @@ from focuscli.data.contents import wrong_kind
 from focuscli.data.readers import mat
 from focuscli.data.readers.annotations import Annotations, find_image_root, reading
 from focuscli.data.readers.csv import SCHEMA_COMMENT
-from focuscli.data.schema import (
-    UNCERTAIN,
-    AttributeSchema,
-    builtin_schema,
-    guess_schema,
-    subset_schema,
-)
-from focuscli.errors import InputError, UsageError, did_you_mean
+from focuscli.data.schema import UNCERTAIN, AttributeSchema, builtin_schema, guess_schema, subset_schema
+from focuscli.errors import InputError, UsageError, did_you_mean, listed
 from focuscli.storage.paths import KNOWN_DATASETS, user_path
 
 ZS_PREFIX = "zs:"
@@ -137,9 +131,7 @@ def _number_repeated(names: list[str]) -> list[str]:
         counts[name] += 1
         if counts[name] > 1:
             names[position] = f"{name} {counts[name]}"
-    return (
-        [f"Repeated in attr_name, and numbered: {', '.join(repeated[:5])}. Check what they mean."] if repeated else []
-    )
+    return [f"Repeated in attr_name, and numbered: {listed(repeated)}. Check what they mean."] if repeated else []
 
 
 def _schema(columns: list[str], found: Mapping[str, Any], path: Path) -> tuple[AttributeSchema, str]:

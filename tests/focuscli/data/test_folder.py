@@ -64,7 +64,7 @@ def test_splits_are_selected_by_name(tmp_path: Path, small_schema: AttributeSche
         assert moved.image_path(3) == tmp_path / expected
     with pytest.raises(InputError, match='no split "val"') as caught:
         folder.select("val")
-    assert "train (2 images), test (1 images), unused (1 images)" in (caught.value.hint or "")
+    assert "train (2 images), test (1 image), unused (1 image)" in (caught.value.hint or "")
 
 
 def test_the_fingerprint_is_over_the_content(tmp_path: Path, small_schema: AttributeSchema) -> None:

@@ -34,7 +34,7 @@ CONTRADICTIONS: list[tuple[str, Callable[[Fields], Fields], str]] = [
     ("peta", lambda f: {"data": f["data"][1:]}, "does not count from 1"),
     ("peta", lambda f: {"data": np.where(f["data"] == 0, 3, f["data"])}, "other than 0, 1"),
     ("peta", lambda f: {"data": changed(f["data"], (0, 2), 11)}, "subset numbers"),
-    ("peta", lambda f: {"attribute": changed(f["attribute"], 0, "hat")}, "for one personalLess30"),
+    ("peta", lambda f: {"attribute": changed(f["attribute"], 0, "hat")}, "such as personalLess30"),
     ("peta", lambda f: {"partion_attribute": f["attribute"]}, r"not a usable PETA\.mat"),
     ("peta", lambda f: {"partion_attribute": shifted(f["partion_attribute"])}, "partition 0 does not hold each"),
     ("pa100k", lambda f: {"val_label": None}, "it has no 'val_label'"),
