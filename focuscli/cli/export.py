@@ -10,7 +10,7 @@ import typer
 from focuscli.cli import render
 from focuscli.cli.models import asked_texts, find_model, read_texts
 from focuscli.cli.options import CheckpointOpt, DryRunOpt, ForceOpt, FreeOpt, RegionOpt, SplitOpt, choice, dataset_names
-from focuscli.errors import InputError, RequirementError, UsageError
+from focuscli.errors import InputError, RequirementError, UsageError, plural
 from focuscli.storage import paths
 from focuscli.storage.extras import require_extra
 from focuscli.storage.files import check_free, checkpoint_fingerprint, file_sha256
@@ -81,7 +81,7 @@ def export_command(
         return
     fingerprint = file_sha256(model.weights) if model.weights else checkpoint_fingerprint(model.folder)
     height, width = recognizer.image_size
-    render.note(f"exporting {model.folder}: {len(chosen)} texts, crops of {height} x {width}, any batch size")
+    render.note(f"exporting {model.folder}: {plural(len(chosen), 'text')}, crops of {height} x {width}, any batch size")
     with render.progress("comparing") as progress:
         files, compared = export_onnx(
             recognizer, target, chosen, crops, progress, fingerprint=fingerprint, dynamic=dynamic, int8=int8

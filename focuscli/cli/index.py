@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -27,7 +26,7 @@ from focuscli.cli.options import (
     dataset_names,
 )
 from focuscli.engine.distributed import WorkerLost
-from focuscli.errors import Interrupted
+from focuscli.errors import Interrupted, plural
 from focuscli.storage.paths import ZERO_SHOT
 
 if TYPE_CHECKING:
@@ -107,22 +106,20 @@ def index_command(
         except (KeyboardInterrupt, WorkerLost) as stop:
             # The latest run may be another one by then.
             model = ZERO_SHOT if checkpoint == ZERO_SHOT else os.path.abspath(recognizer.folder)
-            lasting = {name: os.path.abspath(name) for name in (source, str(output)) if os.path.exists(name)}
-            lasting |= {checkpoint: model} if checkpoint else {}
-            words = [lasting.get(word, word) for word in sys.argv[1:] if word != "--resume"]
+            words = [model if word == checkpoint else word for word in sys.argv[1:] if word != "--resume"]
             words += ["--resume"] if checkpoint else ["-c", model, "--resume"]
-            command = f"{'focus' if size == 1 else 'torchrun ... -m focuscli'} {shlex.join(words)}"
-            way_on = f"Go on{' with the same paths on stdin' if source == '-' else ''} with: {command}"
+            same = " with the same paths on stdin" if source == "-" else ""
+            hint = f"Go on{same} with: {processes.command_line(words, [source, str(output)])}"
             kept = f"parts that were finished are in {output}."
             if isinstance(stop, WorkerLost):
-                raise WorkerLost(f"{stop.problem} The {kept}", way_on) from stop
-            raise Interrupted(f"Interrupted; the {kept}", way_on) from stop
+                raise WorkerLost(f"{stop.problem} The {kept}", hint) from stop
+            raise Interrupted(f"Interrupted; the {kept}", hint) from stop
         crops = plan.stored + plan.to_encode - len(skipped)
         views.skipped(skipped, total=crops + len(skipped))
         parts, written = len(plan.gallery.parts), sum(file.stat().st_size for file in output.iterdir())
         render.result(
             {**data, "crops": crops, "skipped": len(skipped), "dry_run": False, "bytes": written},
-            lines=[f"{output}: {crops:,} crops in {parts:,} part{'s'[: parts > 1]}, {written / 2**20:,.1f} MiB"],
+            lines=[f"{output}: {plural(crops, 'crop')} in {plural(parts, 'part')}, {written / 2**20:,.1f} MiB"],
         )
 
 
@@ -130,7 +127,7 @@ def _announce(plan: Plan, output: Path, size: int) -> None:
     for problem in plan.damaged:
         render.warn(f"encoded again: {problem}")
     record = plan.source.record
-    line = f"  {len(plan.source.crops):,} images of {record.name} · {plan.to_encode:,} to encode"
+    line = f"  {plural(len(plan.source.crops), 'image')} of {record.name} · {plan.to_encode:,} to encode"
     if record.group is not None:
         groups = {crop.group for crop in plan.source.crops}
         line += f" · groups: {len(groups - {None}):,}" + (", some crops without one" if None in groups else "")

@@ -166,7 +166,7 @@ def predict_command(
                 stream.write(f"{views.thresholds(decisions, scorer)}\n")
             if not count:
                 views.skipped(skipped, total=len(images))
-                raise InputError(f"None of {len(images)} images can be read.")
+                raise InputError("No image can be read.")
         if output is not None:
             render.note(f"wrote {output}")
         views.skipped(skipped, total=len(images))

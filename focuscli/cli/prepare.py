@@ -11,7 +11,7 @@ import typer
 
 from focuscli.cli import render, views
 from focuscli.cli.options import DryRunOpt, ForceOpt, StrictOpt, choice
-from focuscli.errors import UsageError
+from focuscli.errors import UsageError, plural
 from focuscli.storage import paths
 
 if TYPE_CHECKING:
@@ -252,7 +252,7 @@ def weights_command(
     lines = [f"{installed['format']}, {installed['tensors']} tensors, activation {installed['activation']}"]
     if unused := installed["unused"]:
         more = ", ..." if len(unused) > 3 else ""
-        lines.append(f"left unused, not part of CLIP: {len(unused):,} tensors ({', '.join(unused[:3])}{more})")
+        lines.append(f"left unused, not part of CLIP: {plural(len(unused), 'tensor')} ({', '.join(unused[:3])}{more})")
     render.result(installed, lines=[*lines, f"sha256 {installed['sha256']}", f"wrote {installed['path']}"])
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
+import shlex
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 
 from focuscli.engine.distributed import SINGLE, ProcessGroup, join, leave, read_environment
 from focuscli.errors import FocusError, UsageError
@@ -22,6 +23,17 @@ def started_group() -> ProcessGroup:
         return read_environment()
     except UsageError:
         return SINGLE
+
+
+def program() -> str:
+    """How this process was started, for commands to paste."""
+    return "focus" if started_group().world_size == 1 else "torchrun ... -m focuscli"
+
+
+def command_line(words: Sequence[str], files: Collection[str]) -> str:
+    """A command to paste, started as this process was; `files` that exist become absolute, so that it survives a cd."""
+    lasting = (os.path.abspath(word) if word in files and os.path.exists(word) else word for word in words)
+    return f"{program()} {shlex.join(lasting)}"
 
 
 def check_command(name: str | None) -> None:

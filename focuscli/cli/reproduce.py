@@ -14,7 +14,7 @@ from focuscli.cli.options import DeviceOpt, DryRunOpt, PrecisionOpt, SetOpt, cho
 from focuscli.cli.train import weights_file
 from focuscli.cli.training import open_run, own_run, train_to_end
 from focuscli.config.methods import METHODS, PRESETS
-from focuscli.errors import InputError, Interrupted, RequirementError, UsageError
+from focuscli.errors import InputError, Interrupted, RequirementError, UsageError, plural
 from focuscli.storage import paths
 from focuscli.storage.documents import read_toml
 
@@ -183,7 +183,7 @@ def _show_plan(plan: Plan, out: Path) -> None:
         data = {"table": plan.table.name, "out": str(out), "runs": runs, "excluded": excluded}
         render.result({**data, "deviations": [*plan.deviations]})
         return
-    render.line(f"{plan.table.title}: {len(plan.runs)} run{'s' * (len(plan.runs) != 1)}, into {out}")
+    render.line(f"{plan.table.title}: {plural(len(plan.runs), 'run')}, into {out}")
     if runs:
         lines = []
         for run in runs:

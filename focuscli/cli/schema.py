@@ -9,7 +9,7 @@ import typer
 
 from focuscli.cli import render
 from focuscli.cli.options import dataset_names
-from focuscli.errors import InputError
+from focuscli.errors import InputError, plural
 from focuscli.storage import paths
 
 if TYPE_CHECKING:
@@ -39,8 +39,9 @@ def show_command(name: SchemaArg, evaluated: EvaluatedOpt = False) -> None:
     ]
     render.table(("attribute", "phrase", "region", "category", "group", ""), rows)
     render.line(
-        f"{found.name}: {len(found.attributes)} attributes, {len(found.evaluated)} evaluated, "
-        f"{sum(len(group.complements) for group in found.groups)} complements, {len(found.groups)} groups"
+        f"{found.name}: {plural(len(found.attributes), 'attribute')}, {len(found.evaluated)} evaluated, "
+        f"{plural(sum(len(group.complements) for group in found.groups), 'complement')}, "
+        f"{plural(len(found.groups), 'group')}"
     )
 
 
@@ -61,8 +62,8 @@ def check_command(name: SchemaArg) -> None:
     for remark in remarks:
         render.warn(remark)
     data = {"name": found.name, "fingerprint": found.fingerprint(), "images": images, "remarks": remarks}
-    line = f"{found.name}: sound, {len(found.attributes)} attributes, {len(found.evaluated)} evaluated"
-    render.result(data, lines=[line + (f", labels.csv with {images:,} images fits" if folder else "")])
+    line = f"{found.name}: sound, {plural(len(found.attributes), 'attribute')}, {len(found.evaluated)} evaluated"
+    render.result(data, lines=[line + (f", labels.csv with {plural(images, 'image')} fits" if folder else "")])
 
 
 def diff_command(source: SchemaArg, target: SchemaArg, evaluated: EvaluatedOpt = False) -> None:
@@ -80,8 +81,8 @@ def diff_command(source: SchemaArg, target: SchemaArg, evaluated: EvaluatedOpt =
     rows += [("new", text.attribute or "-", *_place(text), "") for text in new]
     render.table(("", f"in {second.name}", "phrase", "region", "category", "group", f"in {first.name}"), rows)
     render.line(
-        f"{len(seen)} texts of {second.name} are trained on {first.name}, {len(new)} are new; "
-        f"{len(only)} of {first.name} are not in {second.name}"
+        f"texts of {second.name}: {len(seen)} trained on {first.name}, {len(new)} new; "
+        f"only in {first.name}: {len(only)}"
     )
     for ours, theirs in seen:
         if ours.region != theirs.region:  # the same words in another sentence

@@ -24,7 +24,7 @@ from focuscli.cli.options import (
     format_of,
     run_names,
 )
-from focuscli.errors import InputError, UsageError
+from focuscli.errors import InputError, UsageError, plural
 from focuscli.storage.files import ANY_NAME, atomic_path, check_free, to_json, write_text
 
 if TYPE_CHECKING:
@@ -111,9 +111,9 @@ def search_command(
         decisions = {decision.text: decision for answer in answers for decision in answer.query.decisions}
         views.model(Path(record.run), record.about or f"{record.method}, trained on {record.trained_on}")
         views.assumptions([*decisions.values()], record.weights)
-        which = "crops" if where is None else "such crops"
+        which = plural(count, "crop" if where is None else "such crop")
         if count < k:
-            render.warn(f"{gallery} holds {count:,} {which}, fewer than the {k:,} asked for; all of them are ranked.")
+            render.warn(f"{gallery} holds {which}, fewer than the {k:,} asked for; all of them are ranked.")
         if not process_group.is_main:
             return
         if chosen != "json":
@@ -121,11 +121,11 @@ def search_command(
         if sheet is not None:
             from focuscli.tools.gallery.results import contact_sheet
 
-            caption = f"{count:,} crops · weights: {record.weights} · trained on {record.trained_on}"
+            caption = f"{plural(count, 'crop')} · weights: {record.weights} · trained on {record.trained_on}"
             with atomic_path(sheet) as temporary:
                 contact_sheet(answers, caption).save(temporary, format="PNG")
             render.note(f"wrote {sheet}")
-        note = f"  {seconds:.2f} s over {count:,} {which}, {'fast' if fast else 'exact'}"
+        note = f"  {seconds:.2f} s over {which}, {'fast' if fast else 'exact'}"
         if process_group.world_size > 1:
             note += f", {process_group.world_size} processes"
         render.note(note)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import os
 import re
-import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -17,7 +15,7 @@ import typer
 from focuscli import config as configuration
 from focuscli.cli import processes, render, views
 from focuscli.cli.options import DatasetOpt, DeviceOpt, DryRunOpt, PrecisionOpt, SetOpt, choice
-from focuscli.cli.training import open_run, own_run, program, resume_command, show_result, train_to_end
+from focuscli.cli.training import open_run, own_run, resume_command, show_result, train_to_end
 from focuscli.errors import InputError, RequirementError, UsageError
 from focuscli.storage import paths
 from focuscli.storage.documents import read_toml
@@ -226,13 +224,10 @@ def _saved(
 
 def _from_scratch(words: Sequence[str]) -> str:
     """The same command with a tiny model from scratch."""
-    kept = [*words]
-    for option in ("--model", "--weights"):
-        while option in kept:
-            del kept[kept.index(option) : kept.index(option) + 2]
-        kept = [word for word in kept if not word.startswith(f"{option}=")]
-    kept[1:] = [os.path.abspath(word) if os.path.exists(word) else word for word in kept[1:]]  # survives a cd
-    return f"{program()} {shlex.join([*kept, '--model', 'tiny', '--weights', 'none'])}"
+    kept = [word for word in words if not word.startswith(("--model=", "--weights="))]
+    for option in {"--model", "--weights"} & {*kept}:
+        del kept[kept.index(option) : kept.index(option) + 2]
+    return processes.command_line([*kept, "--model", "tiny", "--weights", "none"], kept[1:])
 
 
 def weights_file(settings: configuration.RunConfig) -> Path | None:

@@ -8,19 +8,19 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from focuscli.cli import processes, render
 from focuscli.cli.render import percent
 from focuscli.engine.distributed import SINGLE, ProcessGroup, WorkerLost
-from focuscli.errors import Interrupted
+from focuscli.errors import Interrupted, plural
 from focuscli.storage import paths
 from focuscli.storage.files import only_writer, remove_empty, remove_leftovers
 
 if TYPE_CHECKING:
     from focuscli.config import RunConfig
     from focuscli.engine.run import Run
-    from focuscli.engine.trainer import Event
+    from focuscli.engine.trainer import Event, StepEvent
 
 COLLAPSE_ADVICE = {
     "racl": "Let its weight rise over the run (--set loss.racl_ramp=1), lower it, or leave it out (--without racl).",
@@ -112,15 +112,11 @@ def stop_on_signal(*, twice: bool) -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
 
 
-def program() -> str:
-    """How this process was started, for commands to paste."""
-    return "focus" if processes.started_group().world_size == 1 else "torchrun ... -m focuscli"
-
-
 def resume_command(run: Path) -> str:
     """The command that goes on with a run, started as this process was."""
-    option = "--run" if program() == "focus" else "--run-folder"  # torchrun takes --run for its own
-    return f"{program()} train --resume {option} {paths.argument(run)}"
+    program = processes.program()
+    option = "--run" if program == "focus" else "--run-folder"  # torchrun takes --run for its own
+    return f"{program} train --resume {option} {paths.argument(run)}"
 
 
 def show_header(run: Run) -> None:
@@ -136,8 +132,8 @@ def show_header(run: Run) -> None:
     )
     render.note(
         f"{run.dataset.name}: {len(run.data.train):,} training images, "
-        f"{trainer.steps_per_epoch} steps an epoch, {config.train.epochs} epochs · "
-        f"{len(run.data.texts)} texts · best by {config.eval.select} on {run.data.val_note}"
+        f"{plural(trainer.steps_per_epoch, 'step')} per epoch, {plural(config.train.epochs, 'epoch')} · "
+        f"{plural(len(run.data.texts), 'text')} · best by {config.eval.select} on {run.data.val_note}"
     )
     from focuscli.data.checks import dataset_warnings
 
@@ -145,13 +141,12 @@ def show_header(run: Run) -> None:
         render.warn(line)
     if run.data.contrasted:
         render.note(
-            f"{len(run.data.contrasted)} groups have a single text: v2t contrasts these texts with each other, as one group "
-            "(data.single_texts)"
+            f"{len(run.data.contrasted)} groups have a single text; v2t contrasts these texts as one group (data.single_texts)"
         )
     if before := config.train.extended_from[-1:]:
         render.note(
-            f"extended from {before[0]} epoch{'s' * (before[0] > 1)}: the learning rate goes on along the cosine of "
-            f"{config.train.epochs} epochs, at {trainer.learning_rate:.1e}, and a rising weight of RACL as in such a run"
+            f"extended from {plural(before[0], 'epoch')}: the learning rate goes on along the cosine of "
+            f"{config.train.epochs} epochs, at {trainer.learning_rate:.1e}; a rising weight of RACL does so too"
         )
 
 
@@ -165,40 +160,49 @@ def show_training(run: Run, events: Iterable[Event]) -> None:
     trainer = run.trainer
     first: dict[str, float] = {}
     recent = deque[dict[str, float]](maxlen=10)
+    collapsed: list[str] = []
     live = render.is_live()  # elsewhere the line, which says more, replaces the bar
     with render.progress("training") as progress:
         last = time.monotonic()
         for event in events:
             if not isinstance(event, StepEvent):
-                line = f"epoch {event['epoch']:>3}  loss {event['loss']:.3f}  {event['seconds']:.0f} s"
-                if "val" in event:
-                    figures = (f"{name} {percent(value)}" for name, value in event["val"].items())
-                    line += "  val (thresholds from the same val) " + "  ".join(figures)
-                best = trainer.best["epoch"] == event["epoch"]
-                render.note(line + f"  ({run.origin})" + ("  * best" if best else ""))
+                _show_epoch(run, event)
                 continue
             if trainer.step == 1:
                 first = event.step_losses
             recent.append(event.step_losses)
-            if first and len(recent) == recent.maxlen and trainer.step <= trainer.total_steps / 10:
-                names = collapsed_losses(first, recent, run.config.effective_loss)
-                for name in names:
-                    render.warn(
-                        f"loss {name} has collapsed: {event.step_losses[name]:.3g} in step {trainer.step:,} of "
-                        f"{trainer.total_steps:,}, {first[name]:.3g} in the first. {COLLAPSE_ADVICE.get(name, '')}".rstrip()
-                    )
-                first = {} if names else first
+            early = len(recent) == recent.maxlen and trainer.step <= trainer.total_steps / 10
+            if first and early and not collapsed:
+                collapsed = collapsed_losses(first, recent, run.config.effective_loss)
+                for name in collapsed:
+                    change = f"{event.step_losses[name]:.3g} in step {trainer.step:,} of {trainer.total_steps:,}"
+                    problem = f"loss {name} has collapsed: {change}, {first[name]:.3g} in the first."
+                    render.warn(f"{problem} {COLLAPSE_ADVICE.get(name, '')}".rstrip())
             if live:
                 progress(trainer.step, trainer.total_steps)
             if time.monotonic() - last >= render.LINE_EVERY_SECONDS:
                 last = time.monotonic()
-                parts = " + ".join(f"{name} {value:.3f}" for name, value in event.losses.items() if name != "loss")
-                images_left = (trainer.total_steps - trainer.step) * trainer.images_per_step
-                render.note(
-                    f"  epoch {event.epoch} {event.step}/{trainer.steps_per_epoch}  loss {event.losses['loss']:.3f} = "
-                    f"{parts}  lr {event.learning_rate:.1e}  grad {event.gradient_norm:.2f}  "
-                    f"{event.images_per_second:,.0f} img/s  about {images_left / event.images_per_second / 60:.0f} min left"
-                )
+                _show_step(run, event)
+
+
+def _show_epoch(run: Run, record: dict[str, Any]) -> None:
+    line = f"epoch {record['epoch']:>3}  loss {record['loss']:.3f}  {record['seconds']:.0f} s"
+    if "val" in record:
+        metrics = (f"{name} {percent(value)}" for name, value in record["val"].items())
+        line += "  val (thresholds from the same val) " + "  ".join(metrics)
+    best = run.trainer.best["epoch"] == record["epoch"]
+    render.note(line + f"  ({run.origin})" + ("  * best" if best else ""))
+
+
+def _show_step(run: Run, event: StepEvent) -> None:
+    trainer = run.trainer
+    parts = " + ".join(f"{name} {value:.3f}" for name, value in event.losses.items() if name != "loss")
+    images_left = (trainer.total_steps - trainer.step) * trainer.images_per_step
+    render.note(
+        f"  epoch {event.epoch} {event.step}/{trainer.steps_per_epoch}  loss {event.losses['loss']:.3f} = {parts}  "
+        f"lr {event.learning_rate:.1e}  grad {event.gradient_norm:.2f}  {event.images_per_second:,.0f} img/s  "
+        f"about {images_left / event.images_per_second / 60:.0f} min left"
+    )
 
 
 def show_result(run: Run) -> None:

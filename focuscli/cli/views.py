@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from focuscli.cli import render
+from focuscli.errors import plural
 from focuscli.storage.paths import run_folder
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def prepared(folder: DatasetFolder, counts: Mapping[str, Mapping[str, Mapping[st
     """What is in a dataset that was prepared, and what was noticed; with `counts` of `label_counts` also the labels."""
     attributes, evaluated = len(folder.schema.attributes), len(folder.schema.evaluated)
     render.note(
-        f"  {folder.name}  {len(folder.images):,} images · {attributes} attributes, {evaluated} evaluated"
+        f"  {folder.name}  {plural(len(folder.images), 'image')} · {plural(attributes, 'attribute')}, {evaluated} evaluated"
         + (f", {attributes - evaluated} more kept" if attributes > evaluated else "")
     )
     sizes = " · ".join(f"{name} {count:,}" for name, count in folder.counts.items())
@@ -128,7 +129,7 @@ def left_out(reasons: Mapping[str, Sequence[str]]) -> None:
 def skipped(reasons: Sequence[str], *, total: int) -> None:
     """The images that could not be read."""
     if reasons:
-        render.warn(f"skipped {len(reasons)} unreadable of {total} images:")
+        render.warn(f"skipped {len(reasons):,} unreadable of {plural(total, 'image')}:")
         for reason in reasons[:20]:
             render.warn(f"  {reason}")
         if len(reasons) > 20:
@@ -140,7 +141,7 @@ def scaled() -> None:
     images = sys.modules.get("focuscli.data.images")
     if images is not None and images.scaled:
         counts = Counter(images.scaled.values()).most_common()
-        kinds = "; ".join(f"{count:,} image{'s'[: count > 1]} with {kind}" for kind, count in counts)
+        kinds = "; ".join(f"{plural(count, 'image')} with {kind}" for kind, count in counts)
         render.note(f"  {kinds} (by each image's largest value)")
         images.scaled.clear()
 

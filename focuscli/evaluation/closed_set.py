@@ -14,7 +14,7 @@ from focuscli.data.schema import UNCERTAIN, Text, text_targets
 from focuscli.data.splits import shared_persons
 from focuscli.engine.scoring import Progress
 from focuscli.engine.training_data import prepare_training_data
-from focuscli.errors import InputError
+from focuscli.errors import InputError, plural
 from focuscli.inference.recognizer import Recognizer
 from focuscli.metrics.attributes import area_under_roc, average_precision, finite, label_accuracy, pedestrian_metrics
 from focuscli.metrics.thresholds import Criterion, Thresholds, best_thresholds
@@ -150,7 +150,7 @@ def evaluate(
             + ", ".join(unchosen)
         )
     if not known.all():
-        notes.append(f"{int((~known).sum())} uncertain labels are masked")
+        notes.append(f"masked: {plural(int((~known).sum()), 'uncertain label')}")
     if recognizer.data_fingerprint not in ("", folder.fingerprint):
         notes.append("this is not the data that the model was trained on: another domain, or the labels have changed")
     if recognizer.config.data.train_split == "trainval":
@@ -208,8 +208,8 @@ def label_split(recognizer: Recognizer, folder: DatasetFolder, split: str) -> La
         new = [str(name) for name, *_ in theirs if name not in {known for known, *_ in ours}]
         difference = f"not among the trained ones: {', '.join(new[:4])}" if new else "phrases, regions or order differ"
         raise InputError(
-            f"This model was trained on {recognizer.dataset} ({len(ours)} attributes), but closed-set metrics on {folder.name} "
-            f"need its {len(theirs)}; {difference}.",
+            f"This model was trained on {recognizer.dataset} ({plural(len(ours), 'attribute')}), but closed-set metrics on "
+            f"{folder.name} need its {len(theirs)}; {difference}.",
             f"Evaluate on the dataset it was trained on, or train one: "
             f"focus train --dataset {dataset_argument(folder.path)}",
         )

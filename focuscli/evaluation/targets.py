@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from focuscli.data.folder import DatasetFolder
 from focuscli.data.schema import UNCERTAIN, AttributeSchema, Text, text_targets
 from focuscli.data.texts import normalise_phrase
-from focuscli.errors import InputError, UsageError, did_you_mean
+from focuscli.errors import InputError, UsageError, did_you_mean, plural
 from focuscli.evaluation.protocols import CORRECTED, Protocol
 
 
@@ -232,7 +232,7 @@ def _notes(folder: DatasetFolder, found: Candidates, known: NDArray, trained: in
     elif trained:
         notes.append(f"the majority-class baseline also counted {trained:,} of the evaluated images")
     if not known.all():
-        notes.append(f"{int((~known).sum()):,} uncertain labels count as not true")
+        notes.append(f"counted as not true: {plural(int((~known).sum()), 'uncertain label')}")
     number = poar_tables()[folder.schema.name].get("partition") if found.protocol.partition == "poar" else None
     if number is not None and (split := folder.info.get("split")) != f"official:{number}":
         name = folder.schema.name

@@ -21,7 +21,7 @@ from typing import Literal
 
 from packaging.specifiers import SpecifierSet
 
-from focuscli.errors import FocusError, one_line
+from focuscli.errors import FocusError, one_line, plural
 from focuscli.storage import files, paths
 from focuscli.storage.documents import read_json
 from focuscli.tools import machine
@@ -197,7 +197,11 @@ def check_dataset(folder: Path) -> Result:
         return "failed", f"its images should be in {dataset.root}, which is not a folder", fix
     images = "labels only" if dataset.labels_only else f"images in {dataset.root}"
     called = "" if dataset.name == folder.resolve().name else f"{dataset.name}, "
-    return "ok", f"{called}{dataset.images:,} labelled, {len(dataset.schema.attributes)} attributes, {images}", None
+    return (
+        "ok",
+        f"{called}{dataset.images:,} labelled, {plural(len(dataset.schema.attributes), 'attribute')}, {images}",
+        None,
+    )
 
 
 def check_runs() -> Result:

@@ -240,7 +240,7 @@ def run_index(
     process_group.all_gather(None)  # until all are projected
     process_group.broadcast(replace(gallery, complete=True).save)
     if not gallery.parts:
-        raise InputError(f"None of {len(every):,} images can be read.")
+        raise InputError("No image can be read.")
     return every
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from focuscli.config import Layer, RunConfig, build_config, parse_override, stacked, without
 from focuscli.data.folder import DatasetFolder, read_folder
-from focuscli.errors import InputError, UsageError
+from focuscli.errors import InputError, UsageError, plural
 from focuscli.storage import paths
 from focuscli.storage.paths import ZERO_SHOT
 from focuscli.tools.reproduce.tables import Row, Table, official
@@ -202,7 +202,7 @@ def _deviations(plan: Plan, settings: Settings) -> Iterator[str]:
     yield from dict.fromkeys(line for run in trained for line in run.changes)
     if any(run.config is not None and run.config.train.weights == "none" for run in trained):
         yield "weights: from scratch; the paper starts from CLIP ViT-B/16"
-    yield f"{len(settings.seeds)} seed{'s' * (len(settings.seeds) > 1)}; the paper states none"
+    yield f"{plural(len(settings.seeds), 'seed')}; the paper states none"
     if settings.protocol != "paper":
         yield "our protocol trains on train only; published rows train on train + val if there is a val"
     if settings.protocol != "ours":

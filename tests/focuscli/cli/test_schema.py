@@ -25,7 +25,7 @@ def test_diff(focus):
     assert {"backpack", "trousers", "female", "male"} <= seen
     assert {"glasses", "seen from behind"} <= new
     assert not seen & new
-    assert "are trained on peta" in focus("schema", "diff", "peta", "pa100k").stdout
+    assert "texts of pa100k: 13 trained on peta, 20 new" in focus("schema", "diff", "peta", "pa100k").stdout
 
 
 def test_check(focus, coloured_dataset, tmp_path):

@@ -80,7 +80,7 @@ def test_uncertain_labels_are_masked_or_count_as_absent(recognizer, folder):
     labels[uncertain, 0] = 2
     changed = replace(folder, labels=labels)
     masked = evaluate(recognizer, changed, "test")
-    assert "4 uncertain labels are masked" in "\n".join(masked.notes)
+    assert "masked: 4 uncertain labels" in "\n".join(masked.notes)
     assert masked.attributes[0].positives == int((labels[folder.select("test"), 0] == 1).sum())
     negative = copy.copy(recognizer)
     negative.config = recognizer.config.model_copy(

@@ -78,7 +78,7 @@ def test_notes_name_what_misleads(recognizer, crops_as):
     labels[60, 2] = 2
     own = open_target(crops_as(SCHEMA, labels, "own"), "train")
     assert "also counted 40 of the evaluated images" in "\n".join(own.notes)
-    assert "1 uncertain labels" in "\n".join(open_target(own.folder).notes)
+    assert "counted as not true: 1 uncertain label" in "\n".join(open_target(own.folder).notes)
     report = evaluate_open_domain(recognizer, open_target(crops_as(SCHEMA, labels, "untrained", ["test"] * 72)))
     assert (report.majority, report.majority_macro) == (None, None)
     assert "no majority-class baseline" in "\n".join(report.notes)
