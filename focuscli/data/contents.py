@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 from typing import Literal
 
+from focuscli.errors import InputError
+
 HEAD = 4096
 _SHEET = "Save the sheet as CSV UTF-8, then: focus prepare csv FILE.csv --images FOLDER"
 _DOWNLOAD = "The download failed or asks for a login: open the address in a browser and fetch the file itself."
@@ -35,32 +37,30 @@ _SIGNATURES = (
     # On every line a path, a tab, and numbers with commas.
     (rb"([^\t\r\n,]+\t-?\d+(,-?\d+)+[ \t]*(\r?\n|\Z)+)+([^\t\r\n,]+(\t[-\d,]*)?)?\Z", "a PaddleClas list", _COLUMNS),
 )
-
-
 _WANTED = {
+    "table": ("a table of labels", ""),
     "mat": ("a MATLAB file", "Fetch the original MATLAB file again (version 5 to 7.2)."),
     "pickle": ("a pickle", "Name the pickle, such as the dataset_all.pkl of Rethinking_of_PAR."),
 }
 
 
-def wrong_kind(path: Path, wanted: Literal["table", "mat", "pickle"] = "table") -> tuple[str, str] | None:
-    """What a file is instead of a table, a MATLAB 5 file or a pickle, and what to do; None if nothing else is recognised.
+def check_kind(path: Path, wanted: Literal["table", "mat", "pickle"]) -> None:
+    """Refuse a file whose content shows that it is something else than a table, a MATLAB 5 file or a pickle.
 
-    Returns:
-        The kind with its article, such as "a workbook", and a hint.
+    Raises:
+        InputError: says what it is. Nothing is said of a file that cannot be read.
     """
     try:
         with open(path, "rb") as stream:
             head = stream.read(HEAD)
     except OSError:
-        return None
+        return
     for mark, encoding in ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16")):
         if head.startswith(mark):
             head = head.decode(encoding, "ignore").encode()
-    for pattern, kind, hint in _SIGNATURES:
-        if re.match(pattern, head, re.DOTALL | re.IGNORECASE):
-            right, again = _WANTED.get(wanted, ("", ""))
-            shared = wanted == "table" or hint == _DOWNLOAD or hint.startswith("Unpack")
-            shared |= wanted == "mat" and hint == _MATLAB
-            return None if kind == right else (kind, hint if shared else again)
-    return None
+    right, again = _WANTED[wanted]
+    found = ((kind, hint) for mark, kind, hint in _SIGNATURES if re.match(mark, head, re.DOTALL | re.IGNORECASE))
+    kind, hint = next(found, (right, ""))
+    if kind != right:
+        shared = wanted == "table" or hint in (_DOWNLOAD, _MATLAB) or hint.startswith("Unpack")
+        raise InputError(f"{path} is {kind}, not {right}.", hint if shared else again)

@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from focuscli.data.contents import wrong_kind
+from focuscli.data.contents import check_kind
 from focuscli.data.inputs import looks_like_image, near_file
 from focuscli.data.schema import MAX_ATTRIBUTES
 from focuscli.errors import InputError, UsageError, did_you_mean, plural
@@ -153,8 +153,7 @@ def _content(path: Path, command: str | None) -> bytes:
         if Path(path).is_dir():
             hint = "Name the CSV file in it."
         raise InputError(f"Cannot read {path}: {error.strerror or error}.", hint) from error
-    if kind := wrong_kind(path):
-        raise InputError(f"{path} is {kind[0]}, not a table of labels.", kind[1])
+    check_kind(path, "table")
     return content
 
 

@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from focuscli.data.contents import wrong_kind
+from focuscli.data.contents import check_kind
 from focuscli.data.schema import AttributeSchema
-from focuscli.errors import InputError
 
 MEMORY = 700 * 2**20  # bytes; the largest real file takes some 200 MB
 SECONDS = 20
@@ -27,8 +26,7 @@ def variables(path: Path) -> dict[str, Any]:
     Raises:
         InputError: it is a file of another kind. ValueError: it is damaged, or takes too much time or memory.
     """
-    if kind := wrong_kind(path, "mat"):
-        raise InputError(f"{path} is not a usable {path.name}: it is {kind[0]}.", kind[1])
+    check_kind(path, "mat")
     return {name: _array(*value) for name, value in _Values(io.BytesIO(_read(path))).load().items()}
 
 

@@ -19,12 +19,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from focuscli.data.contents import wrong_kind
+from focuscli.data.contents import check_kind
 from focuscli.data.readers import mat
 from focuscli.data.readers.annotations import Annotations, find_image_root, reading
 from focuscli.data.readers.csv import SCHEMA_COMMENT
 from focuscli.data.schema import UNCERTAIN, AttributeSchema, builtin_schema, guess_schema, subset_schema
-from focuscli.errors import InputError, UsageError, did_you_mean, listed
+from focuscli.errors import UsageError, did_you_mean, listed
 from focuscli.storage.paths import KNOWN_DATASETS, user_path
 
 ZS_PREFIX = "zs:"
@@ -233,8 +233,7 @@ def load_par_pickle(path: Path) -> Any:
     Raises:
         InputError: it is a file of another kind.
     """
-    if kind := wrong_kind(path, "pickle"):
-        raise InputError(f"{path} is not a usable {path.name}: it is {kind[0]}.", kind[1])
+    check_kind(path, "pickle")
     content = path.read_bytes()
     for opcode, argument, position in pickletools.genops(content):
         # Memo numbers count up from 0; Python would reserve gigabytes for a large one.

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 import scipy.io
 
-from focuscli.data.contents import wrong_kind
+from focuscli.data.contents import check_kind
+from focuscli.errors import InputError
 
 
 def archive(name: str) -> bytes:
@@ -47,18 +48,27 @@ def archive(name: str) -> bytes:
 def test_a_file_is_recognised_by_its_content(tmp_path: Path, content: bytes, kind: str | None) -> None:
     file = tmp_path / "labels.csv"
     file.write_bytes(content)
-    found = wrong_kind(file)
-    assert (found and found[0]) == kind
-    assert found is None or found[1]
+    if kind is None:
+        check_kind(file, "table")
+        return
+    with pytest.raises(InputError) as caught:
+        check_kind(file, "table")
+    assert caught.value.problem == f"{file} is {kind}, not a table of labels."
+    assert caught.value.hint
 
 
 def test_hints_fit_what_was_wanted(tmp_path: Path) -> None:
     file = tmp_path / "annotation.mat"
     scipy.io.savemat(file, {"label": np.zeros((2, 2))})
-    assert wrong_kind(file, "mat") is None
-    assert wrong_kind(file) == ("a MATLAB file", "Official downloads have commands of their own: focus prepare --help")
-    file.write_bytes(b"<html>")
-    assert "browser" in wrong_kind(file, "mat")[1]
-    file.write_bytes(b'{"a": 1}')
-    assert "MATLAB file" in wrong_kind(file, "mat")[1]
-    assert wrong_kind(tmp_path / "none") is None
+    check_kind(file, "mat")
+    check_kind(tmp_path / "none", "mat")
+    for content, wanted, hint in (
+        (file.read_bytes(), "table", "focus prepare --help"),
+        (b"<html>", "mat", "browser"),
+        (b'{"a": 1}', "mat", "the original MATLAB file"),
+        (b'{"a": 1}', "pickle", "dataset_all.pkl"),
+    ):
+        file.write_bytes(content)
+        with pytest.raises(InputError) as caught:
+            check_kind(file, wanted)
+        assert hint in (caught.value.hint or "")

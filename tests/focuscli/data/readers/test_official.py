@@ -58,14 +58,13 @@ def test_contradictions_are_refused(download: Any, edit_mat: Any, name: str, cha
         READERS[name](folder)
 
 
-@pytest.mark.parametrize("content", [b"", b"MATLAB 5.0 MAT-file", b"<html>" * 200, b"\x89HDF" + bytes(600), 60, 2000])
+@pytest.mark.parametrize("content", [b"", b"MATLAB 5.0 MAT-file", 60, 2000])
 def test_what_is_not_a_matlab_file_is_refused(download: Any, content: bytes | int) -> None:
     path = download("peta") / "PETA.mat"
     path.write_bytes(content if isinstance(content, bytes) else path.read_bytes()[:content])
     with pytest.raises(InputError, match=r"is not a usable PETA\.mat") as caught:
         READERS["peta"](path)
-    kinds = {b"<html>" * 200: "the file itself", b"\x89HDF" + bytes(600): "-v7"}
-    assert kinds.get(content, "343,449 bytes") in str(caught.value.hint)
+    assert "343,449 bytes" in str(caught.value.hint)
 
 
 @pytest.mark.parametrize(
