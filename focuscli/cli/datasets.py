@@ -28,7 +28,7 @@ def _row(item: dict[str, Any]) -> tuple[str, ...]:
 
 def _about(folder: Path) -> dict[str, Any]:
     """What is in a dataset; a damaged one has the key "problem" instead."""
-    from focuscli.data.summary import summarise
+    from focuscli.data.folder import summarise
 
     place = {"name": folder.name, "folder": str(folder)}
     try:
@@ -37,7 +37,7 @@ def _about(folder: Path) -> dict[str, Any]:
         return place | {"problem": error.problem, "hint": error.hint}
     return place | {
         "called": found.name,
-        "images": found.images,
+        "images": sum(found.splits.values()),
         "splits": found.splits,
         "attributes": len(found.schema.attributes),
         "evaluated": len(found.schema.evaluated),

@@ -34,6 +34,7 @@ class _Info(BaseModel, frozen=True):
     split: str | None = None
     labels_only: bool = False
     published: dict[str, int] | None = None
+    counts: dict[str, int] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,6 +187,43 @@ def read_info(path: Path) -> dict[str, Any]:
     info = read_json(file, hint) if file.is_file() else {}
     checked(_Info, info, file, hint)
     return dict(info)
+
+
+@dataclass(frozen=True)
+class DatasetSummary:
+    """A dataset without its labels.
+
+    Attributes:
+        name: what outputs call it.
+        splits: images per split that has any, in the order train, val, test, unused.
+        root: the folder that image paths are relative to.
+        labels_only: whether it was prepared without images.
+    """
+
+    name: str
+    schema: AttributeSchema
+    splits: dict[str, int]
+    root: Path
+    labels_only: bool
+
+
+def summarise(path: Path) -> DatasetSummary:
+    """What a dataset folder holds, for lists and `focus doctor`. Labels are read only where prepare.json may not count them:
+    where there is none, or another file was changed since.
+
+    Raises:
+        InputError: see `read_folder`.
+    """
+    schema, info = load_schema(path / SCHEMA_FILE), read_info(path)
+    try:
+        times = [(path / name).stat().st_mtime_ns for name in (SCHEMA_FILE, LABELS_FILE, INFO_FILE)]
+        unchanged = max(times[:2]) < times[2]
+    except OSError:
+        unchanged = False
+    counts = (info.get("counts") if unchanged else None) or read_folder(path).counts
+    return DatasetSummary(
+        dataset_name(path, info), schema, counts, image_root(path, schema), bool(info.get("labels_only"))
+    )
 
 
 def write_folder(

@@ -189,7 +189,7 @@ def check_datasets() -> Result:
 
 
 def check_dataset(folder: Path) -> Result:
-    from focuscli.data.summary import summarise
+    from focuscli.data.folder import summarise
 
     dataset = summarise(folder)
     if not (dataset.labels_only or dataset.root.is_dir()):
@@ -199,7 +199,7 @@ def check_dataset(folder: Path) -> Result:
     called = "" if dataset.name == folder.resolve().name else f"{dataset.name}, "
     return (
         "ok",
-        f"{called}{dataset.images:,} labelled, {plural(len(dataset.schema.attributes), 'attribute')}, {images}",
+        f"{called}{sum(dataset.splits.values()):,} labelled, {plural(len(dataset.schema.attributes), 'attribute')}, {images}",
         None,
     )
 
