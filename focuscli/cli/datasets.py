@@ -32,15 +32,6 @@ def _about(folder: Path) -> dict[str, Any]:
 
     place = {"name": folder.name, "folder": str(folder)}
     try:
-        found = summarise(folder)
+        return place | summarise(folder)
     except FocusError as error:
         return place | {"problem": error.problem, "hint": error.hint}
-    return place | {
-        "called": found.name,
-        "images": sum(found.splits.values()),
-        "splits": found.splits,
-        "attributes": len(found.schema.attributes),
-        "evaluated": len(found.schema.evaluated),
-        "labels_only": found.labels_only,
-        "image_root": str(found.root),
-    }

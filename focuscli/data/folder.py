@@ -189,27 +189,9 @@ def read_info(path: Path) -> dict[str, Any]:
     return dict(info)
 
 
-@dataclass(frozen=True)
-class DatasetSummary:
-    """A dataset without its labels.
-
-    Attributes:
-        name: what outputs call it.
-        splits: images per split that has any, in the order train, val, test, unused.
-        root: the folder that image paths are relative to.
-        labels_only: whether it was prepared without images.
-    """
-
-    name: str
-    schema: AttributeSchema
-    splits: dict[str, int]
-    root: Path
-    labels_only: bool
-
-
-def summarise(path: Path) -> DatasetSummary:
-    """What a dataset folder holds, for lists and `focus doctor`. Labels are read only where prepare.json may not count them:
-    where there is none, or another file was changed since.
+def summarise(path: Path) -> dict[str, Any]:
+    """What a dataset folder holds, for `focus datasets` and `focus doctor`. Its labels are read only where prepare.json does
+    not count them: where there is none, or another file was changed since.
 
     Raises:
         InputError: see `read_folder`.
@@ -217,13 +199,19 @@ def summarise(path: Path) -> DatasetSummary:
     schema, info = load_schema(path / SCHEMA_FILE), read_info(path)
     try:
         times = [(path / name).stat().st_mtime_ns for name in (SCHEMA_FILE, LABELS_FILE, INFO_FILE)]
-        unchanged = max(times[:2]) < times[2]
+        counts = info.get("counts") if max(times[:2]) < times[2] else None
     except OSError:
-        unchanged = False
-    counts = (info.get("counts") if unchanged else None) or read_folder(path).counts
-    return DatasetSummary(
-        dataset_name(path, info), schema, counts, image_root(path, schema), bool(info.get("labels_only"))
-    )
+        counts = None
+    counts = counts or read_folder(path).counts
+    return {
+        "called": dataset_name(path, info),
+        "images": sum(counts.values()),
+        "splits": counts,
+        "attributes": len(schema.attributes),
+        "evaluated": len(schema.evaluated),
+        "labels_only": bool(info.get("labels_only")),
+        "image_root": str(image_root(path, schema)),
+    }
 
 
 def write_folder(

@@ -124,10 +124,6 @@ def read_table(path: Path, *, encoding: str | None = None, command: str | None =
         notes.append(f"ignored: {plural(empty, 'empty row')}")
     if not rows:
         raise InputError(f"{path} has a header but no images.")
-    if not any(_role(name) == "image" for name in header):
-        for row, line in zip(rows[:10], lines, strict=False):
-            if any(_role(name) == "image" for name in row):
-                raise InputError(f"{path}: the table starts on line {line} only.", "Delete the lines above it.")
     header, rows = _named_columns(path, header, rows, lines, notes)
     repeated = [name for name, count in Counter(header).items() if count > 1]
     if repeated:
@@ -273,7 +269,6 @@ def with_roles(table: Table, declared: Collection[str] = ()) -> Table:
     notes = list(table.notes)
     for role in _ROLES:
         found = [name for name in table.header if _role(name) == role and name not in declared]
-        found.sort(key=lambda name: name != role)  # the exact name first
         if len(found) > 1:
             raise InputError(
                 f'{table.path}: columns "{found[0]}" and "{found[1]}" both look like the {role}.',

@@ -191,17 +191,13 @@ def check_datasets() -> Result:
 def check_dataset(folder: Path) -> Result:
     from focuscli.data.folder import summarise
 
-    dataset = summarise(folder)
-    if not (dataset.labels_only or dataset.root.is_dir()):
+    found = summarise(folder)
+    if not (found["labels_only"] or Path(found["image_root"]).is_dir()):
         fix = f"Connect that disk, or set image_root in {folder / 'schema.toml'}."
-        return "failed", f"its images should be in {dataset.root}, which is not a folder", fix
-    images = "labels only" if dataset.labels_only else f"images in {dataset.root}"
-    called = "" if dataset.name == folder.resolve().name else f"{dataset.name}, "
-    return (
-        "ok",
-        f"{called}{sum(dataset.splits.values()):,} labelled, {plural(len(dataset.schema.attributes), 'attribute')}, {images}",
-        None,
-    )
+        return "failed", f"its images should be in {found['image_root']}, which is not a folder", fix
+    images = "labels only" if found["labels_only"] else f"images in {found['image_root']}"
+    called = "" if found["called"] == folder.resolve().name else f"{found['called']}, "
+    return "ok", f"{called}{found['images']:,} labelled, {plural(found['attributes'], 'attribute')}, {images}", None
 
 
 def check_runs() -> Result:

@@ -168,7 +168,6 @@ def test_the_tables_own_split_and_persons_are_kept(folder: Path) -> None:
     [
         ("picture,hat\na,1\n", {}, 'no column "image"', "picture, hat"),
         ("a.png,1\nb.png,0\n", {}, "no header: line 1 is an image already (a.png)", "image,ATTRIBUTE1"),
-        ("My labels,\nimage,hat\na.png,1\n", {}, "the table starts on line 2 only", "Delete the lines above"),
         ("image|hat\na.png|1\n", {}, 'no column "image"', "separate cells by commas"),
         ("image,person,Person,hat\na.png,1,1,0\n", {}, '"person" and "Person" both look like the person', "Delete one"),
         ("image,hat\na.png,1\n", {"encoding": "utf-16"}, "not UTF-16", "Omit"),
