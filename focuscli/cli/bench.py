@@ -24,7 +24,7 @@ def bench_command(
     model: Annotated[str, choice("--model", of=tuple(PRESETS), help="Without --checkpoint.")] = "vit-b16",
     device: DeviceOpt = None,
     precision: Annotated[
-        str, choice("--precision", of=PRECISIONS, free=True, help="auto: both, if the device has bf16.")
+        str, choice("--precision", of=PRECISIONS, others=True, help="auto: both, if the device has bf16.")
     ] = "auto",
     batch: Annotated[
         list[int] | None, typer.Option(min=1, max=65_536, help="Batch size; repeatable. [default: 1, 16]")

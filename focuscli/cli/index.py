@@ -43,7 +43,7 @@ def index_command(
         ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="GALLERY", help="The gallery: a folder to make.")],
-    split: Annotated[str | None, choice("--split", of=SPLITS, free=True, help="Of a dataset.", shown="all")] = None,
+    split: Annotated[str | None, choice("--split", of=SPLITS, others=True, help="Of a dataset.", shown="all")] = None,
     group: Annotated[str | None, typer.Option(metavar="COLUMN|REGEX", help=GROUP_HELP)] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Finish a gallery, or bring it up to date.")] = False,
     dry_run: DryRunOpt = False,

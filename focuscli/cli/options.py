@@ -14,18 +14,18 @@ from focuscli.errors import UsageError, did_you_mean
 from focuscli.storage import paths
 
 
-def choice(*names: str, of: Sequence[str], help: str, shown: str | None = None, free: bool = False) -> Any:
+def choice(*names: str, of: Sequence[str], help: str, shown: str | None = None, others: bool = False) -> Any:
     """An option that takes one of a few words: the help shows them, the shell completes them, and others are refused.
 
     Args:
         names: of the option, the first one as errors call it.
         shown: the default for the help, where the parameter's own is None.
-        free: not refused here, because the command knows more words (cuda:1) or says more about a wrong one.
+        others: do not refuse other words here: the command knows more (cuda:1), or says more about a wrong one.
     """
 
     def check(given: Any) -> Any:
         for word in given if isinstance(given, list) else [given]:
-            if word is not None and word not in of and not free:
+            if word is not None and word not in of and not others:
                 raise UsageError(f'Unknown {names[0].strip("-")} "{word}".', did_you_mean(word, of, limit=len(of)))
         return given
 
@@ -100,15 +100,15 @@ CheckpointsOpt = Annotated[
 DeviceOpt = Annotated[
     str | None,
     choice(
-        "--device", of=("auto", "cpu", "cuda", "mps"), free=True, help="Where to compute; also cuda:N.", shown="auto"
+        "--device", of=("auto", "cpu", "cuda", "mps"), others=True, help="Where to compute; also cuda:N.", shown="auto"
     ),
 ]
 PrecisionOpt = Annotated[
-    str | None, choice("--precision", of=PRECISIONS, free=True, help="Of matrix products.", shown="auto")
+    str | None, choice("--precision", of=PRECISIONS, others=True, help="Of matrix products.", shown="auto")
 ]
-SplitOpt = Annotated[str, choice("--split", of=SPLITS, free=True, help="Which images.")]
+SplitOpt = Annotated[str, choice("--split", of=SPLITS, others=True, help="Which images.")]
 RegionOpt = Annotated[
-    str | None, choice("--region", of=REGIONS, free=True, help="Of unseen texts.", shown="by the words")
+    str | None, choice("--region", of=REGIONS, others=True, help="Of unseen texts.", shown="by the words")
 ]
 FreeOpt = Annotated[bool, typer.Option("--free", help="Take texts as they are, also one near a known text or a list.")]
 ForceOpt = Annotated[bool, typer.Option("--force", help="Replace what is there.")]

@@ -71,7 +71,7 @@ def predict_command(
         choice(
             "--backend",
             of=BACKENDS,
-            free=True,
+            others=True,
             help="onnx: as focus export wrote it.",
             shown="as --checkpoint is",
         ),
@@ -101,7 +101,7 @@ def predict_command(
         choice(
             "--precision",
             of=(*PRECISIONS, "int8"),
-            free=True,
+            others=True,
             help="bf16: of a checkpoint; int8: of an exported model.",
             shown="auto",
         ),
@@ -146,14 +146,14 @@ def predict_command(
                 if chosen == "csv":
                     stream.write(_csv_header(decisions, phrases=headers == "phrase"))
                 for image, scores in _readable(images, results, skipped, strict=strict):
-                    found_here = answers(decisions, scores.tolist(), exclusive=exclusive)
-                    best = sorted(found_here, key=lambda answer: -answer.margin)[:top]
+                    scored = answers(decisions, scores.tolist(), exclusive=exclusive)
+                    best = sorted(scored, key=lambda answer: -answer.margin)[:top]
                     if chosen == "csv":
-                        stream.write(_csv_line(image, found_here))
+                        stream.write(_csv_line(image, scored))
                     elif chosen == "table":
                         stream.write(_table_lines(image, best, all_texts=all_texts))
                     else:
-                        records.append(record(image, found_here if top is None else best, scorer))
+                        records.append(record(image, scored if top is None else best, scorer))
                     if chosen == "jsonl":
                         stream.write(to_json(records.pop()) + "\n")
                     stream.flush()
@@ -236,8 +236,8 @@ def _table_lines(image: Path, best: Sequence[Answer], *, all_texts: bool) -> str
         filled = 0 if share is None else round(20 * share)
         bar = "" if share is None else f"  {'█' * filled}{'░' * (20 - filled)}"
         text, unseen = answer.decision.text, "" if answer.decision.seen else "  unseen"
-        told = views.against(answer.decision, answer.score, answer.present)
-        lines.append(f"  {render.plain(text.phrase):<34} {text.region:<6} {told}{bar}{unseen}")
+        result = views.score_and_answer(answer.decision, answer.score, answer.present)
+        lines.append(f"  {render.plain(text.phrase):<34} {text.region:<6} {result}{bar}{unseen}")
     if hidden := len(best) - len(shown):
         lines.append(f"  {hidden} {'others' if shown else 'texts'} not present")
     return "".join(f"{line}\n" for line in lines)

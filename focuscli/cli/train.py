@@ -51,7 +51,7 @@ TRAINABLE = [name for name, entry in configuration.METHODS.items() if entry.trai
 def train_command(
     dataset: DatasetOpt = None,
     method: Annotated[
-        str | None, choice("--method", of=TRAINABLE, free=True, help="What to train.", shown="focus")
+        str | None, choice("--method", of=TRAINABLE, others=True, help="What to train.", shown="focus")
     ] = None,
     model: Annotated[
         str | None, choice("--model", of=tuple(configuration.PRESETS), help="Preset.", shown="vit-b16")

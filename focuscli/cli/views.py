@@ -159,7 +159,7 @@ def thresholds(decisions: Sequence[TextDecision], scorer: Scorer) -> str:
     return f"thresholds: {'; '.join(parts)}"
 
 
-def against(decision: TextDecision, score: float, present: bool | None = None) -> str:
+def score_and_answer(decision: TextDecision, score: float, present: bool | None = None) -> str:
     """A score, its threshold and the answer: `present`, or what the threshold says."""
     if decision.threshold is None:
         return f"{score:7.2f}" + ("" if present is None else f"  {'yes' if present else 'no':<3}")

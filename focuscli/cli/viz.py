@@ -146,7 +146,7 @@ def _result(images: list[Path], model: ModelMaps) -> dict[str, Any]:
     """For JSON output: a model's scores of each image, its thresholds, and what it is."""
     from focuscli.inference.predict import thresholds_of
 
-    phrases = [made.text.phrase for made in model.decisions]
+    phrases = [decision.text.phrase for decision in model.decisions]
     scores = [
         {phrase: round(score, 4) for phrase, score in zip(phrases, row, strict=True)}
         for row in model.attention.scores.tolist()
@@ -164,9 +164,9 @@ def _lines(images: list[Path], model: ModelMaps) -> Iterator[str]:
     """Each image, and below it its score, threshold and answer for each text."""
     for image, scores in zip(images, model.attention.scores.tolist(), strict=True):
         yield str(image)
-        for made, score in zip(model.decisions, scores, strict=True):
-            seen = "seen" if made.seen else "unseen"
-            yield f"  {made.text.phrase:<34} {seen:<7} {made.text.region:<6} {views.against(made, score)}"
+        for decision, score in zip(model.decisions, scores, strict=True):
+            text, seen = decision.text, "seen" if decision.seen else "unseen"
+            yield f"  {text.phrase:<34} {seen:<7} {text.region:<6} {views.score_and_answer(decision, score)}"
 
 
 def split_arguments(arguments: list[str], texts: list[str]) -> tuple[list[Path], list[str]]:

@@ -122,7 +122,7 @@ def evaluate(
         thresholds = np.array([recognizer.thresholds[attribute.name] for attribute in folder.schema.evaluated])
         source = f"val: per attribute, {recognizer.threshold_source}"
     vocabulary = recognizer.vocabulary
-    unchosen = () if threshold in ("oracle", vocabulary.substitute) else vocabulary.unchosen
+    unchosen = () if threshold in ("oracle", vocabulary.fallback) else vocabulary.unchosen
     data = (truth, scores > thresholds, scores, known)
     rates = label_accuracy(truth, data[1], known)
     rates |= {"AP": average_precision(truth, scores, known), "AUC": area_under_roc(truth, scores, known)}
@@ -132,7 +132,7 @@ def evaluate(
             phrase=text.phrase,
             region=text.region,
             threshold=float(thresholds[z]),
-            threshold_source=vocabulary.substitute if text.attribute in unchosen else threshold,
+            threshold_source=vocabulary.fallback if text.attribute in unchosen else threshold,
             positives=int(rates["positives"][z]),
             **{key: finite(rates[key][z]) for key in RATES},
         )
@@ -146,7 +146,7 @@ def evaluate(
         notes.append(f"this run was stopped early, or still goes on: {recognizer.stopped}")
     if unchosen:
         notes.append(
-            f"threshold not chosen on val, which has no positive or no negative, but {vocabulary.substitute}: "
+            f"threshold not chosen on val, which has no positive or no negative, but {vocabulary.fallback}: "
             + ", ".join(unchosen)
         )
     if not known.all():

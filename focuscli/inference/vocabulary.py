@@ -96,7 +96,7 @@ class Vocabulary:
         return self.learned and normalise_phrase(text.phrase) in phrases
 
     @property
-    def substitute(self) -> str:
+    def fallback(self) -> str:
         """What the thresholds of `unchosen` attributes are."""
         return "median" if len(self.unchosen) == len(self.attributes) else "global"
 
@@ -111,7 +111,7 @@ class Vocabulary:
         chosen = [(seen, value) for seen, value in found if value is not None]
         for seen, value in chosen:
             if normalise_phrase(seen.phrase) == normalise_phrase(text.phrase):
-                return value, self.substitute if seen.attribute in self.unchosen else "val"
+                return value, self.fallback if seen.attribute in self.unchosen else "val"
         region = [value for seen, value in chosen if seen.region == text.region]
         values = region or [*self.thresholds.values()]
         if not values:

@@ -61,8 +61,9 @@ def attention_pages(
             for model in models:
                 cells = []
                 for text in texts:
-                    heat, made = unit_range(model.attention.heat[place, text], span), model.decisions[text]
-                    cells.append(Cell(heat, made.text.phrase, float(model.attention.scores[place, text]), made))
+                    heat, decision = unit_range(model.attention.heat[place, text], span), model.decisions[text]
+                    score = float(model.attention.scores[place, text])
+                    cells.append(Cell(heat, decision.text.phrase, score, decision))
                 labels = [model.method, model.name] if len(models) > 1 else []
                 rows.append(Row(image, cells, name if model is models[0] else "", labels))
         page = [f"page {number} of {len(pages)}"] if len(pages) > 1 else []
@@ -83,7 +84,7 @@ def token_page(path: Path, model: ModelMaps, *, alpha: float = 0.5, shared_scale
     named = zip(attention.token_maps[0], names, strict=True)
     row = Row(load_image(path), [Cell(unit_range(heat, span), name) for heat, name in named], path.name)
     maps = attention_grid([row], alpha=alpha, scale=scale, captions=[model.origin])
-    return token_grid(maps, names, attention.token_weights[0], [made.text.phrase for made in model.decisions])
+    return token_grid(maps, names, attention.token_weights[0], [decision.text.phrase for decision in model.decisions])
 
 
 def write_maps(folder: Path, paths: Sequence[Path], models: Sequence[ModelMaps], *, tokens: bool = False) -> None:

@@ -24,11 +24,13 @@ def prepared(coloured_dataset):
     return copy
 
 
-def test_an_empty_home_says_what_to_do(focus):
-    empty = focus("datasets")
-    assert (empty.code, empty.stdout) == (0, "")
-    assert "focus prepare synthetic" in empty.stderr
-    assert focus("datasets", "--json").json["datasets"] == []
+@pytest.mark.parametrize(
+    ("command", "advice"), [("datasets", "focus prepare synthetic"), ("runs", "focus train --dataset NAME")]
+)
+def test_where_there_is_nothing_to_list_the_first_step_is_named(focus, command, advice):
+    empty = focus(command)
+    assert (empty.code, empty.stdout, advice in empty.stderr) == (0, "", True)
+    assert focus(command, "--json").json[command] == []
 
 
 def test_datasets_are_listed_and_damaged_ones_named(focus, prepared):

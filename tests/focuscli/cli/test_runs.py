@@ -11,13 +11,6 @@ import pytest
 from focuscli.storage import paths
 
 
-def test_no_run_says_what_to_do(focus):
-    empty = focus("runs")
-    assert (empty.code, empty.stdout) == (0, "")
-    assert "focus train --dataset NAME" in empty.stderr
-    assert focus("runs", "--json").json["runs"] == []
-
-
 def test_runs_are_listed_latest_first_with_what_they_reached(focus, trained_run):
     first = shutil.copytree(trained_run, paths.runs_dir() / "first")
     (paths.runs_dir() / "started").mkdir()
