@@ -28,9 +28,10 @@ from clip_impl.preprocess import Preprocess
 HEAD_WIDTH = 64
 # Larger Vision Transformers of open_clip (H, g, bigG) have 16 heads that are wider.
 _VISION_HEADS = {1280: 16, 1408: 16, 1664: 16}
+ACTIVATIONS = "--activation quickgelu (OpenAI, DFN, MetaCLIP), or --activation gelu (LAION, DataComp, and others)"
 _FOLDER_FILES = ("model.safetensors", "open_clip_model.safetensors", "open_clip_pytorch_model.bin", "pytorch_model.bin")
 INDEX = ".index.json"
-"""How the name of the file ends that lists the parts of weights in several files (after one of the names above)."""
+"""The end of the name of the file that lists the parts of sharded weights."""
 # Activations by words in usual file names (without - and _): open_clip's release names and tags, and OpenAI's own files.
 _WORDS: dict[str, Activation] = {
     **dict.fromkeys(("quickgelu", "openai", "dfn2b", "dfn5b", "metaclip"), "quick_gelu"),
@@ -235,8 +236,7 @@ def infer_activation(path: Path, container: str, requested: str | None = None) -
             return activation
     raise ActivationError(
         "Nothing beside it or in its name says its activation, and with a wrong one all features are wrong.",
-        f"Install it with the right one: focus prepare weights {shlex.quote(str(path))} --activation quickgelu (OpenAI, DFN, "
-        "MetaCLIP), or --activation gelu (LAION, DataComp, and others)",
+        f"Install it with the right one: focus prepare weights {shlex.quote(str(path))} {ACTIVATIONS}",
     )
 
 

@@ -169,7 +169,7 @@ def read_folder(path: Path) -> DatasetFolder:
 
 
 def _written(path: Path) -> tuple[int, int] | None:
-    """What is another value when a folder has been replaced; None for one made by hand."""
+    """Tells one preparation of a folder from the next; None for a folder made by hand."""
     with contextlib.suppress(OSError):
         status = (path / INFO_FILE).stat()
         return status.st_ino, status.st_mtime_ns

@@ -130,16 +130,13 @@ def resolve_weights(spec: str | None) -> Path:
 def _read(path: Path, activation: str | None, source: str) -> LoadedWeights:
     """The weights in a file, which are those of a complete CLIP. `source` is what the user named."""
     from clip_impl.containers import ActivationError, WeightsError
-    from clip_impl.weights import build_model, read_state_dict
+    from clip_impl.weights import ACTIVATIONS, build_model, read_state_dict
 
     try:
         weights = read_state_dict(path, activation=activation)
         build_model(weights)
     except ActivationError as error:
-        command = f"focus prepare weights {shlex.quote(source)} --activation"
-        raise UsageError(
-            error.problem, f"{command} quickgelu (OpenAI, DFN, MetaCLIP), or gelu (LAION, others)"
-        ) from error
+        raise UsageError(error.problem, f"focus prepare weights {shlex.quote(source)} {ACTIVATIONS}") from error
     except WeightsError as error:
         raise InputError(error.problem, error.hint) from error
     return weights

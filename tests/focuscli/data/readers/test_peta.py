@@ -135,13 +135,3 @@ def test_numbered_images_must_be_all_there_once(fake_peta: Any, tmp_path: Path) 
 def test_label_lines_come_back(people: dict[int, set[str]], width: int, suffix: str, line_end: str) -> None:
     lines = [" ".join([f"{key:0{width}}{suffix}", *sorted(words)]) for key, words in people.items()]
     assert parse_label_text(line_end.join([*lines, ""])) == people
-
-
-@given(st.text(max_size=60))
-def test_any_text_is_read_or_refused(text: str) -> None:
-    begins = [line.split()[0][0] in "0123456789" for line in text.splitlines() if line.split()]
-    if all(begins):
-        assert len(parse_label_text(text)) <= len(begins)
-        return
-    with pytest.raises(ValueError, match="does not begin with a number"):
-        parse_label_text(text)
