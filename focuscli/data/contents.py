@@ -22,7 +22,7 @@ _SIGNATURES = (
     (rb"\xd0\xcf\x11\xe0", "an old Excel workbook", _SHEET),
     (rb"MATLAB 7\.3", "a MATLAB file of version 7.3 (HDF5)", _MATLAB),
     (rb"\x89HDF", "an HDF5 file", _MATLAB),
-    (rb"MATLAB 5\.0", "a MATLAB file", _OFFICIAL),
+    (rb"MATLAB 5\.0", "a MATLAB file of version 5", _OFFICIAL),
     (rb"\x80[\x02-\x05]|\(?[dl]p\d+\n|\(?d?c(copy_reg|easydict|numpy)", "a pickle", _PICKLE),
     (rb"\x93NUMPY", "a NumPy array", _COLUMNS),
     (rb"PAR1|ARROW1", "a Parquet or Arrow file", _COLUMNS),
@@ -39,7 +39,7 @@ _SIGNATURES = (
 )
 _WANTED = {
     "table": ("a table of labels", ""),
-    "mat": ("a MATLAB file", "Fetch the original MATLAB file again (version 5 to 7.2)."),
+    "mat": ("a MATLAB file of version 5", "Fetch the original MATLAB file again (version 5 to 7.2)."),
     "pickle": ("a pickle", "Name the pickle, such as the dataset_all.pkl of Rethinking_of_PAR."),
 }
 

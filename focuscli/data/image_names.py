@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import posixpath
 import re
@@ -41,8 +42,10 @@ def check_image_names(
         if path.anchor or ".." in path.parts:
             raise InputError(f'{place}: "{image}" leads out of the folder of images.', hint)
         keys: list[str | tuple[int, int]] = [posixpath.normpath(image)]
-        if root is not None and (status := _status(root / image)):
-            keys.append((status.st_dev, status.st_ino))
+        if root is not None:
+            with contextlib.suppress(OSError, ValueError):
+                status = (root / image).stat()
+                keys.append((status.st_dev, status.st_ino))
         for key in keys:
             if (other := seen.setdefault(key, number)) != number:
                 first = images[other]
@@ -155,10 +158,3 @@ def _match(paths: Sequence[PurePosixPath], files: _Files, prefix: Sequence[str])
 def _plain(path: PurePosixPath) -> str:
     """A path without case, and with accents in one of the two ways that systems write them."""
     return unicodedata.normalize("NFC", str(path)).casefold()
-
-
-def _status(path: Path) -> os.stat_result | None:
-    try:
-        return path.stat()
-    except (OSError, ValueError):
-        return None
