@@ -29,7 +29,7 @@ def bench_command(
     batch: Annotated[
         list[int] | None, typer.Option(min=1, max=65_536, help="Batch size; repeatable. [default: 1, 16]")
     ] = None,
-    rounds: Annotated[int, typer.Option(min=1, max=100_000, help="Timed calls of each, after one of warm-up.")] = 5,
+    rounds: Annotated[int, typer.Option(min=1, max=100_000, help="Timed runs of each, after one to warm up.")] = 5,
     threads: Annotated[int | None, typer.Option(min=1, max=1024, help="CPU threads. [default: PyTorch's]")] = None,
     train: Annotated[bool, typer.Option("--train/--no-train", help="Also time a training step.")] = True,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the results there, as JSON.")] = None,

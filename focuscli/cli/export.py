@@ -20,7 +20,7 @@ FEW_CROPS = 16  # compared on without --check, if the training dataset is at han
 
 def export_command(
     checkpoint: CheckpointOpt = None,
-    format_: Annotated[str, choice("--format", of=("onnx",), help="Of the exported model.")] = "onnx",
+    format_: Annotated[str, choice("--format", of=("onnx",), help="Format of the exported model.")] = "onnx",
     texts: Annotated[Path | None, typer.Option(metavar="FILE", help="Texts, one a line; default: attributes.")] = None,
     dynamic: Annotated[bool, typer.Option("--dynamic", help="For any texts: adds a file, the text tower.")] = False,
     region: RegionOpt = None,

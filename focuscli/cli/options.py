@@ -54,7 +54,7 @@ def format_of(given: str | None, output: Path | None) -> str:
         raise UsageError(f"-o {output} contradicts --format {given}.", "Omit --format, or name another file.")
     if given is None and suffix not in named:
         raise UsageError(
-            f"-o {output} names no format that is written.", "Name a .csv or .jsonl file, or add --format."
+            f"-o {output} has the suffix of no known format.", "Name a .csv or .jsonl file, or add --format."
         )
     return given or named[suffix] or "table"
 
@@ -110,10 +110,10 @@ SplitOpt = Annotated[str, choice("--split", of=SPLITS, others=True, help="Which 
 RegionOpt = Annotated[
     str | None, choice("--region", of=REGIONS, others=True, help="Of unseen texts.", shown="by the words")
 ]
-FreeOpt = Annotated[bool, typer.Option("--free", help="Take texts as they are, also one near a known text or a list.")]
+FreeOpt = Annotated[bool, typer.Option("--free", help="Take texts as given, even near a known text or a list.")]
 ForceOpt = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
 StrictOpt = Annotated[bool, typer.Option("--strict", help="Stop at the first unreadable image.")]
-NullOpt = Annotated[bool, typer.Option("--null", "-0", help="Paths on stdin end with NUL (find -print0).")]
+NullOpt = Annotated[bool, typer.Option("--null", "-0", help="Paths on stdin are separated by NUL (find -print0).")]
 BatchOpt = Annotated[int, typer.Option(min=1, max=65_536, help="Images per batch.")]
 WorkersOpt = Annotated[int, typer.Option(min=1, max=256, help="Threads that decode images.")]
 SetOpt = Annotated[list[str] | None, typer.Option("--set", help="One setting: section.key=value; repeatable.")]

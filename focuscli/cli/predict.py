@@ -78,15 +78,13 @@ def predict_command(
     ] = None,
     region: RegionOpt = None,
     free: FreeOpt = False,
-    threshold: Annotated[float | None, typer.Option(help="One for all texts, in the unit of the scores.")] = None,
+    threshold: Annotated[float | None, typer.Option(help="One for all texts, in the unit of scores.")] = None,
     exclusive: Annotated[
         bool, typer.Option("--exclusive", help="One answer per group of the schema: short sleeves or long ones.")
     ] = False,
-    top: Annotated[int | None, typer.Option(min=1, help="Only the so many best texts of each image.")] = None,
+    top: Annotated[int | None, typer.Option(min=1, help="Only the N best texts of each image.")] = None,
     format_: FormatOpt = None,
-    headers: Annotated[
-        str | None, choice("--headers", of=HEADERS, help="What names a text in CSV.", shown="name")
-    ] = None,
+    headers: Annotated[str | None, choice("--headers", of=HEADERS, help="How CSV names a text.", shown="name")] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write there; .csv and .jsonl decide the format.")
     ] = None,
@@ -112,9 +110,9 @@ def predict_command(
     if headers is not None and chosen != "csv":
         raise UsageError("--headers is for CSV.", "Add --format csv, or omit it.")
     if top is not None and chosen == "csv":
-        raise UsageError("--top leaves out other texts in each image; a table in CSV has all.", "Use --format jsonl.")
+        raise UsageError("--top does not go with CSV, which has columns for all texts.", "Use --format jsonl.")
     if threshold is not None and not math.isfinite(threshold):
-        raise UsageError(f"--threshold {threshold} is not a number that scores can exceed.")
+        raise UsageError(f"--threshold {threshold} is not a finite number.")
     if output is not None:
         check_free(output, force=force)
     with processes.together() as process_group:

@@ -203,7 +203,7 @@ def synthetic_command(
     name: NameOpt = None,
     images: Annotated[int, typer.Option(min=20, max=1_000_000, help="Number of images.")] = 1600,
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="The same seed gives the same images.")] = 0,
-    style: Annotated[str, choice("--style", of=("studio", "street", "night"), help="Of the camera.")] = "street",
+    style: Annotated[str, choice("--style", of=("studio", "street", "night"), help="Style of camera.")] = "street",
     as_: Annotated[str | None, choice("--as", of=("peta", "pa100k", "rapv1"), help="As an official download.")] = None,
     force: ForceOpt = False,
 ) -> None:

@@ -21,11 +21,11 @@ def report_command(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Default: report.html in the run.")] = None,
     figures: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Figures; no page without -o.")] = None,
     file_format: Annotated[
-        str | None, choice("--format", of=("pdf", "png", "svg"), help="Of --figures.", shown="pdf")
+        str | None, choice("--format", of=("pdf", "png", "svg"), help="Of the figures.", shown="pdf")
     ] = None,
     dataset: DatasetOpt = None,
     split: SplitOpt = "test",
-    crops: Annotated[bool, typer.Option("--crops/--no-crops", help="With or without pictures of the dataset.")] = True,
+    crops: Annotated[bool, typer.Option("--crops/--no-crops", help="Include pictures of the dataset.")] = True,
     errors: Annotated[int, typer.Option(min=0, max=24, help="Errors shown per attribute, of each kind.")] = 3,
     force: ForceOpt = False,
     device: DeviceOpt = None,

@@ -43,7 +43,7 @@ def search_command(
     each: Annotated[bool, typer.Option("--each", help="Each TEXT is a search of its own, in one pass.")] = False,
     k: Annotated[int, typer.Option("-k", min=1, max=1_000_000, help="How many crops.")] = 20,
     fast: Annotated[bool, typer.Option("--fast/--exact", help="Score a tenth, chosen by a projection.")] = False,
-    recall: Annotated[bool, typer.Option("--recall", help="The share of the exact crops that --fast finds.")] = False,
+    recall: Annotated[bool, typer.Option("--recall", help="The share of exact results that --fast finds.")] = False,
     sheet: Annotated[Path | None, typer.Option(metavar="PNG", help="Draw the crops there.")] = None,
     format_: FormatOpt = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write there instead of to stdout.")] = None,

@@ -79,11 +79,11 @@ def train_command(
     gradient_checkpointing: Annotated[
         bool | None, typer.Option("--gradient-checkpointing", help="Less memory, more time.")
     ] = None,
-    compile: Annotated[bool | None, typer.Option("--compile", help="A slow start, then faster steps.")] = None,
+    compile: Annotated[bool | None, typer.Option("--compile", help="Slower to start, faster steps.")] = None,
     threads: Annotated[
         int | None, typer.Option(help=f"CPU threads; 0 leaves the choice to torch. {_default('threads')}")
     ] = None,
-    seed: Annotated[int | None, typer.Option(help=f"Seed of everything random. {_default('seed')}")] = None,
+    seed: Annotated[int | None, typer.Option(help=f"Random seed. {_default('seed')}")] = None,
     device: DeviceOpt = None,
     precision: PrecisionOpt = None,
     config: Annotated[Path | None, typer.Option("--config", help="TOML file with settings.")] = None,
@@ -185,8 +185,8 @@ def _check_new(run: Path) -> None:
     """Refuse a folder in which a new run cannot begin."""
     if (run / "config.toml").exists():
         raise InputError(
-            f"{run} holds a run already; nothing was changed.",
-            f"Go on with it ({resume_command(run)}), or choose another folder.",
+            f"{run} already holds a run; nothing was changed.",
+            f"Resume it ({resume_command(run)}), or choose another folder.",
         )
     if not (run.is_dir() and all(map(is_leftover, run.iterdir()))):
         check_free(run, force=False, folder=True, hint="Choose another folder, or an empty one.")

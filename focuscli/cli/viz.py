@@ -43,16 +43,16 @@ def viz_command(
     checkpoint: CheckpointsOpt = None,
     region: RegionOpt = None,
     free: FreeOpt = False,
-    layers: Annotated[int, typer.Option(min=1, max=64, help="Average the attention of the last so many layers.")] = 1,
+    layers: Annotated[int, typer.Option(min=1, max=64, help="Average the attention of the last N layers.")] = 1,
     tokens: Annotated[bool, typer.Option("--tokens", help="Each Mix Token's own map, of one image.")] = False,
     alpha: Annotated[float, typer.Option(min=0, max=1, help="Strength of the heat over the image.")] = 0.5,
     shared_scale: Annotated[
         bool,
-        typer.Option("--shared-scale", help="Colour all panels, pages and models from one least to one most value."),
+        typer.Option("--shared-scale", help="Use one colour scale for all panels, pages and models."),
     ] = False,
     save_maps: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Write the maps, unscaled, to a new folder: a .npy each, and maps.json."),
+        typer.Option(metavar="DIR", help="Write the unscaled maps to a new folder: one .npy each, and maps.json."),
     ] = None,
     force: ForceOpt = False,
     device: DeviceOpt = None,
@@ -69,7 +69,7 @@ def viz_command(
     check_picture = functools.partial(check_free, force=force, hint="Add --force to replace it, or give -o FILE.")
     check_picture(target)
     if save_maps is not None:
-        _check_maps(save_maps, target, force)
+        _check_maps(save_maps, target, force=force)
     places = [*dict.fromkeys(map(find_model, checkpoint or ["latest"]))]
     names = [run_folder(place.folder).name for place in places]
     if len({*names}) < len(names):
@@ -87,11 +87,7 @@ def viz_command(
             f"{panels:,} panels, one for each image, text and model, are too many (at most {MOST_PANELS:,}).",
             "Give fewer images, or name the texts.",
         )
-    pages = 1 if tokens else len(paginate(len(images), len(places), len(texts)))
-    files = [target]
-    if pages > 1 and FORMATS[target.suffix.lower()] != "PDF":
-        numbers = [f"{number:0{len(str(pages))}}" for number in range(1, pages + 1)]
-        files = [target.with_name(f"{target.stem}-{number}{target.suffix}") for number in numbers]
+    files = _files(target, 1 if tokens else len(paginate(len(images), len(places), len(texts))))
     for file in files:
         check_picture(file)
     models = []
@@ -106,7 +102,6 @@ def viz_command(
             folder = written.enter_context(atomic_folder(save_maps, overwrite=force))
             write_maps(folder, images, models, tokens=tokens)
         _write(pictures, [written.enter_context(atomic_path(file)) for file in files], target)
-    data: dict[str, Any] = {"pictures": [*map(str, files)], "picture": str(files[0])}
     lines: list[str] = []
     for model in models:
         if len(models) > 1:
@@ -114,19 +109,27 @@ def viz_command(
         views.model(model.recognizer.folder, model.recognizer.about)
         views.assumptions(model.decisions, model.recognizer.weights)
         lines += _lines(images, model)
+    lines += [f"wrote {path}" for path in (*files, save_maps) if path is not None]
     results = [_result(images, model) for model in models]
-    wrote = [*files, *([save_maps] if save_maps else [])]
-    data |= results[0] if len(models) == 1 else {"models": results}
-    render.result(data, lines=[*lines, *(f"wrote {path}" for path in wrote)])
+    data: dict[str, Any] = {"pictures": [*map(str, files)], "picture": str(files[0])}
+    render.result(data | (results[0] if len(models) == 1 else {"models": results}), lines=lines)
 
 
-def _check_maps(folder: Path, target: Path, force: bool) -> None:
+def _check_maps(folder: Path, target: Path, *, force: bool) -> None:
     """Refuse a folder of maps that is there, unless it may be replaced, and one that the picture would be in."""
     if folder.resolve() in (target.resolve(), *target.resolve().parents):
         raise UsageError(f"--save-maps makes a folder of its own; {target} would be in it.", "Name another folder.")
     ours = (folder / "maps.json").is_file()
     hint = "Add --force to replace it." if ours else "It was not written by focus viz: name another folder."
     check_free(folder, force=force and ours, folder=True, hint=hint)
+
+
+def _files(target: Path, pages: int) -> list[Path]:
+    """The files of all pages: one, or numbered ones where the format has no pages."""
+    if pages == 1 or FORMATS[target.suffix.lower()] == "PDF":
+        return [target]
+    digits = len(str(pages))
+    return [target.with_name(f"{target.stem}-{number:0{digits}}{target.suffix}") for number in range(1, pages + 1)]
 
 
 def _write(pictures: Iterator[Image.Image], files: list[Path], target: Path) -> None:

@@ -189,7 +189,7 @@ class TrainConfig(_Section):
     eval_every: Annotated[int, Field(ge=1, le=100_000)] = 1
     """Epochs between two evaluations on val."""
     save_every_steps: Annotated[int, Field(ge=0, le=10_000_000)] = 0
-    """Also save `last` every so many steps within an epoch; 0 saves at the end of epochs only."""
+    """Also save `last` every N steps within an epoch; 0 saves at the end of epochs only."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, more time."""
     compile: bool = False
@@ -202,7 +202,7 @@ class TrainConfig(_Section):
     threads: Annotated[int, Field(ge=0, le=1024)] = 0
     """CPU threads; 0 leaves the choice to torch. A resumed run is bit-identical for the same number."""
     seed: Annotated[int, Field(ge=0, le=2**63 - 1)] = 0
-    """Seed of everything random."""
+    """Random seed."""
 
 
 class EvalConfig(_Section):

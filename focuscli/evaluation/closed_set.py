@@ -143,10 +143,10 @@ def evaluate(
     if undefined := [row.name for row in rows if row.mA is None]:
         notes.append(f"excluded from mA, no positive or no negative in this split: {', '.join(undefined)}")
     if recognizer.stopped:
-        notes.append(f"this run was stopped early, or still goes on: {recognizer.stopped}")
+        notes.append(f"this run was stopped early or is still running: {recognizer.stopped}")
     if unchosen:
         notes.append(
-            f"threshold not chosen on val, which has no positive or no negative, but {vocabulary.fallback}: "
+            f"threshold not chosen on val, which lacks positives or negatives, but {vocabulary.fallback}: "
             + ", ".join(unchosen)
         )
     if not known.all():

@@ -125,7 +125,7 @@ def evaluate_open_domain(
     found, groups, truth = target.candidates, target.candidates.groups, target.targets
     inputs, scores, notes = target.texts, None, [*target.notes]
     if recognizer is not None and recognizer.stopped:
-        notes.append(f"{recognizer.dataset} run was stopped early, or still goes on: {recognizer.stopped}")
+        notes.append(f"{recognizer.dataset} run was stopped early or is still running: {recognizer.stopped}")
     if recognizer is not None:
         check_regions(recognizer, target)
         inputs = [*_text_inputs(recognizer, found), *target.beyond]

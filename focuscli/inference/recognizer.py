@@ -211,7 +211,7 @@ class Recognizer(Scorer):
         layers: int = 1,
         tokens: bool = True,
     ) -> Attention:
-        """Scores and attention maps of images against texts; `layers` averages the last so many layers.
+        """Scores and attention maps of images against texts; `layers` is how many of the last layers are averaged.
 
         Without `tokens` the weights and maps of single tokens, most of the memory, are left empty [0, ...].
 

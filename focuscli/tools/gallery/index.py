@@ -76,7 +76,7 @@ def plan_index(
     """Look at everything, write nothing.
 
     Args:
-        weights: the file of zero-shot CLIP; else None. part_size: at most so many crops in a new part. world_size:
+        weights: the file of zero-shot CLIP; else None. part_size: the most crops in a new part. world_size:
             processes to share the work. lock: locks the gallery as long as it is open; None for a plan that is only shown.
 
     Raises:

@@ -116,7 +116,7 @@ def test_a_run_that_was_stopped_early_says_so_in_eval_and_report(focus, run, cro
         state["config"]["train"]["epochs"] = 12
 
     change_state(run, stop)
-    assert "! this run was stopped early, or still goes on: 10 of 12 epochs" in focus("eval", "-c", run).stderr
+    assert "! this run was stopped early or is still running: 10 of 12 epochs" in focus("eval", "-c", run).stderr
     assert focus("report", run, "-q").code == 0
     assert "10 of 12 epochs" in (run / "report.html").read_text(encoding="utf-8")
     assert "10 of 12 epochs" in focus("predict", crops / "000.png", "-c", run).stderr

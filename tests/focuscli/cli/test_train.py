@@ -165,7 +165,7 @@ def test_a_run_has_one_trainer(refused, tmp_path, coloured_dataset, micro):
                 assert process.poll() is None, process.stderr.read()
             words = f"Another process is training run {run}"
             assert f"focus train --resume --run {run}" in refused(3, words, "train", "--resume", "--run", run).stderr
-            refused(3, "holds a run already", "train", "--dataset", coloured_dataset, "--run", run, *micro)
+            refused(3, "already holds a run", "train", "--dataset", coloured_dataset, "--run", run, *micro)
         finally:
             process.kill()
 
