@@ -6,12 +6,13 @@ import math
 import re
 import shlex
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from focuscli.data.inputs import looks_like_image
 from focuscli.data.schema import UNCERTAIN
 from focuscli.data.table import Table
 from focuscli.errors import InputError, listed
@@ -19,10 +20,28 @@ from focuscli.errors import InputError, listed
 MOST_CLASSES = 50
 MOST_UNKNOWN = 0.1
 """Where nothing says what 2 means, it is unknown in at most this share of a column's cells, beside both 0 and 1."""
+_LISTS = "Write a 0/1 column for each word of the lists."
+_SPLITS = {"train", "training", "val", "valid", "validation", "dev", "test", "testing", "query", "gallery", "trainval"}
 EMPTY = '""'
 _YES = {"1", "yes", "true", "y", "t", "present", "positive", "+", "x", "是", "有"}
 _NO = {"0", "no", "false", "n", "f", "absent", "negative", "-", "否", "无"}
-_UNKNOWN = {"", "nan", "na", "n/a", "null", "none", "?", "unknown", "unsure", "uncertain", "not sure", "未知"}
+_UNKNOWN = {
+    "",
+    "nan",
+    "na",
+    "n/a",
+    "<na>",
+    "#n/a",
+    "#na",
+    "null",
+    "none",
+    "?",
+    "unknown",
+    "unsure",
+    "uncertain",
+    "not sure",
+    "未知",
+}
 
 
 @dataclass(frozen=True)
@@ -68,8 +87,8 @@ STORED = Coding(unknown=("2",))
 
 
 def plain(cell: str) -> str:
-    """A cell without case, outer spaces, and the ".0" that programs add to whole numbers beside empty cells."""
-    return cell.strip().casefold().removesuffix(".0")
+    """A cell without case, outer spaces, and the ".0" that programs add to whole numbers (in some countries ",0")."""
+    return re.sub(r"(?<=[0-9])[.,]0+$", "", cell.strip().casefold())
 
 
 def read_cells(
@@ -101,6 +120,10 @@ def read_cells(
     if len(rows):
         name = columns[bad[0]]
         cell = table.rows[rows[0]][table.position(name)].strip()
+        image = table.column("image")[rows[0]]
+        if rows[0] == rows[-1] and not looks_like_image(image) and any(map(looks_like_image, table.column("image"))):
+            problem = f'{table.path} line {table.lines[rows[0]]} is of no image ("{image}"): a row of totals?'
+            raise InputError(problem, "Delete that line.")
         wanted = " or ".join(word or EMPTY for word in (*coding.false, *coding.true))
         if unknown := [word or EMPTY for word, label in values.items() if label == UNCERTAIN]:
             wanted += f" ({', '.join(unknown)} = unknown)"
@@ -130,6 +153,8 @@ def split_classes(table: Table, columns: Sequence[str], coding: Coding, command:
             raise InputError(problem, f"If unknown: {command} {options}")
         numbers = {cell for cell in cells if re.fullmatch(r"[+-]?\d{1,15}(\.\d{1,15})?", cell, re.ASCII)}
         classes = sorted({*cells} - unknown, key=lambda cell: (float(cell) if cell in numbers else math.inf, cell))
+        if _holds_lists(classes):
+            raise InputError(f'{table.path}, column "{column}" holds lists, not classes.', _LISTS)
         if not 2 <= len(classes) <= MOST_CLASSES:
             problem = f'{table.path}, column "{column}" has {len(classes):,} classes; 2 to {MOST_CLASSES} can be read.'
             raise InputError(problem, "Remove it from --classes.")
@@ -144,6 +169,13 @@ def split_classes(table: Table, columns: Sequence[str], coding: Coding, command:
         table = replace(table, header=header, rows=rows)
         made |= dict.fromkeys(names, column)
     return table, made
+
+
+def _holds_lists(words: Collection[str]) -> bool:
+    """Whether some words are several of the others, as in "hat", "bag" and "hat|bag"."""
+    parts = [{*re.split(r"\s*[|;,/+]\s*", word)} for word in words if not re.fullmatch(r"[-+\d.,%]*", word)]
+    counts = Counter(part for some in parts for part in some)
+    return any(len(some) > 1 and any(counts[part] > 1 for part in some) for some in parts)
 
 
 def _check_guess(table: Table, words: Mapping[str, Counter[str]], coding: Coding, command: str) -> None:
@@ -180,7 +212,12 @@ def _advice(words: Mapping[str, Counter[str]], coding: Coding, command: str) -> 
     for name, counts in words.items():
         found = {*counts} - unknown - usual
         strange = found - yes - no
-        if len(strange) < 2 and (strange < found or strange <= {"2", "-1"}):
+        if found and found <= _SPLITS:
+            return f'Name {_listed([name])} "split", or delete it if there is one already.'
+        if _holds_lists(found):
+            return f"{_LISTS[:-1]} in {_listed([name])}."
+        opposites = len(found) == 2 and strange and not found & given  # such as m and f
+        if not opposites and len(strange) < 2 and (strange < found or strange <= {"2", "-1"}):
             used |= {*counts} - unknown
         else:
             (classes if 1 < len(found) <= min(MOST_CLASSES, counts.total() // 2) else other).append(name)
@@ -205,6 +242,15 @@ def _advice(words: Mapping[str, Counter[str]], coding: Coding, command: str) -> 
         add("If -1 means no and 0 unknown: ", true, odd, [*left, "0"])
     elif odd:
         more = [name for name, counts in words.items() if {*odd} & {*counts} and name not in (*classes, *other)]
+        beside = {word for name in more for word in words[name]} - usual - unknown
+        if len(odd) == 1 and len(beside) == 2:
+            means_yes = bool(beside & no)
+            add(
+                f"If {odd[0]} means {'yes' if means_yes else 'no'}: ",
+                [*true, *odd] if means_yes else true,
+                false if means_yes else [*false, *odd],
+                left,
+            )
         add("If they are classes: ", true, false, left, [*classes, *more])
     if left or odd:
         named = ", ".join(word or EMPTY for word in [*left, *odd])

@@ -151,10 +151,13 @@ def _match(paths: Sequence[PurePosixPath], files: _Files, prefix: Sequence[str])
         beginning = str(PurePosixPath(*prefix))
         notes.append(f"{plural(cut, 'image name')}: the beginning {beginning} was replaced by {files.folder}")
     if renamed:
-        notes.append(f"{plural(renamed, 'image name')}: another case or suffix than the file's name, which was taken")
+        notes.append(
+            f"{plural(renamed, 'image name')}: another case, suffix or leading zeros than the file's name, which was taken"
+        )
     return files.folder, names, notes
 
 
 def _plain(path: PurePosixPath) -> str:
-    """A path without case, and with accents in one of the two ways that systems write them."""
-    return unicodedata.normalize("NFC", str(path)).casefold()
+    """A path without case and the zeros that spreadsheets delete, and with accents in one of the two ways of writing them."""
+    name = re.sub(r"^0+(?=\d+(\.|$))", "", path.name)
+    return unicodedata.normalize("NFC", str(path.with_name(name) if name else path)).casefold()

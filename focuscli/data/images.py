@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from focuscli.data.contents import check_kind
 from focuscli.data.formats import COMMON, formats, names_for
 from focuscli.data.inputs import near_file
 from focuscli.errors import InputError
@@ -57,7 +58,9 @@ def load_image(path: Path) -> Image.Image:
     except FileNotFoundError as error:
         raise InputError(f"No such image: {path}.", near_file(path)) from error
     except Exception as error:
-        raise InputError(f"Cannot read image {path}: {_reason(error)}.", "Replace or remove that file.") from error
+        raise InputError(
+            f"Cannot read image {path}: {_reason(path, error)}.", "Replace or remove that file."
+        ) from error
 
 
 def scale_of(low: float, high: float, *, whole: bool) -> tuple[float, str]:
@@ -117,7 +120,7 @@ def check_images(paths: Sequence[Path], *, progress: Callable[[int, int], None] 
         try:
             _decode(path)
         except Exception as error:
-            return _reason(error)
+            return _reason(path, error)
         return None
 
     bad: dict[int, str] = {}
@@ -242,12 +245,18 @@ def _to_rgb(path: Path, image: ImageFile.ImageFile, factor: int) -> Image.Image:
     return whole if whole.mode == "RGB" else whole.convert("RGB")
 
 
-def _reason(error: Exception) -> str:
+def _reason(path: Path, error: Exception) -> str:
     """The error in words that a user can act on; some of Pillow's own repeat the file's name."""
     from PIL import UnidentifiedImageError
 
     if isinstance(error, UnidentifiedImageError):
+        if not path.stat().st_size:
+            return "an empty file"
+        try:
+            check_kind(path, "image")
+        except InputError as other:
+            return other.problem.removeprefix(f"{path} is ").removesuffix(".")
         return f"not an image file in a known format ({', '.join(sorted({*formats().values()}))})"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    return " ".join(str(error).split()) or type(error).__name__
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__

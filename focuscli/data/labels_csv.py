@@ -57,4 +57,5 @@ def check_splits(splits: Sequence[str], places: Sequence[str]) -> None:
     """
     for split, place in zip(splits, places, strict=True):
         if split not in SPLITS:
-            raise InputError(f'{place}: split "{split}" is none of {", ".join(SPLITS)}.', did_you_mean(split, SPLITS))
+            hint = did_you_mean(split, SPLITS) if split else "Write unused for images that are in no split."
+            raise InputError(f'{place}: split "{split}" is none of {", ".join(SPLITS)}.', hint)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 
 import numpy as np
@@ -13,9 +14,9 @@ UNKNOWN_PERSONS = frozenset({"", "-1", "nan", "none", "null"})
 
 
 def known_persons(values: Iterable[object]) -> NDArray[np.str_]:
-    """Persons [N] as text, and "" for the ids that mean nobody in particular: none and -1."""
-    persons = [str(value).strip() for value in values]
-    unknown = [person.casefold().removesuffix(".0") in UNKNOWN_PERSONS for person in persons]
+    """Persons [N] as text, and "" for the ids that mean nobody in particular: none and -1. 7.0, as programs write it, is 7."""
+    persons = [re.sub(r"(?<=\d)\.0+$", "", str(value).strip()) for value in values]
+    unknown = [person.casefold() in UNKNOWN_PERSONS for person in persons]
     return np.where(unknown, "", np.array(persons, np.str_))
 
 

@@ -19,17 +19,29 @@ from focuscli.data.schema import MAX_ATTRIBUTES
 from focuscli.errors import InputError, UsageError, did_you_mean, plural
 from focuscli.storage.paths import argument
 
-_BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+_BOMS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
 NEWLINE = b"\n"
 _ENCODINGS = ("utf-8", "utf-16", "gbk", "gb18030", "big5", "shift_jis", "euc_kr", "cp1252", "latin-1", "cp1251")
+# What a table in these mostly consists of, beside ASCII; Western letters rarely look like it.
+_EAST_ASIAN = {
+    "shift_jis": rb"([\0-\x7f]|[\x81-\x83\x88-\x97][\x40-\xfc])*",
+    "euc_kr": rb"([\0-\x7f]|[\xb0-\xc8][\xa1-\xfe])*",
+    "big5": rb"([\0-\x7f]|[\xa1-\xc6][\x40-\x7e\xa1-\xfe])*",
+}
+_BINARY = "Export the table again as CSV UTF-8, or name its encoding if it is UTF-16: --encoding utf-16-le"
 MAX_ROWS = 1_000_000
 MOST_LETTERS = 100_000
 """Of the header, for finding the separator; the csv module reads no longer cells."""
 # What a column may be called, without case, spaces and punctuation.
 _ROLES = {
-    "image": "image images imagename imagefile imagepath img imgname imgpath file filename filepath path",
-    "split": "split splits",
-    "person": "person persons personid pid identity identityid",
+    "image": "image images imagename imagefile imagepath img imgname imgpath file filename filepath path 图片 图像 文件名",
+    "split": "split splits datasplit datasetsplit subset partition phase istrain istest 划分",
+    "person": "person persons personid pid identity identityid id trackid tracklet trackletid pedestrianid subjectid",
     "camera": "camera cameras cameraid cam camid",
 }
 _ROLE_OF = {word: role for role, words in _ROLES.items() for word in words.split()}
@@ -67,6 +79,8 @@ class Table:
         position = self._positions.get(self.roles.get(name, name))
         if position is None:
             hint = f"{did_you_mean(name, self.header)} {hint}".rstrip()
+            if name == "image":
+                hint = f'Name the column of the image files "image". It has: {", ".join(self.header[:12])}.'
             if len(self.header) == 1:
                 hint = "It has one column: separate cells by commas, semicolons or tabs."
             raise InputError(f'{self.path} has no column "{name}".', hint)
@@ -102,9 +116,10 @@ def read_table(path: Path, *, encoding: str | None = None, command: str | None =
     header: list[str] = []
     rows: list[list[str]] = []
     lines: list[int] = []
-    empty = 0
+    empty = read = 0  # rows, lines
     try:
         for row in reader:
+            read = reader.line_num
             if not any(map(str.strip, row)):
                 empty += len(row) > 1
             elif len(rows) == MAX_ROWS:
@@ -117,6 +132,10 @@ def read_table(path: Path, *, encoding: str | None = None, command: str | None =
                 _check_header(path, header, reader.line_num)
     except csv.Error as error:
         place = f"{path} line {reader.line_num}"
+        if "end of data" in str(error):
+            raise InputError(
+                f'{path} line {read + 1}: a quotation mark (") is not closed.', "Close or delete it."
+            ) from error
         raise InputError(f"{place}: {error}.", "Cells are separated by commas, semicolons or tabs.") from error
     if not header:
         raise InputError(f"{path} is empty.", "Its first line must be: image,split,person,ATTRIBUTE,...")
@@ -172,11 +191,15 @@ def _decode(path: Path, content: bytes, encoding: str | None, command: str | Non
         text = content.decode(chosen)
     except UnicodeError as error:
         position = error.start if isinstance(error, UnicodeDecodeError) else 0
+        if b"\0" in content and not marked:
+            raise InputError(f"{path} is no text in {chosen.upper()}.", _BINARY) from error
         raise InputError(
             f"{path} line {content[:position].count(NEWLINE) + 1} is not {chosen.removesuffix('-sig').upper()} "
             f"(byte 0x{content[position]:02x} at position {position:,}).",
             "It is damaged: export it again as CSV UTF-8." if marked else _likely(path, content, position, command),
         ) from error
+    if "\0" in text:
+        raise InputError(f"{path} is no text, or damaged: it has NUL characters.", _BINARY)
     notes = [f"read as {chosen}"] if chosen not in ("utf-8", "utf-8-sig") or (marked and encoding) else []
     if notes and marked is None and not content.isascii() and _reads(content, "utf-8"):
         notes[-1] += ", although its bytes are also valid UTF-8"
@@ -188,7 +211,8 @@ def _likely(path: Path, content: bytes, position: int, command: str | None) -> s
     start, end = content.rfind(NEWLINE, 0, position) + 1, content.find(NEWLINE, position)
     line = content[start : end if end >= 0 else None]
     hints = []
-    for names in (("gbk", "gb18030"), ("cp1252", "latin-1")):
+    east_asian = [(name,) for name, usual in _EAST_ASIAN.items() if re.fullmatch(usual, content)]
+    for names in (("gbk", "gb18030"), *east_asian, ("cp1252", "latin-1")):
         if name := next((name for name in names if _reads(content, name)), None):
             hints.append(
                 f'If it is "{" ".join(line.decode(name).split())[:60]}": {_encoding_hint(path, name, command)}'

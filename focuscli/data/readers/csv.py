@@ -15,11 +15,12 @@ from focuscli.data.readers.annotations import Annotations
 from focuscli.data.schema import column_of, guess_schema, load_schema
 from focuscli.data.splits import identity_split, known_persons
 from focuscli.data.table import read_table, with_roles
-from focuscli.errors import InputError
+from focuscli.errors import InputError, plural
 from focuscli.storage.paths import argument
 
 SPLIT_FRACTIONS = {"train": 0.7, "val": 0.1, "test": 0.2}
 _SPLIT_ALIASES = {"training": "train", "validation": "val", "valid": "val", "dev": "val", "testing": "test"}
+_SPLIT_ALIASES |= {"query": "test", "gallery": "test"}  # as in sets for re-identification
 
 SCHEMA_COMMENT = """\
 Guessed from the names of the columns by focus prepare. Please read and correct it:
@@ -68,8 +69,15 @@ def read_csv(
     table = read_table(path, encoding=encoding, command=command("--encoding"))
     table = with_roles(table, [*columns, *classes])
     names, notes = table.column("image"), list(table.notes)
+    if len(names) > 1.5 * len({*names}):
+        problem = f"{path}: {len(names):,} rows are of {plural(len({*names}), 'image')}; each image has one row."
+        how = "Write a 0/1 column for each attribute, as pandas does: crosstab(df.image, df.attribute)"
+        raise InputError(problem, how)
     table, groups = split_classes(table, classes, coding, command("coding"))
     if declared is None:
+        alike = {name.casefold(): name for name in table.header}
+        if other := next((name for name in table.header if alike[name.casefold()] != name), None):
+            raise InputError(f'{path}: columns are named "{other}" and "{alike[other.casefold()]}".', "Rename one.")
         columns = [name for name in table.header if name not in table.roles.values()]
         declared = guess_schema(path.stem, columns, str(path), groups)
         notes.append("schema.toml is guessed from the names of the columns; read it before you train")
@@ -87,7 +95,7 @@ def read_csv(
     persons = known_persons(table.column("person") if "person" in table.roles else [""] * len(files))
     if "split" in table.roles:
         splits = [_SPLIT_ALIASES.get(split.casefold(), split.casefold()) for split in table.column("split")]
-        check_splits(splits, table.places)
+        check_splits(splits, [f'{place}, column "{table.roles["split"]}"' for place in table.places])
         parts, how = np.array(splits, np.str_), "as in the table"
     else:
         parts = identity_split(persons, SPLIT_FRACTIONS, seed=0)
