@@ -1,4 +1,4 @@
-"""What is odd about a dataset's labels: counts per attribute and split, and what `prepare` and `train` warn of."""
+"""Labels counted per attribute and split, and the warnings about them that `prepare` and `train` show."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from focuscli.errors import listed
 FEW_IMAGES = 10
 MOST_NAMES = 10
 _EFFECTS = {
-    "train": "train teaches nothing of them",
-    "val": "a threshold from val means nothing",
-    "test": "most metrics on test are undefined",
+    "train": "they cannot be learned",
+    "val": "thresholds chosen on val mean nothing",
+    "test": "most of their test metrics are undefined",
 }
 Counts = dict[str, dict[str, int]]
 """Split, or "all" -> present, absent and unknown."""
@@ -36,7 +36,7 @@ def label_counts(folder: DatasetFolder) -> dict[str, Counts]:
 
 
 def dataset_warnings(folder: DatasetFolder) -> list[str]:
-    """What readers of metrics must know about a dataset's labels, one line for each kind of oddity."""
+    """Warnings about a dataset's labels, one for each kind of problem."""
     warnings = schema_remarks(folder.schema)
     evaluated = [attribute.evaluated for attribute in folder.schema.attributes]
     names = [attribute.name for attribute in folder.schema.evaluated]
@@ -53,10 +53,10 @@ def dataset_warnings(folder: DatasetFolder) -> list[str]:
             effects = [
                 effect for split, effect in _EFFECTS.items() if any(split in splits for splits in lacking.values())
             ]
-            warnings.append(f"Without a {word}: {listed(shown, MOST_NAMES)}: {', '.join(effects)}.")
+            warnings.append(f"No {word} labels: {listed(shown, MOST_NAMES)}; {', '.join(effects)}.")
     few = [f"{split} {count}" for split, count in folder.counts.items() if split != "unused" and count < FEW_IMAGES]
     if few:
         warnings.append(
-            f"Splits of under {FEW_IMAGES} images, whose metrics and thresholds mean little: {listed(few)}."
+            f"Splits of fewer than {FEW_IMAGES} images ({listed(few)}): metrics and thresholds mean little."
         )
     return warnings

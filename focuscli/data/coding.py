@@ -54,7 +54,7 @@ class Coding:
 
     @property
     def guessed(self) -> bool:
-        """Whether 2 means unknown without anybody having said so."""
+        """Whether 2 means unknown by default, not because an option says so."""
         return self.unknown is None and (self.true, self.false) == (("1",), ("0",))
 
     def options(self, classes: Sequence[str] = ()) -> str:
@@ -179,7 +179,7 @@ def _holds_lists(words: Collection[str]) -> bool:
 
 
 def _check_guess(table: Table, words: Mapping[str, Counter[str]], coding: Coding, command: str) -> None:
-    """Refuse the value 2 where it may as well be a class, or the yes to a no that is 1."""
+    """Refuse 2 as unknown where it may be a class instead, or mean yes beside a 1 that means no."""
     problem = ""
     often = [name for name, counts in words.items() if counts["2"] > MOST_UNKNOWN * len(table.rows)]
     if often:
@@ -201,7 +201,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _advice(words: Mapping[str, Counter[str]], coding: Coding, command: str) -> str:
-    """What to add to the command so that it reads the columns, as far as their words show what they mean."""
+    """The options that would make the command read the columns, as far as their words tell."""
     yes, no, unknown = ({*map(plain, some or ())} for some in (coding.true, coding.false, coding.unknown))
     given = yes | no
     usual = _UNKNOWN - given

@@ -1,4 +1,4 @@
-"""What a file is by its content, where it is not what its name or its place says."""
+"""Files of another kind than wanted, recognised by their first bytes."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ SCHEMA_FILE, LABELS_FILE, INFO_FILE = "schema.toml", "labels.csv", "prepare.json
 
 
 class _Info(BaseModel, frozen=True):
-    """What commands use of prepare.json."""
+    """The keys of prepare.json that commands use."""
 
     dataset: str = ""
     split: str | None = None
@@ -68,7 +68,7 @@ class DatasetFolder:
 
     @property
     def name(self) -> str:
-        """What outputs call it, see `dataset_name`."""
+        """The name in outputs, see `dataset_name`."""
         return dataset_name(self.path, self.info)
 
     @property
@@ -143,7 +143,7 @@ def image_root(path: Path, schema: AttributeSchema) -> Path:
 
 
 def dataset_name(path: Path, info: Mapping[str, Any]) -> str:
-    """The own name of a dataset's folder, or for synthetic people in an official structure that they are."""
+    """The name of a dataset in outputs: its folder's own, or for synthetic images in an official layout, that."""
     layout = info.get("synthetic_layout")
     return f"synthetic ({layout} layout)" if layout else path.resolve().name
 
@@ -177,7 +177,7 @@ def _written(path: Path) -> tuple[int, int] | None:
 
 
 def read_info(path: Path) -> dict[str, Any]:
-    """What prepare.json of a dataset folder says; nothing where there is none.
+    """The content of a dataset folder's prepare.json; empty where there is none.
 
     Raises:
         InputError: it is damaged.

@@ -62,7 +62,7 @@ def match_images(names: Sequence[str], folders: Sequence[Path], command: str) ->
     without what they all begin with; and differ from the file in case and suffix, where only one file fits.
 
     Args:
-        command: for hints: what reads the table, to which --images can be added.
+        command: for hints: the command that reads the table, to which --images can be added.
 
     Returns:
         The folder, absolute; the names relative to it with forward slashes, unchanged where nothing fits; and notes.
@@ -137,7 +137,7 @@ class _Files:
 
 
 def _match(paths: Sequence[PurePosixPath], files: _Files, prefix: Sequence[str]) -> tuple[Path, list[str], list[str]]:
-    """What `match_images` returns, for one folder and what its names begin with that is not in it."""
+    """The result of `match_images` for one folder; `prefix` is the beginning of the names that the folder replaces."""
     names, renamed, cut = [], 0, 0
     for path in paths:
         within = path.relative_to(files.folder) if path.is_relative_to(files.folder) else path

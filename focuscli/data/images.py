@@ -64,7 +64,7 @@ def load_image(path: Path) -> Image.Image:
 
 
 def scale_of(low: float, high: float, *, whole: bool) -> tuple[float, str]:
-    """What is white in an image with values from `low` to `high`, and the same in words.
+    """The value of white in an image with values from `low` to `high`, and the rule in words.
 
     Whole numbers: the largest one of 8, 10, 12, 14, 16, 31 or 32 bits, the fewest that hold the maximum (cameras store 12
     bits in 16). Fractions: 1 if the maximum is at most 1, else 255.

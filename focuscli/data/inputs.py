@@ -135,7 +135,7 @@ def describe(left_out: Mapping[str, Sequence[str]]) -> str:
 
 
 def unlisted(root: Path, images: Sequence[str]) -> str:
-    """What a folder of images has that a table does not name, as `describe` says it; "" for nothing."""
+    """The files in a folder of images that a table does not name, in the words of `describe`; "" for none."""
     left_out: LeftOut = {}
     known = {os.path.normpath(root / image) for image in images}
     more = [str(path.relative_to(root)) for path in walk(root, left_out) if str(path) not in known]

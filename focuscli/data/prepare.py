@@ -40,7 +40,7 @@ READERS: dict[str, Callable[..., Annotations]] = {
     "pickle": read_pickle,
     "csv": read_csv,
 }
-"""What can be prepared -> what reads it: (source, images=..., and options of its own)."""
+"""Kind of source -> its reader: (source, images=..., and options of its own)."""
 
 
 def prepare(
@@ -138,7 +138,7 @@ def _exclude(
 
 
 def _general_warnings(data: Annotations, labels_only: bool) -> list[str]:
-    """What readers of metrics must know about the images that remain, whatever the dataset."""
+    """Warnings about the images that remain, for any dataset."""
     warnings = []
     if any((data.splits == split).sum() != count for split, count in (data.published or {}).items()):
         warnings.append("The splits have other sizes than the published ones: published metrics do not compare.")

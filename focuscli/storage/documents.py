@@ -54,7 +54,7 @@ def read_toml(path: Path, hint: str | None = None) -> dict[str, Any]:
 
 
 def checked(model: type[Model], value: Any, path: Path, hint: str | None = None) -> Model:
-    """What was read from `path` as a model's instance.
+    """A value that was read from `path`, as an instance of a model.
 
     Raises:
         InputError: it does not have the model's form.

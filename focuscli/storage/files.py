@@ -32,7 +32,7 @@ _KINDS = {stat.S_IFREG: "file", stat.S_IFDIR: "folder", stat.S_IFIFO: "pipe", st
 
 
 def kind_of(path: Path | str) -> str:
-    """What stands at a path, links followed: "file", "folder", "pipe", "device", "special file", or "" for nothing.
+    """The kind of what is at a path, links followed: "file", "folder", "pipe", "device", "special file", or "" for nothing.
 
     Raises:
         OSError: that cannot be said, for lack of permission or because the name is too long.
@@ -152,7 +152,7 @@ def temporary_beside(path: Path, *, folder: bool = False) -> Iterator[Path]:
 
 
 def is_leftover(path: Path) -> bool:
-    """Whether its name is that of a lock or of a temporary file: a folder with nothing else in it is empty."""
+    """Whether a path is a lock or a temporary file, by its name; a folder of nothing else counts as empty."""
     return path.name == LOCK or _TEMPORARY.fullmatch(path.name) is not None
 
 

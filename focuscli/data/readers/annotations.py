@@ -1,4 +1,4 @@
-"""What a reader hands over, and how the readers of official downloads find files and partitions."""
+"""The result of every reader, and how readers of official downloads find files and partitions."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Annotations:
 
 @contextlib.contextmanager
 def reading(path: Path, hint: str) -> Iterator[None]:
-    """What goes wrong in the block, which parses an annotation file, counts as an error of that file.
+    """Turn any error of the block, which parses an annotation file, into one that names the file.
 
     Raises:
         InputError: the file is missing or too large, or the block failed; `hint` is what to do about it.

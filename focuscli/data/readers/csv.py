@@ -59,7 +59,7 @@ def read_csv(
     given |= {"--encoding": shlex.quote(encoding)} if encoding else {}
 
     def command(without: str) -> str:
-        """What reads the table, for hints that add the option `without` to it, or "coding" those of a coding."""
+        """This command, for hints that add the option `without`, or the options of a coding ("coding")."""
         options = [f"{option} {value}" for option, value in given.items() if option != without]
         options += [coding.options()] if without != "coding" else []
         return " ".join(["focus prepare csv", argument(path), *filter(None, options)])

@@ -31,7 +31,7 @@ def variables(path: Path) -> dict[str, Any]:
 
 
 def _read(path: Path) -> bytes:
-    """What `loadmat` writes about a file."""
+    """The output of `loadmat` for a file."""
     program = Path(__file__).with_name("loadmat.py")
     command = [sys.executable, "-P", str(program), str(path.absolute()), str(MEMORY), str(SECONDS)]
     try:

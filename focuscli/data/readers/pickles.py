@@ -226,7 +226,7 @@ def _strings(entry: Any) -> list[str]:
 
 
 def load_par_pickle(path: Path) -> Any:
-    """What a pickle contains, with an `Array` in place of each NumPy array; nearly any error is raised on a damaged one.
+    """The content of a pickle, with an `Array` in place of each NumPy array; a damaged one raises nearly any error.
 
     Nothing in it is run.
 

@@ -83,7 +83,7 @@ REFUSED = [
     (["synthetic", "--as", "peta", "--name", "own"], 2, "--out FOLDER"),
     (["pickle", "{folder}/mine.pkl"], 3, "There is no file {folder}/mine.pkl"),
     (["pickle", "{folder}/mine.csv"], 3, "mine.csv is not a usable"),
-    (["pickle", "{folder}/0.png"], 3, "it is an image"),
+    (["pickle", "{folder}/0.png"], 3, "is an image, not a pickle"),
     (["market1501", "{folder}"], 3, "There is no market_attribute.mat"),
     (["csv", "{folder}/mine.csv", "--encoding", "utf-99"], 2, 'Unknown encoding "utf-99"'),
     (["csv", "{folder}/mine.csv", "--classes", "ha"], 3, "Did you mean hat?"),
@@ -120,9 +120,9 @@ def test_csv_becomes_a_dataset_by_the_name_of_the_file_or_its_folder(focus, refu
         "! 2 of 2 known persons in test, with 2 of 2 test images, are also in train or val.",
     ]
     assert [line.split(":")[0] for line in lines[6:]] == [
-        "! Without a positive",
-        "! Without a negative",
-        "! Splits of under 10 images, whose metrics and thresholds mean little",
+        "! No positive labels",
+        "! No negative labels",
+        "! Splits of fewer than 10 images (train 2, val 2, test 2)",
     ]
     trained = focus("train", "--dataset", "mine", *micro, "--dry-run").stderr.splitlines()
     assert set(lines[6:]) <= set(trained)

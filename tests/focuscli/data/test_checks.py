@@ -39,6 +39,6 @@ def test_one_line_for_each_kind_of_oddity() -> None:
     single, positive, negative, few = dataset_warnings(odd)
     assert "single text" in single
     assert single.count("g, h") == 1
-    assert positive == "Without a positive: hat (train): train teaches nothing of them."
-    assert negative.startswith("Without a negative: cap (train)")
-    assert few.endswith("val 6.")
+    assert positive == "No positive labels: hat (train); they cannot be learned."
+    assert negative.startswith("No negative labels: cap (train)")
+    assert "(val 6)" in few
