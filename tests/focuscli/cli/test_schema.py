@@ -48,7 +48,7 @@ def test_check(focus, coloured_dataset, tmp_path):
     (hand / "b/0.png").touch()
     (hand / "b/1.png").touch()
     outcome = focus("schema", "check", hand)
-    assert (outcome.code, "Splits of under 10 images" in outcome.stderr) == (0, True)
+    assert (outcome.code, "Splits of fewer than 10 images" in outcome.stderr) == (0, True)
     (hand / "b/1.png").unlink()
     (hand / "b/1.png").symlink_to("0.png")
     assert "is the same file as" in focus("schema", "check", hand).stderr
