@@ -25,23 +25,8 @@ _SPLITS = {"train", "training", "val", "valid", "validation", "dev", "test", "te
 EMPTY = '""'
 _YES = {"1", "yes", "true", "y", "t", "present", "positive", "+", "x", "是", "有"}
 _NO = {"0", "no", "false", "n", "f", "absent", "negative", "-", "否", "无"}
-_UNKNOWN = {
-    "",
-    "nan",
-    "na",
-    "n/a",
-    "<na>",
-    "#n/a",
-    "#na",
-    "null",
-    "none",
-    "?",
-    "unknown",
-    "unsure",
-    "uncertain",
-    "not sure",
-    "未知",
-}
+_UNKNOWN = {"", "?", "nan", "na", "n/a", "<na>", "#n/a", "#na", "null", "none", "未知"}
+_UNKNOWN |= {"unknown", "unsure", "uncertain", "not sure"}
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from pathlib import Path
 from typing import Literal
@@ -9,6 +10,12 @@ from typing import Literal
 from focuscli.errors import InputError
 
 HEAD = 4096
+BOMS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
 _SHEET = "Save the sheet as CSV UTF-8, then: focus prepare csv FILE.csv --images FOLDER"
 _DOWNLOAD = "The download failed or asks for a login: open the address in a browser and fetch the file itself."
 _LFS = "Fetch the file itself: git lfs pull"
@@ -61,9 +68,8 @@ def check_kind(path: Path, wanted: Literal["table", "mat", "pickle", "image"]) -
             head = stream.read(HEAD)
     except OSError:
         return
-    for mark, encoding in ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16")):
-        if head.startswith(mark):
-            head = head.decode(encoding, "ignore").encode()
+    if encoding := next((name for mark, name in BOMS if head.startswith(mark)), None):
+        head = head.decode(encoding, "ignore").encode()
     right, again = _WANTED[wanted]
     found = ((kind, hint) for mark, kind, hint in _SIGNATURES if re.match(mark, head, re.DOTALL | re.IGNORECASE))
     kind, hint = next(found, (right, ""))

@@ -13,18 +13,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from focuscli.data.contents import check_kind
+from focuscli.data.contents import BOMS, check_kind
 from focuscli.data.inputs import looks_like_image, near_file
 from focuscli.data.schema import MAX_ATTRIBUTES
 from focuscli.errors import InputError, UsageError, did_you_mean, plural
 from focuscli.storage.paths import argument
 
-_BOMS = (
-    (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF32_LE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
 NEWLINE = b"\n"
 _ENCODINGS = ("utf-8", "utf-16", "gbk", "gb18030", "big5", "shift_jis", "euc_kr", "cp1252", "latin-1", "cp1251")
 # What a table in these mostly consists of, beside ASCII; Western letters rarely look like it.
@@ -174,7 +168,7 @@ def _content(path: Path, command: str | None) -> bytes:
 
 def _decode(path: Path, content: bytes, encoding: str | None, command: str | None) -> tuple[str, list[str]]:
     """A file's text, and notes on how it was read."""
-    marked = next((name for mark, name in _BOMS if content.startswith(mark)), None)
+    marked = next((name for mark, name in BOMS if content.startswith(mark)), None)
     if encoding is not None:
         try:
             encoding = codecs.lookup(encoding).name
