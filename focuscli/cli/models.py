@@ -123,7 +123,7 @@ def asked_texts(scorer: Scorer, words: Sequence[str], region: str | None, *, fre
     if region is not None and not words:
         raise UsageError(f"--region {region} needs a text.", "Give texts too, or omit --region.")
     found: dict[str, Text] = {}
-    for given in listed(words):
+    for given in given_texts(words):
         text = scorer.text(given, region=region)
         if not free and text not in scorer.default_texts:
             scorer.vocabulary.check(given)
@@ -131,7 +131,7 @@ def asked_texts(scorer: Scorer, words: Sequence[str], region: str | None, *, fre
     return [*found.values()]
 
 
-def listed(words: Sequence[str]) -> list[str]:
+def given_texts(words: Sequence[str]) -> list[str]:
     """Texts as given, with those of FILE in the place of @FILE."""
     return [text for given in words for text in (read_texts(Path(given[1:])) if given.startswith("@") else [given])]
 

@@ -11,7 +11,7 @@ import typer
 
 from focuscli.cli import render, views
 from focuscli.cli.options import DryRunOpt, ForceOpt, StrictOpt, choice
-from focuscli.errors import UsageError, plural
+from focuscli.errors import UsageError, listed, plural
 from focuscli.storage import paths
 
 if TYPE_CHECKING:
@@ -251,8 +251,7 @@ def weights_command(
         render.warn(f"This is not the {OPENAI_NAME} that OpenAI published: its sha256 would be {OPENAI_SHA256}.")
     lines = [f"{installed['format']}, {installed['tensors']} tensors, activation {installed['activation']}"]
     if unused := installed["unused"]:
-        more = ", ..." if len(unused) > 3 else ""
-        lines.append(f"left unused, not part of CLIP: {plural(len(unused), 'tensor')} ({', '.join(unused[:3])}{more})")
+        lines.append(f"left unused, not part of CLIP: {plural(len(unused), 'tensor')} ({listed(unused, 3)})")
     render.result(installed, lines=[*lines, f"sha256 {installed['sha256']}", f"wrote {installed['path']}"])
 
 

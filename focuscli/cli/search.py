@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from focuscli.cli import processes, render, views
-from focuscli.cli.models import find_model, listed
+from focuscli.cli.models import find_model, given_texts
 from focuscli.cli.options import (
     CHECKPOINT,
     DeviceOpt,
@@ -58,7 +58,7 @@ def search_command(
     threads: Annotated[int | None, typer.Option(min=1, max=1024, help="Cores to use; default: all.")] = None,
 ) -> None:
     """The crops of a gallery that fit texts best, trained or not."""
-    texts, without = listed(texts), listed(without or [])
+    texts, without = given_texts(texts), given_texts(without or [])
     if sheet is not None and sheet.suffix.lower() != ".png":
         raise UsageError(f"--sheet wants a .png file; got {sheet}.")
     if sheet is not None and output is not None and sheet.resolve() == output.resolve():

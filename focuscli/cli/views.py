@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from focuscli.cli import render
-from focuscli.errors import plural
+from focuscli.errors import listed, plural
 from focuscli.storage.paths import run_folder
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from focuscli.inference.predict import Scorer, TextDecision
 
 MOST_ATTRIBUTES = 60
-MOST_NAMED = 6
 METRICS = ("mA", "Acc", "Prec", "Recall", "F1", "F1h")
 
 
@@ -154,15 +153,15 @@ def thresholds(decisions: Sequence[TextDecision], scorer: Scorer) -> str:
     parts: list[str] = []
     for source, phrases in sorted(sources.items(), key=lambda item: item[0] != "val"):
         words = f"chosen on {scorer.threshold_source}" if source == "val" else source
-        shown = [*map(render.plain, phrases[:MOST_NAMED]), *(["..."] if len(phrases) > MOST_NAMED else [])]
-        parts.append(f"{words} ({', '.join(shown)})" if parts else words)
+        parts.append(f"{words} ({render.plain(listed(phrases))})" if parts else words)
     return f"thresholds: {'; '.join(parts)}"
 
 
 def score_and_answer(decision: TextDecision, score: float, present: bool | None = None) -> str:
     """A score, its threshold and the answer: `present`, or what the threshold says."""
-    if decision.threshold is None:
-        return f"{score:7.2f}" + ("" if present is None else f"  {'yes' if present else 'no':<3}")
     above = decision.present(score)
-    word = "yes" if (above if present is None else present) else "no"
-    return f"{score:7.2f} {'>' if above else '<=':>2} {decision.threshold:6.2f}  {word:<3}"
+    present = above if present is None else present
+    answer = "" if present is None else f"  {'yes' if present else 'no':<3}"
+    if decision.threshold is None:
+        return f"{score:7.2f}{answer}"
+    return f"{score:7.2f} {'>' if above else '<=':>2} {decision.threshold:6.2f}{answer}"

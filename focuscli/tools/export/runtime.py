@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from focuscli.data.texts import Text
 from focuscli.engine.scoring import ScorePixels
-from focuscli.errors import InputError, RequirementError, UsageError, closest, one_line
+from focuscli.errors import InputError, RequirementError, UsageError, closest, listed, one_line
 from focuscli.inference.predict import Scorer
 from focuscli.inference.vocabulary import Vocabulary, is_called
 from focuscli.models.text_inputs import TextInputs
@@ -89,7 +89,7 @@ class OnnxScorer(Scorer):
         if found and region in (None, found[0].region):
             return found[0]
         near = closest(words, [text.phrase for text in self.texts])
-        known = ", ".join(text.phrase for text in self.texts[:8]) + (", ..." if len(self.texts) > 8 else "")
+        known = listed([text.phrase for text in self.texts], 8)
         raise UsageError(
             f'{self.folder.name} was exported with fixed texts; it cannot be asked for "{words}"'
             + (f" in region {region}." if found else "."),

@@ -139,9 +139,7 @@ def test_a_restored_optimiser_goes_on_as_if_it_had_never_stopped():
     for _ in range(3):
         step(model, optimiser)
     saved = {name: value.clone() for name, value in checkpoint.optimizer_tensors(optimiser, names).items()}
-    assert sorted(saved) == sorted(
-        f"{key}/{name}" for key in ("exp_avg", "exp_avg_sq", "step") for name in ("weight", "bias")
-    )
+    assert {*saved} == {f"{key}/{name}" for key in ("exp_avg", "exp_avg_sq", "step") for name in ("weight", "bias")}
     resumed, fresh, its_names = model_and_optimiser()
     resumed.load_state_dict(model.state_dict())
     checkpoint.restore_optimizer(fresh, its_names, saved)
