@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -130,6 +131,7 @@ def test_checkpoints_equal_what_torch_reads(container, tmp_path):
             "first": shared[:3],
             "last": shared[3:],
         },
+        "arrays": [np.float64(0.5), np.ones(3)],
         "plain": [{1, 2}, b"raw", 1 + 2j, torch.Size([1]), torch.float16, torch.device("cpu"), bytearray(b"x"), None],
         3: {"number": torch.ones(1)},
     }
@@ -210,8 +212,9 @@ def test_refused_values(value, message, container, write):
 def test_classes_of_the_archive_stay_inert(write):
     refuse(write(module(a=call(name("__torch__", "os"), text("argument")), weight=WEIGHT)), "sequence")
     state = name("__torch__", "Net") + b")\x81" + mapping(__class__=text("x"), __setstate__=text("y")) + b"b"
+    metrics = name("easydict", "EasyDict") + b")\x81" + mapping(recall=b"N") + b"b"  # as PAR repositories keep them
     called = call(name("__torch__", "os"))
-    assert list(read_container(write(module(a=called, b=state, weight=WEIGHT)))[1]) == ["weight"]
+    assert list(read_container(write(module(a=called, b=state, c=metrics, weight=WEIGHT)))[1]) == ["weight"]
 
 
 def test_nothing_that_is_shared_can_be_changed(write):

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -305,23 +302,6 @@ def test_an_index_must_fit_its_files(small: Tensors, tmp_path: Path, changes: di
         index.write_text(text)
         with pytest.raises(WeightsError, match="not an index of weight files"):
             read_state_dict(index, activation="gelu")
-
-
-class EasyDict(dict[str, object]):
-    """As the package of that name, which PAR repositories keep metrics in."""
-
-    __module__ = "easydict"
-
-
-def test_metrics_beside_the_weights_are_no_obstacle(small: Tensors, tmp_path: Path, monkeypatch) -> None:
-    module = ModuleType("easydict")
-    module.EasyDict = EasyDict  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "easydict", module)
-    result = EasyDict(ma=np.float64(0.5), recall=np.ones(3))
-    path = save({"epoch": 1, "clip_model": small, "result": result}, tmp_path / "epoch1-openai.pth")
-    weights = read_state_dict(path)
-    assert_same(weights.tensors, small)
-    assert weights.unused == ()
 
 
 def test_unusable_activations(tmp_path: Path) -> None:
