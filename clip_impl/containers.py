@@ -95,8 +95,10 @@ def _read(path: Path) -> tuple[str, Any]:
         return "safetensors", load_file(path)
     if start.startswith(b"version https://git-lfs"):
         raise ValueError("it is a Git LFS pointer, the file itself was not fetched (git lfs pull)")
-    if start.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
+    if start.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"<"):
         raise ValueError("it is a web page")
+    if start and start.isascii() and start.decode().strip().isprintable():
+        raise ValueError(f'it is text, which begins "{start[:40].decode().strip()}"')
     raise ValueError(f"it starts with {start[:8].hex(' ')}" if start else "it is empty")
 
 
@@ -233,6 +235,8 @@ def _unpickle(file: BinaryIO, size: int, read_storage: Storages) -> Any:
 
 
 def _read_zip(file: BinaryIO, size: int) -> tuple[str, Any]:
+    if not zipfile.is_zipfile(file):
+        raise ValueError("its end is missing: it was not downloaded or copied completely")
     with zipfile.ZipFile(file) as archive:
         names = archive.namelist()
         roots = [name.removesuffix("data.pkl") for name in names if name.count("/") == 1 and name.endswith("/data.pkl")]

@@ -34,7 +34,7 @@ INDEX = ".index.json"
 """The end of the name of the file that lists the parts of sharded weights."""
 # Activations by words in usual file names (without - and _): open_clip's release names and tags, and OpenAI's own files.
 _WORDS: dict[str, Activation] = {
-    **dict.fromkeys(("quickgelu", "openai", "dfn2b", "dfn5b", "metaclip"), "quick_gelu"),
+    **dict.fromkeys(("openai", "dfn2b", "dfn5b", "metaclip"), "quick_gelu"),
     **dict.fromkeys(("laion", "datacomp", "commonpool"), "gelu"),
     **dict.fromkeys(("vitb16.pt", "vitb32.pt", "vitl14.pt", "vitl14336px.pt"), "quick_gelu"),
 }
@@ -82,6 +82,10 @@ def read_state_dict(path: str | os.PathLike[str], *, activation: str | None = No
         raise type(error)(f"{file}: {error.problem}", error.hint) from error
     except (KeyError, RuntimeError) as error:
         raise WeightsError(f"{file}: its tensors do not fit together: {error}.") from error
+    if whole := [name for name, tensor in tensors.items() if not tensor.is_floating_point()]:
+        raise WeightsError(
+            f"{file} has whole numbers in {whole[0]}: it is quantized.", "Use the file with fp16 or fp32."
+        )
     broken = [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
     if broken:
         raise WeightsError(f"{file} has infinite values or NaN in {textwrap.shorten(', '.join(broken), 1000)}.")
@@ -231,9 +235,11 @@ def infer_activation(path: Path, container: str, requested: str | None = None) -
     if torchscript:
         return "quick_gelu"
     lower = path.name.lower().replace("-", "").replace("_", "")
-    for word, activation in _WORDS.items():
-        if word in lower:
-            return activation
+    if "quickgelu" in lower:
+        return "quick_gelu"
+    meant = {activation for word, activation in _WORDS.items() if word in lower}
+    if len(meant) == 1:
+        return meant.pop()
     raise ActivationError(
         "Nothing beside it or in its name says its activation, and with a wrong one all features are wrong.",
         f"Install it with the right one: focus prepare weights {shlex.quote(str(path))} {ACTIVATIONS}",

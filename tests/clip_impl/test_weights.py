@@ -154,6 +154,7 @@ def test_what_transformers_saves(small: Tensors, in_layout, tmp_path: Path) -> N
         ({"a.visual.conv1.weight": ONE, "b.visual.conv1.weight": ONE}, "several models: a, b"),
         ({"model.a.visual.conv1.weight": ONE, "model.b.visual.conv1.weight": ONE}, "several models: model.a, model.b"),
         ({"patch_embed.proj.weight": ONE, "head.bias": ONE}, "classifier"),
+        ({"visual.conv1.weight": ONE.to(torch.int8)}, r"whole numbers in visual\.conv1\.weight"),
         ({"visual.conv1.weight": ONE * torch.nan}, r"infinite values or NaN in visual\.conv1\.weight\."),
         ({"visual.conv1.weight": torch.ones(64, 3, 3, 3), "visual.attnpool.x": ONE}, "ResNet(.|\n)*Use a full CLIP"),
         ({"visual.trunk.patch_embed.proj.weight": torch.ones(64, 3, 3, 3)}, "(timm).*model of timm"),

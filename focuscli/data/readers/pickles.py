@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from focuscli.data.coding import MOST_UNKNOWN
 from focuscli.data.contents import check_kind
 from focuscli.data.readers import mat
 from focuscli.data.readers.annotations import Annotations, find_image_root, reading
@@ -99,6 +100,13 @@ def read_pickle(path: Path, *, images: Path | None = None, split: str | None = N
         if not isinstance(found["label"], Array):
             raise ValueError("its label is not an array")
         labels = mat.attribute_labels(found["label"].values, columns, schema, (0, 1, UNCERTAIN))
+        twos = (labels == UNCERTAIN).mean(axis=0)
+        doubtful = np.flatnonzero((twos > MOST_UNKNOWN) | ((twos > 0) & (labels != 0).all(axis=0)))
+        if len(doubtful):
+            name = schema.attributes[doubtful[0]].name
+            raise ValueError(
+                f"its {name} is 2 in {twos[doubtful[0]]:.0%} of the images, which may mean yes; want 0 and 1"
+            )
         if len(labels) != len(names):
             raise ValueError(f"it has {len(labels):,} rows of labels for {len(names):,} images")
         if chosen in divisions:
@@ -209,6 +217,8 @@ def _splits(division: Mapping[str, Any], count: int) -> tuple[NDArray[np.str_], 
     if not (len(train) and len(test)):
         raise ValueError(f"{_NOT_ONE}: train or test is empty")
     every = np.concatenate([train, val, test])
+    if every.min() == 1 and every.max() == count:
+        raise ValueError("it counts positions from 1, as MATLAB does, and not from 0")
     if every.min() < 0 or every.max() >= count or len(np.unique(every)) != len(every):
         raise ValueError(f"it has positions outside 0 to {count - 1:,}, or one twice")
     splits = np.full(count, "unused", dtype="U6")
@@ -219,7 +229,10 @@ def _splits(division: Mapping[str, Any], count: int) -> tuple[NDArray[np.str_], 
 
 def _strings(entry: Any) -> list[str]:
     """A list or array of strings."""
-    strings = [*(entry.values if isinstance(entry, Array) else entry)]
+    strings = [
+        name.decode() if isinstance(name, bytes) else name
+        for name in (entry.values if isinstance(entry, Array) else entry)
+    ]
     if not all(isinstance(string, str) for string in strings):
         raise ValueError("it has names that are not strings")
     return [*map(str, strings)]
@@ -249,6 +262,12 @@ class _EasyDict(dict[str, Any]):
 
     def __setstate__(self, state: object) -> None:
         pass
+
+
+def _reconstructor(kind: Any, _base: None, entries: dict[str, Any]) -> _EasyDict:
+    if kind is not _EasyDict:
+        raise ValueError("it has an object of an unknown class")
+    return _EasyDict(entries)
 
 
 class _DType:
@@ -307,6 +326,9 @@ _ALLOWED: dict[tuple[str, str], Any] = {
     ("builtins", "range"): _range,
     ("__builtin__", "xrange"): _range,  # the same in old protocols
     ("easydict", "EasyDict"): _EasyDict,
+    ("collections", "OrderedDict"): _EasyDict,
+    ("copy_reg", "_reconstructor"): _reconstructor,  # of EasyDict in protocols 0 and 1
+    ("__builtin__", "dict"): None,  # only named
 }
 for _core in ("numpy.core", "numpy._core"):  # before and since NumPy 2
     _ALLOWED[f"{_core}.multiarray", "_reconstruct"] = Array
