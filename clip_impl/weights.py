@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import shlex
 import textwrap
 from collections.abc import Mapping
@@ -28,7 +29,6 @@ from clip_impl.preprocess import Preprocess
 HEAD_WIDTH = 64
 # Larger Vision Transformers of open_clip (H, g, bigG) have 16 heads that are wider.
 _VISION_HEADS = {1280: 16, 1408: 16, 1664: 16}
-ACTIVATIONS = "--activation quickgelu (OpenAI, DFN, MetaCLIP), or --activation gelu (LAION, DataComp, and others)"
 _FOLDER_FILES = ("model.safetensors", "open_clip_model.safetensors", "open_clip_pytorch_model.bin", "pytorch_model.bin")
 INDEX = ".index.json"
 """The end of the name of the file that lists the parts of sharded weights."""
@@ -74,6 +74,10 @@ def read_state_dict(path: str | os.PathLike[str], *, activation: str | None = No
         if not held:
             raise WeightsError(f"{file} is a folder without a {' or '.join(_FOLDER_FILES)}.", "Name the file itself.")
         file = held[0]
+    part = re.search(r"-\d+-of-(\d+)\.\w+$", file.name)
+    if part and int(part[1]) > 1:
+        hint = f"Name their folder: focus prepare weights {shlex.quote(str(file.parent))}"
+        raise WeightsError(f"{file} is one of {int(part[1])} files that belong together.", hint)
     container, content = _read_parts(file) if file.name.endswith(INDEX) else read_container(file)
     try:
         tensors, layout, unused = to_openai_state_dict(content)
@@ -242,8 +246,14 @@ def infer_activation(path: Path, container: str, requested: str | None = None) -
         return meant.pop()
     raise ActivationError(
         "Nothing beside it or in its name says its activation, and with a wrong one all features are wrong.",
-        f"Install it with the right one: focus prepare weights {shlex.quote(str(path))} {ACTIVATIONS}",
+        activation_hint(str(path)),
     )
+
+
+def activation_hint(source: str) -> str:
+    """The commands that install weights with either activation."""
+    command = f"focus prepare weights {shlex.quote(source)} --activation"
+    return f"OpenAI, DFN, MetaCLIP: {command} quickgelu   LAION, DataComp, others: {command} gelu"
 
 
 def _named_activations(config: dict[str, Any]) -> set[str]:

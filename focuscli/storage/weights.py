@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import http.client
 import re
-import shlex
 import shutil
 import urllib.error
 import urllib.parse
@@ -130,13 +129,13 @@ def resolve_weights(spec: str | None) -> Path:
 def _read(path: Path, activation: str | None, source: str) -> LoadedWeights:
     """The weights in a file, which are those of a complete CLIP. `source` is what the user named."""
     from clip_impl.containers import ActivationError, WeightsError
-    from clip_impl.weights import ACTIVATIONS, build_model, read_state_dict
+    from clip_impl.weights import activation_hint, build_model, read_state_dict
 
     try:
         weights = read_state_dict(path, activation=activation)
         build_model(weights)
     except ActivationError as error:
-        raise UsageError(error.problem, f"focus prepare weights {shlex.quote(source)} {ACTIVATIONS}") from error
+        raise UsageError(error.problem, activation_hint(source)) from error
     except WeightsError as error:
         raise InputError(error.problem, error.hint) from error
     return weights

@@ -306,6 +306,10 @@ def test_an_index_must_fit_its_files(small: Tensors, tmp_path: Path, changes: di
 
 
 def test_unusable_activations(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="its activation"):
+        infer_activation(tmp_path / "openai-laion-tuned.pt", "pickle")
+    with pytest.raises(WeightsError, match=r"one of 2 files(.|\n)*Name their folder"):
+        read_state_dict(tmp_path / "model-00001-of-00002.safetensors")
     with pytest.raises(WeightsError, match='Unknown activation "relu"'):
         infer_activation(tmp_path / "model.bin", "pickle", "relu")
     towers = {"vision_config": {"hidden_act": "gelu"}, "text_config": {"hidden_act": "quick_gelu"}}
