@@ -118,15 +118,17 @@ def open_scorer(
     return scorer
 
 
-def asked_texts(scorer: Scorer, words: Sequence[str], region: str | None, *, free: bool) -> list[Text]:
-    """The texts for a user's words, in their order, each once; without `free` as `Vocabulary.check` allows."""
+def asked_texts(
+    scorer: Scorer, words: Sequence[str], region: str | None, *, free: bool, option: str = ""
+) -> list[Text]:
+    """The texts for a user's words, in their order, each once; without `free` as `Vocabulary.check` (with `option`) allows."""
     if region is not None and not words:
         raise UsageError(f"--region {region} needs a text.", "Give texts too, or omit --region.")
     found: dict[str, Text] = {}
     for given in given_texts(words):
         text = scorer.text(given, region=region)
         if not free and text not in scorer.default_texts:
-            scorer.vocabulary.check(given)
+            scorer.vocabulary.check(given, option=option)
         found.setdefault(normalise_phrase(text.phrase), text)
     return [*found.values()]
 

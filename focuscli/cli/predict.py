@@ -123,7 +123,7 @@ def predict_command(
         scorer = open_scorer(
             checkpoint, backend=backend, device=device, precision=precision, process_group=process_group
         )
-        texts = asked_texts(scorer, attribute or [], region, free=free) or [*scorer.default_texts]
+        texts = asked_texts(scorer, attribute or [], region, free=free, option="-a ") or [*scorer.default_texts]
 
         from focuscli.engine.scoring import score_images
         from focuscli.inference.predict import answers, decide, record

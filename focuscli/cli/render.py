@@ -76,7 +76,7 @@ def plain(text: str) -> str:
 
 def line(text: str = "") -> None:
     """A line of a command's result."""
-    print(plain(text))
+    print(plain(text).rstrip())
 
 
 class DataStream(io.TextIOBase):
@@ -163,7 +163,9 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: Seq
     out = Console(highlight=False, markup=False, emoji=False)  # square brackets in a user's own words are words
     if not out.is_terminal:
         out.width = max(out.width, 160)
-    out.print(grid)
+    with out.capture() as printed:
+        out.print(grid)
+    print("\n".join(text.rstrip() for text in printed.get().splitlines()))
 
 
 @contextlib.contextmanager

@@ -113,7 +113,7 @@ def search_command(
         views.assumptions([*decisions.values()], record.weights)
         which = plural(count, "crop" if where is None else "such crop")
         if count < k:
-            render.warn(f"{gallery} holds {which}, fewer than the {k:,} asked for; all of them are ranked.")
+            render.note(f"  {gallery} holds {which}, fewer than {k:,}; all of them are ranked")
         if not process_group.is_main:
             return
         if chosen != "json":

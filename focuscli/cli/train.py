@@ -132,7 +132,7 @@ def _show_steps_left(opened: Run) -> None:
     data |= {"epochs_left": left / trainer.steps_per_epoch, "epochs": epochs, "dry_run": True}
     render.note(
         f"dry run: nothing was written; {left:,} of {trainer.total_steps:,} steps would follow, "
-        f"{data['epochs_left']:.4g} of {epochs} epochs"
+        f"{round(left / trainer.steps_per_epoch, 2):g} of {epochs} epochs"
     )
     render.result(data)
 

@@ -207,7 +207,8 @@ def _show_step(run: Run, event: StepEvent) -> None:
 
 def show_result(run: Run) -> None:
     """The outcome of a finished run on stdout."""
-    history, best = run.trainer.history, run.trainer.best["epoch"]
+    trainer, planned = run.trainer, run.config.train.epochs
+    history, best = trainer.history, trainer.best["epoch"]
     data = {"run": str(run.folder), "weights": run.origin, "best_epoch": best}
     data |= {"val": history[best - 1]["val"] if best else {}, "val_source": run.data.val_note}
     lines = [
@@ -215,4 +216,8 @@ def show_result(run: Run) -> None:
         f"wrote {run.folder}",
         f"next: focus eval --checkpoint {paths.argument(run.folder)}",
     ]
+    if trainer.step < trainer.total_steps:
+        lines[:0] = [f"stopped early after {len(history)} of {planned} epochs: --patience {run.config.train.patience}"]
+    elif trainer.step == run.resumed_from:
+        lines[1] = f"nothing was left to train; more epochs: {resume_command(run.folder)} --epochs {2 * planned}"
     render.result(data, lines=lines)

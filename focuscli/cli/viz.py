@@ -193,5 +193,11 @@ def split_arguments(arguments: list[str], texts: list[str]) -> tuple[list[Path],
         else:
             words.append(argument)
     if not images:
-        raise UsageError("focus viz needs an image file before the texts.", 'Example: focus viz crop.jpg "long sleeve"')
+        folder = next(filter(os.path.isdir, words), None)
+        hint = (
+            f"{folder} is a folder; name its images: {folder}/*.jpg"
+            if folder
+            else 'Example: focus viz crop.jpg "long sleeve"'
+        )
+        raise UsageError("focus viz needs an image file before the texts.", hint)
     return [*dict.fromkeys(images)], words + texts

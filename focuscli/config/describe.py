@@ -23,7 +23,7 @@ def _kind(field: Any) -> str:
     if choices and all(isinstance(choice, str) for choice in choices):
         return " or ".join(choices)
     if choices:
-        return f"{len(choices)} x {choices[0].__name__}"
+        return f"{len(choices)} x {getattr(choices[0], '__origin__', choices[0]).__name__}"
     bounds = [
         f"{sign} {getattr(bound, name)}"
         for bound in field.metadata

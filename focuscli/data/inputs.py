@@ -63,9 +63,11 @@ def read_list(content: bytes, *, null: bool = False) -> list[str]:
     """The paths of a list: one a line, with any line ends, with or without a byte order mark; with `null` each ends with NUL.
 
     Raises:
-        InputError: there are NULs, or half a letter in UTF-16.
+        InputError: there are NULs without `null`, lines with it, or half a letter in UTF-16.
     """
     if null:
+        if b"\n" in content and b"\0" not in content:
+            raise InputError("The list of paths has no NUL characters, but lines.", "Omit --null (-0).")
         return [os.fsdecode(name) for name in content.split(b"\0") if name]
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # what > writes in Windows PowerShell
         try:
@@ -164,8 +166,9 @@ def near_file(path: Path) -> str | None:
         names = os.listdir(path.parent)
     except OSError:
         return None
-    near = closest(path.name, names) if len(names) <= 10_000 else None
-    return f"Did you mean {path.parent / near}?" if near else None
+    stems = {os.path.splitext(name)[0]: name for name in names} if len(names) <= 10_000 else {}
+    near = closest(path.stem, stems)  # most suffixes are the same
+    return f"Did you mean {path.parent / stems[near]}?" if near else None
 
 
 def _expand(name: str, left_out: LeftOut) -> list[Path]:

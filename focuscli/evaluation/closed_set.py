@@ -117,10 +117,10 @@ def evaluate(
         source = f"oracle: chosen on {folder.name} {split} itself, criterion {criterion}; optimistic"
     elif threshold == "global":
         thresholds = np.full(scores.shape[1], recognizer.global_threshold)
-        source = f"global: one value, {recognizer.threshold_source}"
+        source = f"global: one value, chosen on {recognizer.threshold_source}"
     else:
         thresholds = np.array([recognizer.thresholds[attribute.name] for attribute in folder.schema.evaluated])
-        source = f"val: per attribute, {recognizer.threshold_source}"
+        source = f"val: per attribute, chosen on {recognizer.threshold_source}"
     vocabulary = recognizer.vocabulary
     unchosen = () if threshold in ("oracle", vocabulary.fallback) else vocabulary.unchosen
     data = (truth, scores > thresholds, scores, known)

@@ -93,8 +93,8 @@ class Recognizer(Scorer):
         self.epochs, self.stopped = "none", ""
         if learned:
             epoch, done, planned = checkpoint.epochs()
-            self.epochs = f"epoch {epoch:.4g} of {planned}"
-            self.stopped = f"{done:.4g} of {planned} epochs" if done < planned else ""
+            self.epochs = f"epoch {round(epoch, 2):g} of {planned}"
+            self.stopped = f"{round(done, 2):g} of {planned} epochs" if done < planned else ""
         stopped = f" ({self.stopped} done)" if self.stopped else ""
         trained = f"trained on {self.trained_on}, {self.epochs}{stopped}" if learned else "zero-shot, nothing trained"
         self.about = f"{config.model.method}, {trained}, weights: {self.weights}"

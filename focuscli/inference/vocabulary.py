@@ -60,11 +60,14 @@ class Vocabulary:
         category = place.like.category if place.like else usual
         return Text(phrase=" ".join(words.split()), region=place.region, category=category, group="")
 
-    def check(self, words: str) -> None:
+    def check(self, words: str, *, option: str = "") -> None:
         """Refuse words that are hardly meant as one new text: a list, or a known text with a slip.
 
         A slip is another order, spacing or plural, or a word that is none of CLIP's own 24,000 and nearly one of the text's:
         "backpak" is, "skirt" for "shirt" is not.
+
+        Args:
+            option: what stands before each text on the command line, such as "-a ".
 
         Raises:
             UsageError: with the texts that are meant, and --free, which takes the words as they are.
@@ -74,7 +77,8 @@ class Vocabulary:
             return
         parts = [part.strip() for part in re.split(r"[,;|\n]", words) if part.strip()]
         if len(parts) > 1:
-            hint = f"Give them one by one: {shlex.join(parts)}; or take it as one text with --free."
+            given = " ".join(option + shlex.quote(part) for part in parts)
+            hint = f"Give them one by one: {given}; or take it as one text with --free."
             raise UsageError(f'"{words}" looks like a list of {len(parts)} texts.', hint)
         forms = {form: text.phrase for text in reversed(known) for form in (text.attribute or text.phrase, text.phrase)}
         if near := _near(words, [*forms]):

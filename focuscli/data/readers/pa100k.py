@@ -12,7 +12,7 @@ from focuscli.data.schema import builtin_schema
 from focuscli.errors import UsageError
 
 PUBLISHED = {"train": 80_000, "val": 10_000, "test": 10_000}
-_PUBLISHED = "Published rows train on train + val (90,000 images): focus train --set data.train_split=trainval."
+_PUBLISHED = "Published rows train on train + val (90,000 images): --train-split trainval."
 _SHIFT = (
     "labels differ between train and test (female 46% and 39%, under 18 6.2% and 0.9%): thresholds from val carry that"
 )

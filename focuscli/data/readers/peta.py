@@ -49,7 +49,7 @@ Owner = tuple[int, int]
 """The subset, from 1, and the person's number in it."""
 _HINT = "Give the folder that holds the ten subsets (3DPeS/archive, ...), or images/00001.png and so on with PETA.mat."
 _PUBLISHED = "Published rows use partition 0 (POAR's code: 4) and train on train + val (11,400 images): "
-_PUBLISHED += "focus train --set data.train_split=trainval. Those with ALM's lists are on another division."
+_PUBLISHED += "--train-split trainval. Those with ALM's lists are on another division."
 _NOTES = [
     f"{PARTITIONS_OVERLAP}; --split identity has no person in two parts",
     "the FOCUS paper's 9,500 images, 7,600 for training and 1,900 for test, fit no partition; --split paper reads that",

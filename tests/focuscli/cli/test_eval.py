@@ -141,7 +141,7 @@ def test_zero_shot_clip_equals_plain_clip(focus, weights, coloured_dataset, tmp_
     found = outcome.json
     assert found["metrics"]["mA"] == pytest.approx(expected["mA"], abs=0.02)
     assert [row["threshold"] for row in found["attributes"]] == pytest.approx(thresholds.tolist(), abs=1e-3)
-    assert found["threshold_source"].startswith("val: per attribute, val of coloured")
+    assert found["threshold_source"].startswith("val: per attribute, chosen on val of coloured")
     assert found["trained_on"] == "nothing (0 images, zero-shot CLIP)"
     assert not any("another domain" in note for note in found["notes"])
 

@@ -141,7 +141,7 @@ def test_a_file_name_that_is_not_utf8_comes_out_unchanged(focus, trained_run, cr
         (["-a", "red hat", "--region", "tail"], 2, "tail"),
         (["--region", "head"], 2, "--region head needs a text"),
         (["-a", "red hatt"], 2, 'Did you mean "red hat"?'),
-        (["-a", "red hat,dusk"], 2, "one by one: 'red hat' dusk"),
+        (["-a", "red hat,dusk"], 2, "one by one: -a 'red hat' -a dusk"),
         (["-a", "@no-such.txt"], 3, "no-such.txt"),
         (["--format", "xml"], 2, "jsonl"),
         (["--format", "csv", "-o", "a.jsonl"], 2, "contradicts --format csv"),

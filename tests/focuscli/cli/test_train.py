@@ -6,6 +6,7 @@ import json
 import math
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -184,6 +185,12 @@ def test_resuming_tidies_up_after_a_killed_process(focus, tmp_path, trained_run)
     assert {path for path in run.rglob("*") if "tfevents" not in path.name} == before
 
 
+def test_a_run_that_patience_ended_says_so(focus, tmp_path, coloured_dataset, micro):
+    options = ["--epochs", "9", "--patience", "2", "--lr", "1e-9"]
+    outcome = focus("train", "--dataset", coloured_dataset, "--run", tmp_path / "run", *micro, *options)
+    assert re.search(r"stopped early after \d of 9 epochs: --patience 2", outcome.stdout)
+
+
 def test_more_epochs_extend_a_run(focus, tmp_path, coloured_dataset, micro):
     """Its schedule is that of its new length; TensorBoard has every step once; env.json has both commands."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -209,6 +216,8 @@ def test_more_epochs_extend_a_run(focus, tmp_path, coloured_dataset, micro):
     assert environment["command"][1:3] == ["train", "--dataset"]
     assert [(again["step"], again["command"][1:]) for again in environment["resumed"]] == [(10, [*map(str, resume)])]
     assert set(environment["resumed"][0]) == {"step", "command"}
+    again = focus("train", "--resume", "--run", run).stdout
+    assert f"nothing was left to train; more epochs: focus train --resume --run {run} --epochs 6" in again
 
     board = EventAccumulator(str(run)).Reload()
     tags = set(board.Tags()["scalars"])

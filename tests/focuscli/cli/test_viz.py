@@ -124,6 +124,7 @@ def test_tokens_and_a_text_that_is_the_name_of_a_folder(focus, trained_run, crop
     [
         (["00.png", "red hat"], 3, "focus viz IMAGE -a"),
         (["red hat"], 2, ""),
+        ([".", "red hat"], 2, ". is a folder; name its images"),
         (["000.png", ""], 2, "empty"),
         (["000.png", "red hat", "--layers", "9"], 2, "4 layers"),
         (["000.png", "001.png", "--tokens"], 2, ""),
