@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import io
 import os
 import resource
@@ -87,6 +88,7 @@ def run(*commands: Callable[[], int]) -> list[Outcome]:
 
 def _child(commands: Sequence[Callable[[], int]], writer: int) -> None:
     """Never returns."""
+    faulthandler.disable()  # pytest has turned it on: a crash is seen without its words
     null = os.open(os.devnull, os.O_RDWR)
     for stream in range(3):
         os.dup2(null, stream)

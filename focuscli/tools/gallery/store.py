@@ -185,7 +185,7 @@ class Part:
             if found.shape[1:] != shape or found.dtype != np.float16:
                 raise ValueError(f"{found.dtype} {found.shape}, not float16 {('n', *shape)}")
         except Exception as error:  # a damaged header raises almost anything
-            raise InputError(f"{file} is missing or damaged: {one_line(error)}.", RESUME) from error
+            raise InputError(f"{file} is missing or damaged: {str(error)[:200]}.", RESUME) from error
         return found
 
     def tokens(self) -> NDArray[np.float16]:
