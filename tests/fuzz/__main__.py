@@ -35,11 +35,12 @@ def main() -> int:
         part, parts = options.part
         found = [target for target in targets.build(Path(folder), options.real) if options.only in target.name]
         found = found[part - 1 :: parts]
-        each = options.seconds / max(1, len(found))
+        end = time.monotonic() + options.seconds
         print("| " + " | ".join(HEADER) + " |\n|" + " --- |" * len(HEADER), flush=True)
         total: Counter[str] = Counter()
-        for target in found:
-            counts = _campaign(target, options.mutants, each, options.seed, options.keep)
+        for number, target in enumerate(found):
+            seconds = (end - time.monotonic()) / (len(found) - number)  # what one target leaves, the others have
+            counts = _campaign(target, options.mutants, seconds, options.seed, options.keep)
             total.update(counts)
             print(_row(target.name, counts), flush=True)
         print(_row("all", total))

@@ -104,7 +104,7 @@ def campaign(case: Case, kills: int, rng: random.Random) -> int:
 def exists(case: Case) -> bool:
     """Whether the output has come into being, so that a user would go on with it."""
     if case.name == "train":
-        return (case.output / "checkpoints/last/state.json").is_file()
+        return (case.output / "config.toml").is_file()
     return (case.output / "gallery.json").is_file() if case.name == "index" else case.output.exists()
 
 
@@ -145,12 +145,17 @@ def of_run(run: Path) -> object:
 def of_gallery(folder: Path) -> object:
     """Every crop with its features, whatever part it is in."""
     import numpy as np
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     found = {}
     for file in folder.glob("crops-*.parquet"):
         tokens = np.load(file.with_name(f"{file.stem.replace('crops', 'tokens')}.npy"))
-        for row in pq.read_table(file).to_pylist():
+        crops = pq.read_table(file)
+        # The time of change of an image is in nanoseconds, which Python has no type for.
+        for row in crops.select(
+            [field.name for field in crops.schema if not pa.types.is_timestamp(field.type)]
+        ).to_pylist():
             found[row.pop("path")] = (
                 tokens[row.pop("row")].tobytes(),
                 [row[key] for key in sorted(row) if key != "part"],
