@@ -159,11 +159,11 @@ def matches(pattern: str) -> list[Path]:
 
 
 def near_file(path: Path) -> str | None:
-    """The hint for a file that does not exist: the one beside it with the nearest name."""
+    """The hint for a file that does not exist: the one beside it with the nearest name, an image for an image."""
     if not os.path.isdir(path.parent):
         return f"The folder {path.parent} does not exist either; is the disk attached, is image_root right?"
     try:
-        names = os.listdir(path.parent)
+        names = [name for name in os.listdir(path.parent) if looks_like_image(name) == looks_like_image(path.name)]
     except OSError:
         return None
     stems = {os.path.splitext(name)[0]: name for name in names} if len(names) <= 10_000 else {}

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from focuscli.data.formats import formats
-from focuscli.data.inputs import describe, find_images, read_list, unlisted
+from focuscli.data.inputs import describe, find_images, near_file, read_list, unlisted
 from focuscli.errors import InputError, UsageError
 
 
@@ -141,3 +141,10 @@ def test_folders_without_permission(tmp_path: Path) -> None:
         find_images([str(tmp_path / "closed")])
     with pytest.raises(InputError, match="Permission denied"):
         find_images([str(tmp_path / "closed" / "a.png")])
+
+
+def test_only_an_image_is_suggested_for_an_image(tmp_path):
+    (tmp_path / "NOTICE").touch()
+    assert near_file(tmp_path / "notic.jpg") is None
+    (tmp_path / "notice.png").touch()
+    assert near_file(tmp_path / "notic.jpg") == f"Did you mean {tmp_path / 'notice.png'}?"
